@@ -1,0 +1,44 @@
+# Each target sets up .venv by itself the first time; it takes Python 3.11 to 3.14 and make, no more.
+PYTHON ?= python3
+VENV := .venv/bin
+
+.PHONY: help setup demo test lab build lint bench gallery clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: ## make .venv, or bring it up to date (the others do so first)
+	@$(PYTHON) tools/bootstrap.py
+
+demo: setup ## see the whole course at work on one machine
+	@$(VENV)/vaelab demo
+
+test: lint ## lint, check types, run all tests
+	@$(VENV)/python -m pytest -q
+
+lab: setup ## open the notebooks in JupyterLab
+	@set --; \
+	if [ "$$(id -u)" = 0 ]; then set -- "$$@" --allow-root; fi; \
+	if ! $(VENV)/python -c "import webbrowser; webbrowser.get()" 2>/dev/null; then \
+		echo "No browser found: open the http://127.0.0.1 address that JupyterLab prints below."; \
+		set -- "$$@" --no-browser; \
+	fi; \
+	exec $(VENV)/python -m jupyterlab "$$@" notebooks
+
+build: setup ## write notebooks/ from solutions/
+	@$(VENV)/vaelab build
+
+lint: setup ## ruff and mypy
+	@$(VENV)/python -m ruff check
+	@$(VENV)/python -m ruff format --check
+	@$(VENV)/python -m mypy
+
+bench: setup ## measure speed, memory and the sandbox's cost
+	@$(VENV)/python -m benchmarks
+
+gallery: setup ## draw the pictures that show what the models learn
+	@$(VENV)/python -m vae_utils.gallery
+
+clean: ## remove out/, build/ and the caches (.venv stays: rm -r .venv takes it away)
+	@rm -rf out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
