@@ -1,0 +1,153 @@
+"""load_dataset: every data set of the course by one function."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vae_utils.data import download, folder, photos
+from vae_utils.data.catalog import CATALOG, SetFacts, facts_of
+from vae_utils.data.errors import DataError
+from vae_utils.data.files import read_npz
+from vae_utils.data.image_set import ImageSet
+
+FOLDER_VARIABLE = "VAELAB_DATA"
+EMBEDDED_FOLDER = Path(__file__).resolve().parent.parent / "embedded"
+
+
+def load_dataset(
+    name: str = "mnist",
+    train: bool = True,
+    source: str | Path = "auto",
+    *,
+    quiet: bool = False,
+) -> ImageSet:
+    """Load a data set and say in one line which data it is.
+
+    Args:
+        name: "mnist", "fashion_mnist", "cifar10", or "photo_patches" (32×32 patches of the two
+            photographs that scikit-learn ships: colour where CIFAR-10 can't be had).
+        train: the training part, or else the test part.
+        source: where to take it from.
+            "auto": the folder that the environment variable VAELAB_DATA names, if it is set;
+            else the embedded subset (9,000 training and 1,000 test images); CIFAR-10, which has
+            none, is downloaded.
+            "embedded": the subset, whatever the variable says.
+            "full": the whole set, downloaded by torchvision once into the folder VAELAB_DATA, or
+            else into a cache folder.
+            Anything else is a folder in torchvision's layout (`MNIST/raw/train-images-idx3-ubyte`,
+            .gz or not; `FashionMNIST/raw/…`; `cifar-10-batches-py/…` or `cifar10*.npz`).
+        quiet: print nothing.
+
+    Returns:
+        The images, uint8 (N, C, H, W), with their labels.
+
+    Raises:
+        DataError: it can't be had; the message says what to do.
+
+    Example:
+        >>> digits = load_dataset("mnist")
+        MNIST: embedded subset, 9,000 training digits
+        >>> digits.images.shape, digits.images.dtype
+        (torch.Size([9000, 1, 28, 28]), torch.uint8)
+    """
+    facts = facts_of(name)
+    place = _resolve(name, source)
+    if place == "scikit-learn":
+        arrays, origin = photos.patches(train), "scikit-learn"
+    elif place == "embedded":
+        arrays, origin = _embedded(name, facts, train), "embedded"
+    elif place == "full":
+        root = _named_folder() or download.cache_folder()
+        download.ensure(facts, root)
+        arrays, origin = folder.read(facts, root, train), "full"
+    else:
+        arrays, origin = folder.read(facts, Path(place), train), str(place)
+    image_set = _image_set(*arrays, name=name, origin=origin)
+    if not quiet:
+        print(describe(image_set, train))
+    return image_set
+
+
+def describe(image_set: ImageSet, train: bool = True) -> str:
+    """Say in one line which data a set is.
+
+    Args:
+        image_set: what `load_dataset` gave.
+        train: whether it is the training part.
+
+    Returns:
+        The line.
+
+    Example:
+        >>> describe(load_dataset("fashion_mnist", train=False, quiet=True), train=False)
+        'Fashion-MNIST: embedded subset, 1,000 test images'
+    """
+    facts = CATALOG[image_set.name]
+    part = "training" if train else "test"
+    count = f"{len(image_set):,} {part} {facts.noun}"
+    if image_set.origin == "embedded":
+        return f"{facts.title}: embedded subset, {count}"
+    if image_set.origin == "scikit-learn":
+        return f"{facts.title}: {count}, cut from scikit-learn's two sample photographs"
+    is_whole = len(image_set) == facts.full_sizes[0 if train else 1]
+    which = f"{'full set' if is_whole else 'part of the set'}, {count}"
+    where = "" if image_set.origin == "full" else f" from {image_set.origin}"
+    return f"{facts.title}: {which}{where}"
+
+
+def _resolve(name: str, source: str | Path) -> str | Path:
+    """Turn what the caller asked for into "scikit-learn", "embedded", "full" or a folder."""
+    if name == "photo_patches":
+        return "scikit-learn"
+    if source == "auto":
+        return _named_folder() or ("embedded" if CATALOG[name].embedded_file else "full")
+    if source in ("embedded", "full"):
+        return source
+    if not Path(source).is_dir():
+        raise DataError(
+            "source",
+            found=f"{str(source)!r}, which is no folder here",
+            expected="'auto', 'embedded', 'full' or a folder",
+            todo="Check the spelling.",
+        )
+    return Path(source)
+
+
+def _named_folder() -> Path | None:
+    """Return the folder that the environment variable names, None where it isn't set."""
+    value = os.environ.get(FOLDER_VARIABLE, "")
+    if not value:
+        return None
+    path = Path(value).expanduser()
+    if not path.is_dir():
+        raise DataError(
+            f"environment variable {FOLDER_VARIABLE}",
+            found=f"{value!r}, which is no folder here",
+            expected="a folder in torchvision's layout (with MNIST/raw in it, say)",
+            todo="Correct the variable, or unset it to use the embedded subset.",
+        )
+    return path
+
+
+def _embedded(name: str, facts: SetFacts, train: bool) -> tuple[np.ndarray, np.ndarray]:
+    if not facts.embedded_file:
+        raise DataError(
+            f"embedded subset of {facts.title}",
+            found="none",
+            expected="'mnist' or 'fashion_mnist'",
+            todo=f"Use load_dataset({name!r}, source='full'), or 'photo_patches' for colour.",
+        )
+    parts = read_npz(EMBEDDED_FOLDER / facts.embedded_file, facts.embedded_sha256)
+    part = "train" if train else "test"
+    return parts[f"x_{part}"][:, None], parts[f"y_{part}"]
+
+
+def _image_set(images: np.ndarray, labels: np.ndarray, name: str, origin: str) -> ImageSet:
+    return ImageSet(
+        images=torch.from_numpy(np.array(images, np.uint8)),  # a copy of our own, writable
+        labels=torch.from_numpy(labels.astype(np.int64)),
+        name=name,
+        origin=origin,
+    )
