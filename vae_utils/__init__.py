@@ -1,8 +1,10 @@
-"""Helpers for the course's notebooks: data, training, figures and numbers. Knows nothing of grading.
+"""Helpers for the course's notebooks: data, training, figures, numbers. Knows nothing of grading.
 
 Every public name can be had from here (`from vae_utils import load_dataset`) and is loaded when
 it is first used, so that importing this package costs next to nothing.
 """
+
+# ruff: noqa: F401 (the imports for type checkers are what users import from here)
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ _HOME = {
     "make_loader": "vae_utils.data",
 }
 
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
     from vae_utils.data import DataError, ImageSet, Loader, load_dataset, make_loader

@@ -61,7 +61,9 @@ def load_dataset(
     elif place == "full":
         root = _named_folder() or download.cache_folder()
         download.ensure(facts, root)
-        arrays, origin = folder.read(facts, root, train), "full"
+        arrays = folder.read(facts, root, train)
+        is_whole = len(arrays[0]) == facts.full_sizes[0 if train else 1]
+        origin = "full" if is_whole else str(root)
     else:
         arrays, origin = folder.read(facts, Path(place), train), str(place)
     image_set = _image_set(*arrays, name=name, origin=origin)

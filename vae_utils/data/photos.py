@@ -1,4 +1,4 @@
-"""Colour patches of the two photographs that scikit-learn ships, for where CIFAR-10 can't be had."""
+"""Colour patches of scikit-learn's two photographs, for where CIFAR-10 can't be had."""
 
 import numpy as np
 
