@@ -1,0 +1,60 @@
+"""Lets pytest run the checks against a submission: `pytest autograder/checks --submission FILE`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from autograder.checks import load_checks
+from autograder.judge import Judging, judging
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that name the submission."""
+    parser.addoption("--submission", type=Path, help="the notebook to judge")
+    parser.addoption("--assignment", help="its assignment; by default the notebook's file name")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep one assignment's checks, parts before what is built from them."""
+    current = _current(config)
+    name = current.assignment if current else _assignment(config)
+    order = load_checks(name).functions
+    kept = [i for i in items if getattr(i, "function", None) in order]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = sorted(kept, key=lambda item: order.index(item.function))  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="session")
+def submission(request: pytest.FixtureRequest) -> Iterator[Judging]:
+    """The submission under judgement, in its worker."""
+    current = _current(request.config)
+    if current:
+        yield current
+        return
+    path = request.config.getoption("--submission")
+    with judging(path, _assignment(request.config)) as opened:
+        yield opened
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a check through the judge, so that every outcome is recorded the same way."""
+    if not hasattr(pyfuncitem.function, "check"):
+        return None
+    outcome = pyfuncitem.funcargs["submission"].evaluate(pyfuncitem.function)
+    if outcome.outcome != "passed":
+        pytest.fail(f"{outcome.outcome}: {outcome.message}", pytrace=False)
+    return True
+
+
+def _current(config: pytest.Config) -> Judging | None:
+    plugins = config.pluginmanager.get_plugins()
+    return next((plugin for plugin in plugins if isinstance(plugin, Judging)), None)
+
+
+def _assignment(config: pytest.Config) -> str:
+    path = config.getoption("--submission")
+    if path is None:
+        raise pytest.UsageError("Say which notebook to judge: --submission FILE")
+    return config.getoption("--assignment") or path.stem

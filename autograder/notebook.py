@@ -1,0 +1,152 @@
+"""Opens an untrusted notebook: caps its size, reads its JSON, and picks the cells to run.
+
+Nothing in the file is believed except the text of the student's own cells. Given cells come from
+the course's source; checks and figures of the submission are never run.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autograder.build import left_to_do
+from autograder.course import Source, load_source
+
+MAX_BYTES = 20 << 20
+MAX_CELLS = 2000
+EXTRA_CELL_SECONDS = 5.0
+
+
+class UnreadableError(Exception):
+    """The file is not a notebook; the message says how."""
+
+
+@dataclass(frozen=True)
+class ToRun:
+    """A cell for the worker.
+
+    Attributes:
+        name: The cell's id, or "your cell 7" for one that the student added.
+        source: Its text.
+        seconds: A limit for a cell that nobody asked for; None for the others.
+    """
+
+    name: str
+    source: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A submission's notebook, ready to judge.
+
+    Attributes:
+        cells: What to run, in order: given cells from the source, then the student's.
+        notes: What was found different from the starter.
+        answers: The text of each written answer, by id; None if it is untouched or gone.
+    """
+
+    cells: tuple[ToRun, ...]
+    notes: tuple[str, ...]
+    answers: dict[str, str | None]
+
+
+def open_notebook(path: Path, assignment: str) -> Opened:
+    """Read a submission.
+
+    Raises:
+        UnreadableError: If the file is no regular file, too large, or not a notebook.
+        FileNotFoundError: If there is none.
+    """
+    cells = list(_cells(_read(path)))
+    source = load_source(assignment)
+    notes = list(_differences(cells, source))
+    solutions = {cell.id for cell in source.of("solution")}
+    known = {cell.id for cell in source.cells if cell.role != "text"}
+    run = [ToRun(cell.id, cell.source) for cell in source.of("setup")]
+    for number, (kind, name, text) in enumerate(cells, 1):
+        if kind != "code":
+            continue
+        if name in solutions:
+            run.append(ToRun(name, text))
+        elif name not in known and text.strip():
+            run.append(ToRun(f"your cell {number}", text, EXTRA_CELL_SECONDS))
+    return Opened(tuple(run), tuple(notes), _answers(cells, source))
+
+
+def _read(path: Path) -> Any:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableError("It is no regular file.")
+        if status.st_size > MAX_BYTES:
+            size, cap = status.st_size >> 20, MAX_BYTES >> 20
+            raise UnreadableError(
+                f"The file has {size} MiB; at most {cap} MiB are read. Clear its outputs and save."
+            )
+        raw = file.read(MAX_BYTES + 1)
+    if not raw.strip():
+        raise UnreadableError("The file is empty.")
+    try:
+        return json.loads(raw.decode("utf-8-sig"))
+    except RecursionError as error:
+        raise UnreadableError("The file is nested too deeply to be a notebook.") from error
+    except ValueError as error:
+        raise UnreadableError(f"The file is not JSON: {str(error)[:200]}.") from error
+
+
+def _cells(body: Any) -> Iterator[tuple[str, str, str]]:
+    """Yield (kind, id, text) of each cell; the id is "" where there is none."""
+    if not isinstance(body, dict) or not isinstance(body.get("cells"), list):
+        raise UnreadableError("The file is JSON, but it has no list of cells: is it a notebook?")
+    if len(body["cells"]) > MAX_CELLS:
+        raise UnreadableError(f"The notebook has more than {MAX_CELLS} cells.")
+    for cell in body["cells"]:
+        if not isinstance(cell, dict):
+            raise UnreadableError("One of the notebook's cells is no cell.")
+        text = cell.get("source", "")
+        if isinstance(text, list) and all(isinstance(line, str) for line in text):
+            text = "".join(text)
+        if not isinstance(text, str):
+            raise UnreadableError("One of the notebook's cells has no text.")
+        metadata = cell.get("metadata")
+        marks = metadata.get("nbgrader") if isinstance(metadata, dict) else None
+        name = marks.get("grade_id") if isinstance(marks, dict) else None
+        yield str(cell.get("cell_type")), name if isinstance(name, str) else "", text
+
+
+def _differences(cells: list[tuple[str, str, str]], source: Source) -> Iterator[str]:
+    """Say what is missing, doubled or changed, and what was done about it."""
+    found = [name for _, name, _ in cells]
+    texts = {name: text for _, name, text in cells}
+    judged = "It was judged from the course's own copy."
+    for cell in source.cells:
+        if cell.role == "text":
+            continue
+        count = found.count(cell.id)
+        what = f"The {'test' if cell.role == 'test' else 'given'} cell `{cell.id}`"
+        if cell.role in ("solution", "answer"):
+            what = f"Your cell `{cell.id}`"
+        if count == 0 and cell.role in ("setup", "test"):
+            yield f"{what} is missing. {judged}"
+        elif count == 0 and cell.role in ("solution", "answer"):
+            yield f"{what} is missing."
+        elif count > 1:
+            yield f"{what} is there {count} times." + (
+                " All of them were run, in order." if cell.role == "solution" else f" {judged}"
+            )
+        elif cell.role in ("setup", "test") and texts[cell.id].strip() != cell.source.strip():
+            yield f"{what} was changed. {judged}"
+
+
+def _answers(cells: list[tuple[str, str, str]], source: Source) -> dict[str, str | None]:
+    texts = {name: text.strip() for _, name, text in cells}
+    untouched = {cell.id: left_to_do(cell).strip() for cell in source.of("answer")}
+    return {
+        name: texts[name] if texts.get(name) not in (None, "", start) else None
+        for name, start in untouched.items()
+    }

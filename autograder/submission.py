@@ -1,0 +1,303 @@
+"""A submission as a check sees it: names to look up, objects to call, tensors in and out.
+
+Calls look like plain PyTorch, and `torch.autograd` works through them, whether the submission
+lives in a worker process or in the notebook that asks:
+
+    vae = submission.new("myVAE", 32, 5)
+    z = vae.reparameterize(mu, logvar)
+    torch.autograd.grad(z.sum(), mu)
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from autograder.frames import Frame
+
+Ask = Callable[[Frame, float | None], Iterator[Frame]]
+
+
+class Raised(Exception):  # noqa: N818 - what a submission's own code raised
+    """The submission's code raised an exception.
+
+    Attributes:
+        kind: The exception's type, such as "NotImplementedError".
+        text: Its message.
+        cell: The id of the cell it came from, or None.
+        line: The line in that cell, or None.
+        code: That line's text, or None.
+    """
+
+    def __init__(self, error: dict[str, Any]):
+        self.kind = str(error.get("type"))
+        self.text = str(error.get("message"))
+        self.cell, self.line, self.code = error.get("cell"), error.get("line"), error.get("text")
+        super().__init__(self.kind, self.text)
+
+    def __str__(self) -> str:
+        where = f", on line {self.line} of its cell (`{self.code}`)" if self.code else ""
+        return f"{self.kind}: {self.text}{where}" if self.text else f"{self.kind}{where}"
+
+
+class Submission:
+    """Where checks find a submission's names.
+
+    Args:
+        ask: Sends one request and yields the answering frames.
+        assignment: What it is a submission to.
+        in_notebook: True when this is the student's own live notebook.
+
+    Attributes:
+        failed: Ids of the tasks that have failed so far.
+        cell_errors: What the submission's own cells raised when they were run, by cell id.
+        facts: Measured figures for the report.
+    """
+
+    def __init__(self, ask: Ask, assignment: str, *, in_notebook: bool = False):
+        self._ask = ask
+        self._calls = 0
+        self.assignment = assignment
+        self.in_notebook = in_notebook
+        self.failed: set[str] = set()
+        self.cell_errors: dict[str, Raised] = {}
+        self.facts: dict[str, Any] = {}
+
+    def run(self, source: str, name: str, seconds: float | None = None) -> None:
+        """Run a cell's source under the name `name`."""
+        self.request("run", source=source, name=name, seconds=seconds)
+
+    def value(self, name: str) -> Any:
+        """Read a global: a number, a string, a tensor, or a list or dict of them."""
+        return self.object(name).value()
+
+    def object(self, name: str) -> "RemoteObject":
+        """Find an object by its global name."""
+        reply = self.request("object", name=name)
+        return RemoteObject(self, reply["$ref"], kind=reply["type"])
+
+    def new(self, name: str, *args: Any, **kwargs: Any) -> "RemoteObject":
+        """Make an instance of a class of the submission's."""
+        return self._new(name, args, kwargs, bare=False)
+
+    def bare(self, name: str, **attributes: Any) -> "RemoteObject":
+        """Make an `nn.Module` instance without running its `__init__`, for one method alone."""
+        instance = self._new(name, (), {}, bare=True)
+        for path, value in attributes.items():
+            self.request("set", ref=instance.ref, path=path, value=value)
+        return instance
+
+    def _new(self, name: str, args: Sequence[Any], kwargs: Any, bare: bool) -> "RemoteObject":
+        reply = self.request("new", name=name, args=list(args), kwargs=kwargs, bare=bare)
+        return RemoteObject(self, reply["$ref"])
+
+    def epoch(
+        self, step: str, names: list[str], data: list[torch.Tensor], order: torch.Tensor, size: int
+    ) -> Iterator[Any]:
+        """Train one epoch in the worker with its own step; yield what each step returned."""
+        arrays: list[np.ndarray] = []
+        packed = {
+            "step": step,
+            "names": names,
+            "data": _pack(data, arrays),
+            "order": _pack(order, arrays),
+            "size": size,
+        }
+        for frame in self._ask(self._frame("epoch", packed, arrays), None):
+            if "item" in frame.body:
+                yield _unpack(frame.body["item"], frame.arrays)
+            elif "error" in frame.body:
+                raise Raised(frame.body["error"])
+
+    def request(self, do: str, **arguments: Any) -> Any:
+        """Send one request and return its one answer.
+
+        Raises:
+            Raised: If the submission's code raised.
+        """
+        arrays: list[np.ndarray] = []
+        packed = {key: _pack(value, arrays) for key, value in arguments.items()}
+        (frame,) = self._ask(self._frame(do, packed, arrays), None)
+        body = frame.body
+        if not isinstance(body, dict) or "ok" not in body:
+            error = body.get("error") if isinstance(body, dict) else None
+            raise Raised(error if isinstance(error, dict) else {"type": "a bad answer"})
+        return _unpack(body["ok"], frame.arrays)
+
+    def _frame(self, do: str, packed: dict[str, Any], arrays: list[np.ndarray]) -> Frame:
+        # A new seed for each request: two calls differ, two gradings don't.
+        self._calls += 1
+        return Frame({"do": do, "with": packed, "seed": self._calls}, arrays)
+
+
+class RemoteObject:
+    """An object of the submission's; attributes are methods to call or values to read.
+
+    Args:
+        submission: Where it lives.
+        ref: Its number there.
+        path: The attribute path from that object to this one.
+        kind: The name of its type, as the submission reports it.
+    """
+
+    def __init__(self, submission: Submission, ref: int, path: str = "", kind: str = ""):
+        self.kind = kind
+        self.submission = submission
+        self.ref = ref
+        self.path = path
+
+    def __getattr__(self, name: str) -> "RemoteObject":
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return RemoteObject(self.submission, self.ref, f"{self.path}.{name}".lstrip("."))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it; gradients flow through tensor arguments that require them."""
+        if torch.is_grad_enabled() and any(_wants_grad(arg) for arg in args):
+            return self.trace(*args)
+        return self._call(args, kwargs)
+
+    def _call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        return self.submission.request(
+            "call", ref=self.ref, path=self.path, args=list(args), kwargs=kwargs
+        )
+
+    def trace(self, *args: Any) -> Any:
+        """Call it so that gradients flow back, into its parameters and through its inputs."""
+        anchor = torch.zeros((), requires_grad=True)
+        shape: list[Any] = []
+        flat = _Taped.apply(self, shape, args, anchor, *(a for a in args if _wants_grad(a)))
+        return _fill(shape[0], flat)
+
+    def value(self) -> Any:
+        """Read it."""
+        return self.submission.request("get", ref=self.ref, path=self.path)
+
+    def plug(self, part: str, weights: list[torch.Tensor], shape: Sequence[int]) -> None:
+        """Put a fixed affine map in a part's place; see `worker.Affine`."""
+        self.submission.request("plug", ref=self.ref, path=part, weights=weights, shape=list(shape))
+
+    def parameters(self) -> dict[str, torch.Tensor]:
+        """Fetch its trainable parameters, each once, by name."""
+        return self.submission.request("parameters", ref=self.ref)
+
+
+class _Taped(torch.autograd.Function):
+    """A call whose graph stays with the submission until gradients are sent back."""
+
+    @staticmethod
+    def forward(ctx: Any, target: RemoteObject, shape: list, args: tuple, *_: torch.Tensor) -> Any:
+        arrays: list[np.ndarray] = []
+        packed = {
+            "ref": target.ref,
+            "path": target.path,
+            "args": [_pack(arg, arrays, grad=_wants_grad(arg)) for arg in args],
+            "kwargs": {},
+            "tape": True,
+        }
+        submission = target.submission
+        (frame,) = submission._ask(submission._frame("call", packed, arrays), None)
+        if "ok" not in frame.body:
+            raise Raised(frame.body["error"])
+        reply = frame.body["ok"]
+        tensors: list[torch.Tensor] = []
+        shape.append(_unpack(reply["value"], frame.arrays, tensors))
+        ctx.submission, ctx.tape = submission, reply["tape"]
+        ctx.mark_non_differentiable(
+            *(t for t, grad in zip(tensors, reply["grads"], strict=True) if not grad)
+        )
+        return tuple(tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor | None) -> Any:
+        back = ctx.submission.request("backward", tape=ctx.tape, grads=list(grads))
+        return (None, None, None, None, *back)
+
+
+def direct(worker: Any) -> Ask:
+    """Ask a `Worker` in this very process, as a live notebook does."""
+
+    def ask(request: Frame, seconds: float | None) -> Iterator[Frame]:
+        with torch.random.fork_rng(devices=[]):
+            yield from worker.answer(copy.deepcopy(request))
+
+    return ask
+
+
+def _wants_grad(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.requires_grad
+
+
+def _pack(value: Any, arrays: list[np.ndarray], grad: bool = False) -> Any:
+    if isinstance(value, torch.Tensor):
+        arrays.append(value.detach().cpu().numpy())
+        return {"$array": len(arrays) - 1, "grad": grad}
+    if isinstance(value, RemoteObject):
+        return {"$ref": value.ref}
+    if isinstance(value, list | tuple):
+        return [_pack(item, arrays) for item in value]
+    if isinstance(value, dict):
+        return {key: _pack(item, arrays) for key, item in value.items()}
+    return value
+
+
+class Other:
+    """Something that cannot cross: not a number, a string, or a dense tensor.
+
+    Args:
+        kind: What it is, in words.
+    """
+
+    def __init__(self, kind: str):
+        self.kind = kind
+
+    def __repr__(self) -> str:
+        return self.kind
+
+
+class _Slot(int):
+    """The place of one differentiable tensor in a result."""
+
+
+def _unpack(body: Any, arrays: Sequence[np.ndarray], tensors: list | None = None) -> Any:
+    """Rebuild a value from what a worker sent; with `tensors`, put those aside as slots.
+
+    Raises:
+        Raised: If it is of no agreed form.
+    """
+    if isinstance(body, list):
+        return tuple(_unpack(item, arrays, tensors) for item in body)
+    if not isinstance(body, dict):
+        return body
+    match body:
+        case {"$array": int(index)} if 0 <= index < len(arrays):
+            tensor = torch.from_numpy(np.array(arrays[index]))
+            if tensors is None:
+                return tensor
+            tensors.append(tensor)
+            return _Slot(len(tensors) - 1)
+        case {"$float": str(text)} if len(text) < 40:
+            try:
+                return float(text)
+            except ValueError:
+                return math.nan
+        case {"$dict": dict(items)}:
+            return {str(key): _unpack(item, arrays, tensors) for key, item in items.items()}
+        case {"$other": str(kind)}:
+            return Other(kind[:200])
+        case {"$ref": int(), "type": str()}:
+            return body
+    raise Raised({"type": "a bad answer"})
+
+
+def _fill(shape: Any, flat: Sequence[torch.Tensor]) -> Any:
+    if isinstance(shape, _Slot):
+        return flat[shape]
+    if isinstance(shape, tuple):
+        return tuple(_fill(item, flat) for item in shape)
+    if isinstance(shape, dict):
+        return {key: _fill(item, flat) for key, item in shape.items()}
+    return shape

@@ -1,0 +1,251 @@
+"""Thresholds: trains a submission's model under a budget and recomputes every loss.
+
+What the submission reports about itself is never read. The worker trains with the notebook's own
+`train_step` and streams what each step computed; the judge computes the loss from it, on its own
+copy of the data. A part whose task has failed is replaced by the reference's: those parts live
+here, the submission's stay in the worker, and gradients cross between them as arrays.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from autograder.checking import CheckFailed, Task, expect
+from autograder.reference import load_reference
+from autograder.submission import RemoteObject, Submission
+
+CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A threshold task.
+
+    Attributes:
+        model: The graded class; the notebook's `model` is an instance of it.
+        data: The data set, as `vae_utils.load_dataset` knows it.
+        epochs: The contract's budget.
+        below: The loss to get under.
+        unit: The loss's unit, for messages.
+        batch: Makes what `train_step` takes from images (N, C, H, W) in [0, 1] and labels (N,).
+        loss: Computes a batch's mean loss per image from that and from what `train_step` returned
+            after its first value.
+        confirm: Computes it once more from a trained model and images, keeping to the bottleneck.
+        sizes: The notebook's variables that the class is made with.
+    """
+
+    model: str
+    data: str
+    epochs: int
+    below: float
+    unit: str
+    batch: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
+    loss: Callable[..., torch.Tensor]
+    confirm: Callable[[Any, torch.Tensor], torch.Tensor]
+    sizes: tuple[str, ...] = ("hidden_dim", "latent_dim")
+
+
+def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) -> None:
+    """Expect that training reaches the threshold.
+
+    In a live notebook the model that is there is measured; when graded, a fresh one is trained.
+
+    Raises:
+        CheckFailed: If it doesn't, or the settings are not filled in.
+    """
+    settings = _settings(submission, plan)
+    x, labels = _data(plan.data)
+    if submission.in_notebook:
+        model: Any = submission.object("model")
+        _expect_epochs(submission, plan)
+    else:
+        own, model, epochs = _prepare(submission, tasks, plan, settings)
+        batch = plan.batch(x, labels)
+        losses: list[float] = []
+        submission.facts["training_losses"] = losses
+        for _ in range(min(plan.epochs, settings["n_epochs"])):
+            losses.append(_epoch_loss(epochs(batch), plan, len(x)))
+            if not math.isfinite(losses[-1]):
+                raise CheckFailed(f"In epoch {len(losses)} the loss is no longer a finite number.")
+            if losses[-1] < plan.below:
+                break
+        told = ", ".join(f"{loss:.1f}" for loss in losses)
+        expect(
+            losses[-1] < plan.below,
+            f"After {len(losses)} epochs the training loss is {losses[-1]:.1f} {plan.unit}; it "
+            f"should be below {plan.below:g}. Epoch by epoch: {told}.",
+        )
+        model = own if own is not None else model
+    _confirm(model, x, plan)
+
+
+def _settings(submission: Submission, plan: Plan) -> dict[str, int]:
+    settings = {}
+    for name in ("batch_size", "n_epochs"):
+        value = submission.value(name)
+        if type(value) is not int:
+            raise CheckFailed(
+                f"`{name}` is not filled in yet: it should be a whole number.", todo=True
+            )
+        expect(1 <= value <= 100_000, f"`{name}` is {value}; it should be at least 1.")
+        settings[name] = value
+    expect(
+        settings["n_epochs"] <= plan.epochs,
+        f"`n_epochs` is {settings['n_epochs']}; the budget is {plan.epochs} epochs.",
+        "too_many_epochs",
+    )
+    return settings
+
+
+def _data(name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    from vae_utils import load_dataset
+
+    images = load_dataset(name, source="embedded", quiet=True)
+    return images.images.float() / 255, images.labels
+
+
+def _expect_epochs(submission: Submission, plan: Plan) -> None:
+    done = submission.value("train_losses")
+    count = len(done) if isinstance(done, tuple) else 0
+    expect(count > 0, "`train_losses` is empty: run the training cell first.")
+    expect(count <= plan.epochs, f"Training took {count} epochs; the budget is {plan.epochs}.")
+
+
+# One epoch, in either place
+
+
+Epochs = Callable[[tuple[torch.Tensor, ...]], Iterator[tuple[tuple[torch.Tensor, ...], Any]]]
+
+
+def _prepare(
+    submission: Submission, tasks: Sequence[Task], plan: Plan, settings: dict[str, int]
+) -> tuple[RemoteObject | None, nn.Module | None, Epochs]:
+    """Decide where to train: in the worker, or across both sides with the reference's parts."""
+    failed = {part for task in tasks if task.id in submission.failed for part in task.parts}
+    generator = torch.Generator().manual_seed(0)
+    size = settings["batch_size"]
+
+    def orders(n: int) -> torch.Tensor:
+        return torch.randperm(n, generator=generator)
+
+    if not failed:
+
+        def own_epoch(batch: tuple[torch.Tensor, ...]) -> Iterator[Any]:
+            order = orders(len(batch[0]))
+            answers = submission.epoch(
+                "train_step", ["model", "optimizer"], list(batch), order, size
+            )
+            for rows, returned in zip(order.split(size), answers, strict=True):
+                yield tuple(column[rows] for column in batch), returned
+
+        return submission.object("model"), None, own_epoch
+
+    reference = load_reference(submission.assignment)
+    model = _hybrid(submission, tasks, plan, failed)
+    optimizer = _Pair(submission.object("optimizer"), list(model.parameters()))
+    step = reference["train_step"]
+
+    def mixed_epoch(batch: tuple[torch.Tensor, ...]) -> Iterator[Any]:
+        for rows in orders(len(batch[0])).split(size):
+            part = tuple(column[rows] for column in batch)
+            yield part, step(model, optimizer, *part)
+
+    return None, model, mixed_epoch
+
+
+def _epoch_loss(steps: Iterator[Any], plan: Plan, n: int) -> float:
+    """The mean over one epoch of the loss per image, computed by the judge."""
+    total = 0.0
+    for batch, returned in steps:
+        outputs = tuple(returned[1:]) if isinstance(returned, tuple) else ()
+        total += float(_loss(plan, batch, outputs)) * len(batch[0])
+    return total / n
+
+
+def _loss(plan: Plan, batch: tuple[torch.Tensor, ...], outputs: tuple[Any, ...]) -> torch.Tensor:
+    if not all(isinstance(t, torch.Tensor) and len(t) == len(batch[0]) for t in outputs):
+        raise CheckFailed("`forward` does not return one row for each image while it trains.")
+    if not all(bool(torch.isfinite(t).all()) for t in outputs):
+        return torch.tensor(math.nan)
+    # `detach` ends the graph: the step has already used it.
+    return plan.loss(batch, *(t.detach().float() for t in outputs))
+
+
+def _confirm(model: Any, x: torch.Tensor, plan: Plan) -> None:
+    with torch.no_grad():
+        model.eval()
+        total = sum(float(plan.confirm(model, part)) * len(part) for part in x.split(CHUNK))
+        model.train()
+    loss = total / len(x)
+    expect(
+        math.isfinite(loss) and loss < plan.below,
+        f"With each code drawn from your model's own mu and logvar, and decoded by your decoder, "
+        f"the loss is {loss:.1f} {plan.unit}; it should be below {plan.below:g}.",
+    )
+
+
+# The reference's parts beside the submission's
+
+
+class RemotePart(nn.Module):
+    """A part that stays with the submission; gradients reach its parameters there."""
+
+    def __init__(self, remote: RemoteObject):
+        super().__init__()
+        object.__setattr__(self, "remote", remote)
+
+    def forward(self, *args: Any) -> Any:
+        """Call it there."""
+        return self.remote.trace(*args) if torch.is_grad_enabled() else self.remote(*args)
+
+
+class _Pair:
+    """The submission's optimizer, and one of its kind for the reference's parameters."""
+
+    def __init__(self, remote: RemoteObject, parameters: list[torch.Tensor]):
+        self.remote = remote
+        self.local: torch.optim.Optimizer | None = None
+        if parameters:
+            kind = getattr(torch.optim, remote.kind, torch.optim.Adam)
+            lr = remote.defaults.value().get("lr", 1e-3)
+            self.local = kind(parameters, lr=float(lr))
+
+    def zero_grad(self) -> None:
+        self.remote.zero_grad()
+        if self.local:
+            self.local.zero_grad()
+
+    def step(self) -> None:
+        self.remote.step()
+        if self.local:
+            self.local.step()
+
+
+def _hybrid(
+    submission: Submission, tasks: Sequence[Task], plan: Plan, failed: set[str]
+) -> nn.Module:
+    """The reference's model with every part of the submission's that has passed."""
+    if all(task.id in submission.failed for task in tasks if task.parts):
+        raise CheckFailed(
+            "There is nothing to train yet: none of the parts above works.", todo=True
+        )
+    reference = load_reference(submission.assignment)
+    torch.manual_seed(0)
+    sizes = [submission.value(name) for name in plan.sizes]
+    expect(all(type(s) is int and 0 < s <= 10_000 for s in sizes), "The sizes are not filled in.")
+    model = reference[plan.model](*sizes)
+    own = submission.object("model")
+    for task in tasks:
+        if failed & {*task.parts, *task.uses}:
+            continue
+        for part in task.parts:
+            remote = RemotePart(getattr(own, part))
+            if part in dict(model.named_children()):
+                setattr(model, part, remote)
+            else:
+                object.__setattr__(model, part, remote)
+    return model

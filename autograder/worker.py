@@ -1,0 +1,374 @@
+"""The untrusted side: runs a submission's cells and answers calls with plain arrays.
+
+A worker knows no check, no answer and no assignment. The judge tells it, over a pipe, to run
+cells, make objects and call them; it sends back arrays and JSON. Gradients cross as arrays too:
+a *taped* call keeps its graph here until the judge sends what to push back through it.
+"""
+
+import ast
+import contextlib
+import io
+import linecache
+import os
+import signal
+import sys
+import traceback
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from autograder.frames import DTYPES, PREFIX, Frame, lengths, pack, unpack
+
+MESSAGE_LIMIT = 600
+CELL = "<cell {}>"
+
+
+class Affine(nn.Module):
+    """A stand-in part: the sum of fixed affine maps of its flattened inputs.
+
+    The judge plugs these into a model to see how the model wires its parts together, whatever
+    the parts themselves are worth.
+
+    Args:
+        weights: One (in_features, out_features) matrix for each input, float32.
+        shape: Shape of one output row.
+    """
+
+    def __init__(self, weights: Sequence[torch.Tensor], shape: Sequence[int]):
+        super().__init__()
+        self.weights = list(weights)
+        self.shape = tuple(shape)
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """Map (N, ...) inputs to (N, *shape)."""
+        pairs = zip(inputs, self.weights, strict=True)
+        return (
+            torch.stack([x.flatten(1) @ w.to(x) for x, w in pairs]).sum(0).unflatten(1, self.shape)
+        )
+
+
+class Worker:
+    """Holds a submission's names and objects, and does what it is asked, one request at a time.
+
+    Args:
+        namespace: The names that cells run in; a notebook's own when there is no second process.
+    """
+
+    def __init__(self, namespace: dict[str, Any] | None = None):
+        self.namespace = {"__name__": "__main__"} if namespace is None else namespace
+        self.objects: dict[int, Any] = {}
+        self.tapes: dict[int, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
+        self.count = 0
+
+    def answer(self, request: Frame) -> Iterator[Frame]:
+        """Yield the frames that answer one request; the last one carries `ok` or `error`."""
+        body = request.body
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+        torch.manual_seed(body.get("seed", 0))
+        try:
+            operation = getattr(self, "do_" + body["do"])
+            result = operation(_Reader(self, request.arrays), **body.get("with", {}))
+            if isinstance(result, types.GeneratorType):
+                result = yield from result
+            reply = result if isinstance(result, Frame) else self.encode(result)
+            yield Frame({"ok": reply.body}, reply.arrays)
+        # Whatever a submission raises, SystemExit and KeyboardInterrupt included, is its answer.
+        except BaseException as error:
+            yield Frame({"error": describe(error)})
+
+    # What the judge can ask for. Each takes a reader of the request's arrays, then JSON values.
+
+    def do_run(self, read: "_Reader", source: str, name: str, seconds: float | None = None) -> None:
+        """Run one cell; `seconds` bounds a cell that nobody asked for."""
+        filename = CELL.format(name)
+        code = compile_cell(source, filename)
+        linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+        with alarm(seconds):
+            exec(code, self.namespace)
+
+    def do_object(self, read: "_Reader", name: str) -> dict[str, Any]:
+        """Keep the object that a global name stands for."""
+        if name not in self.namespace:
+            raise NameError(f"name '{name}' is not defined")
+        return self.keep(self.namespace[name])
+
+    def do_new(self, read: "_Reader", name: str, args: list, kwargs: dict, bare: bool) -> Any:
+        """Make an instance; a `bare` one skips the class's own `__init__`."""
+        cls = self.namespace[name]
+        if not bare:
+            return self.keep(cls(*read(args), **read(kwargs)))
+        instance = cls.__new__(cls)
+        nn.Module.__init__(instance)
+        return self.keep(instance)
+
+    def do_get(self, read: "_Reader", ref: int, path: str) -> Any:
+        """Read an attribute."""
+        return self.reach(ref, path)
+
+    def do_set(self, read: "_Reader", ref: int, path: str, value: Any) -> None:
+        """Write an attribute."""
+        setattr(self.objects[ref], path, read(value))
+
+    def do_plug(
+        self, read: "_Reader", ref: int, path: str, weights: list, shape: list[int]
+    ) -> None:
+        """Put an `Affine` stand-in where a part is."""
+        part = Affine(read(weights), shape)
+        model = self.objects[ref]
+        # A part that was a plain method stays one, whatever nn.Module thinks of its name.
+        model.__dict__.pop(path, None)
+        with contextlib.suppress(AttributeError):
+            delattr(model, path)
+        object.__setattr__(model, path, part)
+
+    def do_call(
+        self, read: "_Reader", ref: int, path: str, args: list, kwargs: dict, tape: bool = False
+    ) -> Any:
+        """Call an object or one of its methods; with `tape`, keep the graph for `do_backward`."""
+        args, kwargs = read(args), read(kwargs)
+        target = self.reach(ref, path)
+        if not callable(target):
+            raise TypeError(f"'{path or 'it'}' is {type(target).__name__}, not something to call")
+        result = target(*args, **kwargs)
+        if not tape:
+            return result
+        reply = _Writer(self)
+        body = reply(result)
+        self.count += 1
+        self.tapes[self.count] = (read.tensors, reply.tensors)
+        grads = [t.requires_grad for t in reply.tensors]
+        return Frame({"tape": self.count, "value": body, "grads": grads}, reply.arrays)
+
+    def do_backward(self, read: "_Reader", tape: int, grads: list) -> list:
+        """Push gradients back through a taped call; returns those of its inputs."""
+        inputs, outputs = self.tapes.pop(tape)
+        pairs = [
+            (out, grad)
+            for out, grad in zip(outputs, read(grads), strict=True)
+            if grad is not None and out.requires_grad
+        ]
+        for tensor in inputs:
+            tensor.grad = None
+        torch.autograd.backward([out for out, _ in pairs], [grad for _, grad in pairs])
+        return [tensor.grad for tensor in inputs]
+
+    def do_drop(self, read: "_Reader", tape: int) -> None:
+        """Forget a taped call."""
+        self.tapes.pop(tape, None)
+
+    def do_parameters(self, read: "_Reader", ref: int) -> dict[str, Any]:
+        """List a module's trainable parameters, each once."""
+        named = self.objects[ref].named_parameters()
+        return {name: p.detach() for name, p in named if p.requires_grad}
+
+    def do_epoch(
+        self, read: "_Reader", step: str, names: list[str], data: list, order: Any, size: int
+    ) -> Iterator[Frame]:
+        """Train one epoch with the notebook's own step; stream what each step returns."""
+        function = self.namespace[step]
+        objects = [self.namespace[name] for name in names]
+        columns, order = read(data), read(order)
+        for rows in order.split(size):
+            result = self.encode(function(*objects, *(column[rows] for column in columns)))
+            yield Frame({"item": result.body}, result.arrays)
+
+    # Values on their way in and out.
+
+    def keep(self, value: Any) -> dict[str, Any]:
+        """Hold an object here and give the judge a number for it."""
+        self.count += 1
+        self.objects[self.count] = value
+        return {"$ref": self.count, "type": type(value).__name__}
+
+    def reach(self, ref: int, path: str) -> Any:
+        """Follow a dotted path from a kept object."""
+        value = self.objects[ref]
+        for name in path.split(".") if path else ():
+            value = getattr(value, name)
+        return value
+
+    def encode(self, value: Any) -> Frame:
+        """Turn any value into JSON and arrays."""
+        writer = _Writer(self)
+        return Frame(writer(value), writer.arrays)
+
+
+class _Reader:
+    """Turns `{"$array": i}` back into fresh tensors."""
+
+    def __init__(self, worker: Worker, arrays: Sequence[np.ndarray]):
+        self.worker = worker
+        self.arrays = arrays
+        self.tensors: list[torch.Tensor] = []
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "$array" in value:
+            tensor = torch.from_numpy(np.array(self.arrays[value["$array"]]))
+            if value.get("grad"):
+                tensor.requires_grad_()
+                self.tensors.append(tensor)
+                # A view, so that in-place work on an input is as legal as on any activation.
+                return tensor.view_as(tensor)
+            return tensor
+        if "$ref" in value:
+            return self.worker.objects[value["$ref"]]
+        return {key: self(item) for key, item in value.items()}
+
+
+class _Writer:
+    """Turns values into JSON, putting dense tensors aside as arrays."""
+
+    def __init__(self, worker: Worker):
+        self.worker = worker
+        self.arrays: list[np.ndarray] = []
+        self.tensors: list[torch.Tensor] = []
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return self.tensor(value)
+        if isinstance(value, np.ndarray | np.generic):
+            return self.tensor(torch.as_tensor(value))
+        if value is None or isinstance(value, bool | int | str):
+            return value
+        if isinstance(value, float):
+            return {"$float": repr(value)}
+        if isinstance(value, list | tuple):
+            return [self(item) for item in value]
+        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            return {"$dict": {key: self(item) for key, item in value.items()}}
+        return {"$other": type(value).__name__}
+
+    def tensor(self, value: torch.Tensor) -> dict[str, Any]:
+        name = str(value.dtype).removeprefix("torch.")
+        if value.layout != torch.strided or value.device.type == "meta" or name not in DTYPES:
+            return {"$other": f"a {value.layout} tensor of {value.dtype} on {value.device.type}"}
+        self.arrays.append(value.detach().cpu().numpy())
+        self.tensors.append(value)
+        return {"$array": len(self.arrays) - 1}
+
+
+def compile_cell(source: str, filename: str) -> types.CodeType:
+    """Compile a notebook cell; lines of IPython magic become comments.
+
+    Raises:
+        SyntaxError: If what remains is not Python.
+    """
+    try:
+        tree = ast.parse(source, filename)
+    except SyntaxError:
+        lines = ["pass" if _is_magic(line) else line for line in source.split("\n")]
+        plain = "" if source.lstrip().startswith("%%") else "\n".join(lines)
+        tree = ast.parse(plain, filename)
+    return compile(tree, filename, "exec")
+
+
+def _is_magic(line: str) -> bool:
+    return line.lstrip()[:1] in ("%", "!", "?")
+
+
+@contextlib.contextmanager
+def alarm(seconds: float | None) -> Iterator[None]:
+    """Raise TimeoutError in honest code that takes longer than `seconds`; None sets no alarm."""
+
+    def ring(*_: Any) -> None:
+        raise TimeoutError(f"this cell took longer than {seconds:g} seconds")
+
+    if seconds is None:
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """Say what was raised, and on which line of which cell."""
+    cell, line, text = None, None, None
+    if isinstance(error, SyntaxError):
+        cell, line, text = error.filename, error.lineno, (error.text or "").strip()
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename.startswith("<cell ") or frame.filename.startswith("<ipython"):
+            cell, line, text = frame.filename, frame.lineno, frame.line
+    with contextlib.suppress(Exception):
+        message = str(error.msg if isinstance(error, SyntaxError) else error)
+        return {
+            "type": type(error).__name__,
+            "message": message[:MESSAGE_LIMIT],
+            "cell": (cell or "").removeprefix("<cell ").removesuffix(">") or None,
+            "line": line,
+            "text": (text or "")[:MESSAGE_LIMIT] or None,
+        }
+    return {"type": "Exception", "message": "", "cell": None, "line": None, "text": None}
+
+
+def hide_autograder() -> None:
+    """Leave cells an `autograder` of which only silent checks remain."""
+    for name in [n for n in sys.modules if n == "autograder" or n.startswith("autograder.")]:
+        del sys.modules[name]
+    stub = types.ModuleType("autograder")
+    stub.notebook_checks = lambda _: lambda _: 0.0  # type: ignore[attr-defined]
+    sys.modules["autograder"] = stub
+
+
+def serve(receive: io.RawIOBase, send: io.RawIOBase) -> None:
+    """Answer requests until the judge closes the pipe."""
+    worker = Worker()
+    worker.namespace["display"] = lambda *_, **__: None
+    _write(send, Frame({"ok": {"pid": os.getpid()}}))
+    while (request := _read(receive)) is not None:
+        for frame in worker.answer(request):
+            _write(send, frame)
+
+
+def _read(stream: io.RawIOBase) -> Frame | None:
+    prefix = _exactly(stream, PREFIX.size)
+    if prefix is None:
+        return None
+    head, data = lengths(bytes(prefix))
+    return unpack(bytes(_exactly(stream, head) or b""), _exactly(stream, data) or b"")
+
+
+def _exactly(stream: io.RawIOBase, size: int) -> bytearray | None:
+    buffer = bytearray(size)
+    view, got = memoryview(buffer), 0
+    while got < size:
+        count = stream.readinto(view[got:])
+        if not count:
+            return None
+        got += count
+    return buffer
+
+
+def _write(stream: io.RawIOBase, frame: Frame) -> None:
+    for buffer in pack(frame):
+        view = memoryview(buffer)
+        while view:
+            view = view[stream.write(view) or 0 :]
+
+
+def main() -> None:
+    """Become a worker on the two file descriptors that the judge passed."""
+    receive, send = (int(argument) for argument in sys.argv[1:3])
+    torch.set_num_threads(1)
+    hide_autograder()
+    serve(
+        os.fdopen(receive, "rb", buffering=0),  # type: ignore[arg-type]
+        os.fdopen(send, "wb", buffering=0),  # type: ignore[arg-type]
+    )
+
+
+if __name__ == "__main__":
+    main()
