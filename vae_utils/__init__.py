@@ -16,12 +16,36 @@ _HOME = {
     "Loader": "vae_utils.data",
     "load_dataset": "vae_utils.data",
     "make_loader": "vae_utils.data",
+    "latent_extent": "vae_utils.plots",
+    "plot_class_conditional": "vae_utils.plots",
+    "plot_embeddings": "vae_utils.plots",
+    "plot_latent_space": "vae_utils.plots",
+    "plot_latent_space_images": "vae_utils.plots",
+    "plot_losses": "vae_utils.plots",
+    "plot_prior_samples": "vae_utils.plots",
+    "plot_quarter_completions": "vae_utils.plots",
+    "plot_reconstructions": "vae_utils.plots",
+    "plot_samples": "vae_utils.plots",
+    "plot_variations": "vae_utils.plots",
 }
 
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
     from vae_utils.data import DataError, ImageSet, Loader, load_dataset, make_loader
+    from vae_utils.plots import (
+        latent_extent,
+        plot_class_conditional,
+        plot_embeddings,
+        plot_latent_space,
+        plot_latent_space_images,
+        plot_losses,
+        plot_prior_samples,
+        plot_quarter_completions,
+        plot_reconstructions,
+        plot_samples,
+        plot_variations,
+    )
 
 
 def __getattr__(name: str) -> Any:

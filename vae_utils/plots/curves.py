@@ -1,0 +1,164 @@
+"""Loss curves: one or several terms, training and validation, and the threshold to reach."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from vae_utils.plots.inputs import ArrayLike, to_numpy
+from vae_utils.plots.style import (
+    INK,
+    NAN_COLOUR,
+    PALETTE,
+    QUIET,
+    add_legend,
+    new_figure,
+    set_title,
+)
+
+# How a name says which split its values are of.
+VALIDATION_WORDS = ("val", "valid", "validation", "test")
+TRAINING_WORDS = ("train", "training")
+CURVE_COLOURS = (PALETTE[0], PALETTE[2], PALETTE[4], PALETTE[6], PALETTE[8], PALETTE[5])
+
+
+def plot_losses(
+    history: Mapping[str, ArrayLike] | ArrayLike,
+    threshold: float | None = None,
+    *,
+    title: str = "Loss",
+    y_label: str = "loss per image",
+    log: bool = False,
+) -> Figure:
+    """Draw losses by epoch, with the last value of each in the legend.
+
+    A name that starts or ends with `val`, `validation` or `test` (`val_kl`, `kl_val`) is the
+    validation curve of its term: the same colour, dashed. Epochs whose loss is NaN or infinite
+    leave a gap, are marked at the bottom and counted in the title.
+
+    Args:
+        history: name of the term to its losses, one an epoch; or one list of losses.
+        threshold: a line to get below; the first epoch in which the first curve is, is marked.
+        title: what is drawn.
+        y_label: what a loss is, with its unit.
+        log: whether the axis of losses is logarithmic.
+
+    Raises:
+        ValueError: no losses, or losses that aren't a list of numbers.
+
+    Example:
+        >>> figure = plot_losses({"loss": [160.0, 125.0, 118.0], "val_loss": [140.0, 121.0, 119.0]},
+        ...                      threshold=120)
+        >>> [line.get_linestyle() for line in figure.axes[0].lines[:2]]
+        ['-', '--']
+    """
+    curves = _curves(history)
+    figure, axes = new_figure(height=3.8, grid=True)
+    ax = axes[0, 0]
+    colours = _colours(list(curves))
+    for name, losses in curves.items():
+        term, is_validation = split_name(name)
+        ax.plot(
+            np.arange(1, len(losses) + 1),
+            np.where(np.isfinite(losses), losses, np.nan),
+            color=colours[term],
+            linestyle="--" if is_validation else "-",
+            marker="o" if len(losses) <= 20 else "",
+            markersize=4,
+            label=_legend_text(name, losses),
+        )
+    if log:
+        ax.set_yscale("log")
+    if threshold is not None:
+        _draw_threshold(ax, threshold, next(iter(curves.values())))
+    lost = _mark_lost_epochs(ax, curves)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(y_label)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    add_legend(ax, loc="upper right")
+    set_title(ax, title, [f"{lost} of the losses NaN or infinite, marked ×"] if lost else [])
+    return figure
+
+
+def split_name(name: str) -> tuple[str, bool]:
+    """Take a curve's name apart: its term, and whether it is of the validation split.
+
+    Example:
+        >>> split_name("val_kl"), split_name("kl"), split_name("train loss")
+        (('kl', True), ('kl', False), ('loss', False))
+    """
+    words = name.replace("_", " ").split()
+    for split, is_validation in [(VALIDATION_WORDS, True), (TRAINING_WORDS, False)]:
+        for place in (0, -1):
+            if words and words[place].lower() in split:
+                del words[place]
+                return " ".join(words) or "loss", is_validation
+    return " ".join(words) or name, False
+
+
+def _curves(history: Mapping[str, ArrayLike] | ArrayLike) -> dict[str, NDArray[np.float64]]:
+    named = dict(history) if isinstance(history, Mapping) else {"loss": history}
+    curves = {name: _losses(losses, name) for name, losses in named.items()}
+    if not any(len(losses) for losses in curves.values()):
+        raise ValueError("history must hold at least one loss.")
+    return {name: losses for name, losses in curves.items() if len(losses)}
+
+
+def _losses(losses: ArrayLike, name: str) -> NDArray[np.float64]:
+    array = to_numpy(losses, f"the losses {name!r}")
+    if array.ndim != 1:
+        raise ValueError(f"the losses {name!r} must be one number an epoch, not {array.shape}.")
+    return array.astype(np.float64)
+
+
+def _colours(names: Sequence[str]) -> dict[str, str]:
+    """One colour for each term, shared by its training and its validation curve."""
+    terms = list(dict.fromkeys(split_name(name)[0] for name in names))
+    return {term: CURVE_COLOURS[i % len(CURVE_COLOURS)] for i, term in enumerate(terms)}
+
+
+def _legend_text(name: str, losses: NDArray[np.float64]) -> str:
+    return f"{name.replace('_', ' ')}: {losses[-1]:.4g} at the end"
+
+
+def _draw_threshold(ax: Axes, threshold: float, losses: NDArray[np.float64]) -> None:
+    """Draw the line, and the first epoch that ends below it."""
+    below = np.flatnonzero(losses < threshold)
+    reached = f"below in epoch {below[0] + 1}" if below.size else "not reached"
+    ax.axhline(
+        threshold, color=QUIET, linestyle=":", label=f"threshold {threshold:g}: {reached}", zorder=1
+    )
+    if below.size:
+        ax.plot(
+            [below[0] + 1],
+            [losses[below[0]]],
+            marker="o",
+            markersize=11,
+            markerfacecolor="none",
+            markeredgecolor=INK,
+            markeredgewidth=1.5,
+            linestyle="",
+        )
+
+
+def _mark_lost_epochs(ax: Axes, curves: Mapping[str, NDArray[np.float64]]) -> int:
+    """Put a × at the bottom for each epoch without a finite loss, and count these losses."""
+    epochs = [
+        e + 1 for losses in curves.values() for e, x in enumerate(losses) if not math.isfinite(x)
+    ]
+    if epochs:
+        ax.plot(
+            epochs,
+            [0.03] * len(epochs),
+            transform=ax.get_xaxis_transform(),
+            color=NAN_COLOUR,
+            marker="X",
+            linestyle="",
+            label="NaN or infinite",
+            clip_on=False,
+        )
+    return len(epochs)

@@ -1,0 +1,124 @@
+"""Many images in one picture: rows and columns of tiles, with labels around them."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from vae_utils.plots.style import RC, WIDTH, new_figure, set_title
+
+Tile: TypeAlias = NDArray[np.float64] | None  # (H, W, 3), or nothing in this place
+
+GAP = 2  # pixels between tiles
+MAX_TILE = 0.95  # inches: a single digit needn't fill the column
+CAPTION = 0.2  # inches below a tile that has its own caption
+TITLE_SPACE = 0.65  # inches
+
+
+def tiles(rows: Sequence[Sequence[Tile]], gap: tuple[int, int] = (GAP, GAP)) -> NDArray[np.float64]:
+    """Join rows of equally large images into one, white where there is none.
+
+    Args:
+        rows: rows of `(H, W, 3)` images or None; shorter rows are filled up with white.
+        gap: white pixels between rows, and between columns.
+
+    Returns:
+        `(R*(H + gap) - gap, C*(W + gap) - gap, 3)`.
+
+    Raises:
+        ValueError: the images differ in size.
+
+    Example:
+        >>> tiles([[np.zeros((4, 4, 3)), np.zeros((4, 4, 3))]], gap=(1, 1)).shape
+        (4, 9, 3)
+    """
+    sizes = {tile.shape[:2] for row in rows for tile in row if tile is not None}
+    if len(sizes) != 1:
+        found = ", ".join(f"{h}×{w}" for h, w in sorted(sizes))
+        raise ValueError(f"All images of one figure must have the same size, but have {found}.")
+    ((height, width),) = sizes
+    columns = max(len(row) for row in rows)
+    step_y, step_x = height + gap[0], width + gap[1]
+    joined = np.ones((len(rows) * step_y - gap[0], columns * step_x - gap[1], 3))
+    for r, row in enumerate(rows):
+        for c, tile in enumerate(row):
+            if tile is not None:
+                y, x = r * step_y, c * step_x
+                joined[y : y + height, x : x + width] = tile
+    return joined
+
+
+def mosaic_figure(
+    rows: Sequence[Sequence[Tile]],
+    title: str,
+    notes: Sequence[str] = (),
+    row_labels: Sequence[str] | None = None,
+    column_labels: Sequence[str] | None = None,
+    captions: Sequence[Sequence[str]] | None = None,
+    x_label: str = "",
+    y_label: str = "",
+) -> Figure:
+    """Draw rows of tiles as one figure.
+
+    Args:
+        rows: rows of `(H, W, 3)` tiles, None for an empty place.
+        title: what the figure shows.
+        notes: what a viewer must know besides.
+        row_labels: one text for each row, to its left.
+        column_labels: one text for each column, above it.
+        captions: one text for each tile, below it.
+        x_label: what the column labels are, below the figure.
+        y_label: what the row labels are, left of the figure.
+
+    Example:
+        >>> figure = mosaic_figure([[np.zeros((28, 28, 3))] * 3], "Nothing, three times")
+        >>> figure.axes[0].images[0].get_array().shape
+        (28, 88, 3)
+    """
+    columns = max(len(row) for row in rows)
+    label_width = 0.1 + 0.085 * max((len(text) for text in row_labels or [""]), default=0)
+    tile_inches = min(MAX_TILE, (WIDTH - label_width) / columns)
+    height, width = next(t.shape[:2] for row in rows for t in row if t is not None)
+    row_gap = round(CAPTION / tile_inches * width) if captions else GAP
+    row_inches = tile_inches * (height + row_gap) / width
+
+    figure, axes = new_figure(height=len(rows) * row_inches + TITLE_SPACE + 0.2 * bool(x_label))
+    ax = axes[0, 0]
+    ax.imshow(tiles(rows, (row_gap, GAP)))
+    ax.set_anchor("W")
+    ax.spines[:].set_visible(False)
+    row_at = [r * (height + row_gap) + (height - 1) / 2 for r in range(len(rows))]
+    column_at = [c * (width + GAP) + (width - 1) / 2 for c in range(columns)]
+    ax.set_yticks(row_at if row_labels else [], row_labels or [])
+    ax.set_xticks(column_at if column_labels else [], column_labels or [])
+    ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    ax.set_xlabel(x_label)
+    ax.set_ylabel(y_label)
+    _write_captions(ax, captions or [], row_at, column_at, below=height / 2)
+    set_title(ax, title, notes)
+    return figure
+
+
+def _write_captions(
+    ax: Axes,
+    captions: Sequence[Sequence[str]],
+    row_at: Sequence[float],
+    column_at: Sequence[float],
+    below: float,
+) -> None:
+    for y, row in zip(row_at, captions, strict=False):
+        for x, text in zip(column_at, row, strict=False):
+            ax.text(x, y + below, text, ha="center", va="top", fontsize=RC["xtick.labelsize"] - 1)
+
+
+def in_rows(items: Sequence[Tile], columns: int) -> list[list[Tile]]:
+    """Break a sequence of tiles into rows of `columns`.
+
+    Example:
+        >>> [len(row) for row in in_rows([None] * 5, columns=3)]
+        [3, 2]
+    """
+    return [list(items[i : i + columns]) for i in range(0, len(items), columns)]

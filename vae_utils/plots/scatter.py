@@ -1,0 +1,129 @@
+"""Points by class: the scatter that every figure of codes shares, and outlines of density."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+from vae_utils.plots.inputs import ArrayLike, Labels, Points, as_labels
+from vae_utils.plots.style import INK, PALETTE, add_legend, class_style
+
+DENSITY_SHARES = (0.9, 0.5)  # of all codes, inside each contour
+
+
+def draw_classes(
+    ax: Axes,
+    points: Points,
+    xy: NDArray[np.float64],
+    labels: ArrayLike | None,
+    class_names: Sequence[str] | None = None,
+) -> None:
+    """Scatter points in the colour and marker of their class, with each class named at its middle.
+
+    Args:
+        ax: where to draw.
+        points: the codes that `xy` stands for; its `kept` picks the labels that belong to them.
+        xy: `(M, 2)`, where to draw them.
+        labels: `(N,)`, one for each code that came in; None draws all alike.
+        class_names: names of classes 0, 1, 2, …
+    """
+    size = marker_size(len(xy))
+    if labels is None:
+        ax.scatter(xy[:, 0], xy[:, 1], s=size, color=PALETTE[0], alpha=0.6, linewidths=0)
+        return
+    every = as_labels(labels, len(points.kept), class_names)
+    classes = Labels(every.index[points.kept], every.names)
+    for k in classes.present():
+        here = xy[classes.index == k]
+        ax.scatter(
+            here[:, 0],
+            here[:, 1],
+            s=size,
+            alpha=0.7,
+            linewidths=0,
+            label=classes.names[k],
+            **class_style(k),
+        )
+        _name_at_median(ax, here, classes.names[k])
+    _add_class_legend(ax, classes)
+
+
+def draw_density(ax: Axes, xy: NDArray[np.float64], bins: int = 80) -> bool:
+    """Draw the outlines of the densest regions that hold half, and nine tenths, of the points.
+
+    Args:
+        ax: where to draw; its limits must be set.
+        xy: `(M, 2)` points; with fewer than 50 nothing is drawn.
+        bins: cells along each axis of the smoothed histogram behind it.
+
+    Returns:
+        Whether there was anything to outline.
+    """
+    if len(xy) < 50:
+        return False
+    from scipy.ndimage import gaussian_filter
+
+    limits = [sorted(ax.get_xlim()), sorted(ax.get_ylim())]
+    counts, x_edges, y_edges = np.histogram2d(xy[:, 0], xy[:, 1], bins=bins, range=limits)
+    density = gaussian_filter(counts, sigma=bins / 40)
+    levels = [mass_level(density, share) for share in DENSITY_SHARES]
+    if levels[0] >= levels[1] or levels[1] >= density.max():
+        return False  # all points in one cell
+    ax.contour(
+        (x_edges[1:] + x_edges[:-1]) / 2,
+        (y_edges[1:] + y_edges[:-1]) / 2,
+        density.T,
+        levels=levels,
+        colors=INK,
+        linewidths=[0.8, 1.4],
+        alpha=0.7,
+    )
+    return True
+
+
+def mass_level(density: NDArray[np.float64], share: float) -> float:
+    """Find the level above which the densest cells hold `share` of the whole.
+
+    Example:
+        >>> float(mass_level(np.array([[6.0, 3.0], [1.0, 0.0]]), share=0.5))
+        6.0
+    """
+    ordered = np.sort(density, axis=None)[::-1]
+    inside = np.cumsum(ordered) / ordered.sum()
+    return float(ordered[np.searchsorted(inside, share)])
+
+
+def marker_size(count: int) -> float:
+    """Give a marker's area in points², smaller the more points there are.
+
+    Example:
+        >>> marker_size(100) > marker_size(10_000)
+        True
+    """
+    return float(np.clip(6000 / max(count, 1), 5, 36))
+
+
+def _name_at_median(ax: Axes, here: NDArray[np.float64], name: str) -> None:
+    x, y = np.median(here, axis=0)
+    text = ax.text(x, y, name, ha="center", va="center", fontsize=12, fontweight="bold", zorder=5)
+    text.set_path_effects([withStroke(linewidth=3, foreground="white")])
+
+
+def _add_class_legend(ax: Axes, classes: Labels) -> None:
+    """Name the classes right of the axes, with markers large enough to tell apart."""
+    handles: list[Any] = [
+        Line2D([], [], linestyle="", markersize=7, label=classes.names[k], **class_style(k))
+        for k in classes.present()
+    ]
+    add_legend(
+        ax,
+        handles=handles,
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        title="class",
+        handletextpad=0.3,
+    )

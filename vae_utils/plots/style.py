@@ -1,0 +1,171 @@
+"""One look for all figures, without changing Matplotlib's settings for anyone else's.
+
+How a figure is shown once, and only once: figures are made without pyplot, so pyplot doesn't know
+them and no cell shows them by itself. They are shown because they are the value of a cell's last
+line, or by `display(figure)` anywhere else; `figure.savefig(path)` writes a file as always.
+"""
+
+import io
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+WIDTH = 7.2  # inches: the column of a notebook
+TITLE_WIDTH = 78  # characters that fit across it
+SCREEN_DPI = 110
+
+# M. A. Petroff, "Accessible Color Sequences for Data Visualization" (2021), the ten-colour
+# sequence: chosen to stay apart under the three kinds of colour blindness.
+PALETTE = (
+    "#3f90da",  # blue
+    "#ffa90e",  # orange
+    "#bd1f01",  # red
+    "#94a4a2",  # grey
+    "#832db6",  # purple
+    "#a96b59",  # brown
+    "#e76300",  # dark orange
+    "#b9ac70",  # sand
+    "#717581",  # slate
+    "#92dadb",  # light cyan
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+INK = "#222222"
+QUIET = "#777777"  # what helps to read the data, but isn't data
+NAN_COLOUR = "#ff00ff"  # no grey image and no palette has it
+SEQUENTIAL = "cividis"  # even in lightness, so it survives grey print and colour blindness
+
+RC: Any = {
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "axes.labelsize": 11,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "lines.linewidth": 2.0,
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+}
+
+
+class CourseFigure(Figure):
+    """A Matplotlib figure that a notebook shows even when pyplot was never imported."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=SCREEN_DPI, bbox_inches="tight")
+        return buffer.getvalue()
+
+
+def new_figure(
+    rows: int = 1,
+    columns: int = 1,
+    height: float = 4.2,
+    width: float = WIDTH,
+    grid: bool = False,
+    **subplots: Any,
+) -> tuple[Figure, NDArray[np.object_]]:
+    """Make a figure of the house's style with `rows` × `columns` axes.
+
+    Args:
+        rows: rows of axes.
+        columns: columns of axes.
+        height: of the figure, in inches.
+        width: of the figure, in inches.
+        grid: whether faint grid lines help to read values.
+        subplots: passed on to `Figure.subplots`.
+
+    Returns:
+        The figure, and the axes as an array `(rows, columns)`.
+
+    Example:
+        >>> figure, axes = new_figure(1, 2)
+        >>> axes.shape
+        (1, 2)
+    """
+    with rc_context(RC):
+        figure = CourseFigure(figsize=(width, height), dpi=SCREEN_DPI, layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, **subplots)
+        for ax in axes.flat:
+            ax.grid(grid)
+    return figure, axes
+
+
+def set_title(target: Axes | Figure, title: str, notes: Sequence[str] = ()) -> None:
+    r"""Put a title over axes or a figure, and below it, in the same text, what must be known.
+
+    Example:
+        >>> figure, axes = new_figure()
+        >>> set_title(axes[0, 0], "Samples", ["3 NaN values of 784"])
+        >>> axes[0, 0].get_title(loc="left")
+        'Samples\n3 NaN values of 784'
+    """
+    lines = textwrap.wrap(title, TITLE_WIDTH)
+    for note in notes:
+        lines += textwrap.wrap(note, TITLE_WIDTH)
+    with rc_context(RC):
+        if isinstance(target, Figure):
+            target.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=RC["axes.titlesize"])
+        else:
+            target.set_title("\n".join(lines), loc="left")
+
+
+def class_style(index: int) -> dict[str, Any]:
+    """Colour and marker of class `index`, the same in every figure; after ten, new pairs.
+
+    Example:
+        >>> class_style(0) == class_style(10)
+        False
+    """
+    lap, place = divmod(index, len(PALETTE))
+    return {"color": PALETTE[place], "marker": MARKERS[(place + lap) % len(MARKERS)]}
+
+
+def class_names_for(count: int, names: Sequence[str] | None) -> list[str]:
+    """Name `count` classes: as given, or by their numbers.
+
+    Raises:
+        ValueError: fewer names than classes.
+
+    Example:
+        >>> class_names_for(3, None)
+        ['0', '1', '2']
+    """
+    if names is None:
+        return [str(k) for k in range(count)]
+    if len(names) < count:
+        raise ValueError(f"class_names must have a name for each of {count} classes.")
+    return list(names)
+
+
+def add_legend(ax: Axes, **where: Any) -> None:
+    """Add the legend in the house's style; `where` is passed on to `Axes.legend`."""
+    with rc_context(RC):
+        ax.legend(**where)
+
+
+def add_colour_bar(ax: Axes, drawn: Any, label: str) -> None:
+    """Add a slim colour bar beside `ax` for the `drawn` artist, with its unit in `label`."""
+    figure = ax.get_figure()
+    assert isinstance(figure, Figure)
+    with rc_context(RC):
+        bar = figure.colorbar(drawn, ax=ax, label=label, shrink=0.85, aspect=28, pad=0.02)
+        bar.outline.set_visible(False)
