@@ -16,6 +16,20 @@ _HOME = {
     "Loader": "vae_utils.data",
     "load_dataset": "vae_utils.data",
     "make_loader": "vae_utils.data",
+    "CheckpointError": "vae_utils.checkpoints",
+    "load_weights": "vae_utils.checkpoints",
+    "resume": "vae_utils.checkpoints",
+    "save_checkpoint": "vae_utils.checkpoints",
+    "save_weights": "vae_utils.checkpoints",
+    "History": "vae_utils.history",
+    "Progress": "vae_utils.progress_bar",
+    "progress": "vae_utils.progress_bar",
+    "model_summary": "vae_utils.summary",
+    "EarlyStop": "vae_utils.training",
+    "count_parameters": "vae_utils.training",
+    "make_adam": "vae_utils.training",
+    "pick_device": "vae_utils.training",
+    "seed_everything": "vae_utils.training",
     "latent_extent": "vae_utils.plots",
     "plot_class_conditional": "vae_utils.plots",
     "plot_embeddings": "vae_utils.plots",
@@ -32,7 +46,15 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
+    from vae_utils.checkpoints import (
+        CheckpointError,
+        load_weights,
+        resume,
+        save_checkpoint,
+        save_weights,
+    )
     from vae_utils.data import DataError, ImageSet, Loader, load_dataset, make_loader
+    from vae_utils.history import History
     from vae_utils.plots import (
         latent_extent,
         plot_class_conditional,
@@ -45,6 +67,15 @@ if TYPE_CHECKING:
         plot_reconstructions,
         plot_samples,
         plot_variations,
+    )
+    from vae_utils.progress_bar import Progress, progress
+    from vae_utils.summary import model_summary
+    from vae_utils.training import (
+        EarlyStop,
+        count_parameters,
+        make_adam,
+        pick_device,
+        seed_everything,
     )
 
 
