@@ -20,7 +20,8 @@ import time
 OLDEST, NEWEST = (3, 11), (3, 14)
 CANDIDATES = ["python3.11", "python3.12", "python3.13", "python3.14"]
 SOURCES = ["requirements.txt", "pyproject.toml"]  # an environment is as old as these say
-NEEDED_GB = 8 if sys.platform.startswith("linux") else 3  # Linux's PyTorch brings CUDA's libraries
+# As measured; NEEDED has room for downloads beside packages. Linux's PyTorch brings CUDA along.
+DOWNLOAD_GB, KEPT_GB, NEEDED_GB = (3, 6.5, 10) if sys.platform.startswith("linux") else (0.5, 2, 3)
 
 STAMP, LOCK, LOG = "vaelab-stamp", "vaelab-lock", "vaelab-setup.log"  # all inside .venv
 
@@ -146,17 +147,8 @@ def wipe(venv):
             os.remove(path)
 
 
-def check_machine(venv, free_gb=None, modules=("venv", "ensurepip")):
-    """Refuse early what would fail late.
-
-    Args:
-        venv (str): the environment's folder.
-        free_gb (float | None): free disk there, measured if not given.
-        modules (tuple[str, ...]): the modules of the standard library that it takes.
-
-    Raises:
-        SetupError: if the disk is too full or this Python can't make environments.
-    """
+def check_modules(modules=("venv", "ensurepip")):
+    """Raise SetupError if this Python lacks what makes environments, as Debian's does at first."""
     import importlib.util  # here, as Python 2.7 has none and must get as far as its one line
 
     if not all(importlib.util.find_spec(name) for name in modules):
@@ -166,14 +158,22 @@ def check_machine(venv, free_gb=None, modules=("venv", "ensurepip")):
                 *sys.version_info[:2]
             )
         )
-    if free_gb is None:
-        free_gb = shutil.disk_usage(venv).free / 1e9
-    if free_gb < NEEDED_GB:
+
+
+def check_disk(venv, needed_gb=NEEDED_GB):
+    """Raise SetupError if a fresh environment wouldn't fit on its disk."""
+    free = free_gb(venv)
+    if free < needed_gb:
         raise SetupError(
             "a fresh environment needs about {} GB of free disk, and {} has {:.1f} GB.".format(
-                NEEDED_GB, venv, free_gb
+                needed_gb, venv, free
             )
         )
+
+
+def free_gb(folder):
+    """Return the free disk at a folder, in GB."""
+    return shutil.disk_usage(folder).free / 1e9
 
 
 def explain(output):
@@ -188,7 +188,7 @@ def explain(output):
     collecting = re.findall(r"^\s*Collecting (\S+)", output, re.M)
     missing = re.findall(r"No matching distribution found for (\S+)", output)
     package = (missing or collecting or ["the packages"])[-1]
-    errors = re.findall(r"^\s*(?:ERROR|error): (.+)", output, re.M)
+    errors = re.findall(r"^\s*error: (.+)", output, re.M | re.I)
     if re.search(DISK_FULL, output):
         return "the disk is full"
     if re.search(NO_NETWORK, output):  # before the next: offline, pip finds no distribution either
@@ -197,7 +197,7 @@ def explain(output):
         return "there is no {} for Python {}.{} on {} {}".format(
             package, *sys.version_info[:2] + (platform.system(), platform.machine())
         )
-    return "pip failed at {}: {}".format(package, errors[-1] if errors else "it doesn't say why")
+    return "installing {} failed: {}".format(package, errors[-1] if errors else "no reason given")
 
 
 def environment(venv):
@@ -235,54 +235,67 @@ def run_logged(command, venv):
             big = re.search(BIG_DOWNLOAD, line)
             if big:
                 say("  downloading {} {}: {}".format(*big.groups()))
-            elif line.startswith("Installing collected packages"):
+            elif line.startswith("Installing collected packages") and "," in line:
                 say("  unpacking {} packages".format(line.count(",") + 1))
     if process.wait() != 0:
-        raise SetupError("{} (all of pip's words: {}).".format(explain("".join(lines)), log))
+        raise SetupError("{} (pip's own words: {}).".format(explain("".join(lines)), log))
 
 
-def install(root, venv, run=run_logged):
+def start_afresh(root, venv):
+    """Make an empty environment in place of what is there, if the machine can take one."""
+    check_modules()
+    wipe(venv)  # a killed pip leaves packages that look whole and aren't
+    check_disk(venv)
+    with io.open(os.path.join(root, SOURCES[0])) as file:
+        others = sum(1 for line in file if line.strip() and not line.startswith("#")) - 1
+    say(
+        "Installing PyTorch and {} more packages, with what they need, into .venv"
+        " ({} GB to download, {} GB on disk; takes minutes) ...".format(
+            others, DOWNLOAD_GB, KEPT_GB
+        )
+    )
+    # The base, since an activated .venv would be asked to make itself.
+    run_logged([getattr(sys, "_base_executable", sys.executable), "-m", "venv", venv], venv)
+
+
+def install_packages(root, venv):
+    """Let pip install the requirements, and the repository itself as editable."""
+    temporary = os.path.join(venv, "tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    os.mkdir(temporary)
+    pip = [os.path.join(venv, "bin", "python"), "-m", "pip", "install"]
+    pip += ["--disable-pip-version-check", "--progress-bar=off"]
+    if free_gb(venv) < NEEDED_GB + DOWNLOAD_GB:
+        pip.append("--no-cache-dir")  # it would hold the downloads a second time
+    run_logged(pip + ["-r", os.path.join(root, SOURCES[0])], venv)
+    run_logged(pip + ["--no-deps", "-e", root], venv)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def install(root, venv):
     """Make the environment, or bring a finished one up to date.
 
     Args:
         root (str): the repository.
         venv (str): the environment's folder, which exists.
-        run (Callable[[list[str], str], None]): runs a command, see `run_logged`.
 
     Raises:
         SetupError: if something is in the way.
     """
     start = time.time()
     stamp = read_stamp(venv)
-    fresh = stamp is None or stamp[0] != fingerprint(root, venv)[0]
-    python = os.path.join(venv, "bin", "python")
-    temporary = os.path.join(venv, "tmp")
-    if fresh:
-        wipe(venv)  # a killed pip leaves packages that look whole and aren't
-        check_machine(venv)
-        with io.open(os.path.join(root, SOURCES[0])) as file:
-            others = sum(1 for line in file if line.strip() and not line.startswith("#")) - 1
-        say(
-            "Installing PyTorch and {} more packages, with what they need, into .venv"
-            " (about {} GB; a minute or two on a fast network) ...".format(others, NEEDED_GB - 2)
-        )
-    else:
-        os.remove(os.path.join(venv, STAMP))  # from here on until the end it is half finished
+    usable = stamp is not None and stamp[0] == fingerprint(root, venv)[0]
+    if usable:
         say("Bringing .venv up to date ...")
-    shutil.rmtree(temporary, ignore_errors=True)
-    os.mkdir(temporary)
-    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar=off"]
+        os.remove(os.path.join(venv, STAMP))  # from here until the end it is half finished
+    else:
+        start_afresh(root, venv)
     try:
-        if fresh:
-            # An activated .venv would be making itself: its base isn't in the way.
-            run([getattr(sys, "_base_executable", sys.executable), "-m", "venv", venv], venv)
-        run(pip + ["-r", os.path.join(root, SOURCES[0])], venv)
-        run(pip + ["--no-deps", "-e", root], venv)
+        install_packages(root, venv)
     except SetupError:
-        if not fresh:
+        if usable:
             write_stamp(venv, stamp)  # pip undoes what fails; only a killed one leaves ruins
         raise
-    shutil.rmtree(temporary, ignore_errors=True)
     write_stamp(venv, fingerprint(root, venv))
     say("Set up in {:.0f} s.".format(time.time() - start))
 
