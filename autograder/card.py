@@ -82,9 +82,9 @@ def as_html(task: Task, outcomes: list[CheckOutcome], earned: float) -> str:
     rows = "".join(
         f'<div style="display:flex;gap:.6em;margin-top:.45em">'
         f'<span style="color:{COLOURS[o.outcome]};font-weight:700;width:1em">'
-        f"{SIGNS[o.outcome]}</span><div><div>{_marked(o.sentence)}</div>"
+        f"{SIGNS[o.outcome]}</span><div><div>{marked(o.sentence)}</div>"
         + (
-            f'<div style="opacity:.85;margin-top:.15em">{_marked(o.message)}</div>'
+            f'<div style="opacity:.85;margin-top:.15em">{marked(o.message)}</div>'
             if o.message
             else ""
         )
@@ -107,7 +107,7 @@ def _worth_showing(outcomes: list[CheckOutcome]) -> list[CheckOutcome]:
     return outcomes[:1] if verdict(outcomes) == "todo" else outcomes
 
 
-def _marked(text: str) -> str:
+def marked(text: str) -> str:
     """Escape a text and set its `names` as code."""
     parts = html.escape(text).split("`")
     if len(parts) % 2 == 0:

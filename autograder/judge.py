@@ -154,3 +154,9 @@ def _scores(
             TaskScore(cell.id, cell.id.replace("_", " ").capitalize(), 0.0, cell.points, True)
         )
     return tuple(tasks), tuple(every)
+
+
+def not_graded(assignment: str, student: str, message: str) -> Result:
+    """Record that the grader itself failed on a submission."""
+    tasks, checks = _scores(assignment, [], message, {})
+    return Result(assignment, student, "not_graded", message, tasks, checks, (), {}, 0.0)

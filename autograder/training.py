@@ -36,6 +36,7 @@ class Plan:
             after its first value.
         confirm: Computes it once more from a trained model and images, keeping to the bottleneck.
         sizes: The notebook's variables that the class is made with.
+        task: The task's id.
     """
 
     model: str
@@ -47,6 +48,7 @@ class Plan:
     loss: Callable[..., torch.Tensor]
     confirm: Callable[[Any, torch.Tensor], torch.Tensor]
     sizes: tuple[str, ...] = ("hidden_dim", "latent_dim")
+    task: str = "training"
 
 
 def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) -> None:
@@ -66,7 +68,9 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) ->
         own, model, epochs = _prepare(submission, tasks, plan, settings)
         batch = plan.batch(x, labels)
         losses: list[float] = []
-        submission.facts["training_losses"] = losses
+        submission.facts.update(
+            training_losses=losses, below=plan.below, unit=plan.unit, curve_of=plan.task
+        )
         for _ in range(min(plan.epochs, settings["n_epochs"])):
             losses.append(_epoch_loss(epochs(batch), plan, len(x)))
             if not math.isfinite(losses[-1]):

@@ -104,6 +104,7 @@ plot_samples(train_set.images, train_set.labels, title="MNIST, as the model sees
 #   one code with μ = 2 and σ = 1 by hand: it is 2.
 # </details>
 
+
 # %% solution="my_vae"
 class myVAE(nn.Module):
     """A fully connected variational autoencoder for 28 × 28 images.
@@ -255,6 +256,7 @@ print(f"{count_parameters(model):,} trainable parameters; the budget is 1,500,00
 # %% test="parameter_budget"
 check("parameter_budget")
 
+
 # %% setup="train_step"
 def train_step(model, optimizer, x):
     """One update of the parameters; returns the loss and what it was computed from."""
@@ -283,7 +285,9 @@ for epoch in range(n_epochs):
     print(f"epoch {epoch + 1:2}: {train_losses[-1]:.1f} nats per image")
 
 # %% run="loss_curve"
-plot_losses({"training": train_losses}, threshold=120, ylabel="loss in nats per image")
+plot_losses(
+    {"training": train_losses}, threshold=120, title="Training loss", y_label="nats per image"
+)
 
 # %% [markdown]
 # This check looks at the model that you have just trained. When your work is graded, your model is

@@ -16,12 +16,18 @@ Draw = Callable[[torch.Tensor, torch.Tensor], Any]
 ROWS, WIDTH = 40_000, 2
 COUNT = ROWS * WIDTH
 STANDARD_ERRORS = 6.0
+SHARED = "All {} get the same noise. Draw one number for each entry of z."
 WHAT = "`reparameterize(mu, logvar)`"
 
 
 def _draws(draw: Draw, mu: float, logvar: float) -> torch.Tensor:
     shape = (ROWS, WIDTH)
-    return expect_tensor(draw(torch.full(shape, mu), torch.full(shape, logvar)), shape, WHAT)
+    z = expect_tensor(draw(torch.full(shape, mu), torch.full(shape, logvar)), shape, WHAT)
+    # Repeated numbers would make every statistic below a matter of luck.
+    expect(
+        not 1 < len(z.unique()) < COUNT // 4, SHARED.format("entries of a batch"), "shared_noise"
+    )
+    return z
 
 
 def expect_spread(draw: Draw) -> None:
@@ -71,7 +77,7 @@ def expect_centre(draw: Draw) -> None:
 def expect_gaussian(draw: Draw) -> None:
     """Expect a kurtosis of 3; that of n Gaussian draws has a standard error of √(24 / n)."""
     z = _draws(draw, 0.0, 0.0)
-    expect(float(z.std()) > 0, "There is no noise in z: every draw is the same.", "no_sampling")
+    expect(float(z.std()) > 1e-6, "There is no noise in z: every draw is the same.", "no_sampling")
     kurtosis = float(((z - z.mean()) ** 4).mean() / z.var() ** 2)
     expect(
         abs(kurtosis - 3.0) <= STANDARD_ERRORS * math.sqrt(24 / COUNT),
@@ -84,7 +90,9 @@ def expect_fresh_noise(draw: Draw) -> None:
     """Expect noise of its own for every entry, and new noise at every call."""
     at_prior = torch.zeros(2000, 4)
     first, again = (expect_tensor(draw(at_prior, at_prior), (2000, 4), WHAT) for _ in range(2))
-    expect(float(first.std()) > 0, "There is no noise in z: every draw is the same.", "no_sampling")
+    expect(
+        float(first.std()) > 1e-6, "There is no noise in z: every draw is the same.", "no_sampling"
+    )
     expect(
         not torch.equal(first, again),
         "Two calls draw the same noise. Is a seed set inside, or the noise drawn only once?",
@@ -92,8 +100,8 @@ def expect_fresh_noise(draw: Draw) -> None:
     )
     for dim, what in ((0, "rows of a batch"), (1, "entries of a row")):
         expect(
-            float(first.std(dim).min()) > 0,
-            f"All {what} get the same noise. Draw one number for each entry of z.",
+            float(first.std(dim).min()) > 1e-6,
+            SHARED.format(what),
             "shared_noise",
         )
 

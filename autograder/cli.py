@@ -1,0 +1,140 @@
+"""The `vaelab` command: parses, calls, prints."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from autograder.course import ROOT, CourseError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+Names = Annotated[list[str] | None, typer.Argument(help="Assignments; all of them by default.")]
+
+
+@app.command()
+def build(
+    names: Names = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say what is out of step.")] = False,
+    nbgrader: Annotated[
+        Path | None, typer.Option(help="Lay out an nbgrader course directory here instead.")
+    ] = None,
+) -> None:
+    """Build the starter notebooks from their sources."""
+    from autograder import build as builder
+
+    if nbgrader:
+        for path in builder.build_nbgrader(nbgrader, names):
+            typer.echo(f"wrote {path}")
+    elif check:
+        wrong = builder.out_of_step(names)
+        for line in wrong:
+            typer.echo(line, err=True)
+        if wrong:
+            typer.echo("Run `vaelab build` and commit what it writes.", err=True)
+            raise typer.Exit(1)
+        typer.echo("Every notebook is what its source builds.")
+    else:
+        changed = builder.build(names)
+        for path in changed:
+            typer.echo(f"wrote {path.relative_to(ROOT)}")
+        if not changed:
+            typer.echo("Every notebook was up to date.")
+
+
+@app.command()
+def grade(
+    submissions: Annotated[Path, typer.Argument(help="<student>/<assignment>/<assignment>.ipynb")],
+    assignment: Annotated[str, typer.Option(help="The assignment's name.")],
+    out: Annotated[Path, typer.Option(help="Where scores, results and pages go.")],
+    jobs: Annotated[int, typer.Option(help="Submissions at a time.", min=1)] = os.cpu_count() or 1,
+    timeout: Annotated[float, typer.Option(help="Seconds for one submission.", min=1)] = 300.0,
+    call_timeout: Annotated[float, typer.Option(help="Seconds for one call.", min=1)] = 30.0,
+    memory: Annotated[int, typer.Option(help="MiB for one submission.", min=256)] = 2048,
+) -> None:
+    """Grade a folder of submissions; the exit code speaks of the grader, not of the class."""
+    from autograder.host import Limits
+
+    limits = Limits(seconds=timeout, call_seconds=call_timeout, memory_mib=memory)
+    _grade(submissions, assignment, out, jobs, limits)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the class and its report go.")] = Path(
+        "out/demo"
+    ),
+    jobs: Annotated[int, typer.Option(help="Submissions at a time.", min=1)] = os.cpu_count() or 1,
+) -> None:
+    """Grade a demo class of real submissions to 03_fc_vae."""
+    from autograder import demo as demo_class
+    from autograder.host import Limits
+
+    folder = demo_class.make_class(out / "submissions")
+    limits = Limits(call_seconds=15.0)
+    _grade(folder, demo_class.ASSIGNMENT, out / "report", jobs, limits)
+
+
+def _grade(submissions: Path, assignment: str, out: Path, jobs: int, limits) -> None:  # type: ignore[no-untyped-def]
+    from autograder.batch import find_submissions, grade_all
+    from autograder.course import load_source
+    from autograder.report import Report
+
+    console = Console()
+    load_source(assignment)
+    entries = find_submissions(submissions, assignment)
+    report = Report(out)
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(f"Grading {assignment}", total=len(entries))
+        for result in grade_all(entries, assignment, min(jobs, len(entries)), limits):
+            report.add(result)
+            progress.advance(bar)
+            if not console.is_terminal:
+                console.print(f"{result.student}: {result.status}, {result.score:g} points")
+    results = report.finish()
+    console.print(_table(results))
+    console.print(f"Scores: {out / 'scores.csv'}", soft_wrap=True)
+    console.print(f"Report: {(out / 'index.html').resolve()}", soft_wrap=True)
+    if any(result.status == "not_graded" for result in results):
+        raise typer.Exit(1)
+
+
+def _table(results) -> Table:  # type: ignore[no-untyped-def]
+    table = Table(title=results[0].assignment, title_justify="left")
+    table.add_column("student")
+    table.add_column("status")
+    table.add_column("score", justify="right")
+    table.add_column("lost, and why", overflow="fold")
+    for result in results:
+        lost = [t.task for t in result.tasks if not t.pending and t.points < t.max_points]
+        why = sorted({c.mistake for c in result.checks if c.mistake})
+        text = ", ".join(lost) if len(lost) < 4 else f"{len(lost)} tasks"
+        score = f"{result.score:g} / {result.max_score:g}"
+        style = "" if result.status == "graded" else "yellow"
+        note = text + (f" ({', '.join(why)})" if why else "")
+        table.add_row(
+            Text(result.student), Text(result.status, style=style), Text(score), Text(note)
+        )
+    return table
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one line, not a traceback."""
+    from autograder.batch import BatchError
+
+    try:
+        app()
+    except (CourseError, BatchError) as error:
+        typer.echo(f"vaelab: {error}", err=True)
+        sys.exit(2)

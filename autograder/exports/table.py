@@ -1,0 +1,27 @@
+"""The scores as CSV: one row for each student, one column for each task."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from autograder.results import Result
+
+PENDING = "pending"
+
+
+def to_csv(results: Sequence[Result]) -> str:
+    """Write scores as CSV text; a written task stands as "pending"."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    tasks = [task.task for task in results[0].tasks] if results else []
+    writer.writerow(["student", "status", "score", "max_score", *tasks])
+    for result in results:
+        points = [PENDING if task.pending else f"{task.points:g}" for task in result.tasks]
+        row = [result.status, f"{result.score:g}", f"{result.max_score:g}", *points]
+        writer.writerow([plain(result.student), *row])
+    return text.getvalue()
+
+
+def plain(name: str) -> str:
+    """Keep a spreadsheet from taking a name for a formula."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
