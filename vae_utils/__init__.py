@@ -30,6 +30,19 @@ _HOME = {
     "make_adam": "vae_utils.training",
     "pick_device": "vae_utils.training",
     "seed_everything": "vae_utils.training",
+    "ElboReport": "vae_utils.metrics",
+    "Posterior": "vae_utils.metrics",
+    "VaeView": "vae_utils.metrics",
+    "active_units": "vae_utils.metrics",
+    "codebook_perplexity": "vae_utils.metrics",
+    "collect_codes": "vae_utils.metrics",
+    "collect_posterior": "vae_utils.metrics",
+    "evaluate_elbo": "vae_utils.metrics",
+    "importance_weighted_bound": "vae_utils.metrics",
+    "kl_per_dimension": "vae_utils.metrics",
+    "linear_probe_accuracy": "vae_utils.metrics",
+    "nearest_centroid_accuracy": "vae_utils.metrics",
+    "reconstruction_error": "vae_utils.metrics",
     "latent_extent": "vae_utils.plots",
     "plot_class_conditional": "vae_utils.plots",
     "plot_embeddings": "vae_utils.plots",
@@ -55,6 +68,21 @@ if TYPE_CHECKING:
     )
     from vae_utils.data import DataError, ImageSet, Loader, load_dataset, make_loader
     from vae_utils.history import History
+    from vae_utils.metrics import (
+        ElboReport,
+        Posterior,
+        VaeView,
+        active_units,
+        codebook_perplexity,
+        collect_codes,
+        collect_posterior,
+        evaluate_elbo,
+        importance_weighted_bound,
+        kl_per_dimension,
+        linear_probe_accuracy,
+        nearest_centroid_accuracy,
+        reconstruction_error,
+    )
     from vae_utils.plots import (
         latent_extent,
         plot_class_conditional,
