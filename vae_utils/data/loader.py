@@ -152,12 +152,11 @@ class Loader:
         noise = torch.Generator(device=images.device).manual_seed(epoch_seed)
         order = self._order(epoch_seed)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
+            batch = slice(start, start + self.batch_size)
             if order is None:
-                x = images[start : start + self.batch_size]
-                y = labels[start : start + self.batch_size]
+                x, y = images[batch].clone(), labels[batch].clone()  # a view would expose the set
             else:
-                rows = order[start : start + self.batch_size]
-                x, y = images.index_select(0, rows), labels.index_select(0, rows)
+                x, y = images.index_select(0, order[batch]), labels.index_select(0, order[batch])
             yield self._finish(x, noise), y
 
     def _epoch_seed(self) -> int:

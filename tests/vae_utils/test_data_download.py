@@ -1,0 +1,98 @@
+"""The full sets: fetched once, whole or not at all. torchvision's download is played here."""
+
+import pickle
+
+import pytest
+import torchvision
+from conftest import write_idx_set
+
+from vae_utils import DataError, load_dataset
+from vae_utils.data.download import cache_folder
+
+
+@pytest.fixture
+def downloads(monkeypatch):
+    """Stand in for torchvision's MNIST; record where it downloads to."""
+    calls = []
+
+    def download(root, download):
+        from pathlib import Path
+
+        calls.append(Path(root))
+        print("chatter of a downloader")
+        write_idx_set(Path(root))
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", download)
+    return calls
+
+
+def break_download(monkeypatch, error, half_written=False):
+    def download(root, download):
+        from pathlib import Path
+
+        if half_written:
+            write_idx_set(Path(root))
+            (Path(root) / "MNIST/raw/t10k-labels-idx1-ubyte").write_bytes(b"\0\0")
+        if error:
+            raise error
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", download)
+
+
+def test_downloads_into_the_cache_once(downloads, capsys):
+    first = load_dataset("mnist", source="full")
+    assert len(first) == 20
+    assert capsys.readouterr().out.splitlines()[0] == (
+        f"MNIST: downloading the full set to {cache_folder()}, once"
+    )
+
+    load_dataset("mnist", train=False, source="full")
+    assert "downloading" not in capsys.readouterr().out
+    assert len(downloads) == 1
+    assert not list(cache_folder().glob(".partial-*"))
+
+
+def test_downloads_into_the_named_folder(downloads, tmp_path, monkeypatch):
+    monkeypatch.setenv("VAELAB_DATA", str(tmp_path))
+    load_dataset("mnist", source="full", quiet=True)
+    assert (tmp_path / "MNIST/raw/train-images-idx3-ubyte").is_file()
+    assert not cache_folder().exists()
+
+
+def test_set_in_the_named_folder_is_not_downloaded_again(downloads, idx_folder, monkeypatch):
+    root, _ = idx_folder
+    monkeypatch.setenv("VAELAB_DATA", str(root))
+    load_dataset("mnist", source="full", quiet=True)
+    assert downloads == []
+
+
+def test_downloader_does_not_write_to_the_notebook(downloads, capsys):
+    load_dataset("mnist", source="full")
+    output = capsys.readouterr()
+    assert "chatter" not in output.out
+    assert output.err == ""
+
+
+def test_no_network_is_one_clear_error(monkeypatch):
+    break_download(monkeypatch, OSError("Name or service not known"))
+    with pytest.raises(DataError, match=r"download of MNIST: .*service not known.*'embedded'"):
+        load_dataset("mnist", source="full")
+
+
+def test_wrong_checksum_is_one_clear_error(monkeypatch):
+    break_download(monkeypatch, RuntimeError("File not found or corrupted."))
+    with pytest.raises(DataError, match="corrupted"):
+        load_dataset("mnist", source="full")
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt()])
+def test_half_written_set_never_reaches_the_cache(monkeypatch, error):
+    break_download(monkeypatch, error, half_written=True)
+    with pytest.raises((DataError, KeyboardInterrupt)):
+        load_dataset("mnist", source="full")
+    assert list(cache_folder().iterdir()) == []
+
+
+def test_error_crosses_a_process_boundary():
+    error = DataError("file", found="a", expected="b", todo="Do c.")
+    assert str(pickle.loads(pickle.dumps(error))) == "file: found a, expected b. Do c."
