@@ -338,7 +338,7 @@ plot_samples(samples, title="Decoded draws from the prior N(0, I)")
 # %% run="map"
 with torch.no_grad():
     _, means, _ = model(test_set.images / 255)
-plot_embeddings(means, test_set.labels, title="Posterior means of 1,000 test digits (t-SNE)")
+plot_embeddings(means, test_set.labels, title="Posterior means of test digits")
 
 # %% [markdown]
 # ## In your own words (10 points, read by a person)

@@ -198,7 +198,7 @@ def test_spread(submission: Submission) -> None:
 
 @check("reparameterize")
 def test_centre(submission: Submission) -> None:
-    """Z is centred on mu."""
+    """The draw z is centred on mu."""
     expect_centre(draw(submission))
 
 

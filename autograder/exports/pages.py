@@ -130,7 +130,7 @@ def curve(losses: Sequence[float], below: float | None, unit: str) -> Markup | N
         line = (
             f'<line class="limit" x1="{left}" x2="{right}" '
             f'y1="{y(below):.1f}" y2="{y(below):.1f}"/>'
-            f'<text class="tick" x="{right}" y="{y(below) - 5:.1f}" text-anchor="end">'
+            f'<text class="tick" x="{left + 8}" y="{y(below) - 6:.1f}">'
             f"threshold {below:g}</text>"
         )
     ends = "".join(

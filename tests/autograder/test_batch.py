@@ -1,0 +1,71 @@
+"""A class is graded whole: no submission changes another's result, none stops the batch."""
+
+import dataclasses
+import os
+
+import pytest
+
+from autograder import bank, batch, judge
+from autograder.batch import BatchError, Entry, find_submissions, grade_all
+from autograder.build import reference, starter
+from autograder.host import Limits
+from autograder.results import to_json
+
+ASSIGNMENT = "03_fc_vae"
+
+
+def without_times(result):
+    checks = tuple(dataclasses.replace(check, seconds=0.0) for check in result.checks)
+    return to_json(dataclasses.replace(result, checks=checks, seconds=0.0))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    bank.write(reference(ASSIGNMENT), tmp_path, "ada", ASSIGNMENT)
+    bank.write(starter(ASSIGNMENT), tmp_path, "zoë ★", ASSIGNMENT)
+    return tmp_path
+
+
+def test_submissions_are_found_in_nbgraders_layout(folder):
+    (folder / "empty-handed").mkdir()
+    (folder / "notes.txt").write_text("not a student")
+    assert [e.student for e in find_submissions(folder, ASSIGNMENT)] == [
+        "ada",
+        "empty-handed",
+        "zoë ★",
+    ]
+
+
+def test_a_wrong_folder_is_one_clear_line(folder):
+    with pytest.raises(BatchError, match="no folder"):
+        find_submissions(folder / "nowhere", ASSIGNMENT)
+    with pytest.raises(BatchError, match="No submission to 99_other"):
+        find_submissions(folder, "99_other")
+
+
+def test_neighbours_change_nothing_and_two_gradings_agree(folder, graded):
+    """Alone in this batch, ada gets the bytes that she got among endless and broken ones."""
+    endless = bank.load_bank(ASSIGNMENT)["endless"]
+    bank.write(bank.make(ASSIGNMENT, endless), folder, "loops", ASSIGNMENT)
+    (folder / "nobody").mkdir()
+    entries = find_submissions(folder, ASSIGNMENT)
+    results = {r.student: r for r in grade_all(entries, ASSIGNMENT, 2, Limits(call_seconds=5))}
+    assert set(results) == {"ada", "loops", "nobody", "zoë ★"}
+    assert results["loops"].status == "timeout"
+    assert results["nobody"].status == "missing"
+    for name, before in (("ada", graded["reference"]), ("zoë ★", graded["starter"])):
+        again = dataclasses.replace(before, student=name)
+        assert without_times(results[name]) == without_times(again)
+
+
+def test_a_judge_that_dies_is_the_graders_fault_and_is_recorded(folder, monkeypatch):
+    entries = [Entry("ada", folder / "ada" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb")]
+    monkeypatch.setattr(judge, "grade", _die)
+    (result,) = grade_all(entries, ASSIGNMENT, 1, Limits())
+    assert result.status == "not_graded"
+    assert result.score == 0
+    assert result.tasks[0].max_points == 15
+
+
+def _die(*_):
+    os._exit(3)

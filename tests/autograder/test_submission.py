@@ -1,0 +1,131 @@
+"""Calls look like plain PyTorch, in a notebook's own process and across a pipe."""
+
+import contextlib
+
+import pytest
+import torch
+
+from autograder.host import Limits, WorkerProcess
+from autograder.submission import Other, Raised, Submission, direct
+from autograder.worker import Worker
+
+CELL = """
+import torch
+from torch import nn
+
+class Model(nn.Module):
+    def __init__(self, width, broken=False):
+        super().__init__()
+        if broken:
+            raise ValueError("no")
+        self.part = nn.Linear(3, width)
+        self.width = width
+
+    def forward(self, x, y=None):
+        return self.part(x).sum() if y is None else {"sum": x + y, "list": [x, 2.5, None]}
+
+    def two(self, a, b):
+        return a * b, b.detach()
+
+    def spoil(self, x):
+        x.zero_()
+        return x
+
+    def odd(self, what):
+        return {"sparse": torch.eye(2).to_sparse(), "meta": torch.empty(2, device="meta"),
+                "complex": torch.zeros(2, dtype=torch.complex64), "object": object(),
+                "nan": float("nan")}[what]
+
+model = Model(4)
+"""
+
+
+@pytest.fixture(params=["notebook", "process"])
+def submission(request):
+    with contextlib.ExitStack() as stack:
+        if request.param == "notebook":
+            ask = direct(Worker({"__name__": "__main__"}))
+        else:
+            ask = stack.enter_context(WorkerProcess(Limits())).ask
+        submission = Submission(ask, "none")
+        submission.run(CELL, "cell")
+        yield submission
+
+
+def test_values_cross_both_ways(submission):
+    model = submission.new("Model", 5)
+    assert model.width.value() == 5
+    out = model(torch.ones(2), torch.full((2,), 2.0))
+    assert torch.equal(out["sum"], torch.full((2,), 3.0))
+    assert out["list"][1:] == (2.5, None)
+    assert set(model.parameters()) == {"part.weight", "part.bias"}
+
+
+def test_gradients_cross_both_ways(submission):
+    a, b = torch.randn(3, requires_grad=True), torch.randn(3, requires_grad=True)
+    product, constant = submission.object("model").two(a, b)
+    assert not constant.requires_grad
+    grads = torch.autograd.grad((product * torch.tensor([1.0, 2.0, 3.0])).sum(), (a, b))
+    assert torch.allclose(grads[0], b.detach() * torch.tensor([1.0, 2.0, 3.0]))
+    assert torch.allclose(grads[1], a.detach() * torch.tensor([1.0, 2.0, 3.0]))
+
+
+def test_gradients_reach_parameters_that_stay_there(submission):
+    submission.run("optimizer = torch.optim.SGD(model.parameters(), lr=1.0)", "more")
+    model, optimizer = submission.object("model"), submission.object("optimizer")
+    before = model.parameters()["part.bias"]
+    optimizer.zero_grad()
+    model.trace(torch.ones(2, 3)).backward()
+    optimizer.step()
+    assert torch.allclose(model.parameters()["part.bias"], before - 2.0)
+    assert optimizer.kind == "SGD"
+
+
+def test_inputs_are_copies(submission):
+    x = torch.ones(3)
+    assert float(submission.object("model").spoil(x).sum()) == 0
+    assert float(x.sum()) == 3
+
+
+@pytest.mark.parametrize("what", ["sparse", "meta", "complex", "object"])
+def test_what_is_no_plain_array_is_named(submission, what):
+    got = submission.object("model").odd(what)
+    assert isinstance(got, Other)
+    assert what in got.kind
+
+
+def test_nan_crosses_as_nan(submission):
+    got = submission.object("model").odd("nan")
+    assert got != got
+
+
+def test_errors_say_where(submission):
+    with pytest.raises(Raised) as caught:
+        submission.new("Model", 4, broken=True)
+    assert caught.value.kind == "ValueError"
+    assert caught.value.code == 'raise ValueError("no")'
+    assert caught.value.cell == "cell"
+
+
+def test_a_bare_instance_skips_its_init(submission):
+    model = submission.bare("Model", width=7)
+    assert model.width.value() == 7
+
+
+def test_two_calls_draw_differently_and_two_submissions_alike():
+    draws = []
+    for _ in range(2):
+        submission = Submission(direct(Worker({"torch": torch})), "none")
+        submission.run("def draw():\n    return torch.randn(3)", "cell")
+        draw = submission.object("draw")
+        draws.append((draw(), draw()))
+    assert not torch.equal(draws[0][0], draws[0][1])
+    assert torch.equal(draws[0][0], draws[1][0])
+
+
+def test_a_check_leaves_the_notebooks_own_randomness_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    submission = Submission(direct(Worker({"torch": torch})), "none", in_notebook=True)
+    submission.run("x = torch.randn(3)", "cell")
+    assert torch.equal(torch.get_rng_state(), before)
