@@ -216,7 +216,7 @@ def test_nan_is_counted_not_trained_on():
     images = torch.rand(10, 1, 2, 2)
     images[3, 0, 0, 0] = float("nan")
     images[7, 0, 1, 1] = float("inf")
-    with pytest.raises(ValueError, match="2 of 10 images hold NaN .* first at index 3"):
+    with pytest.raises(ValueError, match=r"2 of 10 images hold NaN .* first at index 3"):
         make_loader(images)
 
 
