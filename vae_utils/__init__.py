@@ -54,6 +54,18 @@ _HOME = {
     "plot_reconstructions": "vae_utils.plots",
     "plot_samples": "vae_utils.plots",
     "plot_variations": "vae_utils.plots",
+    "explore_latent_space": "vae_utils.plots",
+    "plot_codebook": "vae_utils.plots",
+    "plot_dimension_traversals": "vae_utils.plots",
+    "plot_kl_per_dimension": "vae_utils.plots",
+    "plot_manifold": "vae_utils.plots",
+    "plot_marginal": "vae_utils.plots",
+    "plot_perturbation_strip": "vae_utils.plots",
+    "plot_posterior_vs_prior": "vae_utils.plots",
+    "plot_traversals": "vae_utils.plots",
+    "visualize_embeddings": "vae_utils.plots",
+    "visualize_mnist": "vae_utils.plots",
+    "visualize_samples": "vae_utils.plots",
 }
 
 __all__ = sorted(_HOME)
@@ -83,19 +95,6 @@ if TYPE_CHECKING:
         nearest_centroid_accuracy,
         reconstruction_error,
     )
-    from vae_utils.plots import (
-        latent_extent,
-        plot_class_conditional,
-        plot_embeddings,
-        plot_latent_space,
-        plot_latent_space_images,
-        plot_losses,
-        plot_prior_samples,
-        plot_quarter_completions,
-        plot_reconstructions,
-        plot_samples,
-        plot_variations,
-    )
     from vae_utils.progress_bar import Progress, progress
     from vae_utils.summary import model_summary
     from vae_utils.training import (
@@ -104,6 +103,31 @@ if TYPE_CHECKING:
         make_adam,
         pick_device,
         seed_everything,
+    )
+    from vae_utils.plots import (
+        explore_latent_space,
+        latent_extent,
+        plot_class_conditional,
+        plot_codebook,
+        plot_dimension_traversals,
+        plot_embeddings,
+        plot_kl_per_dimension,
+        plot_latent_space,
+        plot_latent_space_images,
+        plot_losses,
+        plot_manifold,
+        plot_marginal,
+        plot_perturbation_strip,
+        plot_posterior_vs_prior,
+        plot_prior_samples,
+        plot_quarter_completions,
+        plot_reconstructions,
+        plot_samples,
+        plot_traversals,
+        plot_variations,
+        visualize_embeddings,
+        visualize_mnist,
+        visualize_samples,
     )
 
 

@@ -58,7 +58,7 @@ def plot_class_conditional(
         [list(row) for row in rows],
         title,
         images.notes,
-        row_labels=[f"z{i + 1}" for i in range(n)],
+        row_labels=[f"draw {i + 1}" for i in range(n)],
         column_labels=class_names_for(num_classes, class_names),
     )
 
@@ -69,7 +69,7 @@ def plot_quarter_completions(
     samples: ArrayLike,
     originals: ArrayLike,
     *,
-    n: int = 8,
+    n: int = 6,
     title: str = "Whole digits from their lower left quarter",
 ) -> Figure:
     """Show what each model makes of a quarter: quarter | baseline | CVAE samples | original.

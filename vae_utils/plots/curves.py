@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 
 from vae_utils.plots.inputs import ArrayLike, to_numpy
 from vae_utils.plots.style import (
+    BLUE,
+    BROWN,
     INK,
     NAN_COLOUR,
-    PALETTE,
+    ORANGE,
+    PURPLE,
     QUIET,
-    add_legend,
+    RED,
+    legend_below,
     new_figure,
     set_title,
 )
@@ -23,7 +27,7 @@ from vae_utils.plots.style import (
 # How a name says which split its values are of.
 VALIDATION_WORDS = ("val", "valid", "validation", "test")
 TRAINING_WORDS = ("train", "training")
-CURVE_COLOURS = (PALETTE[0], PALETTE[2], PALETTE[4], PALETTE[6], PALETTE[8], PALETTE[5])
+CURVE_COLOURS = (BLUE, RED, PURPLE, ORANGE, BROWN, INK)
 
 
 def plot_losses(
@@ -42,7 +46,8 @@ def plot_losses(
 
     Args:
         history: name of the term to its losses, one an epoch; or one list of losses.
-        threshold: a line to get below; the first epoch in which the first curve is, is marked.
+        threshold: a line to get below; the first epoch in which the (first) training curve is
+            below it, is marked.
         title: what is drawn.
         y_label: what a loss is, with its unit.
         log: whether the axis of losses is logarithmic.
@@ -74,12 +79,14 @@ def plot_losses(
     if log:
         ax.set_yscale("log")
     if threshold is not None:
-        _draw_threshold(ax, threshold, next(iter(curves.values())))
+        training = [name for name in curves if not split_name(name)[1]]
+        _draw_threshold(ax, threshold, curves[(training or list(curves))[0]])
     lost = _mark_lost_epochs(ax, curves)
     ax.set_xlabel("epoch")
     ax.set_ylabel(y_label)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    add_legend(ax, loc="upper right")
+    ax.set_xlim(0.5, max(map(len, curves.values())) + 0.5)
+    legend_below(figure, ax, columns=3)
     set_title(ax, title, [f"{lost} of the losses NaN or infinite, marked ×"] if lost else [])
     return figure
 
@@ -122,7 +129,7 @@ def _colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def _legend_text(name: str, losses: NDArray[np.float64]) -> str:
-    return f"{name.replace('_', ' ')}: {losses[-1]:.4g} at the end"
+    return f"{name.replace('_', ' ')}, last {losses[-1]:.5g}"
 
 
 def _draw_threshold(ax: Axes, threshold: float, losses: NDArray[np.float64]) -> None:

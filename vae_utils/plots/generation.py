@@ -100,7 +100,7 @@ def plot_variations(
     for r in range(len(scales)):
         drawn = images.pixels[1 + r * n : 1 + (r + 1) * n]
         rows.append([*_reference_tiles(source, images), *drawn])
-    references = ["original"] * (source is not None) + ["decoded μ"]
+    references = ["original"] * (source is not None) + ["mean"]
     return mosaic_figure(
         rows,
         title,

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -14,6 +13,8 @@ Tile: TypeAlias = NDArray[np.float64] | None  # (H, W, 3), or nothing in this pl
 
 GAP = 2  # pixels between tiles
 MAX_TILE = 0.95  # inches: a single digit needn't fill the column
+MAX_HEIGHT = 7.0  # inches: a figure should fit on the screen
+LETTER = 0.6  # mean width of a letter, in font sizes
 CAPTION = 0.2  # inches below a tile that has its own caption
 TITLE_SPACE = 0.65  # inches
 
@@ -79,13 +80,18 @@ def mosaic_figure(
         (28, 88, 3)
     """
     columns = max(len(row) for row in rows)
-    label_width = 0.1 + 0.085 * max((len(text) for text in row_labels or [""]), default=0)
-    tile_inches = min(MAX_TILE, (WIDTH - label_width) / columns)
     height, width = next(t.shape[:2] for row in rows for t in row if t is not None)
+    label_inches = 0.2 + longest(row_labels or []) * LETTER * RC["ytick.labelsize"] / 72
+    tile_inches = min(
+        MAX_TILE,
+        (WIDTH - label_inches) / columns,
+        (MAX_HEIGHT / len(rows) - CAPTION * bool(captions)) * width / height,
+    )
     row_gap = round(CAPTION / tile_inches * width) if captions else GAP
     row_inches = tile_inches * (height + row_gap) / width
+    above = TITLE_SPACE + 0.2 * len(notes) + 0.2 * bool(x_label)
 
-    figure, axes = new_figure(height=len(rows) * row_inches + TITLE_SPACE + 0.2 * bool(x_label))
+    figure, axes = new_figure(height=len(rows) * row_inches + above)
     ax = axes[0, 0]
     ax.imshow(tiles(rows, (row_gap, GAP)))
     ax.set_anchor("W")
@@ -95,23 +101,44 @@ def mosaic_figure(
     ax.set_yticks(row_at if row_labels else [], row_labels or [])
     ax.set_xticks(column_at if column_labels else [], column_labels or [])
     ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    ax.tick_params(axis="x", labelsize=font_that_fits(column_labels or [], tile_inches))
+    ax.xaxis.set_label_position("top")
     ax.set_xlabel(x_label)
     ax.set_ylabel(y_label)
-    _write_captions(ax, captions or [], row_at, column_at, below=height / 2)
+    for y, row in zip(row_at, captions or [], strict=False):
+        for x, text in zip(column_at, row, strict=False):
+            ax.annotate(
+                text,
+                (x, y + height / 2),
+                xytext=(0, -2),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=font_that_fits([t for r in captions or [] for t in r], tile_inches),
+            )
     set_title(ax, title, notes)
     return figure
 
 
-def _write_captions(
-    ax: Axes,
-    captions: Sequence[Sequence[str]],
-    row_at: Sequence[float],
-    column_at: Sequence[float],
-    below: float,
-) -> None:
-    for y, row in zip(row_at, captions, strict=False):
-        for x, text in zip(column_at, row, strict=False):
-            ax.text(x, y + below, text, ha="center", va="top", fontsize=RC["xtick.labelsize"] - 1)
+def longest(texts: Sequence[str]) -> int:
+    """Count the letters of the longest text.
+
+    Example:
+        >>> longest(["input", "reconstruction"]), longest([])
+        (14, 0)
+    """
+    return max((len(text) for text in texts), default=0)
+
+
+def font_that_fits(texts: Sequence[str], inches: float) -> float:
+    """Give the font size, in points, at which the longest text is no wider than `inches`.
+
+    Example:
+        >>> font_that_fits(["3"], 0.7), round(font_that_fits(["Ankle boot"], 0.7), 1)
+        (10.0, 8.4)
+    """
+    usual = float(RC["xtick.labelsize"])
+    return min(usual, inches * 72 / (LETTER * max(longest(texts), 1)))
 
 
 def in_rows(items: Sequence[Tile], columns: int) -> list[list[Tile]]:

@@ -10,7 +10,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from vae_utils.plots.inputs import ArrayLike, Labels, Points, as_labels
-from vae_utils.plots.style import INK, PALETTE, add_legend, class_style
+from vae_utils.plots.style import BLUE, INK, add_legend, class_style
 
 DENSITY_SHARES = (0.9, 0.5)  # of all codes, inside each contour
 
@@ -33,7 +33,7 @@ def draw_classes(
     """
     size = marker_size(len(xy))
     if labels is None:
-        ax.scatter(xy[:, 0], xy[:, 1], s=size, color=PALETTE[0], alpha=0.6, linewidths=0)
+        ax.scatter(xy[:, 0], xy[:, 1], s=size, color=BLUE, alpha=0.6, linewidths=0)
         return
     every = as_labels(labels, len(points.kept), class_names)
     classes = Labels(every.index[points.kept], every.names)
@@ -48,7 +48,7 @@ def draw_classes(
             label=classes.names[k],
             **class_style(k),
         )
-        _name_at_median(ax, here, classes.names[k])
+    _name_at_medians(ax, xy, classes)
     _add_class_legend(ax, classes)
 
 
@@ -104,13 +104,48 @@ def marker_size(count: int) -> float:
         >>> marker_size(100) > marker_size(10_000)
         True
     """
-    return float(np.clip(6000 / max(count, 1), 5, 36))
+    return float(np.clip(20_000 / max(count, 1), 6, 36))
 
 
-def _name_at_median(ax: Axes, here: NDArray[np.float64], name: str) -> None:
-    x, y = np.median(here, axis=0)
-    text = ax.text(x, y, name, ha="center", va="center", fontsize=12, fontweight="bold", zorder=5)
-    text.set_path_effects([withStroke(linewidth=3, foreground="white")])
+def spread(places: NDArray[np.float64], distance: float) -> NDArray[np.float64]:
+    """Push places apart until none is nearer to another than `distance`, or 100 tries are over.
+
+    Args:
+        places: `(K, 2)`.
+        distance: in the same unit.
+
+    Returns:
+        `(K, 2)`.
+
+    Example:
+        >>> moved = spread(np.array([[0.0, 0.0], [1.0, 0.0], [9.0, 0.0]]), distance=2.0)
+        >>> moved[:, 0].round(2).tolist()
+        [-0.5, 1.5, 9.0]
+    """
+    moved = places.copy()
+    for _ in range(100):
+        apart = moved[:, None] - moved[None]
+        length = np.linalg.norm(apart, axis=-1)
+        np.fill_diagonal(length, np.inf)
+        overlap = np.clip(distance - length, 0, None)
+        if overlap.max() < 0.01 * distance:
+            break
+        # Two at the very same place have no direction: they part along x, by their order.
+        order = np.sign(np.arange(len(moved))[:, None] - np.arange(len(moved)))
+        apart[..., 0] += 1e-9 * order
+        length = np.maximum(length, 1e-9)
+        moved += (apart / length[..., None] * (overlap / 2)[..., None]).sum(axis=1)
+    return moved
+
+
+def _name_at_medians(ax: Axes, xy: NDArray[np.float64], classes: Labels) -> None:
+    """Write each class's name at its median, moved aside where two would cover each other."""
+    medians = [np.median(xy[classes.index == k], axis=0) for k in classes.present()]
+    span = float(np.ptp(xy, axis=0).max())
+    for k, (x, y) in zip(classes.present(), spread(np.array(medians), span / 25), strict=True):
+        text = ax.text(x, y, classes.names[k], ha="center", va="center", zorder=5)
+        text.set(fontsize=12, fontweight="bold")
+        text.set_path_effects([withStroke(linewidth=3, foreground="white")])
 
 
 def _add_class_legend(ax: Axes, classes: Labels) -> None:

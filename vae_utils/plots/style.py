@@ -10,7 +10,6 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,21 +20,24 @@ TITLE_WIDTH = 78  # characters that fit across it
 SCREEN_DPI = 110
 
 # M. A. Petroff, "Accessible Color Sequences for Data Visualization" (2021), the ten-colour
-# sequence: chosen to stay apart under the three kinds of colour blindness.
+# sequence: chosen to stay apart under the three kinds of colour blindness. Its order is ours: the
+# colours nearest to each other go to classes that seldom touch (0 and 1, in digits and in clothes).
 PALETTE = (
-    "#3f90da",  # blue
-    "#ffa90e",  # orange
-    "#bd1f01",  # red
-    "#94a4a2",  # grey
-    "#832db6",  # purple
-    "#a96b59",  # brown
-    "#e76300",  # dark orange
-    "#b9ac70",  # sand
     "#717581",  # slate
+    "#94a4a2",  # grey
     "#92dadb",  # light cyan
+    "#832db6",  # purple
+    "#ffa90e",  # orange
+    "#3f90da",  # blue
+    "#a96b59",  # brown
+    "#b9ac70",  # sand
+    "#e76300",  # dark orange
+    "#bd1f01",  # red
 )
+BLUE, RED, PURPLE, BROWN, ORANGE = PALETTE[5], PALETTE[9], PALETTE[3], PALETTE[6], PALETTE[4]
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 INK = "#222222"
+NEUTRAL = "#b8bcc0"  # data that stand back
 QUIET = "#777777"  # what helps to read the data, but isn't data
 NAN_COLOUR = "#ff00ff"  # no grey image and no palette has it
 SEQUENTIAL = "cividis"  # even in lightness, so it survives grey print and colour blindness
@@ -82,7 +84,7 @@ def new_figure(
     width: float = WIDTH,
     grid: bool = False,
     **subplots: Any,
-) -> tuple[Figure, NDArray[np.object_]]:
+) -> tuple[Figure, NDArray[Any]]:
     """Make a figure of the house's style with `rows` × `columns` axes.
 
     Args:
@@ -160,6 +162,18 @@ def add_legend(ax: Axes, **where: Any) -> None:
     """Add the legend in the house's style; `where` is passed on to `Axes.legend`."""
     with rc_context(RC):
         ax.legend(**where)
+
+
+def legend_below(figure: Figure, ax: Axes, columns: int) -> None:
+    """Put the legend of `ax` under it, where it can't cover any data."""
+    with rc_context(RC):
+        handles, labels = ax.get_legend_handles_labels()
+        figure.legend(
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=min(columns, len(labels)),
+        )
 
 
 def add_colour_bar(ax: Axes, drawn: Any, label: str) -> None:

@@ -1,0 +1,226 @@
+"""Walks through the latent space: along one or two dimensions, and from one image to another."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from vae_utils.plots.decoding import Decode, decoded
+from vae_utils.plots.inputs import ArrayLike
+from vae_utils.plots.latent import grid_codes
+from vae_utils.plots.mosaic import mosaic_figure
+from vae_utils.plots.paths import (
+    code_pairs,
+    linear_path,
+    normal_quantiles,
+    one_code,
+    spherical_path,
+)
+
+PathKind: TypeAlias = Literal["linear", "spherical", "both"]
+
+MINUS = "\N{MINUS SIGN}"
+QUANTILES = "0.05 to 0.95 quantiles of N(0, 1)"
+
+
+def plot_perturbation_strip(
+    decode: Decode,
+    latent_dim: int,
+    dim: int = 0,
+    *,
+    n: int = 7,
+    title: str | None = None,
+) -> Figure:
+    """Decode codes that are 0 but for one dimension, which goes from its 5 % to its 95 % quantile.
+
+    The values are `norm.ppf` of n evenly spaced probabilities, so that they lie as densely as the
+    prior does.
+
+    Args:
+        decode: maps latents `(N, Z)` to N images.
+        latent_dim: Z.
+        dim: which dimension to change, from 0.
+        n: images in the strip.
+        title: what the figure shows.
+
+    Raises:
+        ValueError: no such dimension.
+
+    Example:
+        >>> import torch
+        >>> w = torch.randn(4, 784)
+        >>> figure = plot_perturbation_strip(lambda z: torch.sigmoid(z @ w), latent_dim=4, dim=2)
+        >>> [text.get_text() for text in figure.axes[0].get_xticklabels()][:4]
+        ['−1.64', '−0.84', '−0.39', '0.00']
+    """
+    values = normal_quantiles(n)
+    codes = np.zeros((n, latent_dim))
+    codes[:, _known(dim, latent_dim)] = values
+    images = decoded(decode, codes)
+    return mosaic_figure(
+        [list(images.pixels)],
+        title or f"Latent {dim} changed, all others 0",
+        images.notes,
+        column_labels=[_number(value) for value in values],
+        x_label=f"latent {dim}, at the {QUANTILES}",
+    )
+
+
+def plot_manifold(
+    decode: Decode,
+    latent_dim: int = 2,
+    dims: tuple[int, int] = (0, 1),
+    *,
+    n: int = 7,
+    title: str | None = None,
+) -> Figure:
+    """Decode codes that are 0 but for two dimensions, each at n quantiles of the prior.
+
+    The first of the two grows to the right, the second upwards, as in a scatter.
+
+    Args:
+        decode: maps latents `(N, Z)` to N images.
+        latent_dim: Z.
+        dims: the two dimensions to change, from 0.
+        n: images along each axis.
+        title: what the figure shows.
+
+    Raises:
+        ValueError: no such dimension, or twice the same.
+
+    Example:
+        >>> import torch
+        >>> w = torch.randn(2, 784)
+        >>> figure = plot_manifold(lambda z: torch.sigmoid(z @ w))
+        >>> figure.axes[0].images[0].get_array().shape  # 7 × 7 images of 28, gaps of 2
+        (208, 208, 3)
+    """
+    across, up = (_known(dim, latent_dim) for dim in dims)
+    if across == up:
+        raise ValueError(f"dims must be two different dimensions, not {dims}.")
+    values = normal_quantiles(n)
+    codes = np.zeros((n * n, latent_dim))
+    codes[:, [across, up]] = grid_codes(values, values)
+    images = decoded(decode, codes)
+    rows = images.pixels.reshape(n, n, *images.pixels.shape[1:])
+    labels = [_number(value) for value in values]
+    return mosaic_figure(
+        [list(row) for row in rows],
+        title or f"Latents {across} and {up} changed, all others 0",
+        images.notes,
+        row_labels=labels[::-1],
+        column_labels=labels,
+        x_label=f"latent {across}, at the {QUANTILES}",
+        y_label=f"latent {up}",
+    )
+
+
+def plot_dimension_traversals(
+    decode: Decode,
+    z: ArrayLike,
+    dims: Sequence[int] | None = None,
+    *,
+    span: float = 3.0,
+    n: int = 9,
+    title: str = "One latent changed at a time",
+) -> Figure:
+    """Start from one image's code and change one dimension at a time, a row for each.
+
+    Args:
+        decode: maps latents `(N, Z)` to N images.
+        z: `(Z,)` or `(1, Z)`, the code to start from.
+        dims: which dimensions, from 0; by default the first eight.
+        span: each goes from -span to span.
+        n: images in a row.
+        title: what the figure shows.
+
+    Raises:
+        ValueError: a code that isn't one row, or no such dimension.
+
+    Example:
+        >>> import torch
+        >>> w = torch.randn(4, 784)
+        >>> decode = lambda z: torch.sigmoid(z @ w)
+        >>> figure = plot_dimension_traversals(decode, torch.zeros(4), dims=[1, 3])
+        >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        ['latent 1', 'latent 3']
+    """
+    start = one_code(z, "z")
+    changed = [_known(dim, len(start)) for dim in (dims or range(min(8, len(start))))]
+    values = np.linspace(-span, span, n)
+    codes = np.tile(start, (len(changed), n, 1))
+    for row, dim in enumerate(changed):
+        codes[row, :, dim] = values
+    images = decoded(decode, codes.reshape(-1, len(start)))
+    rows = images.pixels.reshape(len(changed), n, *images.pixels.shape[1:])
+    return mosaic_figure(
+        [list(row) for row in rows],
+        title,
+        images.notes,
+        row_labels=[f"latent {dim}" for dim in changed],
+        column_labels=[_number(value) for value in values],
+        x_label="value of the latent",
+    )
+
+
+def plot_traversals(
+    decode: Decode,
+    starts: ArrayLike,
+    ends: ArrayLike,
+    *,
+    n: int = 10,
+    path: PathKind = "linear",
+    title: str = "From one image to another",
+) -> Figure:
+    """Decode n points on the way from one code to another, for each pair of codes.
+
+    The linear path is straight; the spherical one turns at an even pace from one direction to the
+    other, and so stays as far from 0 as codes of the prior are.
+
+    Args:
+        decode: maps latents `(N, Z)` to N images.
+        starts: `(P, Z)`, where each of P paths begins; `(Z,)` for one.
+        ends: `(P, Z)`, where it ends.
+        n: images on each path, both ends included.
+        path: "linear", "spherical", or "both", one below the other.
+        title: what the figure shows.
+
+    Raises:
+        ValueError: pairs that don't fit, or an unknown path.
+
+    Example:
+        >>> import torch
+        >>> w = torch.randn(4, 784)
+        >>> figure = plot_traversals(
+        ...     lambda z: torch.sigmoid(z @ w), torch.randn(3, 4), torch.randn(3, 4), path="both"
+        ... )
+        >>> [text.get_text() for text in figure.axes[0].get_yticklabels()][:2]
+        ['pair 1, linear', 'pair 1, spherical']
+    """
+    walks = {"linear": linear_path, "spherical": spherical_path}
+    if path not in (*walks, "both"):
+        raise ValueError(f"path must be 'linear', 'spherical' or 'both', not {path!r}.")
+    first, last = code_pairs(starts, ends)
+    kinds = list(walks) if path == "both" else [path]
+    codes = [walks[kind](a, b, n) for a, b in zip(first, last, strict=True) for kind in kinds]
+    images = decoded(decode, np.concatenate(codes))
+    rows = images.pixels.reshape(len(codes), n, *images.pixels.shape[1:])
+    return mosaic_figure(
+        [list(row) for row in rows],
+        title,
+        images.notes,
+        row_labels=[f"pair {p + 1}, {kind}" for p in range(len(first)) for kind in kinds],
+        column_labels=[f"{share:.0%}" for share in np.linspace(0, 1, n)],
+        x_label="share of the way",
+    )
+
+
+def _known(dim: int, latent_dim: int) -> int:
+    if not 0 <= dim < latent_dim:
+        raise ValueError(f"There is no latent {dim}: they go from 0 to {latent_dim - 1}.")
+    return int(dim)
+
+
+def _number(value: float) -> str:
+    return f"{value + 0.0:.2f}".replace("-", MINUS).replace(f"{MINUS}0.00", "0.00")
