@@ -95,15 +95,6 @@ if TYPE_CHECKING:
         nearest_centroid_accuracy,
         reconstruction_error,
     )
-    from vae_utils.progress_bar import Progress, progress
-    from vae_utils.summary import model_summary
-    from vae_utils.training import (
-        EarlyStop,
-        count_parameters,
-        make_adam,
-        pick_device,
-        seed_everything,
-    )
     from vae_utils.plots import (
         explore_latent_space,
         latent_extent,
@@ -128,6 +119,15 @@ if TYPE_CHECKING:
         visualize_embeddings,
         visualize_mnist,
         visualize_samples,
+    )
+    from vae_utils.progress_bar import Progress, progress
+    from vae_utils.summary import model_summary
+    from vae_utils.training import (
+        EarlyStop,
+        count_parameters,
+        make_adam,
+        pick_device,
+        seed_everything,
     )
 
 
