@@ -32,8 +32,8 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
             outcome, message = "todo" if verdict.todo else "failed", verdict.message
             mistake = verdict.mistake
         except Raised as error:
-            verdict = explain(error, submission)
-            outcome, message = "todo" if verdict.todo else "failed", verdict.message
+            explained = explain(error, submission)
+            outcome, message = "todo" if explained.todo else "failed", explained.message
         except Ended as end:
             outcome, message = "not_run", str(end)
         except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError) as error:

@@ -57,7 +57,7 @@ def pack(frame: Frame) -> list[bytes | memoryview]:
     if len(head) > MAX_HEAD or total > MAX_DATA:
         raise FrameError(f"the message is too large ({len(head)} + {total} bytes)")
     buffers: list[bytes | memoryview] = [PREFIX.pack(MAGIC, len(head), total) + head]
-    return buffers + [memoryview(a.reshape(-1).view(np.uint8)) for a in arrays if a.nbytes]
+    return buffers + [a.reshape(-1).view(np.uint8).data for a in arrays if a.nbytes]
 
 
 def lengths(prefix: bytes) -> tuple[int, int]:

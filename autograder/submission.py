@@ -221,8 +221,10 @@ def direct(worker: Any) -> Ask:
     """Ask a `Worker` in this very process, as a live notebook does."""
 
     def ask(request: Frame, seconds: float | None) -> Iterator[Frame]:
+        dtype = torch.get_default_dtype()
         with torch.random.fork_rng(devices=[]):
             yield from worker.answer(copy.deepcopy(request))
+        torch.set_default_dtype(dtype)
 
     return ask
 

@@ -200,7 +200,7 @@ class RemotePart(nn.Module):
 
     def __init__(self, remote: RemoteObject):
         super().__init__()
-        object.__setattr__(self, "remote", remote)
+        self.remote = remote
 
     def forward(self, *args: Any) -> Any:
         """Call it there."""

@@ -59,7 +59,8 @@ class Worker:
     """
 
     def __init__(self, namespace: dict[str, Any] | None = None):
-        self.namespace = {"__name__": "__main__"} if namespace is None else namespace
+        fresh: dict[str, Any] = {"__name__": "__main__"}
+        self.namespace = fresh if namespace is None else namespace
         self.objects: dict[int, Any] = {}
         self.tapes: dict[int, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
         self.count = 0
@@ -364,10 +365,7 @@ def main() -> None:
     receive, send = (int(argument) for argument in sys.argv[1:3])
     torch.set_num_threads(1)
     hide_autograder()
-    serve(
-        os.fdopen(receive, "rb", buffering=0),  # type: ignore[arg-type]
-        os.fdopen(send, "wb", buffering=0),  # type: ignore[arg-type]
-    )
+    serve(os.fdopen(receive, "rb", buffering=0), os.fdopen(send, "wb", buffering=0))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a check through the judge, so that every outcome is recorded the same way."""
     if not hasattr(pyfuncitem.function, "check"):
         return None
-    outcome = pyfuncitem.funcargs["submission"].evaluate(pyfuncitem.function)
+    current = pyfuncitem.funcargs["submission"]
+    assert isinstance(current, Judging)
+    outcome = current.evaluate(pyfuncitem.function)
     if outcome.outcome != "passed":
         pytest.fail(f"{outcome.outcome}: {outcome.message}", pytrace=False)
     return True

@@ -1,5 +1,6 @@
 """The HTML pages: one for each student, and one for the class. Neither needs a network."""
 
+import os
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
@@ -155,6 +156,6 @@ def _render(template: str, **values: object) -> str:
         lstrip_blocks=True,
     )
     environment.filters["marked"] = lambda text: Markup(marked(text))
-    environment.filters["link"] = lambda name: quote(name)
+    environment.filters["link"] = lambda name: quote(os.fsencode(name))
     environment.globals.update(statuses=STATUSES, signs=SIGNS)
     return environment.get_template(template).render(**values) + "\n"

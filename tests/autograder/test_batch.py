@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from autograder import bank, batch, judge
+from autograder import bank, judge
 from autograder.batch import BatchError, Entry, find_submissions, grade_all
 from autograder.build import reference, starter
 from autograder.host import Limits

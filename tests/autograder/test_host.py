@@ -1,6 +1,7 @@
 """Limits are the judge's: time, memory, and what a worker that dies leaves behind."""
 
 import os
+from pathlib import Path
 
 import psutil
 import pytest
@@ -66,7 +67,7 @@ def test_nothing_of_a_worker_is_left():
         submission = Submission(worker.ask, "none")
         with pytest.raises(Ended):
             submission.run(source, "cell")
-        child = int(open(os.path.join(folder, "here")).read())
+        child = int(Path(folder, "here").read_text())
     assert not psutil.pid_exists(pid)
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
     assert not os.path.exists(folder)

@@ -1,0 +1,102 @@
+"""Notebooks are what their sources build, give nothing away, and are valid for nbgrader."""
+
+import ast
+import re
+
+import nbformat
+import pytest
+from nbgrader.nbgraderformat.v3 import MetadataValidatorV3
+
+from autograder import build
+from autograder.checks import load_checks
+from autograder.course import NOTEBOOKS, CourseError, assignments, load_source
+
+EVERY = assignments()
+
+
+def test_every_notebook_on_disk_is_in_step():
+    assert build.out_of_step() == []
+
+
+def test_an_edited_notebook_a_missing_one_and_a_stray_are_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "NOTEBOOKS", tmp_path)
+    assert "is missing" in build.out_of_step()[0]
+    (path, *_) = build.build()
+    assert build.out_of_step() == []
+    assert build.build() == []
+    path.write_text(path.read_text().replace("TODO", "DONE", 1))
+    (tmp_path / "99_stray.ipynb").write_text("{}")
+    edited, stray = build.out_of_step()
+    assert "differs" in edited
+    assert "has no source" in stray
+
+
+@pytest.mark.parametrize("assignment", EVERY)
+def test_a_starter_holds_no_solution_and_no_output(assignment):
+    starter = nbformat.read(NOTEBOOKS / f"{assignment}.ipynb", 4)
+    texts = "\n".join(cell.source for cell in starter.cells)
+    assert "SOLUTION" not in texts
+    for cell in load_source(assignment).of("solution"):
+        for _, secret in build.REGION.findall(cell.source):
+            for line in filter(None, map(str.strip, secret.splitlines())):
+                # A closing bracket alone gives nothing away.
+                assert len(line) < 12 or line not in texts, line
+    for cell in load_source(assignment).of("answer"):
+        assert cell.source.splitlines()[-1] not in texts
+    for cell in starter.cells:
+        assert cell.get("outputs", []) == []
+        assert cell.get("execution_count") is None
+
+
+@pytest.mark.parametrize("assignment", EVERY)
+def test_a_starter_keeps_every_signature_and_docstring(assignment):
+    starter = {c.id: c.source for c in build.starter(assignment).cells}
+    for cell in load_source(assignment).of("solution"):
+        mine, theirs = (
+            {
+                (node.name, ast.unparse(node.args), ast.get_docstring(node))
+                for node in ast.walk(ast.parse(text))
+                if isinstance(node, ast.FunctionDef)
+            }
+            for text in (cell.source, starter[f"solution-{cell.id}"])
+        )
+        assert mine == theirs
+
+
+@pytest.mark.parametrize("assignment", EVERY)
+def test_nbgrader_metadata_is_valid_and_points_add_up(assignment):
+    starter = build.starter(assignment)
+    for cell in starter.cells:
+        MetadataValidatorV3().validate_cell(cell)
+    points = [cell.metadata.get("nbgrader", {}).get("points", 0) for cell in starter.cells]
+    checks = load_checks(assignment)
+    assert sum(points) == getattr(checks.module, "TOTAL_POINTS", build.TOTAL_POINTS)
+    locked = {c.id.split("-")[0]: c.metadata.nbgrader.locked for c in starter.cells if c.metadata}
+    assert locked["test"]
+    assert locked["run"]
+    assert locked["setup"]
+    assert not locked["solution"]
+
+
+@pytest.mark.parametrize(
+    ("solution", "left"),
+    [
+        ("a = 1\nb = 2\n", "a = ...\nb = ...\n"),
+        ("a, b = 1, 2\n", "(a, b) = ...\n"),
+        ("x = 1\nreturn x\n", 'raise NotImplementedError("TODO: the thing")\n'),
+    ],
+)
+def test_what_a_solution_leaves_behind(solution, left):
+    source = f"# TODO the thing: as above.\n{build.BEGIN}\n{solution}{build.END}\n"
+    assert build.REGION.sub(lambda m: build._stub(m, source), source).endswith(left)
+
+
+def test_points_that_do_not_add_up_are_refused(monkeypatch):
+    monkeypatch.setattr(build, "TOTAL_POINTS", 90.0)
+    with pytest.raises(CourseError, match=re.escape("add up to 100, not to 90")):
+        build.starter("03_fc_vae")
+
+
+def test_an_unknown_assignment_is_refused_with_the_known_ones():
+    with pytest.raises(CourseError, match="03_fc_vae"):
+        load_source("33_nothing")

@@ -1,0 +1,99 @@
+"""`check("…")` in a notebook: a card at once, and a float at the end for nbgrader."""
+
+import io
+from contextlib import redirect_stderr, redirect_stdout
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.testing.globalipapp import start_ipython
+
+from autograder import card
+from autograder.build import solved
+from autograder.checking import Task
+from autograder.checks import info, load_checks
+from autograder.course import load_source
+from autograder.results import CheckOutcome
+
+A = "03_fc_vae"
+TASK = Task("kl_divergence", 15, "KL divergence")
+
+
+def names_of(edit=lambda text: text) -> dict:
+    names = {"__name__": "__main__"}
+    for cell in load_source(A).of("setup", "solution"):
+        exec(edit(solved(cell)), names)
+    return names
+
+
+def outcomes(task: str, names: dict):
+    checks = load_checks(A)
+    return card.run_in_notebook(checks, checks.task(task), names)
+
+
+@pytest.mark.parametrize("task", [t.id for t in load_checks(A).tasks if t.id != "training"])
+def test_the_reference_passes_in_the_notebook(task):
+    found = outcomes(task, names_of())
+    assert {o.outcome for o in found} == {"passed"}, [o.message for o in found]
+
+
+def test_a_wrong_kl_is_named_in_the_notebook():
+    found = outcomes("kl_divergence", names_of(lambda t: t.replace("kl = -0.5 *", "kl = -1.0 *")))
+    assert "kl_without_half" in {o.mistake for o in found}
+
+
+def test_training_is_measured_on_the_model_that_is_there():
+    names = names_of()
+    names["train_losses"] = [1.0]
+    (found,) = outcomes("training", names)
+    assert found.outcome == "failed"
+    assert "should be below 120" in found.message
+    names["train_losses"] = []
+    assert "run the training cell" in outcomes("training", names)[0].message
+    names["train_losses"] = [100.0] * 11
+    assert "budget is 10" in outcomes("training", names)[0].message
+
+
+def test_checks_leave_the_students_objects_as_they_were():
+    names = names_of()
+    before = {k: v.clone() for k, v in names["model"].state_dict().items()}
+    for task in ("encoder", "forward", "parameter_budget"):
+        outcomes(task, names)
+    assert all((before[k] == v).all() for k, v in names["model"].state_dict().items())
+    assert names["model"].training
+
+
+def outcome(kind: str, message: str = "", mistake: str | None = None) -> CheckOutcome:
+    return CheckOutcome("one", "kl_divergence", 15, "The KL is `right`.", kind, message, mistake, 0)
+
+
+def test_a_card_shows_every_check_with_its_reason():
+    text = card.as_text(TASK, [outcome("passed"), outcome("failed", "Not so.")], 0.0)
+    assert text.splitlines() == [
+        "✗ KL divergence: not yet (0 / 15)",
+        "  ✓ The KL is `right`.",
+        "  ✗ The KL is `right`.",
+        "      Not so.",
+    ]
+
+
+def test_a_card_escapes_what_a_submission_said():
+    page = card.as_html(TASK, [outcome("failed", "<script>alert(1)</script> `<b>`")], 0.0)
+    assert "<script>" not in page
+    assert "<code>&lt;b&gt;</code>" in page
+
+
+def test_check_returns_a_float_and_writes_nothing_to_stderr():
+    shell = start_ipython() or InteractiveShell.instance()
+    for cell in load_source(A).of("setup", "solution"):
+        shell.run_cell(solved(cell), silent=True).raise_error()
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        got = shell.run_cell('check("encoder")')
+    assert type(got.result) is float
+    assert got.result == 15.0
+    assert err.getvalue() == ""
+
+
+def test_every_check_says_its_sentence():
+    for function in load_checks(A).functions:
+        assert info(function).sentence.endswith(".")

@@ -1,0 +1,65 @@
+"""The command line: what it writes, what it says, and its exit codes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autograder import bank
+from autograder.build import starter
+
+A = "03_fc_vae"
+VAELAB = [sys.executable, "-c", "from autograder.cli import main; main()"]
+
+
+def vaelab(*words: str | Path) -> subprocess.CompletedProcess:
+    return subprocess.run([*VAELAB, *map(str, words)], capture_output=True, text=True, timeout=300)
+
+
+def test_grading_writes_everything_and_prints_the_report_last(tmp_path):
+    bank.write(starter(A), tmp_path / "in", "ada", A)
+    bank.write(starter(A), tmp_path / "in", "bob", A).write_text("no")
+    done = vaelab("grade", tmp_path / "in", "--assignment", A, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == f"Report: {tmp_path / 'out' / 'index.html'}"
+    assert "ada,graded,0,90" in (tmp_path / "out" / "scores.csv").read_text()
+    assert "bob,unreadable,0,90" in (tmp_path / "out" / "scores.csv").read_text()
+    assert {p.stem for p in (tmp_path / "out" / "results").iterdir()} == {"ada", "bob"}
+    assert {p.stem for p in (tmp_path / "out" / "feedback").iterdir()} == {"ada", "bob"}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("grade", "/nowhere", "--assignment", A, "--out", "/tmp/x"), "no folder /nowhere"),
+        (("grade", "/tmp", "--assignment", "99_x", "--out", "/tmp/x"), "no assignment '99_x'"),
+        (("build", "99_x"), "no assignment '99_x'"),
+    ],
+)
+def test_a_users_mistake_is_one_line(words, says):
+    done = vaelab(*words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("vaelab: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert says in done.stderr
+
+
+def test_build_check_speaks_by_its_exit_code():
+    assert vaelab("build", "--check").returncode == 0
+
+
+def test_pytest_itself_judges_a_submission(tmp_path):
+    path = bank.write(bank.make(A, bank.load_bank(A)["kl_sign"]), tmp_path, "ada", A)
+    checks = Path(bank.__file__).parent / "checks"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", checks]
+    done = subprocess.run(
+        [*command, "--submission", path, "-k", "kl or encoder"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Your KL has the wrong sign" in done.stdout
+    assert "test_kl_closed_form" in done.stdout
+    assert "3 failed, 3 passed, 16 deselected" in done.stdout

@@ -1,0 +1,27 @@
+"""Every solution runs headless from top to bottom, with every figure and nothing on stderr."""
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from autograder.build import reference
+from autograder.course import assignments, load_source
+
+FIGURES = {"03_fc_vae": 6}
+
+
+@pytest.mark.parametrize("assignment", assignments())
+def test_the_solution_runs_headless(assignment):
+    notebook = nbformat.from_dict(reference(assignment))
+    NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    assert [o.text for o in outputs if o.get("name") == "stderr"] == []
+    figures = [o for o in outputs if "image/png" in o.get("data", {})]
+    assert len(figures) == FIGURES[assignment]
+    tests = {c.id: c for c in notebook.cells if c.id.startswith("test-")}
+    assert len(tests) == len(load_source(assignment).of("test"))
+    for cell in tests.values():
+        card, points = cell.outputs
+        assert "all checks hold" in card.data["text/plain"]
+        assert "<div" in card.data["text/html"]
+        assert float(points.data["text/plain"]) == cell.metadata.nbgrader.points

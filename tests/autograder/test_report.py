@@ -1,0 +1,98 @@
+"""What is written about a class: complete, escaped, and readable by other programs."""
+
+import csv
+import json
+import re
+
+import pytest
+
+from autograder.exports.pages import class_page, curve, feedback_page, score_bars, seen_mistakes
+from autograder.exports.table import plain, to_csv
+from autograder.report import Report
+from autograder.results import CheckOutcome, Result, TaskScore, from_json, to_json
+
+EVIL = '<script>alert("x")</script>=cmd()'
+
+
+def result(student: str, points: float = 15.0, status: str = "graded", message: str = "") -> Result:
+    tasks = (
+        TaskScore("kl_divergence", "KL divergence", points, 15.0),
+        TaskScore("larger_variance", "Larger variance", 0.0, 10.0, pending=True),
+    )
+    outcome = "passed" if points else "failed"
+    mistake = None if points else "kl_sign"
+    check = CheckOutcome(
+        "kl", "kl_divergence", 15.0, "It is `right`.", outcome, message, mistake, 0.1
+    )
+    facts = {"training_losses": [200.0, 130.0, 119.0], "below": 120.0, "unit": "nats"}
+    return Result("03_fc_vae", student, status, message, tasks, (check,), (), facts, 1.0)
+
+
+def test_json_comes_back_as_it_went():
+    one = result("zoë \ud800 ★", 0.0, message="no\nway")
+    assert from_json(to_json(one)) == one
+    assert json.loads(to_json(one))["max_score"] == 15.0
+
+
+def test_csv_has_a_column_for_each_task_and_pending_beside_it():
+    rows = list(csv.DictReader(to_csv([result("ada"), result("bob", 0.0)]).splitlines()))
+    assert rows[0] == {
+        "student": "ada",
+        "status": "graded",
+        "score": "15",
+        "max_score": "15",
+        "kl_divergence": "15",
+        "larger_variance": "pending",
+    }
+    assert rows[1]["score"] == "0"
+
+
+@pytest.mark.parametrize("name", ["=cmd()", "+1", "-1", "@x", "\tx"])
+def test_a_name_is_no_formula(name):
+    assert plain(name) == "'" + name
+
+
+def test_pages_escape_names_and_messages():
+    for page in (feedback_page(result(EVIL, 0.0, message=EVIL)), class_page([result(EVIL, 0.0)])):
+        assert "<script>" not in page
+        assert "&lt;script&gt;" in page
+
+
+def test_pages_need_no_network():
+    for page in (feedback_page(result("ada")), class_page([result("ada")])):
+        assert not re.search(r"(src|href)=.?(https?:)?//", page)
+        assert "@import" not in page
+
+
+def test_scores_fall_into_their_bins():
+    bars = score_bars([0, 9.99, 10, 55, 100, 100])
+    assert [bar.count for bar in bars] == [2, 1, 0, 0, 0, 1, 0, 0, 0, 2]
+    assert bars[9].share == 1.0
+
+
+def test_mistakes_are_counted_once_for_each_student():
+    seen = seen_mistakes([result("a", 0.0), result("b", 0.0), result("c")])
+    assert [(s.name, s.students) for s in seen] == [("kl_sign", ("a", "b"))]
+
+
+def test_a_curve_falls_where_the_loss_falls():
+    drawn = curve([200.0, 130.0, 119.0], 120.0, "nats")
+    (points,) = re.findall(r'points="([^"]+)"', drawn)
+    heights = [float(pair.split(",")[1]) for pair in points.split()]
+    assert heights == sorted(heights)
+    (limit,) = re.findall(r'class="limit"[^>]* y1="([\d.]+)"', drawn)
+    assert heights[1] < float(limit) < heights[2]
+    assert curve([], 120.0, "nats") is None
+    assert curve([float("nan")], 120.0, "nats") is None
+
+
+def test_a_report_is_written_as_it_grows_and_leaves_no_parts(tmp_path):
+    report = Report(tmp_path / "out")
+    report.add(result("bob \udc80", 0.0, message="lone \ud800"))
+    report.add(result("ada"))
+    assert (tmp_path / "out/results/ada.json").is_file()
+    assert [r.student for r in report.finish()] == ["ada", "bob \udc80"]
+    names = sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file())
+    assert [n for n in names if n.endswith(".part")] == []
+    assert {"scores.csv", "index.html", "ada.html", "ada.json"} <= set(names)
+    assert len(names) == 6
