@@ -1,0 +1,1 @@
+"""The gallery: every figure of `vae_utils` drawn from small models, as PNGs and a page."""
