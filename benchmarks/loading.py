@@ -2,6 +2,8 @@
 
 import struct
 import tempfile
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -32,7 +34,7 @@ def loader_against_dataloader(digits: ImageSet) -> list[Row]:
         ("float32 in memory", (digits.images / 255, digits.labels)),
     ]:
         ours = make_loader(dataset, batch_size=BATCH_SIZE)
-        seconds = in_turn({"ours": lambda o=ours: run(o), "theirs": lambda: run(theirs)}, rounds=7)
+        seconds = in_turn({"ours": partial(run, ours), "theirs": partial(run, theirs)}, rounds=7)
         rows.append(
             Row(
                 f"DataLoader over torchvision's MNIST / our loader, {name}",
@@ -72,8 +74,8 @@ def epoch_against_resident_batch(digits: ImageSet) -> list[Row]:
     ]
 
 
-def run(loader: object) -> None:
-    for _ in loader:  # type: ignore[attr-defined]
+def run(loader: Iterable[object]) -> None:
+    for _ in loader:
         pass
 
 

@@ -5,7 +5,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -41,7 +41,7 @@ class Row:
         return self.value <= self.target
 
 
-def in_turn(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def in_turn(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Time functions alternately, so that a change in the machine's load meets all of them.
 
     Args:
