@@ -1,7 +1,9 @@
 """The full sets: fetched once, whole or not at all. torchvision's download is played here."""
 
 import pickle
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torchvision
 from conftest import write_idx_set
@@ -16,8 +18,6 @@ def downloads(monkeypatch):
     calls = []
 
     def download(root, download):
-        from pathlib import Path
-
         calls.append(Path(root))
         print("chatter of a downloader")
         write_idx_set(Path(root))
@@ -28,8 +28,6 @@ def downloads(monkeypatch):
 
 def break_download(monkeypatch, error, half_written=False):
     def download(root, download):
-        from pathlib import Path
-
         if half_written:
             write_idx_set(Path(root))
             (Path(root) / "MNIST/raw/t10k-labels-idx1-ubyte").write_bytes(b"\0\0")
@@ -71,6 +69,24 @@ def test_downloader_does_not_write_to_the_notebook(downloads, capsys):
     output = capsys.readouterr()
     assert "chatter" not in output.out
     assert output.err == ""
+
+
+def test_cifar_is_downloaded_and_read_by_torchvision(monkeypatch, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+
+    class FakeCifar:
+        def __init__(self, root, train=True, download=False):
+            batches = Path(root) / "cifar-10-batches-py"
+            if download:
+                batches.mkdir()
+            assert batches.is_dir()
+            self.data, self.targets = images, [3, 1, 4, 1]
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", FakeCifar)
+    cifar = load_dataset("cifar10", quiet=True)
+    np.testing.assert_array_equal(cifar.images.permute(0, 2, 3, 1), images)
+    assert cifar.labels.tolist() == [3, 1, 4, 1]
+    assert (cache_folder() / "cifar-10-batches-py").is_dir()
 
 
 def test_no_network_is_one_clear_error(monkeypatch):

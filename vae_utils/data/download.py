@@ -67,6 +67,8 @@ def _fetch(facts: SetFacts, scratch: Path) -> None:
 
 def _move_into_place(facts: SetFacts, scratch: Path, root: Path) -> None:
     """Rename what was fetched: on one file system each rename happens whole or not at all."""
+    if folder.has(facts, root):
+        return  # another process was faster
     if facts.torchvision_name == "CIFAR10":
         os.replace(scratch / folder.CIFAR_FOLDER, root / folder.CIFAR_FOLDER)
         return
