@@ -75,6 +75,12 @@ class SmallVQVAE(nn.Module):
         )
         self.codebook = nn.Parameter(0.5 * torch.randn(num_embeddings, embedding_dim))
 
+    def start_from(self, x: Tensor) -> None:
+        """Begin with the encoder's outputs as code vectors, so that few are left unused."""
+        with torch.no_grad():
+            places = self.encoder(x).movedim(1, -1).flatten(0, 2)
+            self.codebook.copy_(places[torch.randperm(len(places))[: len(self.codebook)]])
+
     def nearest(self, outputs: Tensor) -> Tensor:
         """Give the index of the code vector nearest to each place, `(N, 7, 7)`."""
         places = outputs.movedim(1, -1)
@@ -149,6 +155,7 @@ def train_all(epochs: float = 1.0, images: int = 9000) -> Trained:
     by_class, by_quarter = SmallVAE(8, condition_dim=10), SmallVAE(8, condition_dim=196)
     baseline, denoiser = _to_image(196), nn.Sequential(nn.Flatten(), _to_image(PIXELS))
     vq = SmallVQVAE()
+    vq.start_from(train.images[:100] / 255)
 
     def count(usual: int) -> int:
         return max(1, round(usual * epochs))

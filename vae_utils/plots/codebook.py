@@ -14,7 +14,6 @@ from vae_utils.plots.style import (
     BLUE,
     NEUTRAL,
     QUIET,
-    SEQUENTIAL,
     add_colour_bar,
     legend_below,
     new_figure,
@@ -22,6 +21,7 @@ from vae_utils.plots.style import (
 )
 
 MOST_OUTPUTS = 2000
+USE_COLOURS = "cividis_r"  # the more used, the darker
 
 
 def plot_codebook(
@@ -101,8 +101,8 @@ def _draw_by_use(ax: Axes, vectors: NDArray[np.float64], counts: NDArray[np.int6
         vectors[used, 1],
         s=34,
         c=counts[used],
-        cmap=SEQUENTIAL,
-        norm=LogNorm(vmin=1, vmax=max(2, counts.max())),
+        cmap=USE_COLOURS,
+        norm=LogNorm(vmin=counts[used].min(), vmax=counts.max() + 1),
         edgecolors="white",
         linewidths=0.5,
         label="used",

@@ -1,7 +1,7 @@
 """Loss curves: one or several terms, training and validation, and the threshold to reach."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +21,7 @@ from vae_utils.plots.style import (
     RED,
     legend_below,
     new_figure,
+    number_text,
     set_title,
 )
 
@@ -28,6 +29,8 @@ from vae_utils.plots.style import (
 VALIDATION_WORDS = ("val", "valid", "validation", "test")
 TRAINING_WORDS = ("train", "training")
 CURVE_COLOURS = (BLUE, RED, PURPLE, ORANGE, BROWN, INK)
+
+MOST_MARKED_EPOCHS = 20  # with more, the dots would hide the line
 
 
 def plot_losses(
@@ -56,37 +59,28 @@ def plot_losses(
         ValueError: no losses, or losses that aren't a list of numbers.
 
     Example:
-        >>> figure = plot_losses({"loss": [160.0, 125.0, 118.0], "val_loss": [140.0, 121.0, 119.0]},
-        ...                      threshold=120)
-        >>> [line.get_linestyle() for line in figure.axes[0].lines[:2]]
+        >>> figure = plot_losses({"loss": [160.0, 125.0, 118.0], "val_loss": [140.0, 121.0, 119.0]})
+        >>> [line.get_linestyle() for line in figure.axes[0].lines]
         ['-', '--']
     """
     curves = _curves(history)
-    figure, axes = new_figure(height=3.8, grid=True)
+    figure, axes = new_figure(height=3.4 + 0.11 * len(curves), grid=True)
     ax = axes[0, 0]
     colours = _colours(list(curves))
-    for name, losses in curves.items():
-        term, is_validation = split_name(name)
-        ax.plot(
-            np.arange(1, len(losses) + 1),
-            np.where(np.isfinite(losses), losses, np.nan),
-            color=colours[term],
-            linestyle="--" if is_validation else "-",
-            marker="o" if len(losses) <= 20 else "",
-            markersize=4,
-            label=_legend_text(name, losses),
-        )
+    for name in _of_split(curves, validation=False):
+        _draw_curve(ax, name, curves[name], colours)
+    if threshold is not None:
+        _draw_threshold(ax, threshold, next(iter(curves.values())))
+    for name in _of_split(curves, validation=True):
+        _draw_curve(ax, name, curves[name], colours)
     if log:
         ax.set_yscale("log")
-    if threshold is not None:
-        training = [name for name in curves if not split_name(name)[1]]
-        _draw_threshold(ax, threshold, curves[(training or list(curves))[0]])
     lost = _mark_lost_epochs(ax, curves)
     ax.set_xlabel("epoch")
     ax.set_ylabel(y_label)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set_xlim(0.5, max(map(len, curves.values())) + 0.5)
-    legend_below(figure, ax, columns=3)
+    legend_below(figure, ax, columns=2)
     set_title(ax, title, [f"{lost} of the losses NaN or infinite, marked ×"] if lost else [])
     return figure
 
@@ -112,7 +106,12 @@ def _curves(history: Mapping[str, ArrayLike] | ArrayLike) -> dict[str, NDArray[n
     curves = {name: _losses(losses, name) for name, losses in named.items()}
     if not any(len(losses) for losses in curves.values()):
         raise ValueError("history must hold at least one loss.")
-    return {name: losses for name, losses in curves.items() if len(losses)}
+    ordered = [*_of_split(curves, validation=False), *_of_split(curves, validation=True)]
+    return {name: curves[name] for name in ordered if len(curves[name])}
+
+
+def _of_split(names: Iterable[str], validation: bool) -> list[str]:
+    return [name for name in names if split_name(name)[1] == validation]
 
 
 def _losses(losses: ArrayLike, name: str) -> NDArray[np.float64]:
@@ -128,8 +127,23 @@ def _colours(names: Sequence[str]) -> dict[str, str]:
     return {term: CURVE_COLOURS[i % len(CURVE_COLOURS)] for i, term in enumerate(terms)}
 
 
+def _draw_curve(
+    ax: Axes, name: str, losses: NDArray[np.float64], colours: Mapping[str, str]
+) -> None:
+    term, is_validation = split_name(name)
+    ax.plot(
+        np.arange(1, len(losses) + 1),
+        np.where(np.isfinite(losses), losses, np.nan),
+        color=colours[term],
+        linestyle="--" if is_validation else "-",
+        marker="o" if len(losses) <= MOST_MARKED_EPOCHS else "",
+        markersize=4,
+        label=_legend_text(name, losses),
+    )
+
+
 def _legend_text(name: str, losses: NDArray[np.float64]) -> str:
-    return f"{name.replace('_', ' ')}, last {losses[-1]:.5g}"
+    return f"{name.replace('_', ' ')}, last {number_text(losses[-1], '.5g')}"
 
 
 def _draw_threshold(ax: Axes, threshold: float, losses: NDArray[np.float64]) -> None:
@@ -137,7 +151,11 @@ def _draw_threshold(ax: Axes, threshold: float, losses: NDArray[np.float64]) -> 
     below = np.flatnonzero(losses < threshold)
     reached = f"below in epoch {below[0] + 1}" if below.size else "not reached"
     ax.axhline(
-        threshold, color=QUIET, linestyle=":", label=f"threshold {threshold:g}: {reached}", zorder=1
+        threshold,
+        color=QUIET,
+        linestyle=":",
+        label=f"threshold {number_text(threshold)}, {reached}",
+        zorder=1,
     )
     if below.size:
         ax.plot(

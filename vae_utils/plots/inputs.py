@@ -9,7 +9,7 @@ import torch
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from vae_utils.plots.style import NAN_COLOUR, class_names_for
+from vae_utils.plots.style import NAN_COLOUR, class_names_for, number_text
 
 ArrayLike: TypeAlias = torch.Tensor | NDArray[Any] | Sequence[Any]
 
@@ -54,9 +54,8 @@ class Images:
             notes.append(f"{_count(self.nan_count, 'NaN value')} of {self.total:,}, in magenta")
         if self.outside_count:
             share = f"{100 * self.outside_count / self.total:.2g} %"
-            notes.append(
-                f"{share} of values outside [0, 1] ({self.low:.3g} to {self.high:.3g}), clipped"
-            )
+            reach = f"{number_text(self.low)} to {number_text(self.high)}"
+            notes.append(f"{share} of values outside [0, 1] ({reach}), clipped")
         return notes
 
 

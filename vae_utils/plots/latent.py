@@ -147,7 +147,7 @@ def _plane(extent: Extent) -> tuple[Figure, Axes]:
     figure.set_layout_engine("none")
     ax: Axes = axes[0, 0]
     ax.set_position((0.09, 0.09, 0.76, 0.8))
-    ax.set(xlim=extent[:2], ylim=extent[2:], xlabel="latent 1", ylabel="latent 2")
+    ax.set(xlim=extent[:2], ylim=extent[2:], xlabel="latent 0", ylabel="latent 1")
     ax.set_aspect("equal")
     return figure, ax
 

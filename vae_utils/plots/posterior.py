@@ -15,11 +15,12 @@ from vae_utils.plots.style import (
     BLUE,
     INK,
     NEUTRAL,
+    RED,
     SEQUENTIAL,
     add_colour_bar,
     add_legend,
-    legend_below,
     new_figure,
+    number_text,
     set_title,
 )
 
@@ -69,11 +70,14 @@ def plot_marginal(
     ax.set_aspect("equal")
     ax.set(xlabel=f"latent {dims[0]}", ylabel=f"latent {dims[1]}")
     add_colour_bar(ax, counts, "codes in a bin")
-    spread = [f"mean ({x.mean():.2f}, {y.mean():.2f}), std ({x.std():.2f}, {y.std():.2f})"]
+    mean, std = (
+        ", ".join(number_text(float(value), ".2f") for value in pair)
+        for pair in [(x.mean(), y.mean()), (x.std(), y.std())]
+    )
     set_title(
         ax,
         title or f"Latents {dims[0]} and {dims[1]} of {len(x):,} codes, and N(0, I)",
-        [*spread, *points.notes],
+        [f"mean ({mean}), standard deviation ({std})", *points.notes],
     )
     return figure
 
@@ -114,19 +118,19 @@ def plot_posterior_vs_prior(
     for ax, j in zip(axes.flat, order, strict=False):
         density = aggregate_density(means[:, j], sigmas[:, j], z)
         ax.fill_between(z, density, color=BLUE, alpha=0.35, linewidth=0)
-        ax.plot(z, density, color=BLUE, label="aggregate posterior")
-        ax.plot(
-            z, normal_density(z), color=INK, linestyle="--", linewidth=1.3, label="prior N(0, 1)"
-        )
+        ax.plot(z, density, color=BLUE, gid="posterior")
+        ax.plot(z, normal_density(z), color=INK, linestyle="--", linewidth=1.3, gid="prior")
         note = f"latent {j}\nKL {kl[j]:.2f}"
         ax.text(0.97, 0.95, note, transform=ax.transAxes, ha="right", va="top", fontsize=9)
     for ax in axes.flat[len(order) :]:
         ax.set_axis_off()
     figure.supxlabel("value of the latent", fontsize=11)
     figure.supylabel("density", fontsize=11)
+    axes[0, 0].set(xticks=(-3, 0, 3), xlim=(z[0], z[-1]))
+    axes[0, 0].set_ylim(0, 1.3 * axes[0, 0].get_ylim()[1])  # room for the panels' text
+    notes.insert(0, "filled: all q(z|x) together; dashed: the prior N(0, 1); KL in nats")
     if len(kl) > len(order):
-        notes.insert(0, f"the {len(order)} latents of {len(kl)} with the largest KL (nats)")
-    legend_below(figure, axes[0, 0], columns=2)
+        notes.insert(1, f"the {len(order)} latents of {len(kl)} with the largest KL")
     set_title(figure, title, notes)
     return figure
 
@@ -170,7 +174,8 @@ def plot_kl_per_dimension(
     ax.tick_params(axis="x", length=0)
     ax.set(xlabel="latent, in the order of its KL", ylabel="KL from N(0, 1) (nats)")
     handles = [Patch(color=BLUE, label="active"), Patch(color=NEUTRAL, label="not active")]
-    add_legend(ax, handles=handles, loc="upper right")
+    ax.set_ylim(0, max(1.18 * kl.max(), 1e-3))  # room for the legend
+    add_legend(ax, handles=handles, loc="upper right", ncols=2)
     total = f"{kl.sum():.2f} nats in all, {active.sum()} of {len(kl)} latents active"
     set_title(ax, title, [f"{total} (variance of μ above {ACTIVE_VARIANCE})", *notes])
     return figure
@@ -217,7 +222,7 @@ def _draw_prior_contours(ax: Axes, reach: float) -> None:
         line,
         np.outer(marginal, marginal),
         levels=sorted(names),
-        colors="white",
+        colors=RED,
         linewidths=1.4,
     )
     ax.clabel(contours, fmt={level: f"{s}σ" for level, s in names.items()}, fontsize=10)

@@ -40,7 +40,7 @@ INK = "#222222"
 NEUTRAL = "#b8bcc0"  # data that stand back
 QUIET = "#777777"  # what helps to read the data, but isn't data
 NAN_COLOUR = "#ff00ff"  # no grey image and no palette has it
-SEQUENTIAL = "cividis"  # even in lightness, so it survives grey print and colour blindness
+SEQUENTIAL = "Blues"  # one hue from white: survives grey print and colour blindness
 
 RC: Any = {
     "font.size": 11,
@@ -162,6 +162,16 @@ def add_legend(ax: Axes, **where: Any) -> None:
     """Add the legend in the house's style; `where` is passed on to `Axes.legend`."""
     with rc_context(RC):
         ax.legend(**where)
+
+
+def number_text(value: float, form: str = ".4g") -> str:
+    """Write a number with a true minus sign, as Matplotlib's axes do.
+
+    Example:
+        >>> number_text(-0.25), number_text(-0.001, ".2f")
+        ('−0.25', '0.00')
+    """
+    return f"{value:z{form}}".replace("-", "\N{MINUS SIGN}")
 
 
 def legend_below(figure: Figure, ax: Axes, columns: int) -> None:

@@ -17,10 +17,10 @@ from vae_utils.plots.paths import (
     one_code,
     spherical_path,
 )
+from vae_utils.plots.style import number_text
 
 PathKind: TypeAlias = Literal["linear", "spherical", "both"]
 
-MINUS = "\N{MINUS SIGN}"
 QUANTILES = "0.05 to 0.95 quantiles of N(0, 1)"
 
 
@@ -60,9 +60,9 @@ def plot_perturbation_strip(
     images = decoded(decode, codes)
     return mosaic_figure(
         [list(images.pixels)],
-        title or f"Latent {dim} changed, all others 0",
+        title or f"Latent {dim} changed" + ", all others 0" * (latent_dim > 1),
         images.notes,
-        column_labels=[_number(value) for value in values],
+        column_labels=[number_text(value, ".2f") for value in values],
         x_label=f"latent {dim}, at the {QUANTILES}",
     )
 
@@ -104,10 +104,10 @@ def plot_manifold(
     codes[:, [across, up]] = grid_codes(values, values)
     images = decoded(decode, codes)
     rows = images.pixels.reshape(n, n, *images.pixels.shape[1:])
-    labels = [_number(value) for value in values]
+    labels = [number_text(value, ".2f") for value in values]
     return mosaic_figure(
         [list(row) for row in rows],
-        title or f"Latents {across} and {up} changed, all others 0",
+        title or f"Latents {across} and {up} changed" + ", all others 0" * (latent_dim > 2),
         images.notes,
         row_labels=labels[::-1],
         column_labels=labels,
@@ -159,7 +159,7 @@ def plot_dimension_traversals(
         title,
         images.notes,
         row_labels=[f"latent {dim}" for dim in changed],
-        column_labels=[_number(value) for value in values],
+        column_labels=[number_text(value, ".2f") for value in values],
         x_label="value of the latent",
     )
 
@@ -220,7 +220,3 @@ def _known(dim: int, latent_dim: int) -> int:
     if not 0 <= dim < latent_dim:
         raise ValueError(f"There is no latent {dim}: they go from 0 to {latent_dim - 1}.")
     return int(dim)
-
-
-def _number(value: float) -> str:
-    return f"{value + 0.0:.2f}".replace("-", MINUS).replace(f"{MINUS}0.00", "0.00")
