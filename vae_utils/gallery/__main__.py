@@ -26,12 +26,14 @@ def draw_gallery(folder: Path, epochs: float = 1.0, images: int = 9000) -> Path:
     start = time.perf_counter()
     trained = train_all(epochs, images)
     print(f"models trained in {time.perf_counter() - start:.0f} s")
+    titles = {}
     for entry in ENTRIES:
         start = time.perf_counter()
         figure = entry.draw(trained)
         figure.savefig(folder / f"{entry.name}.png", dpi=DPI, bbox_inches="tight")
+        titles[entry.name] = figure.get_suptitle() or figure.axes[0].get_title(loc="left")
         print(f"{entry.name:24} {time.perf_counter() - start:5.2f} s", flush=True)
-    return write_page(ENTRIES, folder)
+    return write_page(ENTRIES, titles, folder)
 
 
 def main() -> None:

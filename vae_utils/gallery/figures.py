@@ -186,14 +186,14 @@ def explore(t: Trained) -> Figure:
 @_entry("Conditions")
 def class_conditional(t: Trained) -> Figure:
     """Each digit on demand; a row shares its z, and with it its style."""
-    return plots.plot_class_conditional(t.by_class.decoder, latent_dim=8)
+    return plots.plot_class_conditional(t.by_class.decoder, latent_dim=5)
 
 
 @_entry("Conditions")
 def quarter_completions(t: Trained) -> Figure:
     """From a quarter of the digit: one answer of the baseline, several of the conditional VAE."""
     given = quarter(t.images[:6])
-    z = torch.randn(6, 5, 8)
+    z = torch.randn(6, 5, 5)
     with torch.no_grad():
         guess = t.baseline(given)
         drawn = torch.stack([t.by_quarter.decoder(z[:, s], given) for s in range(5)], dim=1)

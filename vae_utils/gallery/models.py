@@ -152,7 +152,7 @@ def train_all(epochs: float = 1.0, images: int = 9000) -> Trained:
     train = load_dataset("mnist", source="embedded", quiet=True).subset(images)
     test = load_dataset("mnist", train=False, source="embedded", quiet=True)
     plane, vae = SmallVAE(latent_dim=2), SmallVAE(latent_dim=15)
-    by_class, by_quarter = SmallVAE(8, condition_dim=10), SmallVAE(8, condition_dim=196)
+    by_class, by_quarter = SmallVAE(5, condition_dim=10), SmallVAE(5, condition_dim=196)
     baseline, denoiser = _to_image(196), nn.Sequential(nn.Flatten(), _to_image(PIXELS))
     vq = SmallVQVAE()
     vq.start_from(train.images[:100] / 255)
@@ -162,7 +162,7 @@ def train_all(epochs: float = 1.0, images: int = 9000) -> Trained:
 
     _fit(plane, train, lambda x, y: plane.losses(x), count(12))
     history = _fit(vae, train, lambda x, y: vae.losses(x), count(10), test)
-    _fit(by_class, train, lambda x, y: by_class.losses(x, one_hot(y)), count(12))
+    _fit(by_class, train, lambda x, y: by_class.losses(x, one_hot(y)), count(20))
     _fit(by_quarter, train, lambda x, y: by_quarter.losses(x, quarter(x)), count(8))
     _fit(baseline, train, lambda x, y: _bce(baseline(quarter(x)), x), count(6))
     _fit(denoiser, train, lambda x, y: _bce(denoiser(noisy(x)), x), count(5))

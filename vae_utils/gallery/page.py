@@ -4,7 +4,7 @@ import ast
 import base64
 import inspect
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -29,11 +29,12 @@ pre { background: #f4f5f7; padding: .7rem .9rem; margin: .9rem 0 0; overflow-x: 
 """
 
 
-def write_page(entries: Sequence[Entry], folder: Path) -> Path:
+def write_page(entries: Sequence[Entry], titles: Mapping[str, str], folder: Path) -> Path:
     """Write `index.html` beside the PNGs that it shows, with their data inside.
 
     Args:
         entries: the figures, in their order, grouped by section.
+        titles: name of each figure to the title in it, which screen readers read out.
         folder: where each `NAME.png` lies.
 
     Returns:
@@ -45,7 +46,7 @@ def write_page(entries: Sequence[Entry], folder: Path) -> Path:
     )
     sections = "".join(
         f'<section id="{_anchor(name)}"><h2>{escape(name)}</h2>'
-        + "".join(_figure(entry, folder / f"{entry.name}.png") for entry in group)
+        + "".join(_figure(entry, titles[entry.name], folder) for entry in group)
         + "</section>"
         for name, group in groups
     )
@@ -81,13 +82,13 @@ def shown_code(entry: Entry) -> str:
     return statements.replace("plots.", "").replace("return ", "")
 
 
-def _figure(entry: Entry, image: Path) -> str:
+def _figure(entry: Entry, title: str, folder: Path) -> str:
     caption = inspect.getdoc(entry.draw) or ""
-    data = base64.b64encode(image.read_bytes()).decode("ascii")
+    data = base64.b64encode((folder / f"{entry.name}.png").read_bytes()).decode("ascii")
     heading = escape(entry.name.replace("_", " "))
     return (
         f'<figure id="{entry.name}"><figcaption><h3>{heading}</h3>{escape(caption)}</figcaption>'
-        f'<img src="data:image/png;base64,{data}" alt="{escape(caption)}" loading="lazy">'
+        f'<img src="data:image/png;base64,{data}" alt="{escape(title)}" loading="lazy">'
         f"<pre><code>{escape(shown_code(entry))}</code></pre></figure>"
     )
 

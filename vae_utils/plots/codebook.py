@@ -12,6 +12,7 @@ from vae_utils.plots.embeddings import METHOD_NAMES, Method, project
 from vae_utils.plots.inputs import ArrayLike, as_points, to_numpy
 from vae_utils.plots.style import (
     BLUE,
+    INK,
     NEUTRAL,
     QUIET,
     add_colour_bar,
@@ -66,7 +67,7 @@ def plot_codebook(
     ax = axes[0, 0]
     if len(others):
         ax.scatter(
-            others[:, 0], others[:, 1], s=6, color=NEUTRAL, linewidths=0, label="encoder's outputs"
+            others[:, 0], others[:, 1], s=8, color=NEUTRAL, linewidths=0, label="encoder's outputs"
         )
     notes = list(points.notes)
     if indices is None:
@@ -99,12 +100,12 @@ def _draw_by_use(ax: Axes, vectors: NDArray[np.float64], counts: NDArray[np.int6
     drawn = ax.scatter(
         vectors[used, 0],
         vectors[used, 1],
-        s=34,
+        s=44,
         c=counts[used],
         cmap=USE_COLOURS,
         norm=LogNorm(vmin=counts[used].min(), vmax=counts.max() + 1),
-        edgecolors="white",
-        linewidths=0.5,
+        edgecolors=INK,
+        linewidths=0.6,
         label="used",
     )
     add_colour_bar(ax, drawn, "times used")

@@ -64,7 +64,7 @@ def plot_losses(
         ['-', '--']
     """
     curves = _curves(history)
-    figure, axes = new_figure(height=3.4 + 0.11 * len(curves), grid=True)
+    figure, axes = new_figure(height=3.7 + 0.13 * len(curves), grid=True)
     ax = axes[0, 0]
     colours = _colours(list(curves))
     for name in _of_split(curves, validation=False):
