@@ -81,7 +81,7 @@ def as_html(task: Task, outcomes: list[CheckOutcome], earned: float) -> str:
     state = verdict(outcomes)
     rows = "".join(
         f'<div style="display:flex;gap:.6em;margin-top:.45em">'
-        f'<span style="color:{COLOURS[o.outcome]};font-weight:700;width:1em">'
+        f'<span style="color:{COLOURS[o.outcome]};font-weight:700;flex:0 0 1em">'
         f"{SIGNS[o.outcome]}</span><div><div>{marked(o.sentence)}</div>"
         + (
             f'<div style="opacity:.85;margin-top:.15em">{marked(o.message)}</div>'

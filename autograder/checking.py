@@ -165,12 +165,12 @@ def expect_close(
     """
     if _close(got, right, tolerance):
         return
-    shown = f" (expected {_numbers(right)}, got {_numbers(got)})"
+    shown = f"xpected {_numbers(right)}, got {_numbers(got)}."
     for mistake in mistakes:
         wrong = mistake.formula(*inputs).double()
         if _close(got, wrong, tolerance):
-            raise CheckFailed(mistake.says + shown, mistake.name)
-    raise CheckFailed(f"{what} has the wrong value{shown}.")
+            raise CheckFailed(f"{mistake.says} E{shown}", mistake.name)
+    raise CheckFailed(f"{what} has the wrong value: e{shown}")
 
 
 def expect_grad(

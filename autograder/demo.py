@@ -1,4 +1,4 @@
-"""The demo class: thirteen students, made from the reference, in nbgrader's layout."""
+"""The demo class: fifteen students, made from the reference, in nbgrader's layout."""
 
 import shutil
 from pathlib import Path
@@ -10,6 +10,7 @@ ASSIGNMENT = "03_fc_vae"
 BANKED = {
     "claude": "unusual_but_right",
     "emmy": "kl_without_half",
+    "felix": "kl_without_half",
     "grace": "kl_not_averaged",
     "henri": "kl_logvar_as_log_sigma",
     "ida": "no_sampling",

@@ -27,11 +27,13 @@ class Judging:
     Attributes:
         assignment: What it is a submission to.
         submission: What the checks talk to.
+        worker: The process that it lives in.
         outcomes: The checks that have been run.
     """
 
     assignment: str
     submission: Submission
+    worker: WorkerProcess
     outcomes: list[CheckOutcome] = field(default_factory=list)
 
     def evaluate(self, function: Callable[..., None]) -> CheckOutcome:
@@ -51,7 +53,7 @@ def judging(path: Path, assignment: str, limits: Limits | None = None) -> Iterat
     """
     opened = open_notebook(path, assignment)
     with WorkerProcess(limits or Limits()) as worker:
-        yield Judging(assignment, _load(opened, worker, assignment))
+        yield Judging(assignment, _load(opened, worker, assignment), worker)
 
 
 def grade(path: Path, assignment: str, student: str, limits: Limits | None = None) -> Result:
@@ -86,8 +88,8 @@ def grade(path: Path, assignment: str, student: str, limits: Limits | None = Non
     with contextlib.ExitStack() as stack:
         try:
             worker = stack.enter_context(WorkerProcess(limits or Limits()))
-            current = Judging(assignment, _load(opened, worker, assignment))
-            _run_pytest(current)
+            current = Judging(assignment, _load(opened, worker, assignment), worker)
+            run_checks(current)
             if worker.ended:
                 raise worker.ended
         except Ended as end:
@@ -114,7 +116,7 @@ def _load_notes(submission: Submission) -> tuple[str, ...]:
     )
 
 
-def _run_pytest(current: Judging) -> None:
+def run_checks(current: Judging) -> None:
     """Run the assignment's check module in this process, without a trace on disk or screen.
 
     Raises:

@@ -18,7 +18,7 @@ class Row:
     Args:
         what: what was measured.
         value: a ratio or seconds.
-        unit: "×" or "s".
+        unit: "×", "s" or "MiB".
         target: what it should be, None where there is no target.
         direction: whether the target is a floor or a ceiling.
         note: the figures behind a ratio, or a remark.
@@ -26,7 +26,7 @@ class Row:
 
     what: str
     value: float
-    unit: Literal["×", "s"] = "×"
+    unit: Literal["×", "s", "MiB"] = "×"
     target: float | None = None
     direction: Literal["at least", "at most"] = "at most"
     note: str = ""

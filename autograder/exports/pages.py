@@ -98,7 +98,7 @@ def seen_mistakes(results: Sequence[Result]) -> list[Seen]:
         for check in result.checks:
             if check.mistake and result.student not in students[check.mistake]:
                 students[check.mistake].append(result.student)
-                messages.setdefault(check.mistake, check.message.split(" (expected")[0])
+                messages.setdefault(check.mistake, check.message.split(" Expected ")[0])
     order = sorted(students, key=lambda name: (-len(students[name]), name))
     return [Seen(name, messages[name], tuple(students[name])) for name in order]
 

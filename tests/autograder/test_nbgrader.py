@@ -39,9 +39,15 @@ def scores(tmp_path_factory) -> dict[str, float]:
         graded = api.autograde(A, student)
         assert graded["success"], graded
     with api.gradebook as gradebook:
-        return {s.student.id: s.auto_score for s in gradebook.assignment_submissions(A)} | {
-            "max": gradebook.find_assignment(A).max_code_score
+        scores = {
+            submission.student.id: sum(
+                grade.auto_score or 0
+                for notebook in submission.notebooks
+                for grade in notebook.grades
+            )
+            for submission in gradebook.assignment_submissions(A)
         }
+        return scores | {"max": gradebook.find_assignment(A).max_code_score}
 
 
 def test_nbgrader_grades_the_reference_and_the_starters(scores):

@@ -1,0 +1,56 @@
+"""Draws the README's pictures from the demo: the class page and a check's card, in Chromium.
+
+Run `make demo` first, then `.venv/bin/python tools/pictures.py`. Needs `chromium` on the PATH.
+"""
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from autograder import bank
+from autograder.build import solved
+from autograder.card import as_html, run_in_notebook
+from autograder.checks import load_checks
+from autograder.course import ROOT, load_source
+
+IMAGES = ROOT / "docs" / "images"
+OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
+OPTIONS += ["--disable-background-networking", "--disable-sync", "--disable-component-update"]
+
+
+def shoot(page: Path, image: Path, width: int, height: int) -> None:
+    """Save a page's picture."""
+    with tempfile.TemporaryDirectory() as profile:
+        size = [f"--window-size={width},{height}", f"--screenshot={image}"]
+        command = ["chromium", *OPTIONS, f"--user-data-dir={profile}", *size, page.as_uri()]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+def card(assignment: str, banked: str, task_id: str) -> str:
+    """Draw the card that a banked submission gets in its notebook."""
+    entry = bank.load_bank(assignment)[banked]
+    notebook = bank.make(assignment, entry)
+    cells = {c.metadata.nbgrader.grade_id: c.source for c in notebook.cells if c.metadata}
+    names: dict = {"__name__": "__main__"}
+    for cell in load_source(assignment).of("setup"):
+        exec(solved(cell), names)
+    for cell in load_source(assignment).of("solution"):
+        exec(cells[cell.id], names)
+    checks = load_checks(assignment)
+    task = checks.task(task_id)
+    return as_html(task, run_in_notebook(checks, task, names), 0.0)
+
+
+def main() -> None:
+    """Write both pictures."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    shoot(ROOT / "out/demo/report/index.html", IMAGES / "class-page.png", 1120, 1180)
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "card.html"
+        body = card("03_fc_vae", "kl_logvar_as_log_sigma", "kl_divergence")
+        page.write_text(f'<meta charset="utf-8"><body style="margin:12px">{body}</body>')
+        shoot(page, IMAGES / "card.png", 720, 262)
+
+
+if __name__ == "__main__":
+    main()
