@@ -90,7 +90,8 @@ def count_parameters(model: nn.Module, trainable_only: bool = True) -> int:
 def make_adam(params: Iterable[Tensor], lr: float = 1e-3, **options: Any) -> torch.optim.Adam:
     """Make torch's Adam in its fused form: the same steps, in one pass over the parameters.
 
-    On a small fully connected VAE an epoch takes about a fifth less time than with plain Adam.
+    On one CPU thread an epoch of a small fully connected VAE took 12 to 18 % less time than with
+    plain Adam.
     Where torch has no fused form (complex parameters, an unusual device) it is plain Adam.
 
     Args:
