@@ -1,4 +1,4 @@
-"""What grading one right submission to 03_fc_vae costs: the worker's memory, and where time goes."""
+"""What grading one right submission costs: the worker's memory, and where the time goes."""
 
 import tempfile
 import time

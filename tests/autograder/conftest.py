@@ -1,44 +1,47 @@
-"""What the grader's tests share: the whole bank, graded once."""
+"""What the grader's tests share: each assignment's whole bank, graded once."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from autograder import bank, batch, demo
+from autograder import bank, batch, build
 from autograder.host import Limits
 from autograder.results import Result
 
-ASSIGNMENT = "03_fc_vae"
 LIMITS = Limits(call_seconds=20.0)
+Graded = Callable[[str], dict[str, Result]]
 
 
 @pytest.fixture(scope="session")
-def graded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
-    """Every banked submission and the demo's special ones, graded two at a time, by name."""
-    folder = demo.make_class(tmp_path_factory.mktemp("class") / "submissions")
-    entries = {
-        name: batch.Entry(name, folder / student / ASSIGNMENT / f"{ASSIGNMENT}.ipynb")
-        for name, student in {
-            "reference": "ada",
-            "starter": "blaise",
-            "test_cell_deleted": "noor",
-            "test_cell_twice": "olga",
-            "not_json": "pierre",
-        }.items()
-    }
-    for name, banked in bank.load_bank(ASSIGNMENT).items():
-        path = bank.write(bank.make(ASSIGNMENT, banked), folder, f"bank-{name}", ASSIGNMENT)
-        entries[name] = batch.Entry(name, path)
-    results = batch.grade_all(list(entries.values()), ASSIGNMENT, 2, LIMITS)
-    return {result.student: result for result in results}
+def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
+    """Grade an assignment's bank, its reference and its starter, two at a time; by name."""
+
+    @functools.cache
+    def grade(assignment: str) -> dict[str, Result]:
+        folder = tmp_path_factory.mktemp(assignment)
+        notebooks = {
+            "reference": build.reference(assignment),
+            "starter": build.starter(assignment),
+        }
+        for name, banked in bank.load_bank(assignment).items():
+            notebooks[name] = bank.make(assignment, banked)
+        entries = [
+            batch.Entry(name, bank.write(notebook, folder, name, assignment))
+            for name, notebook in notebooks.items()
+        ]
+        return {r.student: r for r in batch.grade_all(entries, assignment, 2, LIMITS)}
+
+    return grade
 
 
 @pytest.fixture
-def write_notebook(tmp_path: Path):
+def write_notebook(tmp_path: Path) -> Callable[[str | bytes], Path]:
     """Write some text as a student's notebook and give its path."""
 
     def write(text: str | bytes) -> Path:
-        path = tmp_path / "ada" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb"
+        path = tmp_path / "ada" / "notebook.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return path

@@ -7,8 +7,6 @@ from nbclient import NotebookClient
 from autograder.build import reference
 from autograder.course import assignments, load_source
 
-FIGURES = {"03_fc_vae": 6}
-
 
 @pytest.mark.parametrize("assignment", assignments())
 def test_the_solution_runs_headless(assignment):
@@ -17,7 +15,8 @@ def test_the_solution_runs_headless(assignment):
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
     assert [o.text for o in outputs if o.get("name") == "stderr"] == []
     figures = [o for o in outputs if "image/png" in o.get("data", {})]
-    assert len(figures) == FIGURES[assignment]
+    drawn = [c for c in load_source(assignment).of("run") if "plot_" in c.source]
+    assert len(figures) >= len(drawn) > 0
     tests = {c.id: c for c in notebook.cells if c.id.startswith("test-")}
     assert len(tests) == len(load_source(assignment).of("test"))
     for cell in tests.values():

@@ -1,0 +1,70 @@
+"""Every banked submission earns what it should, and hears what it should."""
+
+import pytest
+
+from autograder.bank import load_bank, make
+from autograder.course import CourseError, assignments
+from autograder.results import Result
+
+EVERY = assignments()
+BANKED = [(assignment, name) for assignment in EVERY for name in load_bank(assignment)]
+
+
+def lost(result: Result) -> tuple[str, ...]:
+    return tuple(t.task for t in result.tasks if not t.pending and t.points < t.max_points)
+
+
+@pytest.mark.parametrize(("assignment", "name"), BANKED)
+def test_each_loses_its_task_alone_and_is_told_why(graded, assignment, name):
+    banked, result = load_bank(assignment)[name], graded(assignment)[name]
+    assert result.status == banked.status, result.message
+    assert lost(result) == banked.loses, [(c.check, c.message) for c in result.checks if c.message]
+    if banked.mistake:
+        named = [c for c in result.checks if c.mistake == banked.mistake]
+        assert named, [(c.check, c.mistake, c.message) for c in result.checks]
+        assert named[0].task in banked.loses
+
+
+@pytest.mark.parametrize("assignment", EVERY)
+def test_each_bank_holds_enough_right_and_wrong_work(assignment):
+    bank = load_bank(assignment).values()
+    assert sum(bool(b.loses) and b.status == "graded" for b in bank) >= 8
+    assert sum(not b.loses for b in bank) >= 3
+
+
+@pytest.mark.parametrize("assignment", EVERY)
+def test_the_reference_gets_everything_and_no_remark(graded, assignment):
+    result = graded(assignment)["reference"]
+    assert result.score == result.max_score > 0
+    assert result.notes == ()
+
+
+@pytest.mark.parametrize("assignment", EVERY)
+def test_the_untouched_starter_gets_nothing_and_is_no_error(graded, assignment):
+    result = graded(assignment)["starter"]
+    assert (result.status, result.score) == ("graded", 0)
+    assert {check.outcome for check in result.checks} == {"todo"}
+
+
+def test_what_ran_before_a_timeout_keeps_its_points(graded):
+    result = graded("03_fc_vae")["endless"]
+    assert result.status == "timeout"
+    assert result.score == 25
+
+
+@pytest.mark.parametrize(
+    "name", ["kl_dropped", "no_sampling", "no_sigmoid", "relu_on_logvar", "forward_decodes_mu"]
+)
+def test_a_failed_part_is_trained_with_the_reference_in_its_place(graded, name):
+    losses = graded("03_fc_vae")[name].facts["training_losses"]
+    assert losses[0] > 150
+    assert losses[-1] < 120
+
+
+def test_an_edit_that_no_longer_fits_is_noticed():
+    banked = load_bank("03_fc_vae")["kl_sign"]
+    edit = banked.edits[0]
+    for find in ("not there", "mu"):
+        wrong = type(edit)(edit.cell, find, "")
+        with pytest.raises(CourseError, match="not once"):
+            make("03_fc_vae", type(banked)("x", "y", edits=(wrong,)))

@@ -1,0 +1,45 @@
+"""The demo class ends as the README's picture of it says."""
+
+import pytest
+
+from autograder import bank, demo
+from autograder.batch import find_submissions, grade_all
+from autograder.host import Limits
+
+
+@pytest.fixture(scope="module")
+def special(tmp_path_factory):
+    """The demo's students that are not in the bank, graded."""
+    folder = demo.make_class(tmp_path_factory.mktemp("demo") / "submissions")
+    entries = [e for e in find_submissions(folder, demo.ASSIGNMENT) if e.student not in demo.BANKED]
+    return {r.student: r for r in grade_all(entries, demo.ASSIGNMENT, 2, Limits())}
+
+
+def test_the_class_has_what_it_promises(tmp_path):
+    folder = demo.make_class(tmp_path / "submissions")
+    assert len(find_submissions(folder, demo.ASSIGNMENT)) == 15
+    every = bank.load_bank(demo.ASSIGNMENT)
+    assert {every[name].loses == () for name in demo.BANKED.values()} == {True, False}
+
+
+def test_a_deleted_test_cell_costs_nothing_and_is_mentioned(special):
+    assert special["noor"].score == 90
+    assert any("`kl_divergence` is missing" in note for note in special["noor"].notes)
+
+
+def test_a_doubled_test_cell_costs_nothing_and_is_mentioned(special):
+    assert special["olga"].score == 90
+    assert any("`kl_divergence` is there 2 times" in note for note in special["olga"].notes)
+
+
+def test_what_is_not_json_is_unreadable(special):
+    result = special["pierre"]
+    assert (result.status, result.score) == ("unreadable", 0)
+    assert "not JSON" in result.message
+    assert {check.outcome for check in result.checks} == {"not_run"}
+
+
+def test_the_reference_and_the_starter(special):
+    ada, blaise = special["ada"], special["blaise"]
+    assert (ada.score, ada.max_score, ada.pending) == (90, 90, 10)
+    assert blaise.score == 0
