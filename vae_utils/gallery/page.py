@@ -94,4 +94,4 @@ def _figure(entry: Entry, title: str, folder: Path) -> str:
 
 
 def _anchor(section: str) -> str:
-    return section.lower().replace(" ", "-")
+    return "section-" + section.lower().replace(" ", "-")

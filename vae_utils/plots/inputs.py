@@ -246,7 +246,7 @@ def _with_channels_last(array: NDArray[Any], what: str) -> NDArray[Any]:
         if array.ndim == 2:
             for channels in (1, 3):
                 side = round((shape[1] / channels) ** 0.5)
-                if channels * side**2 == shape[1]:
+                if side > 1 and channels * side**2 == shape[1]:
                     return np.moveaxis(array.reshape(-1, channels, side, side), 1, -1)
         if array.ndim == 3:
             return array[..., None]

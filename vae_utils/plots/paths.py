@@ -94,7 +94,6 @@ def code_rows(codes: ArrayLike, what: str) -> NDArray[np.float64]:
         (1, 2)
     """
     array = to_numpy(codes, what)
-    points = as_points(array[None] if array.ndim == 1 else array, what)
-    if points.notes:
+    if not np.isfinite(array).all():
         raise ValueError(f"{what} must be free of NaN and infinity.")
-    return points.values
+    return as_points(array[None] if array.ndim == 1 else array, what).values

@@ -13,6 +13,7 @@ from vae_utils.plots.inputs import ArrayLike, Labels, Points, as_labels
 from vae_utils.plots.style import BLUE, INK, add_legend, class_style
 
 DENSITY_SHARES = (0.9, 0.5)  # of all codes, inside each contour
+FEWEST_CODES = 50  # with fewer, an outline says nothing
 
 
 def draw_classes(
@@ -57,27 +58,24 @@ def draw_density(ax: Axes, xy: NDArray[np.float64], bins: int = 80) -> bool:
 
     Args:
         ax: where to draw; its limits must be set.
-        xy: `(M, 2)` points; with fewer than 50 nothing is drawn.
+        xy: `(M, 2)` points; with fewer than 50 inside them nothing is drawn.
         bins: cells along each axis of the smoothed histogram behind it.
 
     Returns:
         Whether there was anything to outline.
     """
-    if len(xy) < 50:
-        return False
     from scipy.ndimage import gaussian_filter
 
     limits = [sorted(ax.get_xlim()), sorted(ax.get_ylim())]
     counts, x_edges, y_edges = np.histogram2d(xy[:, 0], xy[:, 1], bins=bins, range=limits)
+    if counts.sum() < FEWEST_CODES:
+        return False
     density = gaussian_filter(counts, sigma=bins / 40)
-    levels = [mass_level(density, share) for share in DENSITY_SHARES]
-    if levels[0] >= levels[1] or levels[1] >= density.max():
-        return False  # all points in one cell
     ax.contour(
         (x_edges[1:] + x_edges[:-1]) / 2,
         (y_edges[1:] + y_edges[:-1]) / 2,
         density.T,
-        levels=levels,
+        levels=sorted({mass_level(density, share) for share in DENSITY_SHARES}),
         colors=INK,
         linewidths=[0.8, 1.4],
         alpha=0.7,
