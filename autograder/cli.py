@@ -80,6 +80,38 @@ def demo(
     _grade(folder, demo_class.ASSIGNMENT, out / "report", jobs, limits)
 
 
+@app.command()
+def verify(
+    names: Names = None,
+    jobs: Annotated[int, typer.Option(help="Submissions at a time.", min=1)] = os.cpu_count() or 1,
+) -> None:
+    """Hold each assignment against its bank: reference, starter, right and wrong submissions."""
+    from autograder.course import assignments
+    from autograder.host import Limits
+    from autograder.verify import verify_from_scratch
+
+    console = Console()
+    table = Table("assignment", "in step", "reference", "starter", "right ones", "wrong ones")
+    failed = False
+    for name in names or assignments():
+        with console.status(f"Grading the bank of {name} …"):
+            found = verify_from_scratch(name, jobs, Limits(call_seconds=20.0))
+        table.add_row(
+            name,
+            "yes" if found.in_step else "NO",
+            f"{found.reference.score:g} / {found.reference.max_score:g}",
+            f"{found.starter.score:g}",
+            f"{found.right[0]} of {found.right[1]} earn all",
+            f"{found.wrong[0]} of {found.wrong[1]} lose theirs alone",
+        )
+        for problem in found.problems:
+            failed = True
+            console.print(Text(f"{name}: {problem}", style="red"))
+    console.print(table)
+    if failed:
+        raise typer.Exit(1)
+
+
 def _grade(submissions: Path, assignment: str, out: Path, jobs: int, limits) -> None:  # type: ignore[no-untyped-def]
     from autograder.batch import find_submissions, grade_all
     from autograder.course import load_source

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autograder import bank, batch, build
+from autograder import verify
 from autograder.host import Limits
 from autograder.results import Result
 
@@ -21,17 +21,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
     @functools.cache
     def grade(assignment: str) -> dict[str, Result]:
         folder = tmp_path_factory.mktemp(assignment)
-        notebooks = {
-            "reference": build.reference(assignment),
-            "starter": build.starter(assignment),
-        }
-        for name, banked in bank.load_bank(assignment).items():
-            notebooks[name] = bank.make(assignment, banked)
-        entries = [
-            batch.Entry(name, bank.write(notebook, folder, name, assignment))
-            for name, notebook in notebooks.items()
-        ]
-        return {r.student: r for r in batch.grade_all(entries, assignment, 2, LIMITS)}
+        return {r.student: r for r in verify.grade_bank(assignment, folder, 2, LIMITS)}
 
     return grade
 

@@ -4,25 +4,15 @@ import pytest
 
 from autograder.bank import load_bank, make
 from autograder.course import CourseError, assignments
-from autograder.results import Result
+from autograder.verify import problems_with, verify
 
 EVERY = assignments()
 BANKED = [(assignment, name) for assignment in EVERY for name in load_bank(assignment)]
 
 
-def lost(result: Result) -> tuple[str, ...]:
-    return tuple(t.task for t in result.tasks if not t.pending and t.points < t.max_points)
-
-
 @pytest.mark.parametrize(("assignment", "name"), BANKED)
 def test_each_loses_its_task_alone_and_is_told_why(graded, assignment, name):
-    banked, result = load_bank(assignment)[name], graded(assignment)[name]
-    assert result.status == banked.status, result.message
-    assert lost(result) == banked.loses, [(c.check, c.message) for c in result.checks if c.message]
-    if banked.mistake:
-        named = [c for c in result.checks if c.mistake == banked.mistake]
-        assert named, [(c.check, c.mistake, c.message) for c in result.checks]
-        assert named[0].task in banked.loses
+    assert problems_with(load_bank(assignment)[name], graded(assignment)[name]) == []
 
 
 @pytest.mark.parametrize("assignment", EVERY)
@@ -68,3 +58,28 @@ def test_an_edit_that_no_longer_fits_is_noticed():
         wrong = type(edit)(edit.cell, find, "")
         with pytest.raises(CourseError, match="not once"):
             make("03_fc_vae", type(banked)("x", "y", edits=(wrong,)))
+
+
+def test_verify_says_what_does_not_hold(graded):
+    """A right submission in a wrong one's place, and the other way round, are both noticed."""
+    results = graded("03_fc_vae")
+    assert verify("03_fc_vae", results).problems == ()
+    swapped = results | {
+        "kl_sign": results["torch_distributions"],
+        "torch_distributions": results["kl_sign"],
+        "bce_swapped": results["bce_with_logits"],
+        "reference": results["no_sigmoid"],
+        "starter": results["reference"],
+    }
+    found = verify("03_fc_vae", swapped)
+    assert found.right == (2, 3)
+    assert found.wrong == (25, 27)
+    said = "\n".join(found.problems)
+    for line in (
+        "kl_sign lost ()",
+        "torch_distributions lost ('kl_divergence',)",
+        "bce_swapped was not told of recon_swapped",
+        "the reference lost ('decoder',)",
+        "the starter got 90",
+    ):
+        assert line in said

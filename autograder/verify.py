@@ -1,0 +1,103 @@
+"""Holds an assignment against its promises: in step, the reference whole, the bank as banked."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autograder import bank, batch, build
+from autograder.bank import Banked
+from autograder.host import Limits
+from autograder.results import Result
+
+REFERENCE, STARTER = "reference", "starter"
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was found of one assignment.
+
+    Attributes:
+        assignment: Its name.
+        in_step: True when the notebook on disk is what its source builds.
+        reference: The reference's result.
+        starter: The untouched starter's result.
+        right: Of how many right submissions, how many earned everything.
+        wrong: Of how many wrong ones, how many lost their tasks alone and were named.
+        problems: A sentence for everything that does not hold; () if all is well.
+    """
+
+    assignment: str
+    in_step: bool
+    reference: Result
+    starter: Result
+    right: tuple[int, int]
+    wrong: tuple[int, int]
+    problems: tuple[str, ...]
+
+
+def grade_bank(assignment: str, folder: Path, jobs: int, limits: Limits) -> Iterator[Result]:
+    """Grade the reference, the starter and the bank; results carry the banked names."""
+    notebooks = {REFERENCE: build.reference(assignment), STARTER: build.starter(assignment)}
+    for name, banked in bank.load_bank(assignment).items():
+        notebooks[name] = bank.make(assignment, banked)
+    entries = [
+        batch.Entry(name, bank.write(notebook, folder, name, assignment))
+        for name, notebook in notebooks.items()
+    ]
+    yield from batch.grade_all(entries, assignment, jobs, limits)
+
+
+def lost(result: Result) -> tuple[str, ...]:
+    """Name the tasks that a submission did not earn."""
+    return tuple(t.task for t in result.tasks if not t.pending and t.points < t.max_points)
+
+
+def problems_with(banked: Banked, result: Result) -> list[str]:
+    """Say how a banked submission's result differs from what the bank promises."""
+    found = []
+    if result.status != banked.status:
+        found.append(f"{banked.name} ended as {result.status}, not {banked.status}")
+    if lost(result) != banked.loses:
+        said = "; ".join(f"{c.check}: {c.message}" for c in result.checks if c.message)
+        found.append(f"{banked.name} lost {lost(result)}, not {banked.loses} ({said})")
+    named = [check.task for check in result.checks if check.mistake == banked.mistake]
+    if banked.mistake and not set(named) & set(banked.loses):
+        found.append(f"{banked.name} was not told of {banked.mistake}")
+    return found
+
+
+def verify(assignment: str, results: Mapping[str, Result]) -> Verified:
+    """Compare an assignment's results with its promises.
+
+    Args:
+        assignment: Its name.
+        results: Of the reference, the starter and every banked submission, by name.
+    """
+    everyone = bank.load_bank(assignment)
+    found = {name: problems_with(banked, results[name]) for name, banked in everyone.items()}
+    right = [name for name, banked in everyone.items() if not banked.loses]
+    wrong = [name for name, banked in everyone.items() if banked.loses]
+    reference, starter = results[REFERENCE], results[STARTER]
+    out_of_step = build.out_of_step([assignment])
+    problems = [*out_of_step, *(line for lines in found.values() for line in lines)]
+    if lost(reference) or reference.notes:
+        problems.append(f"the reference lost {lost(reference)}; notes: {reference.notes}")
+    if starter.score or starter.status != "graded":
+        problems.append(f"the starter got {starter.score:g} points, {starter.status}")
+    return Verified(
+        assignment,
+        not out_of_step,
+        reference,
+        starter,
+        (sum(not found[name] for name in right), len(right)),
+        (sum(not found[name] for name in wrong), len(wrong)),
+        tuple(problems),
+    )
+
+
+def verify_from_scratch(assignment: str, jobs: int, limits: Limits) -> Verified:
+    """Grade everything anew and compare."""
+    with tempfile.TemporaryDirectory(prefix="vaelab-verify-") as folder:
+        graded = grade_bank(assignment, Path(folder), jobs, limits)
+        return verify(assignment, {result.student: result for result in graded})
