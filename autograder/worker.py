@@ -94,13 +94,11 @@ class Worker:
 
     def do_object(self, read: "_Reader", name: str) -> dict[str, Any]:
         """Keep the object that a global name stands for."""
-        if name not in self.namespace:
-            raise NameError(f"name '{name}' is not defined")
-        return self.keep(self.namespace[name])
+        return self.keep(self.find(name))
 
     def do_new(self, read: "_Reader", name: str, args: list, kwargs: dict, bare: bool) -> Any:
         """Make an instance; a `bare` one skips the class's own `__init__`."""
-        cls = self.namespace[name]
+        cls = self.find(name)
         if not bare:
             return self.keep(cls(*read(args), **read(kwargs)))
         instance = cls.__new__(cls)
@@ -171,8 +169,8 @@ class Worker:
         self, read: "_Reader", step: str, names: list[str], data: list, order: Any, size: int
     ) -> Iterator[Frame]:
         """Train one epoch with the notebook's own step; stream what each step returns."""
-        function = self.namespace[step]
-        objects = [self.namespace[name] for name in names]
+        function = self.find(step)
+        objects = [self.find(name) for name in names]
         columns, order = read(data), read(order)
         for rows in order.split(size):
             result = self.encode(function(*objects, *(column[rows] for column in columns)))
@@ -185,6 +183,12 @@ class Worker:
         self.count += 1
         self.objects[self.count] = value
         return {"$ref": self.count, "type": type(value).__name__}
+
+    def find(self, name: str) -> Any:
+        """Look up a global."""
+        if name not in self.namespace:
+            raise NameError(f"name '{name}' is not defined")
+        return self.namespace[name]
 
     def reach(self, ref: int, path: str) -> Any:
         """Follow a dotted path from a kept object."""

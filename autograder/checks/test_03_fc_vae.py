@@ -86,6 +86,8 @@ def test_encoder_shapes(submission: Submission) -> None:
     """Image rows (N, 784) go to features, and both heads to (N, Z), one image alone included."""
     for n, latent_dim in ((1, 5), (7, 5), (4, 13)):
         vae = new_vae(submission, latent_dim=latent_dim)
+        # Batch normalisation cannot train on one image, and need not.
+        vae.eval()
         hidden = vae.encoder(images(n).flatten(1))
         expect(
             isinstance(hidden, torch.Tensor) and hidden.dim() == 2 and len(hidden) == n,
@@ -144,12 +146,13 @@ def test_decoder_shape(submission: Submission) -> None:
     """Codes (N, Z) become images (N, 1, 28, 28), one code alone included."""
     for n, latent_dim in ((1, 5), (7, 5), (4, 13)):
         vae = new_vae(submission, latent_dim=latent_dim)
+        vae.eval()
         expect_tensor(vae.decoder(torch.randn(n, latent_dim)), (n, 1, 28, 28), "`decoder(z)`")
 
 
 @check("decoder")
 def test_decoder_range(submission: Submission) -> None:
-    """Decoded pixels lie in [0, 1] and can come near both ends."""
+    """Decoded pixels lie in [0, 1] and can be dark as well as bright."""
     vae = new_vae(submission)
     pixels = expect_tensor(vae.decoder(1e3 * torch.randn(64, 5)), (64, 1, 28, 28), "`decoder(z)`")
     low, high = float(pixels.min()), float(pixels.max())
@@ -160,9 +163,9 @@ def test_decoder_range(submission: Submission) -> None:
         "no_sigmoid",
     )
     expect(
-        low < 0.1 and high > 0.9,
+        low < 0.45 and high > 0.55,
         f"Decoded pixels stay between {low:.2f} and {high:.2f}, however extreme the code: black "
-        "and white are out of reach. Is the sigmoid applied once, and last?",
+        "or white is out of reach. Is the sigmoid applied once, and last?",
         "squashed_twice",
     )
 
@@ -260,9 +263,9 @@ def test_reconstruction_value(submission: Submission) -> None:
 
 @check("reconstruction")
 def test_reconstruction_of_black_and_white(submission: Submission) -> None:
-    """A perfect black-and-white image costs nothing; one image alone is a batch too."""
-    x = images(1).round()
-    expect_close(recon_term(submission, x, x), torch.zeros(()), "The cost of a perfect image")
+    """The same holds for black and white pixels, and for one image alone."""
+    x, x_hat = images(1).round(), 0.05 + 0.9 * images(1)
+    expect_close(recon_term(submission, x_hat, x), bce(x_hat, x), "The reconstruction term")
 
 
 @check("reconstruction")

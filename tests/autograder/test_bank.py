@@ -72,7 +72,7 @@ def test_verify_says_what_does_not_hold(graded):
         "starter": results["reference"],
     }
     found = verify("03_fc_vae", swapped)
-    assert found.right == (2, 3)
+    assert found.right == (4, 5)
     assert found.wrong == (25, 27)
     said = "\n".join(found.problems)
     for line in (

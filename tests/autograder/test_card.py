@@ -41,6 +41,12 @@ def test_a_wrong_kl_is_named_in_the_notebook():
     assert "kl_without_half" in {o.mistake for o in found}
 
 
+def test_a_class_that_is_not_there_is_asked_for():
+    (found, *_) = outcomes("forward", {"__name__": "__main__"})
+    assert found.outcome == "failed"
+    assert "`myVAE` does not exist: is its cell still there, and was it run?" in found.message
+
+
 def test_training_is_measured_on_the_model_that_is_there():
     names = names_of()
     names["train_losses"] = [1.0]
