@@ -22,6 +22,9 @@ def test_pca_keeps_the_two_directions_of_largest_variance():
     centred = codes - codes.mean(axis=0)
     assert abs(np.corrcoef(places[:, 0], centred[:, 1])[0, 1]) > 0.999
     assert abs(np.corrcoef(places[:, 1], centred[:, 3])[0, 1]) > 0.999
+    principal = np.linalg.svd(centred, compute_uv=False)[:2]
+    np.testing.assert_allclose(np.linalg.norm(places, axis=0), principal)  # lengths are kept
+    np.testing.assert_allclose(places.mean(axis=0), 0, atol=1e-9)
     share = 100 * centred[:, 1].var() / centred.var(axis=0).sum()
     assert labels[0] == f"PC 1 ({share:.0f} % of variance)"
 

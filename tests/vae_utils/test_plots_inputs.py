@@ -5,6 +5,7 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
+from vae_utils import plot_embeddings, plot_losses, plot_samples
 from vae_utils.plots.inputs import as_image, as_images, as_labels, as_points, to_numpy
 from vae_utils.plots.style import NAN_COLOUR
 
@@ -165,6 +166,12 @@ def test_codes_with_nan_are_set_aside_and_counted():
 def test_codes_that_cannot_be_drawn_are_refused(codes, sentence):
     with pytest.raises(ValueError, match=sentence):
         as_points(codes, dims=2)
+
+
+@pytest.mark.parametrize("plot", [plot_samples, plot_embeddings, lambda x: plot_losses({"a": x})])
+def test_a_single_number_is_refused_everywhere(plot):
+    with pytest.raises(ValueError, match="must be"):
+        plot(torch.tensor(3.0))
 
 
 def test_labels_may_be_numbers_whole_floats_or_words():

@@ -22,7 +22,7 @@ from vae_utils.plots.style import (
 )
 
 MOST_OUTPUTS = 2000
-USE_COLOURS = "cividis_r"  # the more used, the darker
+USE_COLOURS = "viridis_r"  # the more used, the darker
 
 
 def plot_codebook(
@@ -108,7 +108,12 @@ def _draw_by_use(ax: Axes, vectors: NDArray[np.float64], counts: NDArray[np.int6
         linewidths=0.6,
         label="used",
     )
-    add_colour_bar(ax, drawn, "times used")
+    add_colour_bar(ax, drawn, "times used", _even_ticks(counts[used].min(), counts.max()))
+
+
+def _even_ticks(low: int, high: int) -> list[float]:
+    """Give up to five round counts, evenly spaced on a logarithmic scale."""
+    return sorted({float(f"{tick:.2g}") for tick in np.geomspace(low, high, 5)})
 
 
 def _chosen(indices: ArrayLike, count: int) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from vae_utils.plots.inputs import ArrayLike, as_points, to_numpy
+from vae_utils.plots.inputs import ArrayLike, as_points, count_of, to_numpy
 from vae_utils.plots.scatter import draw_classes
 from vae_utils.plots.style import new_figure, set_title
 
@@ -56,7 +56,7 @@ def plot_embeddings(
     """
     if method not in METHOD_NAMES:
         raise ValueError(f"method must be 'pca', 'tsne' or 'umap', not {method!r}.")
-    total = len(codes)
+    total = count_of(codes, "codes")
     picked, picked_labels = _pick(codes, labels, max_points, seed)
     points = as_points(picked)
     xy, axis_labels = project(points.values, method, seed)

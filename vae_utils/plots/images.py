@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from vae_utils.plots.inputs import ArrayLike, as_images, as_labels
+from vae_utils.plots.inputs import ArrayLike, as_images, as_labels, count_of
 from vae_utils.plots.mosaic import in_rows, mosaic_figure
 
 
@@ -36,7 +36,7 @@ def plot_samples(
         >>> [text.get_text() for text in figure.axes[0].texts][:3]
         ['0', '1', '2']
     """
-    total = len(images)
+    total = count_of(images, "images")
     batch = as_images(images[:n] if total > n else images)
     captions = None
     if labels is not None:
@@ -79,7 +79,7 @@ def plot_reconstructions(
     """
     if not rows:
         raise ValueError("rows must name at least one batch of images.")
-    lengths = {name: len(images) for name, images in rows.items()}
+    lengths = {name: count_of(images, name) for name, images in rows.items()}
     if len(set(lengths.values())) != 1:
         found = ", ".join(f"{name}: {length}" for name, length in lengths.items())
         raise ValueError(f"All rows must have as many images as each other, but have {found}.")

@@ -211,6 +211,21 @@ def as_labels(labels: ArrayLike, count: int, class_names: Sequence[str] | None =
     return Labels(index.astype(np.int64), [str(value) for value in values])
 
 
+def count_of(values: ArrayLike, what: str) -> int:
+    """Count the rows of a batch, without moving it anywhere.
+
+    Raises:
+        ValueError: it is a single number.
+
+    Example:
+        >>> count_of(torch.zeros(5, 784), "images")
+        5
+    """
+    if getattr(values, "ndim", 1) == 0:
+        raise ValueError(f"{what} must be a batch, not a single number.")
+    return len(values)
+
+
 def to_numpy(values: ArrayLike, what: str, kinds: str = "biuf") -> NDArray[Any]:
     """Bring a tensor (any device, gradient or not), an array or a list into a NumPy array.
 

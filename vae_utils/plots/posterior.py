@@ -25,6 +25,8 @@ from vae_utils.plots.style import (
 )
 
 SIGMAS = (1, 2, 3)  # radii of the prior's contours
+MOST_POSTERIORS = 2000  # in one density: more take time and change no line visibly
+MOST_DIGITS = 70  # along an axis, so that the numbers of many latents don't touch
 ACTIVE_VARIANCE = 0.01  # of a latent's mean over the images; Burda et al. 2016, section 5.2
 
 
@@ -111,12 +113,13 @@ def plot_posterior_vs_prior(
     means, sigmas, notes = _posteriors(mu, logvar)
     kl = _kl(means, sigmas)
     order = np.argsort(-kl)[:most]
-    z = np.linspace(-4, 4, 161)
+    z = np.linspace(-4, 4, 401)
+    drawn = _some(len(means))
     columns = min(4, len(order))
     rows = math.ceil(len(order) / columns)
     figure, axes = new_figure(rows, columns, height=1.55 * rows + 1.2, sharex=True, sharey=True)
     for ax, j in zip(axes.flat, order, strict=False):
-        density = aggregate_density(means[:, j], sigmas[:, j], z)
+        density = aggregate_density(means[drawn, j], sigmas[drawn, j], z)
         ax.fill_between(z, density, color=BLUE, alpha=0.35, linewidth=0)
         ax.plot(z, density, color=BLUE, gid="posterior")
         ax.plot(z, normal_density(z), color=INK, linestyle="--", linewidth=1.3, gid="prior")
@@ -131,6 +134,8 @@ def plot_posterior_vs_prior(
     notes.insert(0, "filled: all q(z|x) together; dashed: the prior N(0, 1); KL in nats")
     if len(kl) > len(order):
         notes.insert(1, f"the {len(order)} latents of {len(kl)} with the largest KL")
+    if len(drawn) < len(means):
+        notes.append(f"densities of {len(drawn):,} of the {len(means):,} posteriors")
     set_title(figure, title, notes)
     return figure
 
@@ -169,7 +174,7 @@ def plot_kl_per_dimension(
     ax = axes[0, 0]
     ax.xaxis.grid(False)
     ax.bar(range(len(kl)), kl[order], color=[BLUE if active[j] else NEUTRAL for j in order])
-    every = math.ceil(len(kl) / 32)  # that numbers of many latents don't touch
+    every = math.ceil(len(kl) * (len(str(len(kl))) + 1) / MOST_DIGITS)
     ax.set_xticks(range(0, len(kl), every), order[::every])
     ax.tick_params(axis="x", length=0)
     ax.set(xlabel="latent, in the order of its KL", ylabel="KL from N(0, 1) (nats)")
@@ -240,6 +245,13 @@ def _posteriors(
     points: Points = as_points(np.concatenate([means, log_variances], axis=1), "mu and logvar")
     kept_means, kept_log_variances = np.split(points.values, 2, axis=1)
     return kept_means, np.exp(kept_log_variances / 2), points.notes
+
+
+def _some(count: int) -> NDArray[np.int64]:
+    """Pick which posteriors go into the densities: all, or some thousands at random."""
+    if count <= MOST_POSTERIORS:
+        return np.arange(count)
+    return np.random.default_rng(0).choice(count, MOST_POSTERIORS, replace=False)
 
 
 def _kl(means: NDArray[np.float64], sigmas: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -57,19 +57,21 @@ def draw_density(ax: Axes, xy: NDArray[np.float64], bins: int = 80) -> bool:
     """Draw the outlines of the densest regions that hold half, and nine tenths, of the points.
 
     Args:
-        ax: where to draw; its limits must be set.
-        xy: `(M, 2)` points; with fewer than 50 inside them nothing is drawn.
+        ax: where to draw.
+        xy: `(M, 2)` points; with fewer than 50 nothing is drawn.
         bins: cells along each axis of the smoothed histogram behind it.
 
     Returns:
         Whether there was anything to outline.
     """
+    if len(xy) < FEWEST_CODES:
+        return False
     from scipy.ndimage import gaussian_filter
 
-    limits = [sorted(ax.get_xlim()), sorted(ax.get_ylim())]
+    # The histogram follows the codes, not the axes, so that a narrow cloud has a narrow outline.
+    margin = np.maximum(0.15 * np.ptp(xy, axis=0), 1e-6)
+    limits = list(zip(xy.min(axis=0) - margin, xy.max(axis=0) + margin, strict=True))
     counts, x_edges, y_edges = np.histogram2d(xy[:, 0], xy[:, 1], bins=bins, range=limits)
-    if counts.sum() < FEWEST_CODES:
-        return False
     density = gaussian_filter(counts, sigma=bins / 40)
     ax.contour(
         (x_edges[1:] + x_edges[:-1]) / 2,
@@ -138,9 +140,12 @@ def spread(places: NDArray[np.float64], distance: float) -> NDArray[np.float64]:
 
 def _name_at_medians(ax: Axes, xy: NDArray[np.float64], classes: Labels) -> None:
     """Write each class's name at its median, moved aside where two would cover each other."""
-    medians = [np.median(xy[classes.index == k], axis=0) for k in classes.present()]
+    medians = np.array([np.median(xy[classes.index == k], axis=0) for k in classes.present()])
     span = float(np.ptp(xy, axis=0).max())
-    for k, (x, y) in zip(classes.present(), spread(np.array(medians), span / 25), strict=True):
+    # A name is as many times wider than high as it has pairs of letters.
+    shape = np.array([max(1.0, max(map(len, classes.names)) / 2), 1.0])
+    places = spread(medians / shape, span / 25) * shape
+    for k, (x, y) in zip(classes.present(), places, strict=True):
         text = ax.text(x, y, classes.names[k], ha="center", va="center", zorder=5)
         text.set(fontsize=12, fontweight="bold")
         text.set_path_effects([withStroke(linewidth=3, foreground="white")])
