@@ -1,12 +1,9 @@
 """What `03_fc_vae` is graded on."""
 
-from dataclasses import dataclass
-
 import torch
 
 from autograder.checking import (
     CheckFailed,
-    Mistake,
     Task,
     check,
     expect,
@@ -31,6 +28,7 @@ from autograder.checks.sampling import (
     expect_pathwise_gradients,
     expect_spread,
 )
+from autograder.checks.wiring import FORWARD_MISTAKES, HEADS_SWAPPED, known_parts
 from autograder.submission import Raised, RemoteObject, Submission
 from autograder.training import Plan, expect_trained
 
@@ -332,76 +330,6 @@ def test_kl_gradient(submission: Submission) -> None:
 
 
 # Forward. Known linear maps stand in for the parts, so that only the wiring is judged.
-
-
-@dataclass(frozen=True)
-class KnownParts:
-    """What each part does when linear maps stand in for all of them."""
-
-    encoder: torch.Tensor
-    mu_layer: torch.Tensor
-    logvar_layer: torch.Tensor
-    by_mu: torch.Tensor
-    by_logvar: torch.Tensor
-    decoder: torch.Tensor
-
-    def heads(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images (N, 1, 28, 28) to mu and logvar, (N, 3) each."""
-        hidden = x.flatten(1) @ self.encoder
-        return hidden @ self.mu_layer, hidden @ self.logvar_layer
-
-    def decode(self, z: torch.Tensor) -> torch.Tensor:
-        """Codes (N, 3) to images (N, 1, 28, 28)."""
-        return (z @ self.decoder).unflatten(1, (1, 28, 28))
-
-    def decode_draw(self, mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
-        """What the stand-ins of `reparameterize` and `decoder` make of mu and logvar."""
-        return self.decode(mu @ self.by_mu + logvar @ self.by_logvar)
-
-
-def known_parts(vae: RemoteObject) -> KnownParts:
-    """Put known linear maps in the place of a model's parts."""
-    features, latents = 6, 3
-    parts = KnownParts(
-        # Features stay positive: an activation between encoder and heads changes nothing.
-        encoder=torch.rand(PIXELS, features) / PIXELS,
-        mu_layer=torch.randn(features, latents),
-        logvar_layer=torch.randn(features, latents),
-        by_mu=torch.randn(latents, latents),
-        by_logvar=torch.randn(latents, latents),
-        decoder=torch.randn(latents, PIXELS),
-    )
-    vae.plug("encoder", [parts.encoder], (features,))
-    vae.plug("mu_layer", [parts.mu_layer], (latents,))
-    vae.plug("logvar_layer", [parts.logvar_layer], (latents,))
-    vae.plug("reparameterize", [parts.by_mu, parts.by_logvar], (latents,))
-    vae.plug("decoder", [parts.decoder], (1, 28, 28))
-    return parts
-
-
-HEADS_SWAPPED = Mistake(
-    "outputs_swapped",
-    "`mu` and `logvar` have changed places in what `forward` returns.",
-    lambda parts, mu, logvar: logvar,
-)
-FORWARD_MISTAKES = (
-    Mistake(
-        "forward_decodes_mu",
-        "`forward` decodes mu itself: draw z with `self.reparameterize` first, in eval mode too. "
-        "The loss needs a sample.",
-        lambda parts, mu, logvar: parts.decode(mu),
-    ),
-    Mistake(
-        "reparameterize_swapped",
-        "`forward` calls `self.reparameterize` with logvar first; it takes (mu, logvar).",
-        lambda parts, mu, logvar: parts.decode_draw(logvar, mu),
-    ),
-    Mistake(
-        "squashed_twice",
-        "`forward` applies a sigmoid to what the decoder has already squashed.",
-        lambda parts, mu, logvar: parts.decode_draw(mu, logvar).sigmoid(),
-    ),
-)
 
 
 @check("forward")

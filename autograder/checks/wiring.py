@@ -1,0 +1,78 @@
+"""Known linear maps in the place of a VAE's parts, so that its `forward` is judged alone."""
+
+from dataclasses import dataclass
+
+import torch
+
+from autograder.checking import Mistake
+from autograder.submission import RemoteObject
+
+
+@dataclass(frozen=True)
+class KnownParts:
+    """What each part does when linear maps stand in for all of them."""
+
+    encoder: torch.Tensor
+    mu_layer: torch.Tensor
+    logvar_layer: torch.Tensor
+    by_mu: torch.Tensor
+    by_logvar: torch.Tensor
+    decoder: torch.Tensor
+
+    def heads(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images (N, 1, 28, 28) to mu and logvar, (N, 3) each."""
+        hidden = x.flatten(1) @ self.encoder
+        return hidden @ self.mu_layer, hidden @ self.logvar_layer
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        """Codes (N, 3) to images (N, 1, 28, 28)."""
+        return (z @ self.decoder).unflatten(1, (1, 28, 28))
+
+    def decode_draw(self, mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
+        """What the stand-ins of `reparameterize` and `decoder` make of mu and logvar."""
+        return self.decode(mu @ self.by_mu + logvar @ self.by_logvar)
+
+
+def known_parts(vae: RemoteObject) -> KnownParts:
+    """Put known linear maps in the place of a model's parts."""
+    features, latents = 6, 3
+    parts = KnownParts(
+        # Features stay positive: an activation between encoder and heads changes nothing.
+        encoder=torch.rand(784, features) / 784,
+        mu_layer=torch.randn(features, latents),
+        logvar_layer=torch.randn(features, latents),
+        by_mu=torch.randn(latents, latents),
+        by_logvar=torch.randn(latents, latents),
+        decoder=torch.randn(latents, 784),
+    )
+    vae.plug("encoder", [parts.encoder], (features,))
+    vae.plug("mu_layer", [parts.mu_layer], (latents,))
+    vae.plug("logvar_layer", [parts.logvar_layer], (latents,))
+    vae.plug("reparameterize", [parts.by_mu, parts.by_logvar], (latents,))
+    vae.plug("decoder", [parts.decoder], (1, 28, 28))
+    return parts
+
+
+HEADS_SWAPPED = Mistake(
+    "outputs_swapped",
+    "`mu` and `logvar` have changed places in what `forward` returns.",
+    lambda parts, mu, logvar: logvar,
+)
+FORWARD_MISTAKES = (
+    Mistake(
+        "forward_decodes_mu",
+        "`forward` decodes mu itself: draw z with `self.reparameterize` first, in eval mode too. "
+        "The loss needs a sample.",
+        lambda parts, mu, logvar: parts.decode(mu),
+    ),
+    Mistake(
+        "reparameterize_swapped",
+        "`forward` calls `self.reparameterize` with logvar first; it takes (mu, logvar).",
+        lambda parts, mu, logvar: parts.decode_draw(logvar, mu),
+    ),
+    Mistake(
+        "squashed_twice",
+        "`forward` applies a sigmoid to what the decoder has already squashed.",
+        lambda parts, mu, logvar: parts.decode_draw(mu, logvar).sigmoid(),
+    ),
+)
