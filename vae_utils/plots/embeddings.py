@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from vae_utils.plots.inputs import ArrayLike, as_points, count_of, to_numpy
+from vae_utils.plots.inputs import ArrayLike, as_labels, as_points, count_of, to_numpy
 from vae_utils.plots.scatter import draw_classes
 from vae_utils.plots.style import new_figure, set_title
 
@@ -57,6 +57,8 @@ def plot_embeddings(
     if method not in METHOD_NAMES:
         raise ValueError(f"method must be 'pca', 'tsne' or 'umap', not {method!r}.")
     total = count_of(codes, "codes")
+    if labels is not None:
+        as_labels(labels, total, class_names)  # what doesn't fit is said before a long wait
     picked, picked_labels = _pick(codes, labels, max_points, seed)
     points = as_points(picked)
     xy, axis_labels = project(points.values, method, seed)
@@ -160,7 +162,5 @@ def _pick(
     known = None if labels is None else to_numpy(labels, "labels", kinds="biufUSO")
     if len(array) <= limit:
         return array, known
-    if known is not None and len(known) != len(array):
-        raise ValueError(f"labels must be as many as codes: {len(array)}, not {len(known)}.")
     index = np.sort(np.random.default_rng(seed).choice(len(array), limit, replace=False))
     return array[index], None if known is None else known[index]
