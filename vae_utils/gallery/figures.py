@@ -179,8 +179,7 @@ def traversals(t: Trained) -> Figure:
 @_entry("Many latents")
 def explore(t: Trained) -> Figure:
     """In a live notebook these are sliders; headless, a strip for each of them."""
-    strip: Figure = plots.explore_latent_space(t.vae.decoder, latent_dim=15, dims=[0, 1, 2])
-    return strip
+    return plots.explore_latent_space(t.vae.decoder, latent_dim=15, dims=[0, 1, 2])
 
 
 @_entry("Conditions")

@@ -89,7 +89,7 @@ def _figure(entry: Entry, title: str, folder: Path) -> str:
     return (
         f'<figure id="{entry.name}"><figcaption><h3>{heading}</h3>{escape(caption)}</figcaption>'
         f'<img src="data:image/png;base64,{data}" alt="{escape(title)}" loading="lazy">'
-        f"<pre><code>{escape(shown_code(entry))}</code></pre></figure>"
+        f'<pre tabindex="0"><code>{escape(shown_code(entry))}</code></pre></figure>'
     )
 
 
