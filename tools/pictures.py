@@ -1,11 +1,14 @@
-"""Draws the README's pictures from the demo: the class page and a check's card, in Chromium.
+"""Draws the README's pictures: the class page and a check's card, in Chromium, and some figures.
 
-Run `make demo` first, then `.venv/bin/python tools/pictures.py`. Needs `chromium` on the PATH.
+Run `make demo gallery` first, then `.venv/bin/python tools/pictures.py`. Needs `chromium` on the
+PATH.
 """
 
 import subprocess
 import tempfile
 from pathlib import Path
+
+from PIL import Image
 
 from autograder import bank
 from autograder.build import solved
@@ -41,8 +44,22 @@ def card(assignment: str, banked: str, task_id: str) -> str:
     return as_html(task, run_in_notebook(checks, task, names), 0.0)
 
 
+def montage(names: list[str], image: Path, height: int = 520) -> None:
+    """Set some of the gallery's figures side by side."""
+    figures = []
+    for name in names:
+        figure = Image.open(ROOT / "out/gallery" / f"{name}.png").convert("RGB")
+        figures.append(figure.resize((figure.width * height // figure.height, height)))
+    whole = Image.new("RGB", (sum(figure.width for figure in figures), height), "white")
+    left = 0
+    for figure in figures:
+        whole.paste(figure, (left, 0))
+        left += figure.width
+    whole.save(image, optimize=True)
+
+
 def main() -> None:
-    """Write both pictures."""
+    """Write all three pictures."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     shoot(ROOT / "out/demo/report/index.html", IMAGES / "class-page.png", 1120, 1180)
     with tempfile.TemporaryDirectory() as folder:
@@ -50,6 +67,7 @@ def main() -> None:
         body = card("03_fc_vae", "kl_logvar_as_log_sigma", "kl_divergence")
         page.write_text(f'<meta charset="utf-8"><body style="margin:12px">{body}</body>')
         shoot(page, IMAGES / "card.png", 720, 262)
+    montage(["latent_space", "latent_space_images", "marginal"], IMAGES / "figures.png")
 
 
 if __name__ == "__main__":
