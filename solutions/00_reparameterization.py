@@ -195,9 +195,9 @@ print(f"by autograd: dL/dmu = {mu.grad:.2f}, dL/dsigma = {sigma.grad:.2f}")
 #
 # $$\mathbb{E}_\varepsilon\big[(\mu + \sigma\varepsilon - y)^2\big] = (\mu - y)^2 + \sigma^2.$$
 #
-# **What it should look like.** Left: a short straight path, at right angles to the contours. Right:
-# a ragged path that ends near (3, 0). A bad result: a path that climbs (a sign), or one that leaves
-# $\sigma$ where it was (the second gradient).
+# **What it should look like.** Left: a short straight path into the pale valley, and no
+# further. Right: a ragged path that ends near (3, 0). A bad result: a path that climbs (a sign), or
+# one that leaves $\sigma$ where it was (the second gradient).
 
 # %% run="descent"
 seed_everything(0)
@@ -364,14 +364,14 @@ plot_kl_per_dimension(mu, 2 * sigma.log())
 # mean back from 3, and $\sigma$ stays away from 0.
 #
 # **What it should look like.** With the KL the path ends at the cross. Without it, the noise dies:
-# that path runs down to $\sigma \approx 0$. A bad result: both paths end in the same place, which
-# means that the KL has no gradient.
+# that path goes to $\mu = 3$ and creeps on down towards $\sigma = 0$. A bad result:
+# both paths end in the same place, which means that the KL has no gradient.
 
 # %% run="tug_of_war"
 seed_everything(0)
 
 
-def train(kl_weight, steps=600):
+def train(kl_weight, steps=1500):
     """Minimise the loss over mu and logvar; returns every (mu, sigma) on the way."""
     mu = torch.full((1, 1), 0.5, requires_grad=True)
     logvar = torch.full((1, 1), 0.8, requires_grad=True)
@@ -397,7 +397,7 @@ draw_path(ax, train(kl_weight=1.0), ORANGE, "reconstruction and KL")
 ax.plot(2, 3**-0.5, "x", color="black", markersize=10, label="minimum on paper: (2, 0.577)")
 ax.set(xlabel="μ", ylabel="σ", title="The loss wants no noise, the KL wants the prior")
 ax.legend(loc="upper right", framealpha=0.9)
-figure.colorbar(shades, ax=ax, label="reconstruction and KL, in nats")
+figure.colorbar(shades, ax=ax, label="mean of the loss with KL")
 plt.show()
 
 # %% [markdown]
