@@ -476,15 +476,17 @@ def test_kl_gradient(submission: Submission) -> None:
 STAND_IN = """
 class _StandIn:
     def __init__(self, weights, bias, squash, noise):
-        self.weights, self.bias, self.squash, self.noise = weights, bias, squash, noise
+        import torch
+        self.weights, self.squash, self.noise = weights, squash, noise
+        # Gradients reach the stand-in, as they reach the parameters of what it stands for.
+        self.bias = torch.tensor(bias, requires_grad=True)
 
     def __call__(self, *inputs):
-        import torch
         outputs = []
         for weights, bias in zip(self.weights, self.bias):
             out = sum(x.flatten(1) @ w.to(x) for x, w in zip(inputs, weights, strict=True)) + bias
             out = out.sigmoid() if self.squash else out
-            outputs.append(out + torch.randn_like(out) if self.noise else out)
+            outputs.append(out + out.new_empty(out.shape).normal_() if self.noise else out)
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
 """
 
@@ -699,6 +701,30 @@ def test_elbo_of_black_and_white(submission: Submission) -> None:
     expect_close(got, parts.elbo(x), "The ELBO", (parts, x), ELBO_MISTAKES)
 
 
+@check("elbo")
+def test_elbo_gradient(submission: Submission) -> None:
+    """Gradients pass through both terms of the ELBO."""
+    vae = any_vae(submission)
+    parts = known_parts(vae)
+    x = (0.05 + 0.9 * torch.rand(4, OBS)).requires_grad_()
+    (got,) = expect_grad(vae.elbo(x), {"x": x}, "the ELBO", "elbo_detached")
+
+    def by_x(value: torch.Tensor) -> torch.Tensor:
+        return torch.autograd.grad(value.sum(), x)[0]
+
+    for wrong, what in (
+        (by_x(parts.likelihood(x)), "the KL"),
+        (-by_x(parts.kl(x)), "the likelihood"),
+    ):
+        expect(
+            not torch.allclose(got, wrong, atol=1e-3),
+            f"No gradient comes back through {what}: is something detached? Both terms train the "
+            "model.",
+            "elbo_detached",
+        )
+    expect_close(got, by_x(parts.elbo(x)), "The gradient of the ELBO", tolerance=1e-3)
+
+
 def loss_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
     """The loss where the code is drawn here: nothing of the image can pass beside it."""
     x = x.flatten(1)
@@ -849,7 +875,9 @@ def test_sample_is_new_every_time(submission: Submission) -> None:
 @check("sample")
 def test_sample_carries_no_gradient(submission: Submission) -> None:
     """The samples are plain numbers: no graph hangs on them."""
-    got = new_vae(submission).sample.trace(4)
+    vae = any_vae(submission)
+    stand_in(vae, "decoder", [[torch.randn(LATENTS, OBS)]], squash=True)
+    got = vae.sample.trace(4)
     expect(
         isinstance(got, torch.Tensor) and not got.requires_grad,
         "The samples carry a graph for gradients, which only costs memory: compute them under "
