@@ -245,7 +245,7 @@ class VAE(nn.Module):
         """
         # TODO sample
         ### BEGIN SOLUTION
-        with torch.no_grad():
+        with torch.no_grad():  # new images train nothing
             device = next(self.parameters()).device
             z = torch.randn(num_samples, self.latent_dim, device=device)
             return torch.bernoulli(self.decoder(z))
