@@ -44,7 +44,7 @@ class Opened:
     """A submission's notebook, ready to judge.
 
     Attributes:
-        cells: What to run, in order: given cells from the source, then the student's.
+        cells: What to run, in order: given cells from the source, the student's between them.
         notes: What was found different from the starter.
         answers: The text of each written answer, by id; None if it is untouched or gone.
     """
@@ -64,17 +64,33 @@ def open_notebook(path: Path, assignment: str) -> Opened:
     cells = list(_cells(_read(path)))
     source = load_source(assignment)
     notes = list(_differences(cells, source))
-    solutions = {cell.id for cell in source.of("solution")}
+    return Opened(tuple(_to_run(cells, source)), tuple(notes), _answers(cells, source))
+
+
+def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun]:
+    """Yield the student's cells where they stand, the given ones from the source between them.
+
+    A given cell that follows a solution in the source waits for the last copy of it, and for its
+    own place in the notebook; the others come first, whatever the notebook looks like.
+    """
+    places = {name: number for number, (_, name, _) in enumerate(cells, 1)}
+    waiting: list[tuple[int, ToRun]] = []
+    place, solutions = 0, set()
+    for cell in source.of("setup", "solution"):
+        if cell.role == "solution":
+            solutions.add(cell.id)
+        elif solutions:
+            place = max(place, *(places.get(name, 0) for name in (cell.id, *solutions)))
+            waiting.append((place, ToRun(cell.id, cell.source)))
+        else:
+            waiting.append((0, ToRun(cell.id, cell.source)))
     known = {cell.id for cell in source.cells if cell.role != "text"}
-    run = [ToRun(cell.id, cell.source) for cell in source.of("setup")]
-    for number, (kind, name, text) in enumerate(cells, 1):
-        if kind != "code":
-            continue
-        if name in solutions:
-            run.append(ToRun(name, text))
-        elif name not in known and text.strip():
-            run.append(ToRun(f"your cell {number}", text, EXTRA_CELL_SECONDS))
-    return Opened(tuple(run), tuple(notes), _answers(cells, source))
+    for number, (kind, name, text) in enumerate([("", "", ""), *cells]):
+        if kind == "code" and name in solutions:
+            yield ToRun(name, text)
+        elif kind == "code" and name not in known and text.strip():
+            yield ToRun(f"your cell {number}", text, EXTRA_CELL_SECONDS)
+        yield from (given for place, given in waiting if place == number)
 
 
 def _read(path: Path) -> Any:

@@ -1,11 +1,13 @@
 """Checks of a reparameterized draw, shared by several assignments.
 
-Each takes `draw(mu, logvar) -> z`. Statistics are let pass within six standard errors, so that a
-right solution fails one of them about twice in a thousand million runs.
+Each takes `draw(mu, logvar) -> z`, or `draw(mu, logsigma) -> z` with the scale `LOG_SIGMA`.
+Statistics are let pass within six standard errors, so that a right solution fails one of them about
+twice in a thousand million runs.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,12 +19,72 @@ ROWS, WIDTH = 40_000, 2
 COUNT = ROWS * WIDTH
 STANDARD_ERRORS = 6.0
 SHARED = "All {} get the same noise. Draw one number for each entry of z."
-WHAT = "`reparameterize(mu, logvar)`"
+NO_NOISE = "There is no noise in z: every draw is the same."
 
 
-def _draws(draw: Draw, mu: float, logvar: float) -> torch.Tensor:
+@dataclass(frozen=True)
+class Scale:
+    """How a draw is told its spread.
+
+    Attributes:
+        name: The argument that says it.
+        call: The call, for messages.
+        power: The argument is log σ to this power.
+        known: The spread that a known mistake gives at σ = 3, its name, and what to say.
+    """
+
+    name: str
+    call: str
+    power: float
+    known: tuple[tuple[float, str, str], ...]
+
+    @property
+    def three(self) -> str:
+        """The argument at σ = 3, for messages."""
+        return "2 log 3" if self.power == 2 else "log 3"
+
+
+LOGVAR = Scale(
+    name="logvar",
+    call="`reparameterize(mu, logvar)`",
+    power=2,
+    known=(
+        (
+            9.0,
+            "logvar_read_as_log_sigma",
+            "Your spread is exp(logvar), the variance: logvar is read as log σ. It is log σ².",
+        ),
+        (2 * math.log(3.0), "sigma_is_logvar", "You use logvar itself where σ is due."),
+        (math.sqrt(3.0), "sigma_root_twice", "Your spread is √σ: one half too many."),
+    ),
+)
+LOG_SIGMA = Scale(
+    name="logsigma",
+    call="`sample_with_reparam(mu, logsigma)`",
+    power=1,
+    known=(
+        (
+            math.sqrt(3.0),
+            "log_sigma_read_as_logvar",
+            "Your spread is √σ: logsigma is read as log σ². Here it is log σ.",
+        ),
+        (
+            9.0,
+            "variance_for_sigma",
+            "Your spread is σ², the variance. The noise is stretched by the standard deviation.",
+        ),
+        (
+            math.log(3.0),
+            "exp_missing",
+            "You use logsigma itself where σ is due: it is a logarithm, and may be negative.",
+        ),
+    ),
+)
+
+
+def _draws(draw: Draw, mu: float, value: float, scale: Scale) -> torch.Tensor:
     shape = (ROWS, WIDTH)
-    z = expect_tensor(draw(torch.full(shape, mu), torch.full(shape, logvar)), shape, WHAT)
+    z = expect_tensor(draw(torch.full(shape, mu), torch.full(shape, value)), shape, scale.call)
     # Repeated numbers would make every statistic below a matter of luck.
     expect(
         not 1 < len(z.unique()) < COUNT // 4, SHARED.format("entries of a batch"), "shared_noise"
@@ -30,27 +92,24 @@ def _draws(draw: Draw, mu: float, logvar: float) -> torch.Tensor:
     return z
 
 
-def expect_spread(draw: Draw) -> None:
-    """Expect a standard deviation of exp(½ logvar).
+def expect_spread(draw: Draw, scale: Scale = LOGVAR) -> None:
+    """Expect a standard deviation of σ.
 
     The sample deviation of n Gaussian draws has a standard error of σ / √(2n).
     """
     sigma = 3.0
-    logvar = 2 * math.log(sigma)
-    spread = float(_draws(draw, 0.0, logvar).std())
+    spread = float(_draws(draw, 0.0, scale.power * math.log(sigma), scale).std())
     if abs(spread - sigma) <= STANDARD_ERRORS * sigma / math.sqrt(2 * COUNT):
         return
-    shown = f" At logvar = 2 log 3 the spread should be 3, and is {spread:.3g}."
+    shown = f" At {scale.name} = {scale.three} the spread should be 3, and is {spread:.3g}."
     known = (
-        (0.0, "no_sampling", "There is no noise in z: every draw is the same."),
+        (0.0, "no_sampling", NO_NOISE),
+        *scale.known,
         (
-            sigma**2,
-            "logvar_read_as_log_sigma",
-            "Your spread is exp(logvar), the variance: logvar is read as log σ. It is log σ².",
+            1.0,
+            "no_sigma",
+            f"The noise is not scaled: its spread is 1 whatever {scale.name} says.",
         ),
-        (logvar, "sigma_is_logvar", "You use logvar itself where σ is due."),
-        (math.sqrt(sigma), "sigma_root_twice", "Your spread is √σ: one half too many."),
-        (1.0, "no_sigma", "The noise is not scaled: its spread is 1 whatever logvar says."),
         (
             sigma / math.sqrt(12),
             "uniform_noise",
@@ -59,12 +118,12 @@ def expect_spread(draw: Draw) -> None:
     )
     for wrong, name, says in known:
         expect(abs(spread - wrong) > 0.03 * max(wrong, 0.5), says + shown, name)
-    expect(False, "The spread of z does not follow logvar." + shown)
+    expect(False, f"The spread of z does not follow {scale.name}." + shown)
 
 
-def expect_centre(draw: Draw) -> None:
+def expect_centre(draw: Draw, scale: Scale = LOGVAR) -> None:
     """Expect a mean of mu; the mean of n draws has a standard error of σ / √n."""
-    mean = float(_draws(draw, 3.0, 0.0).mean())
+    mean = float(_draws(draw, 3.0, 0.0, scale).mean())
     names = {0.0: "mu_dropped", -3.0: "mu_negated", 6.0: "mu_doubled", 3.5: "uniform_noise"}
     near = [name for wrong, name in names.items() if abs(mean - wrong) < 0.1]
     expect(
@@ -74,10 +133,10 @@ def expect_centre(draw: Draw) -> None:
     )
 
 
-def expect_gaussian(draw: Draw) -> None:
+def expect_gaussian(draw: Draw, scale: Scale = LOGVAR) -> None:
     """Expect a kurtosis of 3; that of n Gaussian draws has a standard error of √(24 / n)."""
-    z = _draws(draw, 0.0, 0.0)
-    expect(float(z.std()) > 1e-6, "There is no noise in z: every draw is the same.", "no_sampling")
+    z = _draws(draw, 0.0, 0.0, scale)
+    expect(float(z.std()) > 1e-6, NO_NOISE, "no_sampling")
     kurtosis = float(((z - z.mean()) ** 4).mean() / z.var() ** 2)
     expect(
         abs(kurtosis - 3.0) <= STANDARD_ERRORS * math.sqrt(24 / COUNT),
@@ -86,13 +145,13 @@ def expect_gaussian(draw: Draw) -> None:
     )
 
 
-def expect_fresh_noise(draw: Draw) -> None:
+def expect_fresh_noise(draw: Draw, scale: Scale = LOGVAR) -> None:
     """Expect noise of its own for every entry, and new noise at every call."""
     at_prior = torch.zeros(2000, 4)
-    first, again = (expect_tensor(draw(at_prior, at_prior), (2000, 4), WHAT) for _ in range(2))
-    expect(
-        float(first.std()) > 1e-6, "There is no noise in z: every draw is the same.", "no_sampling"
+    first, again = (
+        expect_tensor(draw(at_prior, at_prior), (2000, 4), scale.call) for _ in range(2)
     )
+    expect(float(first.std()) > 1e-6, NO_NOISE, "no_sampling")
     expect(
         not torch.equal(first, again),
         "Two calls draw the same noise. Is a seed set inside, or the noise drawn only once?",
@@ -106,11 +165,12 @@ def expect_fresh_noise(draw: Draw) -> None:
         )
 
 
-def expect_pathwise_gradients(draw: Draw) -> None:
-    """Expect ∂z/∂mu = 1 and ∂z/∂logvar = (z − mu) / 2 (Kingma & Welling 2014, section 2.4)."""
+def expect_pathwise_gradients(draw: Draw, scale: Scale = LOGVAR) -> None:
+    """Expect ∂z/∂mu = 1, and ∂z/∂logvar = (z − mu) / 2 (Kingma & Welling 2014, section 2.4)."""
     mu = (1.5 * torch.randn(6, 5)).requires_grad_()
-    logvar = torch.randn(6, 5).requires_grad_()
-    z = expect_tensor(draw(mu, logvar), (6, 5), WHAT)
-    by_mu, by_logvar = expect_grad(z, {"mu": mu, "logvar": logvar}, "z", "detached")
+    value = torch.randn(6, 5).requires_grad_()
+    z = expect_tensor(draw(mu, value), (6, 5), scale.call)
+    by_mu, by_value = expect_grad(z, {"mu": mu, scale.name: value}, "z", "detached")
     expect_close(by_mu, torch.ones_like(by_mu), "The gradient of z by mu")
-    expect_close(by_logvar, (z - mu).detach() / 2, "The gradient of z by logvar")
+    right = (z - mu).detach() / scale.power
+    expect_close(by_value, right, f"The gradient of z by {scale.name}")

@@ -26,7 +26,7 @@ def test_given_cells_come_from_the_source_and_only_solutions_from_the_student(op
     for name, cell in named(notebook).items():
         cell.source = f"# mine: {name}"
     cells = {cell.name: cell.source for cell in opened(notebook).cells}
-    assert list(cells) == ["imports", "train_step", "my_vae", "settings"]
+    assert list(cells) == ["imports", "my_vae", "settings", "train_step"]
     assert cells["my_vae"] == "# mine: my_vae"
     assert "import torch" in cells["imports"]
 
@@ -46,8 +46,8 @@ def test_a_students_own_cells_are_run_in_their_place_with_a_limit(opened):
     extra.update(outputs=[], execution_count=None)
     notebook.cells.insert(place, extra)
     cells = opened(notebook).cells
-    assert [c.name for c in cells][2] == f"your cell {place + 1}"
-    assert cells[2].seconds is not None
+    assert [c.name for c in cells][1] == f"your cell {place + 1}"
+    assert cells[1].seconds is not None
 
 
 def test_written_answers_are_kept_and_untouched_ones_told_apart(opened):
