@@ -27,6 +27,8 @@ class Task:
         title: A few words for the student.
         parts: The names in the submission that the reference's replace when the task has failed.
         uses: Parts that these call; when one of them has failed, these can't run as they are.
+        names: Names that the given training step uses; the reference's replace them when the task
+            has failed.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Task:
     title: str
     parts: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

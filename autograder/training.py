@@ -7,8 +7,8 @@ here, the submission's stay in the worker, and gradients cross between them as a
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -39,6 +39,10 @@ class Plan:
         confirm: Computes it once more from a trained model and images, keeping to the bottleneck.
         sizes: The notebook's variables that the class is made with.
         task: The task's id.
+        confirmed: How `confirm` computes it, for messages.
+        digits: Decimals of a loss in messages.
+        calls: How the reference calls a part of the submission's that may take its input in more
+            than one form: a function of the part and the arguments, by the part's name.
     """
 
     model: str
@@ -51,6 +55,11 @@ class Plan:
     confirm: Callable[[Any, torch.Tensor], torch.Tensor]
     sizes: tuple[str, ...] = ("hidden_dim", "latent_dim")
     task: str = "training"
+    confirmed: str = (
+        "With each code drawn from your model's own mu and logvar, and decoded by your decoder"
+    )
+    digits: int = 1
+    calls: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
 
 def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) -> None:
@@ -80,11 +89,11 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) ->
                 raise CheckFailed(f"In epoch {len(losses)} the loss is no longer a finite number.")
             if losses[-1] < plan.below:
                 break
-        told = ", ".join(f"{loss:.1f}" for loss in losses)
+        told = ", ".join(f"{loss:.{plan.digits}f}" for loss in losses)
         expect(
             losses[-1] < plan.below,
-            f"After {len(losses)} epochs the training loss is {losses[-1]:.1f} {plan.unit}; it "
-            f"should be below {plan.below:g}. Epoch by epoch: {told}.",
+            f"After {len(losses)} epochs the training loss is {losses[-1]:.{plan.digits}f} "
+            f"{plan.unit}; it should be below {plan.below:g}. Epoch by epoch: {told}.",
         )
         model = own if own is not None else model
     _confirm(model, x, plan)
@@ -132,7 +141,12 @@ def _prepare(
     submission: Submission, tasks: Sequence[Task], plan: Plan, settings: dict[str, int]
 ) -> tuple[RemoteObject | None, nn.Module | None, Epochs]:
     """Decide where to train: in the worker, or across both sides with the reference's parts."""
-    failed = {part for task in tasks if task.id in submission.failed for part in task.parts}
+    failed = {
+        part
+        for task in tasks
+        if task.id in submission.failed
+        for part in (*task.parts, *task.names)
+    }
     generator = torch.Generator().manual_seed(0)
     size = settings["batch_size"]
 
@@ -190,8 +204,8 @@ def _confirm(model: Any, x: torch.Tensor, plan: Plan) -> None:
     loss = total / len(x)
     expect(
         math.isfinite(loss) and loss < plan.below,
-        f"With each code drawn from your model's own mu and logvar, and decoded by your decoder, "
-        f"the loss is {loss:.1f} {plan.unit}; it should be below {plan.below:g}.",
+        f"{plan.confirmed}, the loss is {loss:.{plan.digits}f} {plan.unit}; it should be below "
+        f"{plan.below:g}.",
     )
 
 
@@ -201,13 +215,15 @@ def _confirm(model: Any, x: torch.Tensor, plan: Plan) -> None:
 class RemotePart(nn.Module):
     """A part that stays with the submission; gradients reach its parameters there."""
 
-    def __init__(self, remote: RemoteObject):
+    def __init__(self, remote: RemoteObject, call: Callable[..., Any] | None = None):
         super().__init__()
         self.remote = remote
+        self.call = call
 
     def forward(self, *args: Any) -> Any:
         """Call it there."""
-        return self.remote.trace(*args) if torch.is_grad_enabled() else self.remote(*args)
+        part = self.remote.trace if torch.is_grad_enabled() else self.remote
+        return self.call(part, *args) if self.call else part(*args)
 
 
 class _Pair:
@@ -250,7 +266,7 @@ def _hybrid(
         if failed & {*task.parts, *task.uses}:
             continue
         for part in task.parts:
-            remote = RemotePart(getattr(own, part))
+            remote = RemotePart(getattr(own, part), plan.calls.get(part))
             if part in dict(model.named_children()):
                 setattr(model, part, remote)
             else:
