@@ -317,8 +317,8 @@ model.eval()
 with torch.no_grad():
     restored = model(test_images)
     codes = model.encoder(test_images)
-plot_reconstructions({"original": test_images, "reconstruction": restored})
 print(f"mean squared error on test digits: {F.mse_loss(restored, test_images).item():.4f}")
+plot_reconstructions({"original": test_images, "reconstruction": restored})
 
 # %% [markdown]
 # ### The map of codes
@@ -335,8 +335,9 @@ plot_latent_space(codes, test_set.labels, extent=extent)
 # ### What the decoder draws at each place
 #
 # Now the other direction: codes on a regular grid over the same axes, decoded. Compare the two
-# figures place by place. Inside a cluster you find its digit; on the border of two clusters, one
-# shape melts into the other; and far from all points, strokes that belong to no digit.
+# figures place by place. Inside a cluster you find its digit; where clusters meet, one shape melts
+# into the other through strokes that belong to no digit; and far from all points, one shape is
+# drawn over and over, or falls to pieces.
 
 # %% run="latent_space_images"
 plot_latent_space_images(model.decoder, extent)
