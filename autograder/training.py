@@ -21,6 +21,8 @@ from autograder.submission import RemoteObject, Submission
 CHUNK = 1000
 # In a live notebook an answer is due within a second: an estimate on these must do.
 NOTEBOOK_IMAGES = 3000
+# After an epoch that has passed, one noisy last step must not fail a model; a leak is far beyond.
+SLACK = 1.05
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) ->
     if submission.in_notebook:
         model: Any = submission.object("model")
         _expect_epochs(submission, plan)
-        x = x[:NOTEBOOK_IMAGES]
+        x, below = x[:NOTEBOOK_IMAGES], plan.below
     else:
         own, model, epochs = _prepare(submission, tasks, plan, settings)
         batch = plan.batch(x, labels)
@@ -95,8 +97,8 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) ->
             f"After {len(losses)} epochs the training loss is {losses[-1]:.{plan.digits}f} "
             f"{plan.unit}; it should be below {plan.below:g}. Epoch by epoch: {told}.",
         )
-        model = own if own is not None else model
-    _confirm(model, x, plan)
+        model, below = own if own is not None else model, plan.below * SLACK
+    _confirm(model, x, plan, below)
 
 
 def _settings(submission: Submission, plan: Plan) -> dict[str, int]:
@@ -196,14 +198,14 @@ def _loss(plan: Plan, batch: tuple[torch.Tensor, ...], outputs: tuple[Any, ...])
     return plan.loss(batch, *(t.detach().float() for t in outputs))
 
 
-def _confirm(model: Any, x: torch.Tensor, plan: Plan) -> None:
+def _confirm(model: Any, x: torch.Tensor, plan: Plan, below: float) -> None:
     with torch.no_grad():
         model.eval()
         total = sum(float(plan.confirm(model, part)) * len(part) for part in x.split(CHUNK))
         model.train()
     loss = total / len(x)
     expect(
-        math.isfinite(loss) and loss < plan.below,
+        math.isfinite(loss) and loss < below,
         f"{plan.confirmed}, the loss is {loss:.{plan.digits}f} {plan.unit}; it should be below "
         f"{plan.below:g}.",
     )
