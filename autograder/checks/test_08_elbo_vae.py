@@ -1,7 +1,6 @@
 """What `08_elbo_vae` is graded on."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +29,7 @@ from autograder.checks.sampling import (
     expect_pathwise_gradients,
     expect_spread,
 )
-from autograder.submission import Raised, RemoteObject, Submission
+from autograder.submission import Affine, Raised, RemoteObject, Submission
 from autograder.training import Plan, expect_trained
 
 TOTAL_POINTS = 60.0
@@ -473,53 +472,6 @@ def test_kl_gradient(submission: Submission) -> None:
 # Known parts stand in for the submission's own, so that only what joins them is judged. They say
 # nothing of how the parts are made.
 
-STAND_IN = """
-class _StandIn:
-    def __init__(self, weights, bias, squash, noise):
-        import torch
-        self.weights, self.squash, self.noise = weights, squash, noise
-        # Gradients reach the stand-in, as they reach the parameters of what it stands for.
-        self.bias = torch.tensor(bias, requires_grad=True)
-
-    def __call__(self, *inputs):
-        outputs = []
-        for weights, bias in zip(self.weights, self.bias):
-            out = sum(x.flatten(1) @ w.to(x) for x, w in zip(inputs, weights, strict=True)) + bias
-            out = out.sigmoid() if self.squash else out
-            outputs.append(out + out.new_empty(out.shape).normal_() if self.noise else out)
-        return tuple(outputs) if len(outputs) > 1 else outputs[0]
-"""
-
-
-def stand_in(
-    vae: RemoteObject,
-    part: str,
-    weights: Sequence[Sequence[torch.Tensor]],
-    bias: Sequence[float] | None = None,
-    *,
-    squash: bool = False,
-    noise: bool = False,
-) -> None:
-    """Put affine maps in a part's place.
-
-    Args:
-        vae: The model.
-        part: The method's name.
-        weights: For each output, one matrix (or vector) for each input.
-        bias: For each output, what is added to it.
-        squash: Whether a sigmoid follows.
-        noise: Whether standard normal noise is added.
-    """
-    submission = vae.submission
-    submission.run(STAND_IN, "stand_in")
-    made = submission.new(
-        "_StandIn", [list(w) for w in weights], bias or [0.0] * len(weights), squash, noise
-    )
-    submission.run("del _StandIn", "stand_in")
-    # Whatever the part was, a layer or a method: `plug` makes room for it.
-    vae.plug(part, [torch.zeros(1, 1)], (1,))
-    submission.request("set", ref=vae.ref, path=part, value=made)
-
 
 # ELBO
 
@@ -572,10 +524,10 @@ def known_parts(vae: RemoteObject) -> KnownParts:
         kl_mu=8 * torch.rand(LATENTS),
         kl_logsigma=8 * torch.rand(LATENTS),
     )
-    stand_in(vae, "encoder", [[parts.mu], [parts.logsigma]])
-    stand_in(vae, "sample_with_reparam", [[parts.by_mu, parts.by_logsigma]])
-    stand_in(vae, "decoder", [[parts.decoder]], squash=True)
-    stand_in(vae, "kl_divergence", [[parts.kl_mu, parts.kl_logsigma]])
+    vae.plug("encoder", Affine([parts.mu]), Affine([parts.logsigma]))
+    vae.plug("sample_with_reparam", Affine([parts.by_mu, parts.by_logsigma]))
+    vae.plug("decoder", Affine([parts.decoder]), squash=True)
+    vae.plug("kl_divergence", Affine([parts.kl_mu, parts.kl_logsigma]))
     return parts
 
 
@@ -764,12 +716,12 @@ def drawn(submission: Submission) -> torch.Tensor:
     vae = any_vae(submission, 2)
     decoder = torch.zeros(2, 6)
     decoder[0, 2:4] = decoder[1, 4:6] = SLOPE
-    stand_in(vae, "decoder", [[decoder]], squash=True)
+    vae.plug("decoder", Affine([decoder]), squash=True)
     # Whoever encodes an image here finds its code far from the prior.
     nothing = torch.zeros(OBS, 2)
-    stand_in(vae, "encoder", [[nothing], [nothing]], [5.0, -5.0])
+    vae.plug("encoder", Affine([nothing], bias=5.0), Affine([nothing], bias=-5.0))
     # Noise around mu, whatever logsigma says: right at the prior, where `sample` may use it.
-    stand_in(vae, "sample_with_reparam", [[torch.eye(2), torch.zeros(2, 2)]], noise=True)
+    vae.plug("sample_with_reparam", Affine([torch.eye(2), torch.zeros(2, 2)]), noise=True)
     vae.eval()
     x = expect_tensor(vae.sample(DRAWS), (DRAWS, 6), "`sample(num_samples)`")
     expect(
@@ -796,7 +748,7 @@ def test_sample_shape(submission: Submission) -> None:
     for n, latent_dim in ((1, 5), (7, 5), (3, 13)):
         vae = new_vae(submission, latent_dim)
         decoder = torch.randn(latent_dim, OBS)
-        stand_in(vae, "decoder", [[decoder]], squash=True)
+        vae.plug("decoder", Affine([decoder]), squash=True)
         expect_tensor(vae.sample(n), (n, OBS), "`sample(num_samples)`")
 
 
@@ -876,7 +828,7 @@ def test_sample_is_new_every_time(submission: Submission) -> None:
 def test_sample_carries_no_gradient(submission: Submission) -> None:
     """The samples are plain numbers: no graph hangs on them."""
     vae = any_vae(submission)
-    stand_in(vae, "decoder", [[torch.randn(LATENTS, OBS)]], squash=True)
+    vae.plug("decoder", Affine([torch.randn(LATENTS, OBS)]), squash=True)
     got = vae.sample.trace(4)
     expect(
         isinstance(got, torch.Tensor) and not got.requires_grad,
