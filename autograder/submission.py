@@ -50,6 +50,7 @@ class Submission:
         ask: Sends one request and yields the answering frames.
         assignment: What it is a submission to.
         in_notebook: True when this is the student's own live notebook.
+        train: False to leave out the checks that train.
 
     Attributes:
         failed: Ids of the tasks that have failed so far.
@@ -57,11 +58,12 @@ class Submission:
         facts: Measured figures for the report.
     """
 
-    def __init__(self, ask: Ask, assignment: str, *, in_notebook: bool = False):
+    def __init__(self, ask: Ask, assignment: str, *, in_notebook: bool = False, train: bool = True):
         self._ask = ask
         self._calls = 0
         self.assignment = assignment
         self.in_notebook = in_notebook
+        self.train = train
         self.failed: set[str] = set()
         self.cell_errors: dict[str, Raised] = {}
         self.facts: dict[str, Any] = {}

@@ -695,6 +695,7 @@ PLAN = Plan(
     confirm=loss_through_the_code,
     sizes=("obs_dim", "latent_dim", "hidden_dim"),
     task="elbo",
+    below_full=112.0,
 )
 
 
