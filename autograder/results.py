@@ -13,6 +13,10 @@ STATUSES = {
     "unreadable": "the file is not a notebook",
     "timeout": "it ran out of time",
     "memory": "it used too much memory",
+    "cpu": "it used too much processor time",
+    "processes": "it started too many processes",
+    "disk": "it wrote too many files",
+    "output": "it printed too much",
     "crashed": "its process ended by itself",
     "not_graded": "the grader itself failed; nothing is wrong with the submission",
 }
