@@ -244,9 +244,13 @@ class _Pair:
         self.remote = remote
         self.local: torch.optim.Optimizer | None = None
         if parameters:
-            kind = getattr(torch.optim, remote.kind, torch.optim.Adam)
-            lr = remote.defaults.value().get("lr", 1e-3)
-            self.local = kind(parameters, lr=float(lr))
+            # Its name and rate are what the submission says of itself: believed within reason.
+            named = getattr(torch.optim, remote.kind, None)
+            known = isinstance(named, type) and issubclass(named, torch.optim.Optimizer)
+            defaults = remote.defaults.value()
+            lr = defaults.get("lr") if isinstance(defaults, dict) else None
+            rate = float(lr) if isinstance(lr, int | float | torch.Tensor) else 1e-3
+            self.local = (named if known else torch.optim.Adam)(parameters, lr=rate)  # type: ignore[misc]
 
     def zero_grad(self) -> None:
         self.remote.zero_grad()

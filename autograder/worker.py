@@ -377,13 +377,8 @@ def _write(stream: io.RawIOBase, frame: Frame) -> None:
             view = view[stream.write(view) or 0 :]
 
 
-def main() -> None:
-    """Become a worker on the two file descriptors that the judge passed."""
-    receive, send = (int(argument) for argument in sys.argv[1:3])
+def main(receive: int, send: int) -> None:
+    """Become a worker on two file descriptors."""
     torch.set_num_threads(1)
     hide_autograder()
     serve(os.fdopen(receive, "rb", buffering=0), os.fdopen(send, "wb", buffering=0))
-
-
-if __name__ == "__main__":
-    main()
