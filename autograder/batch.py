@@ -18,10 +18,11 @@ class BatchError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """One submission to grade."""
+    """One submission to grade; without `train`, the checks that train are left out."""
 
     student: str
     path: Path
+    train: bool = True
 
 
 def find_submissions(folder: Path, assignment: str) -> list[Entry]:
@@ -55,7 +56,9 @@ def grade_all(entries: list[Entry], assignment: str, jobs: int, limits: Limits) 
     """
     with _pool(jobs) as pool:
         futures: dict[Future[Result], Entry] = {
-            pool.submit(judge.grade, entry.path, assignment, entry.student, limits): entry
+            pool.submit(
+                judge.grade, entry.path, assignment, entry.student, limits, entry.train
+            ): entry
             for entry in entries
         }
         try:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from autograder.checking import CheckFailed, Task
+from autograder.checking import CheckFailed, LeftOut, Task
 from autograder.checks import info
 from autograder.host import Ended
 from autograder.results import CheckOutcome
@@ -34,12 +34,14 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
         except Raised as error:
             explained = explain(error, submission)
             outcome, message = "todo" if explained.todo else "failed", explained.message
+        except LeftOut:
+            outcome, message = "left_out", "Grading without training was asked for."
         except Ended as end:
             outcome, message = "not_run", str(end)
         except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError) as error:
             # What came back was of a form that the check could not even compute with.
             outcome, message = "failed", f"This gave something unexpected: {error}"[:400]
-    if outcome != "passed":
+    if outcome not in ("passed", "left_out"):
         submission.failed.add(note.task)
     seconds = round(time.monotonic() - started, 3)
     return CheckOutcome(

@@ -56,7 +56,9 @@ def judging(path: Path, assignment: str, limits: Limits | None = None) -> Iterat
         yield Judging(assignment, _load(opened, worker, assignment), worker)
 
 
-def grade(path: Path, assignment: str, student: str, limits: Limits | None = None) -> Result:
+def grade(
+    path: Path, assignment: str, student: str, limits: Limits | None = None, train: bool = True
+) -> Result:
     """Judge one submission; whatever it does, there is a Result.
 
     Args:
@@ -64,6 +66,7 @@ def grade(path: Path, assignment: str, student: str, limits: Limits | None = Non
         assignment: What it is a submission to.
         student: Whose it is.
         limits: What it may use.
+        train: False to leave out the checks that train; their tasks then earn nothing.
     """
     started = time.monotonic()
 
@@ -88,7 +91,7 @@ def grade(path: Path, assignment: str, student: str, limits: Limits | None = Non
     with contextlib.ExitStack() as stack:
         try:
             worker = stack.enter_context(WorkerProcess(limits or Limits()))
-            current = Judging(assignment, _load(opened, worker, assignment), worker)
+            current = Judging(assignment, _load(opened, worker, assignment, train), worker)
             run_checks(current)
             if worker.ended:
                 raise worker.ended
@@ -100,8 +103,8 @@ def grade(path: Path, assignment: str, student: str, limits: Limits | None = Non
     return result(status, message, outcomes, notes, facts)
 
 
-def _load(opened: Opened, worker: WorkerProcess, assignment: str) -> Submission:
-    submission = Submission(worker.ask, assignment)
+def _load(opened: Opened, worker: WorkerProcess, assignment: str, train: bool = True) -> Submission:
+    submission = Submission(worker.ask, assignment, train=train)
     for cell in opened.cells:
         try:
             submission.run(cell.source, cell.name, cell.seconds)

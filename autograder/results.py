@@ -16,7 +16,7 @@ STATUSES = {
     "crashed": "its process ended by itself",
     "not_graded": "the grader itself failed; nothing is wrong with the submission",
 }
-OUTCOMES = ("passed", "failed", "todo", "not_run")
+OUTCOMES = ("passed", "failed", "todo", "not_run", "left_out")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class CheckOutcome:
         task: The task it belongs to.
         points: What the task earns when this and its other checks pass.
         sentence: What the check asks for.
-        outcome: One of `OUTCOMES`.
+        outcome: One of `OUTCOMES`; "left_out" only where grading without training was asked for.
         message: What is wrong, for the student; "" if nothing is.
         mistake: The name of the recognised mistake, or None.
         seconds: Wall clock.

@@ -10,6 +10,7 @@ lives in a worker process or in the notebook that asks:
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ class Submission:
         ask: Sends one request and yields the answering frames.
         assignment: What it is a submission to.
         in_notebook: True when this is the student's own live notebook.
+        train: False to leave out the checks that train.
 
     Attributes:
         failed: Ids of the tasks that have failed so far.
@@ -56,11 +58,12 @@ class Submission:
         facts: Measured figures for the report.
     """
 
-    def __init__(self, ask: Ask, assignment: str, *, in_notebook: bool = False):
+    def __init__(self, ask: Ask, assignment: str, *, in_notebook: bool = False, train: bool = True):
         self._ask = ask
         self._calls = 0
         self.assignment = assignment
         self.in_notebook = in_notebook
+        self.train = train
         self.failed: set[str] = set()
         self.cell_errors: dict[str, Raised] = {}
         self.facts: dict[str, Any] = {}
@@ -68,6 +71,11 @@ class Submission:
     def run(self, source: str, name: str, seconds: float | None = None) -> None:
         """Run a cell's source under the name `name`."""
         self.request("run", source=source, name=name, seconds=seconds)
+
+    def hold(self, value: Any) -> "RemoteObject":
+        """Send a value once, so that several calls get the very same object."""
+        reply = self.request("hold", value=value)
+        return RemoteObject(self, reply["$ref"], kind=reply["type"])
 
     def value(self, name: str) -> Any:
         """Read a global: a number, a string, a tensor, or a list or dict of them."""
@@ -175,13 +183,41 @@ class RemoteObject:
         """Read it."""
         return self.submission.request("get", ref=self.ref, path=self.path)
 
-    def plug(self, part: str, weights: list[torch.Tensor], shape: Sequence[int]) -> None:
-        """Put a fixed affine map in a part's place; see `worker.Affine`."""
-        self.submission.request("plug", ref=self.ref, path=part, weights=weights, shape=list(shape))
+    def plug(
+        self, part: str, *outputs: "Affine", squash: bool = False, noise: bool = False
+    ) -> None:
+        """Put known affine maps in a part's place; `part.seen()` tells what they were called with.
+
+        Args:
+            part: The attribute's or method's name.
+            outputs: What it gives: one output, or a tuple of several.
+            squash: Whether a sigmoid follows.
+            noise: Whether standard normal noise is added.
+        """
+        maps = [{"weights": o.weights, "shape": o.shape, "bias": o.bias} for o in outputs]
+        self.submission.request(
+            "plug", ref=self.ref, path=part, outputs=maps, squash=squash, noise=noise
+        )
 
     def parameters(self) -> dict[str, torch.Tensor]:
         """Fetch its trainable parameters, each once, by name."""
         return self.submission.request("parameters", ref=self.ref)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """One output of a known map: a weighted sum of its flattened inputs, and a bias.
+
+    Attributes:
+        weights: For each input an (in_features, out_features) matrix, or an (in_features,) vector
+            where one number a row comes out; float32.
+        shape: Shape of one row of the output; None to leave it as it is.
+        bias: Added to every number.
+    """
+
+    weights: Sequence[torch.Tensor]
+    shape: Sequence[int] | None = None
+    bias: float = 0.0
 
 
 class _Taped(torch.autograd.Function):

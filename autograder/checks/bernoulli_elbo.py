@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.checking import Mistake, expect, expect_close
-from autograder.checks.stand_ins import stand_in
-from autograder.submission import RemoteObject
+from autograder.submission import Affine, RemoteObject
 
 
 @dataclass(frozen=True)
@@ -76,10 +75,10 @@ def known_parts(vae: RemoteObject, obs_dim: int, latent_dim: int) -> KnownParts:
         kl_mu=8 * torch.rand(latent_dim),
         kl_logsigma=8 * torch.rand(latent_dim),
     )
-    stand_in(vae, "encoder", [[parts.mu], [parts.logsigma]])
-    stand_in(vae, "sample_with_reparam", [[parts.by_mu, parts.by_logsigma]])
-    stand_in(vae, "decoder", [[parts.decoder]], squash=True)
-    stand_in(vae, "kl_divergence", [[parts.kl_mu, parts.kl_logsigma]])
+    vae.plug("encoder", Affine([parts.mu]), Affine([parts.logsigma]))
+    vae.plug("sample_with_reparam", Affine([parts.by_mu, parts.by_logsigma]))
+    vae.plug("decoder", Affine([parts.decoder]), squash=True)
+    vae.plug("kl_divergence", Affine([parts.kl_mu, parts.kl_logsigma]))
     return parts
 
 
