@@ -224,7 +224,7 @@ class RemoteObject:
     def plug(
         self, part: str, *outputs: "Affine", squash: bool = False, noise: bool = False
     ) -> None:
-        """Put known affine maps in a part's place.
+        """Put known affine maps in a part's place; `part.seen()` tells what they were called with.
 
         Args:
             part: The attribute's or method's name.
