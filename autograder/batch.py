@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autograder import judge
-from autograder.host import Limits
+from autograder.host import BEST, Limits, Sandbox
 from autograder.results import Result
 
 
@@ -47,15 +47,25 @@ def find_submissions(folder: Path, assignment: str) -> list[Entry]:
     return entries
 
 
-def grade_all(entries: list[Entry], assignment: str, jobs: int, limits: Limits) -> Iterator[Result]:
+def grade_all(
+    entries: list[Entry],
+    assignment: str,
+    jobs: int,
+    limits: Limits,
+    sandbox: Sandbox = BEST,
+) -> Iterator[Result]:
     """Grade submissions in `jobs` processes; yield each Result as it is done.
 
     A submission that brings a judge down is graded as "not_graded", and so are those that the
     same pool had not begun; none is lost and none stops the others.
+
+    Raises:
+        SandboxError: If no sandbox holds here and none was named.
     """
+    sandbox = sandbox.resolved()
     with _pool(jobs) as pool:
         futures: dict[Future[Result], Entry] = {
-            pool.submit(judge.grade, entry.path, assignment, entry.student, limits): entry
+            pool.submit(judge.grade, entry.path, assignment, entry.student, limits, sandbox): entry
             for entry in entries
         }
         try:

@@ -14,6 +14,10 @@ from rich.text import Text
 from autograder.course import ROOT, CourseError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+NoSandbox = Annotated[
+    bool,
+    typer.Option("--no-sandbox", help="Run submissions unconfined. Only for people you trust."),
+]
 Names = Annotated[list[str] | None, typer.Argument(help="Assignments; all of them by default.")]
 
 
@@ -56,12 +60,13 @@ def grade(
     timeout: Annotated[float, typer.Option(help="Seconds for one submission.", min=1)] = 300.0,
     call_timeout: Annotated[float, typer.Option(help="Seconds for one call.", min=1)] = 30.0,
     memory: Annotated[int, typer.Option(help="MiB for one submission.", min=256)] = 2048,
+    no_sandbox: NoSandbox = False,
 ) -> None:
     """Grade a folder of submissions; the exit code speaks of the grader, not of the class."""
     from autograder.host import Limits
 
     limits = Limits(seconds=timeout, call_seconds=call_timeout, memory_mib=memory)
-    _grade(submissions, assignment, out, jobs, limits)
+    _grade(submissions, assignment, out, jobs, limits, _sandbox(no_sandbox))
 
 
 @app.command()
@@ -77,7 +82,7 @@ def demo(
 
     folder = demo_class.make_class(out / "submissions")
     limits = Limits(call_seconds=15.0)
-    _grade(folder, demo_class.ASSIGNMENT, out / "report", jobs, limits)
+    _grade(folder, demo_class.ASSIGNMENT, out / "report", jobs, limits, _sandbox(own=True))
 
 
 @app.command()
@@ -91,11 +96,12 @@ def verify(
     from autograder.verify import verify_from_scratch
 
     console = Console()
+    sandbox = _sandbox(own=True)
     table = Table("assignment", "in step", "reference", "starter", "right ones", "wrong ones")
     failed = False
     for name in names or assignments():
         with console.status(f"Grading the bank of {name} …"):
-            found = verify_from_scratch(name, jobs, Limits(call_seconds=20.0))
+            found = verify_from_scratch(name, jobs, Limits(call_seconds=20.0), sandbox)
         table.add_row(
             name,
             "yes" if found.in_step else "NO",
@@ -112,7 +118,32 @@ def verify(
         raise typer.Exit(1)
 
 
-def _grade(submissions: Path, assignment: str, out: Path, jobs: int, limits) -> None:  # type: ignore[no-untyped-def]
+def _sandbox(unconfined: bool = False, *, own: bool = False):  # type: ignore[no-untyped-def]
+    """Choose how to confine submissions, and say so; the course's `own` may run in any case."""
+    from autograder.sandbox.system import SandboxError
+    from autograder.sandbox.tiers import TIERS, Sandbox
+
+    try:
+        chosen = Sandbox("C" if unconfined else "").resolved()
+    except SandboxError as reason:
+        if not own:
+            raise
+        typer.echo(str(reason), err=True)
+        chosen = Sandbox("C")
+    if chosen.tier == "C":
+        typer.secho(
+            "WARNING: submissions are NOT SANDBOXED. Each can do whatever you can do: read and "
+            "delete your files,\nchange grades, use the network, and stay when grading is over.",
+            fg="red",
+            bold=True,
+            err=True,
+        )
+    else:
+        typer.echo(f"Submissions are {TIERS[chosen.tier]} (tier {chosen.tier}).")
+    return chosen
+
+
+def _grade(submissions: Path, assignment: str, out: Path, jobs: int, limits, sandbox) -> None:  # type: ignore[no-untyped-def]
     from autograder.batch import find_submissions, grade_all
     from autograder.course import load_source
     from autograder.report import Report
@@ -129,7 +160,7 @@ def _grade(submissions: Path, assignment: str, out: Path, jobs: int, limits) -> 
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task(f"Grading {assignment}", total=len(entries))
-        for result in grade_all(entries, assignment, min(jobs, len(entries)), limits):
+        for result in grade_all(entries, assignment, min(jobs, len(entries)), limits, sandbox):
             report.add(result)
             progress.advance(bar)
             if not console.is_terminal:
@@ -164,9 +195,17 @@ def _table(results) -> Table:  # type: ignore[no-untyped-def]
 def main() -> None:
     """Run the command; a user's mistake is one line, not a traceback."""
     from autograder.batch import BatchError
+    from autograder.sandbox.system import SandboxError
 
     try:
         app()
+    except SandboxError as error:
+        typer.echo(
+            f"vaelab: {error} Install bubblewrap (on Debian: apt install bubblewrap); or, if you "
+            "trust everyone whose work you grade, add --no-sandbox.",
+            err=True,
+        )
+        sys.exit(2)
     except (CourseError, BatchError) as error:
         typer.echo(f"vaelab: {error}", err=True)
         sys.exit(2)

@@ -81,6 +81,7 @@ class Result:
         notes: What the judge repaired or left out, for the student and the instructor.
         facts: Measured figures, such as the training losses.
         seconds: Wall clock.
+        tier: How the submission was confined, a key of `sandbox.tiers.TIERS`; "" if no judge ran.
     """
 
     assignment: str
@@ -92,6 +93,7 @@ class Result:
     notes: tuple[str, ...]
     facts: dict[str, Any]
     seconds: float
+    tier: str = ""
 
     @property
     def score(self) -> float:

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from autograder.card import SIGNS, marked
 from autograder.course import load_source
 from autograder.results import STATUSES, Result
+from autograder.sandbox.tiers import TIERS
 
 BINS = 10
 
@@ -157,5 +158,5 @@ def _render(template: str, **values: object) -> str:
     )
     environment.filters["marked"] = lambda text: Markup(marked(text))
     environment.filters["link"] = lambda name: quote(os.fsencode(name))
-    environment.globals.update(statuses=STATUSES, signs=SIGNS)
+    environment.globals.update(statuses=STATUSES, signs=SIGNS, tiers=TIERS)
     return environment.get_template(template).render(**values) + "\n"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autograder.sandbox import bubblewrap
@@ -34,26 +35,44 @@ PROBE_SECONDS = 60.0
 PROBE_LIMITS = Limits(processes=24, disk_mib=4)
 
 
-def start(
-    tier: str,
-    pipes: Pipes,
-    limits: Limits,
-    *,
-    job: str = "worker",
-    off: frozenset[str] = frozenset(),
-) -> Box | PlainBox:
-    """Start a job in a tier.
+@dataclass(frozen=True)
+class Sandbox:
+    """How a submission is to be confined.
+
+    Attributes:
+        tier: A key of `TIERS`; "" for the best that holds on this machine.
+        off: Some of `DEFENCES` that are left off, in tests that show what each is for.
+    """
+
+    tier: str = ""
+    off: frozenset[str] = frozenset()
+
+    def resolved(self) -> "Sandbox":
+        """Settle on a tier.
+
+        Raises:
+            SandboxError: If none was named and none holds.
+        """
+        return self if self.tier else replace(self, tier=best())
+
+
+BEST = Sandbox()
+
+
+def start(sandbox: Sandbox, pipes: Pipes, limits: Limits, job: str = "worker") -> Box | PlainBox:
+    """Start a job in a sandbox.
 
     Args:
-        tier: A key of `TIERS`.
+        sandbox: Which, resolved.
         pipes: The job's ends of its pipes.
         limits: What it may use.
         job: "worker", or "probe" for the self-test.
-        off: Some of `DEFENCES`, left off.
 
     Raises:
         SandboxError: If it does not start.
     """
+    tier, off = sandbox.tier, sandbox.off
+    assert tier in TIERS
     assert off <= DEFENCES
     said = orders(pipes, limits, namespaces=tier == "A", job=job, off=off)
     if tier == "A":
@@ -90,8 +109,9 @@ def best() -> str:
 
 def probe(tier: str, off: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Attack from inside a tier; returns what is wrong with it, () if it holds."""
+    sandbox = Sandbox(tier, off)
     try:
-        return tuple(_attack(lambda pipes: start(tier, pipes, PROBE_LIMITS, job="probe", off=off)))
+        return tuple(_attack(lambda pipes: start(sandbox, pipes, PROBE_LIMITS, "probe")))
     except (SandboxError, OSError, subprocess.SubprocessError) as error:
         return (str(error),)
 
