@@ -84,6 +84,7 @@ class Result:
         seconds: Wall clock.
         digest: SHA-256 of the submission's bytes; "" if they could not be read.
         grader: Digest of what judged it: checks, engine and limits; "" if nobody asked.
+        tier: How the submission was confined, a key of `sandbox.tiers.TIERS`; "" if no judge ran.
     """
 
     assignment: str
@@ -97,6 +98,7 @@ class Result:
     seconds: float
     digest: str = ""
     grader: str = ""
+    tier: str = ""
 
     @property
     def score(self) -> float:
