@@ -7,13 +7,11 @@ from collections.abc import Callable
 
 import torch
 
-from autograder.checking import CheckFailed, Task
+from autograder.checking import NOT_STARTED, CheckFailed, Task
 from autograder.checks import info
 from autograder.host import Ended
 from autograder.results import CheckOutcome
 from autograder.submission import Raised, Submission
-
-NOT_STARTED = "Not started yet: there is still a TODO to fill in here."
 
 
 def evaluate(function: Callable[..., None], task: Task, submission: Submission) -> CheckOutcome:

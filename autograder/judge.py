@@ -95,7 +95,7 @@ def grade(path: Path, assignment: str, student: str, limits: Limits | None = Non
         except Ended as end:
             status, message = end.status, str(end)
     outcomes = current.outcomes if current else []
-    notes = opened.notes + (_load_notes(current.submission) if current else ())
+    notes = opened.notes + (_notes(current.submission) if current else ())
     facts = current.submission.facts if current else {}
     return result(status, message, outcomes, notes, facts)
 
@@ -110,10 +110,9 @@ def _load(opened: Opened, worker: WorkerProcess, assignment: str) -> Submission:
     return submission
 
 
-def _load_notes(submission: Submission) -> tuple[str, ...]:
-    return tuple(
-        f"The cell `{name}` raised {error}." for name, error in submission.cell_errors.items()
-    )
+def _notes(submission: Submission) -> tuple[str, ...]:
+    raised = submission.cell_errors.items()
+    return (*(f"The cell `{name}` raised {error}." for name, error in raised), *submission.remarks)
 
 
 def run_checks(current: Judging) -> None:
