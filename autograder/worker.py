@@ -44,13 +44,19 @@ class StandIn(nn.Module):
     def __init__(self, outputs: Sequence[dict[str, Any]], squash: bool, noise: bool):
         super().__init__()
         self.outputs, self.squash, self.noise = list(outputs), squash, noise
+        self.inputs: list[torch.Tensor] = []
         # Gradients reach a stand-in, as they reach the parameters of what it stands for.
-        self.biases = [torch.tensor(output["bias"], requires_grad=True) for output in self.outputs]
+        self.biases = nn.ParameterList(torch.tensor(output["bias"]) for output in self.outputs)
 
     def forward(self, *inputs: torch.Tensor) -> Any:
         """Map (N, ...) inputs to one output, or to a tuple of several."""
+        self.inputs.append(inputs[0].detach().clone())
         made = tuple(map(functools.partial(self._map, inputs), self.outputs, self.biases))
         return made if len(made) > 1 else made[0]
+
+    def seen(self) -> torch.Tensor:
+        """The first input of every call so far, row below row; no rows if there was no call."""
+        return torch.cat(self.inputs) if self.inputs else torch.empty(0)
 
     def _map(self, inputs: Sequence[torch.Tensor], output: dict, bias: torch.Tensor) -> Any:
         pairs = zip(inputs, output["weights"], strict=True)
@@ -133,6 +139,8 @@ class Worker:
         with contextlib.suppress(AttributeError):
             delattr(model, path)
         object.__setattr__(model, path, part)
+        # Under another name it is a submodule too: a model asks its parameters for their device.
+        model.add_module(f"stand_in_{path}", part)
 
     def do_hold(self, read: "_Reader", value: Any) -> dict[str, Any]:
         """Keep a value of the judge's, so that several calls get the very same object."""
@@ -391,13 +399,8 @@ def _write(stream: io.RawIOBase, frame: Frame) -> None:
             view = view[stream.write(view) or 0 :]
 
 
-def main() -> None:
-    """Become a worker on the two file descriptors that the judge passed."""
-    receive, send = (int(argument) for argument in sys.argv[1:3])
+def main(receive: int, send: int) -> None:
+    """Become a worker on two file descriptors."""
     torch.set_num_threads(1)
     hide_autograder()
     serve(os.fdopen(receive, "rb", buffering=0), os.fdopen(send, "wb", buffering=0))
-
-
-if __name__ == "__main__":
-    main()
