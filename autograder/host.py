@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from autograder.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
-from autograder.sandbox import bubblewrap
-from autograder.sandbox.box import Pipes, orders, start_in_bubblewrap
+from autograder.sandbox import tiers
+from autograder.sandbox.box import Pipes
 from autograder.sandbox.limits import MIB, Limits
 
 __all__ = ["Ended", "Limits", "WorkerProcess"]
@@ -41,11 +41,18 @@ class WorkerProcess:
 
     Args:
         limits: What it may use.
+        tier: Which kind of sandbox, a key of `TIERS`; the best that holds here if None.
         off: Defences that are left off, in tests that show what they are for.
+
+    Raises:
+        SandboxError: If no sandbox holds here and none was named.
     """
 
-    def __init__(self, limits: Limits, *, off: frozenset[str] = frozenset()):
+    def __init__(
+        self, limits: Limits, *, tier: str | None = None, off: frozenset[str] = frozenset()
+    ):
         self.limits = limits
+        self.tier = tier or tiers.best()
         self.off = off
         self.ended: Ended | None = None
         self.peak_mib = 0.0
@@ -60,14 +67,7 @@ class WorkerProcess:
         self._status, status_out = os.pipe()
         pipes = Pipes(there_in, there_out, text_out, status_out)
         try:
-            self._box = start_in_bubblewrap(
-                bubblewrap.find(),
-                orders(pipes, self.limits, off=self.off),
-                self.limits,
-                text=text_out,
-                keep=tuple(pipes),
-                off=self.off,
-            )
+            self._box = tiers.start(self.tier, pipes, self.limits, off=self.off)
         except BaseException:
             for descriptor in self._own:
                 os.close(descriptor)
@@ -193,7 +193,7 @@ class WorkerProcess:
         if now - self._looked < POLL_SECONDS:
             return
         self._looked = now
-        used = self._box.usage(self.limits.memory_mib * MIB)
+        used = self._box.usage(self.limits)
         self.peak_mib = max(self.peak_mib, used.memory / MIB)
         if broken := self.limits.broken(used):
             self._end(*broken)
@@ -201,9 +201,11 @@ class WorkerProcess:
     def _how_it_went(self) -> str:
         """Say how a worker ended that is gone, or about to be."""
         select.select([self._status], [], [], 1.0)
-        try:
-            code = int(os.read(self._status, 16) or b"")
-        except (BlockingIOError, ValueError):
+        said = b""
+        with contextlib.suppress(BlockingIOError):
+            said = os.read(self._status, 16)
+        code = int(said) if said else self._box.exit_code()
+        if code is None:
             return "It closed its pipe and gave no answer."
         if code < 0:
             return f"Its process was ended by {signal.Signals(-code).name} before it answered."

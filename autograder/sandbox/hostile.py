@@ -80,8 +80,9 @@ def connect(targets: Targets) -> None:
     socket.create_connection(("127.0.0.1", targets["tcp"]), timeout=2).close()
 
 
-def send_a_datagram(targets: Targets) -> None:
+def send_a_datagram(targets: Targets) -> bool:
     socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", targets["udp"]))
+    return False  # sent is not arrived: the one outside looks
 
 
 def reach_a_socket_by_name(targets: Targets) -> None:
@@ -171,8 +172,8 @@ ATTACKS = (
     send_a_datagram,
     reach_a_socket_by_name,
     reach_a_socket_by_path,
-    kill_a_neighbour,
     trace_a_neighbour,
+    kill_a_neighbour,
     make_a_namespace,
     hide_memory_in_a_file,
     hide_memory_in_a_mapping,
