@@ -7,14 +7,12 @@ from collections.abc import Callable
 
 import torch
 
-from autograder.checking import CheckFailed, LeftOut, Task
+from autograder.checking import NOT_STARTED, CheckFailed, LeftOut, Task
 from autograder.checks import info
 from autograder.host import Ended
 from autograder.results import CheckOutcome
 from autograder.submission import MESSAGE_LIMIT, Raised, Submission
 from autograder.text import shown
-
-NOT_STARTED = "Not started yet: there is still a TODO to fill in here."
 
 
 def evaluate(function: Callable[..., None], task: Task, submission: Submission) -> CheckOutcome:

@@ -127,7 +127,7 @@ def grade(
         except Ended as end:
             status, message = end.status, str(end)
     outcomes = current.outcomes if current else []
-    notes = opened.notes + (_load_notes(current.submission) if current else ())
+    notes = opened.notes + (_notes(current.submission) if current else ())
     facts = current.submission.facts if current else {}
     return result(status, message, outcomes, notes, facts)
 
@@ -144,10 +144,9 @@ def _load(
     return submission
 
 
-def _load_notes(submission: Submission) -> tuple[str, ...]:
-    return tuple(
-        f"The cell `{name}` raised {error}." for name, error in submission.cell_errors.items()
-    )
+def _notes(submission: Submission) -> tuple[str, ...]:
+    raised = submission.cell_errors.items()
+    return (*(f"The cell `{name}` raised {error}." for name, error in raised), *submission.remarks)
 
 
 def run_checks(current: Judging) -> None:

@@ -70,6 +70,7 @@ class Submission:
         failed: Ids of the tasks that have failed so far.
         cell_errors: What the submission's own cells raised when they were run, by cell id.
         facts: Measured figures for the report.
+        remarks: What is worth a word to the student and costs nothing.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Submission:
         self.failed: set[str] = set()
         self.cell_errors: dict[str, Raised] = {}
         self.facts: dict[str, Any] = {}
+        self.remarks: list[str] = []
 
     def run(self, source: str, name: str, seconds: float | None = None) -> None:
         """Run a cell's source under the name `name`."""
@@ -220,6 +222,10 @@ class RemoteObject:
     def value(self) -> Any:
         """Read it."""
         return self.submission.request("get", ref=self.ref, path=self.path)
+
+    def given(self, part: str, *args: Any) -> Any:
+        """Call it, a module, and fetch what it gave to one of its parts."""
+        return self.submission.request("given", ref=self.ref, part=part, args=list(args))
 
     def plug(
         self, part: str, *outputs: "Affine", squash: bool = False, noise: bool = False
