@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import ctypes
 import dataclasses
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -23,7 +24,7 @@ import pytest
 
 from attacks import catalog, naive
 from attacks.catalog import A, Attack
-from autograder import batch, build, judge
+from autograder import batch, build
 from autograder.batch import Entry
 from autograder.build import to_text
 from autograder.course import ROOT
@@ -45,7 +46,6 @@ NO_LIMITS = dataclasses.replace(
     disk_mib=1 << 14,
     output_mib=1 << 14,
 )
-ALL_OFF = frozenset({"files", "network", "processes", "seccomp", "rlimits", "uid"})
 
 
 def times_apart(result: Result) -> str:
@@ -201,7 +201,8 @@ class Court:
             before = tempfile.tempdir, os.environ.get("TMPDIR")
             os.environ["TMPDIR"] = str(self.temp)
             try:
-                self.judge = batch._Judge(judge.grade, A, limits)
+                grade = functools.partial(naive.grade_in_tier, self.tier)
+                self.judge = batch._Judge(grade, A, limits)
             finally:
                 tempfile.tempdir = before[0]
                 os.environ.pop("TMPDIR")
@@ -219,7 +220,7 @@ class Court:
         self.judge = None
 
 
-TIERS = ("A",)
+TIERS = ("A", "B")
 
 
 @pytest.fixture(scope="session", params=TIERS)

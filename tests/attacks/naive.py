@@ -5,6 +5,7 @@ writes a result. This is what an attack must beat, or it proves nothing.
 """
 
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -16,6 +17,7 @@ from attacks import holes
 from attacks.catalog import A
 from autograder import checks, judge
 from autograder.evaluate import evaluate
+from autograder.host import WorkerProcess
 from autograder.notebook import open_notebook
 from autograder.results import to_json
 
@@ -111,6 +113,19 @@ def grade_in_ipython(path: Path, out: Path) -> None:
         total += float(shown[0]) if shown else 0.0
     body = {"score": total, "status": "graded", "checks": []}
     out.write_text(json.dumps(body), encoding="utf-8")
+
+
+def grade_in_tier(tier: str, path: Path, assignment: str, student: str, limits: Any) -> Any:
+    """Grade as the judge does, in a tier that is named and not probed for."""
+    with holes.replaced(judge, WorkerProcess=functools.partial(WorkerProcess, tier=tier)):
+        return judge.grade(path, assignment, student, limits)
+
+
+def grade_without_walls(path: Path, out: Path, student: str, limits: Any, off: set[str]) -> None:
+    """Grade with the real judge, some of the sandbox's defences left off."""
+    worker = functools.partial(WorkerProcess, tier="A", off=frozenset(off))
+    with holes.replaced(judge, WorkerProcess=worker):
+        grade_with_a_hole(path, out, student, limits, "")
 
 
 def grade_with_a_hole(path: Path, out: Path, student: str, limits: Any, hole: str) -> None:

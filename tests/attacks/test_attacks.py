@@ -1,7 +1,6 @@
 """No submission talks the judge into a grade, and none stops it."""
 
 import contextlib
-import functools
 import json
 import os
 import signal
@@ -15,7 +14,6 @@ import pytest
 from attacks import naive
 from attacks.catalog import Attack, load, place
 from attacks.conftest import (
-    ALL_OFF,
     LIMITS,
     NO_LIMITS,
     PATIENCE,
@@ -27,10 +25,10 @@ from attacks.conftest import (
     times_apart,
     told,
 )
-from autograder import judge
-from autograder.host import Limits, WorkerProcess
+from autograder.host import Limits
 from autograder.report import Report
 from autograder.results import Result, to_json
+from autograder.sandbox.tiers import DEFENCES
 
 ATTACKS = load()
 ROWS = range(1, 53)
@@ -118,8 +116,8 @@ def test_without_its_defence_it_succeeds(
         todo, arguments = naive.grade_with_a_hole, (path, out, attack.student, limits, off.hole)
     else:
         limits = NO_LIMITS if off.defence == "limit" else limits
-        walls = frozenset() if off.defence == "limit" else ALL_OFF
-        todo, arguments = _grade_without_walls, (path, out, attack.student, limits, walls)
+        walls = set() if off.defence == "limit" else DEFENCES
+        todo, arguments = naive.grade_without_walls, (path, out, attack.student, limits, walls)
     for _ in range(attack.runs):
         code, peak = apart(todo, *arguments, seconds=patience)
 
@@ -139,13 +137,6 @@ def test_without_its_defence_it_succeeds(
         seen.add("survivor")
     _clean_up(before)
     assert off.then in seen, f"seen: {seen}; {told(body)[:2000]}"
-
-
-def _grade_without_walls(
-    path: Path, out: Path, student: str, limits: Limits, off: frozenset[str]
-) -> None:
-    judge.WorkerProcess = functools.partial(WorkerProcess, off=off)  # type: ignore[misc, assignment]
-    naive.grade_with_a_hole(path, out, student, limits, "")
 
 
 def _effects(attack: Attack, body: dict | None, code: int | None, peak: int) -> set[str]:
