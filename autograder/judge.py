@@ -13,7 +13,7 @@ import pytest
 from autograder.checks import info, load_checks
 from autograder.course import load_source
 from autograder.evaluate import evaluate
-from autograder.host import Ended, Limits, WorkerProcess
+from autograder.host import BEST, Ended, Limits, Sandbox, WorkerProcess
 from autograder.notebook import Opened, UnreadableError, open_notebook, parse_notebook, read_bytes
 from autograder.results import CheckOutcome, Result, TaskScore
 from autograder.submission import Raised, Submission
@@ -45,7 +45,9 @@ class Judging:
 
 
 @contextlib.contextmanager
-def judging(path: Path, assignment: str, limits: Limits | None = None) -> Iterator[Judging]:
+def judging(
+    path: Path, assignment: str, limits: Limits | None = None, sandbox: Sandbox = BEST
+) -> Iterator[Judging]:
     """Open a submission in a worker of its own, its cells run and ready to be checked.
 
     Raises:
@@ -53,11 +55,17 @@ def judging(path: Path, assignment: str, limits: Limits | None = None) -> Iterat
         Ended: If the worker did not survive its own start or the submission's cells.
     """
     opened = open_notebook(path, assignment)
-    with WorkerProcess(limits or Limits()) as worker:
+    with WorkerProcess(limits or Limits(), sandbox) as worker:
         yield Judging(assignment, _load(opened, worker, assignment, b""), worker)
 
 
-def grade(path: Path, assignment: str, student: str, limits: Limits | None = None) -> Result:
+def grade(
+    path: Path,
+    assignment: str,
+    student: str,
+    limits: Limits | None = None,
+    sandbox: Sandbox = BEST,
+) -> Result:
     """Judge one submission; whatever it does, there is a Result.
 
     Args:
@@ -65,7 +73,12 @@ def grade(path: Path, assignment: str, student: str, limits: Limits | None = Non
         assignment: What it is a submission to.
         student: Whose it is.
         limits: What it may use.
+        sandbox: How it is confined.
+
+    Raises:
+        SandboxError: If no sandbox holds here and none was named.
     """
+    sandbox = sandbox.resolved()
     started = time.monotonic()
 
     def result(
@@ -74,9 +87,8 @@ def grade(path: Path, assignment: str, student: str, limits: Limits | None = Non
         answers = opened.answers if opened else {}
         seconds = round(time.monotonic() - started, 2)
         tasks, checks = _scores(assignment, outcomes, message, answers)
-        return Result(
-            assignment, student, status, message, tasks, checks, notes, facts, seconds, digest
-        )
+        every = (assignment, student, status, message, tasks, checks, notes, facts, seconds)
+        return Result(*every, sandbox.tier, digest)
 
     opened: Opened | None = None
     digest = ""
@@ -93,7 +105,7 @@ def grade(path: Path, assignment: str, student: str, limits: Limits | None = Non
     status, message = "graded", ""
     with contextlib.ExitStack() as stack:
         try:
-            worker = stack.enter_context(WorkerProcess(limits or Limits()))
+            worker = stack.enter_context(WorkerProcess(limits or Limits(), sandbox))
             submission = _load(opened, worker, assignment, digest.encode())
             current = Judging(assignment, submission, worker)
             run_checks(current)

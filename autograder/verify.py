@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autograder import bank, batch, build
 from autograder.bank import Banked
-from autograder.host import Limits
+from autograder.host import BEST, Limits, Sandbox
 from autograder.results import Result
 
 REFERENCE, STARTER = "reference", "starter"
@@ -36,7 +36,9 @@ class Verified:
     problems: tuple[str, ...]
 
 
-def grade_bank(assignment: str, folder: Path, jobs: int, limits: Limits) -> Iterator[Result]:
+def grade_bank(
+    assignment: str, folder: Path, jobs: int, limits: Limits, sandbox: Sandbox = BEST
+) -> Iterator[Result]:
     """Grade the reference, the starter and the bank; results carry the banked names."""
     notebooks = {REFERENCE: build.reference(assignment), STARTER: build.starter(assignment)}
     for name, banked in bank.load_bank(assignment).items():
@@ -45,7 +47,7 @@ def grade_bank(assignment: str, folder: Path, jobs: int, limits: Limits) -> Iter
         batch.Entry(name, bank.write(notebook, folder, name, assignment))
         for name, notebook in notebooks.items()
     ]
-    yield from batch.grade_all(entries, assignment, jobs, limits)
+    yield from batch.grade_all(entries, assignment, jobs, limits, sandbox)
 
 
 def lost(result: Result) -> tuple[str, ...]:
@@ -96,8 +98,10 @@ def verify(assignment: str, results: Mapping[str, Result]) -> Verified:
     )
 
 
-def verify_from_scratch(assignment: str, jobs: int, limits: Limits) -> Verified:
+def verify_from_scratch(
+    assignment: str, jobs: int, limits: Limits, sandbox: Sandbox = BEST
+) -> Verified:
     """Grade everything anew and compare."""
     with tempfile.TemporaryDirectory(prefix="vaelab-verify-") as folder:
-        graded = grade_bank(assignment, Path(folder), jobs, limits)
+        graded = grade_bank(assignment, Path(folder), jobs, limits, sandbox)
         return verify(assignment, {result.student: result for result in graded})

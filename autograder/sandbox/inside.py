@@ -54,7 +54,11 @@ def become(uid: int, *, own_proc: bool) -> None:
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
-    # What was inheritable still is: good for nothing here, but then it need not be there.
+    drop_capabilities()  # what was inheritable still is
+
+
+def drop_capabilities() -> None:
+    """Give up every capability, in whichever set."""
     header, nothing = struct.pack("Ii", 0x20080522, 0), bytes(24)
     syscall("capset", header, nothing)
 
@@ -164,6 +168,7 @@ def fork_apart(control: socket.socket, orders: Orders, pipes: list[int]) -> NoRe
         if not child:
             control.close()
             mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+            drop_capabilities()
             guard(orders, *pipes)
         socket.send_fds(control, [READY], [os.pidfd_open(child)])
     except BaseException as error:

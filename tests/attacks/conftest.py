@@ -4,7 +4,6 @@ import atexit
 import contextlib
 import ctypes
 import dataclasses
-import functools
 import hashlib
 import json
 import multiprocessing
@@ -24,11 +23,11 @@ import pytest
 
 from attacks import catalog, naive
 from attacks.catalog import A, Attack
-from autograder import batch, build
+from autograder import batch, build, judge
 from autograder.batch import Entry
 from autograder.build import to_text
 from autograder.course import ROOT
-from autograder.host import Limits
+from autograder.host import Limits, Sandbox
 from autograder.results import Result, to_json
 
 # Short, since some attacks wait for them; generous for honest work on a loaded machine.
@@ -187,7 +186,9 @@ class Court:
         self.honest_path = folder / "in" / "honest" / A / f"{A}.ipynb"
         self.honest_path.parent.mkdir(parents=True)
         self.honest_path.write_text(to_text(build.reference(A)))
-        self.alone = times_apart(self.grade(self.honest_path, "honest", LIMITS))
+        alone = self.grade(self.honest_path, "honest", LIMITS)
+        assert alone.score == alone.max_score, alone
+        self.alone = times_apart(alone)
 
     def ready(self, limits: Limits) -> None:
         """Have a judge at work under these limits: one that has graded an honest submission."""
@@ -201,8 +202,7 @@ class Court:
             before = tempfile.tempdir, os.environ.get("TMPDIR")
             os.environ["TMPDIR"] = str(self.temp)
             try:
-                grade = functools.partial(naive.grade_in_tier, self.tier)
-                self.judge = batch._Judge(grade, A, limits)
+                self.judge = batch._Judge(judge.grade, A, limits, Sandbox(self.tier))
             finally:
                 tempfile.tempdir = before[0]
                 os.environ.pop("TMPDIR")

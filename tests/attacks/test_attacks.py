@@ -25,7 +25,7 @@ from attacks.conftest import (
     times_apart,
     told,
 )
-from autograder.host import Limits
+from autograder.host import Limits, Sandbox
 from autograder.report import Report
 from autograder.results import Result, to_json
 from autograder.sandbox.tiers import DEFENCES
@@ -112,12 +112,13 @@ def test_without_its_defence_it_succeeds(
         todo, arguments = naive.grade, (path, out)
     elif off.defence == "notebook":
         todo, arguments = naive.grade_in_ipython, (path, out)
-    elif off.defence == "hole":
-        todo, arguments = naive.grade_with_a_hole, (path, out, attack.student, limits, off.hole)
     else:
         limits = NO_LIMITS if off.defence == "limit" else limits
-        walls = set() if off.defence == "limit" else DEFENCES
-        todo, arguments = naive.grade_without_walls, (path, out, attack.student, limits, walls)
+        walls = Sandbox("A", DEFENCES if off.defence == "sandbox" else frozenset())
+        todo, arguments = (
+            naive.grade_with_a_hole,
+            (path, out, attack.student, limits, walls, off.hole),
+        )
     for _ in range(attack.runs):
         code, peak = apart(todo, *arguments, seconds=patience)
 
