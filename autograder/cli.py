@@ -151,7 +151,9 @@ def _sandbox(unconfined: bool = False, *, own: bool = False):  # type: ignore[no
     return chosen
 
 
-def _grade(submissions: Path, assignment: str, out: Path, jobs: int, limits, sandbox, again) -> None:  # type: ignore[no-untyped-def]  # fmt: skip
+def _grade(  # type: ignore[no-untyped-def]
+    submissions: Path, assignment: str, out: Path, jobs: int, limits, sandbox, again: bool = False
+) -> None:
     from autograder.batch import find_submissions, grade_all
     from autograder.course import load_source
     from autograder.report import Report, grader_digest

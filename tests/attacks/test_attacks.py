@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from attacks import naive
@@ -48,10 +47,8 @@ def test_it_comes_to_nothing_and_stops_nothing(
         pytest.skip(f"no promise is made of it in tier {court.tier}")
     limits = LIMITS if not attack.limits else Limits(**(vars(LIMITS) | attack.limits))
     path = place(attack, court.folder / "in", bait.marks)
-    court.ready(limits)
     files, baits, before = instructors_files(), bait.hashes(), set(living())
-    assert court.judge
-    memory = psutil.Process(court.judge.process.pid).memory_info().rss
+    memory = court.memory
 
     results = [court.grade(path, attack.student, limits) for _ in range(attack.runs)]
 
@@ -69,10 +66,9 @@ def test_it_comes_to_nothing_and_stops_nothing(
     assert bait.reached == []
     assert bait.process.poll() is None
     assert instructors_files() == files
-    grown = psutil.Process(court.judge.process.pid).memory_info().rss - memory
-    assert grown < 256 << 20
+    assert court.memory - memory < 256 << 20
     # Its neighbour gets, byte for byte, what it gets without it, from the same judge.
-    after = court.grade(court.honest_path, "honest", limits)
+    after = court.grade(court.honest_path, "honest", LIMITS)
     assert times_apart(after) == court.alone
     _reports_hold([*results, after], tmp_path)
 
