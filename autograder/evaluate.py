@@ -13,6 +13,16 @@ from autograder.host import Ended
 from autograder.results import CheckOutcome
 from autograder.submission import Raised, Submission
 
+# What computing with something of the wrong form raises.
+UNEXPECTED = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 NOT_STARTED = "Not started yet: there is still a TODO to fill in here."
 
 
@@ -36,7 +46,7 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
             outcome, message = "todo" if explained.todo else "failed", explained.message
         except Ended as end:
             outcome, message = "not_run", str(end)
-        except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError) as error:
+        except UNEXPECTED as error:
             # What came back was of a form that the check could not even compute with.
             outcome, message = "failed", f"This gave something unexpected: {error}"[:400]
     if outcome != "passed":
