@@ -60,13 +60,20 @@ def grade(
     timeout: Annotated[float, typer.Option(help="Seconds for one submission.", min=1)] = 300.0,
     call_timeout: Annotated[float, typer.Option(help="Seconds for one call.", min=1)] = 30.0,
     memory: Annotated[int, typer.Option(help="MiB for one submission.", min=256)] = 2048,
+    again: Annotated[
+        bool, typer.Option("--again", help="Grade all anew, not only what is new or changed.")
+    ] = False,
     no_sandbox: NoSandbox = False,
 ) -> None:
-    """Grade a folder of submissions; the exit code speaks of the grader, not of the class."""
+    """Grade a folder of submissions; the exit code speaks of the grader, not of the class.
+
+    Results are written as they come. Started again, after a kill or with new submissions, it
+    grades only those whose results are not there yet or that have changed since.
+    """
     from autograder.host import Limits
 
     limits = Limits(seconds=timeout, call_seconds=call_timeout, memory_mib=memory)
-    _grade(submissions, assignment, out, jobs, limits, _sandbox(no_sandbox))
+    _grade(submissions, assignment, out, jobs, limits, _sandbox(no_sandbox), again)
 
 
 @app.command()
@@ -82,7 +89,8 @@ def demo(
 
     folder = demo_class.make_class(out / "submissions")
     limits = Limits(call_seconds=15.0)
-    _grade(folder, demo_class.ASSIGNMENT, out / "report", jobs, limits, _sandbox(own=True))
+    sandbox = _sandbox(own=True)
+    _grade(folder, demo_class.ASSIGNMENT, out / "report", jobs, limits, sandbox, again=True)
 
 
 @app.command()
@@ -118,6 +126,30 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command()
+def calibrate(
+    names: Names = None,
+    seeds: Annotated[int, typer.Option(help="Trainings of each.", min=1)] = 3,
+    source: Annotated[str, typer.Option(help="full or embedded")] = "full",
+    out: Annotated[Path, typer.Option(help="Where the table and the runs go.")] = ROOT / "docs",
+) -> None:
+    """Train each reference for its whole budget and write how far its threshold is."""
+    from autograder import calibrate as calibration
+    from autograder.course import assignments
+    from autograder.results import write_text
+
+    for name in names or assignments():
+        plan = calibration.plan_of(name)
+        if plan is None:
+            typer.echo(f"{name} trains nothing.")
+            continue
+        for seed in range(seeds):
+            run = calibration.train(name, plan, seed, source, typer.echo)
+            runs = calibration.keep(run, out / "calibration.json")
+            write_text(out / "calibration.md", calibration.as_markdown(runs))
+    typer.echo(f"Table: {out / 'calibration.md'}")
+
+
 def _sandbox(unconfined: bool = False, *, own: bool = False):  # type: ignore[no-untyped-def]
     """Choose how to confine submissions, and say so; the course's `own` may run in any case."""
     from autograder.sandbox.system import SandboxError
@@ -143,29 +175,43 @@ def _sandbox(unconfined: bool = False, *, own: bool = False):  # type: ignore[no
     return chosen
 
 
-def _grade(submissions: Path, assignment: str, out: Path, jobs: int, limits, sandbox) -> None:  # type: ignore[no-untyped-def]
+def _grade(  # type: ignore[no-untyped-def]
+    submissions: Path, assignment: str, out: Path, jobs: int, limits, sandbox, again: bool
+) -> None:
     from autograder.batch import find_submissions, grade_all
     from autograder.course import load_source
-    from autograder.report import Report
+    from autograder.report import Report, grader_digest
+    from autograder.text import shown
 
     console = Console()
     load_source(assignment)
     entries = find_submissions(submissions, assignment)
-    report = Report(out)
-    columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(f"Grading {assignment}", total=len(entries))
-        for result in grade_all(entries, assignment, min(jobs, len(entries)), limits, sandbox):
-            report.add(result)
-            progress.advance(bar)
-            if not console.is_terminal:
-                console.print(f"{result.student}: {result.status}, {result.score:g} points")
-    results = report.finish()
+    report = Report(out, grader_digest(assignment, limits))
+    with report.alone():
+        due = entries if again else report.keep(entries, assignment)
+        if len(due) < len(entries):
+            kept = len(entries) - len(due)
+            console.print(
+                f"Kept {kept} of {len(entries)} results: neither the work nor its checks changed."
+            )
+        columns = (
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+            bar = progress.add_task(f"Grading {assignment}", total=len(due))
+            for result in grade_all(due, assignment, min(jobs, len(due)), limits, sandbox):
+                report.add(result)
+                progress.advance(bar)
+                if not console.is_terminal:
+                    console.print(
+                        f"{shown(result.student)}: {result.status}, {result.score:g} points",
+                        markup=False,
+                        highlight=False,
+                    )
+        results = report.finish()
     console.print(_table(results))
     console.print(f"Scores: {out / 'scores.csv'}", soft_wrap=True)
     console.print(f"Report: {(out / 'index.html').resolve()}", soft_wrap=True)
@@ -174,6 +220,8 @@ def _grade(submissions: Path, assignment: str, out: Path, jobs: int, limits, san
 
 
 def _table(results) -> Table:  # type: ignore[no-untyped-def]
+    from autograder.text import shown
+
     table = Table(title=results[0].assignment, title_justify="left")
     table.add_column("student")
     table.add_column("status")
@@ -187,7 +235,7 @@ def _table(results) -> Table:  # type: ignore[no-untyped-def]
         style = "" if result.status == "graded" else "yellow"
         note = text + (f" ({', '.join(why)})" if why else "")
         table.add_row(
-            Text(result.student), Text(result.status, style=style), Text(score), Text(note)
+            Text(shown(result.student)), Text(result.status, style=style), Text(score), Text(note)
         )
     return table
 

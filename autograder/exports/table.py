@@ -5,8 +5,11 @@ import io
 from collections.abc import Sequence
 
 from autograder.results import Result
+from autograder.text import shown
 
 PENDING = "pending"
+# What a spreadsheet may read as the start of a formula, in its full-width forms too.
+FORMULA = ("=", "+", "-", "@", "\\", "＝", "＋", "－", "＠")
 
 
 def to_csv(results: Sequence[Result]) -> str:
@@ -23,5 +26,6 @@ def to_csv(results: Sequence[Result]) -> str:
 
 
 def plain(name: str) -> str:
-    """Keep a spreadsheet from taking a name for a formula."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+    """Keep a spreadsheet from taking a name for a formula, and a terminal for a command."""
+    seen = shown(name)
+    return f"'{seen}" if seen.lstrip().startswith(FORMULA) else seen
