@@ -95,7 +95,9 @@ def expect_own_rows(
     expect_close(part(x[2:3]), out[2:3], f"{row} alone, and in a batch,")
 
 
-def model_or_bare(submission: Submission, name: str, *args: int, **attributes: int) -> RemoteObject:
+def model_or_bare(
+    submission: Submission, name: str, *args: float, **attributes: float
+) -> RemoteObject:
     """Make a model for its methods alone: one whose `__init__` fails will do.
 
     Args:
