@@ -164,6 +164,20 @@ class Worker:
         grads = [t.requires_grad for t in reply.tensors]
         return Frame({"tape": self.count, "value": body, "grads": grads}, reply.arrays)
 
+    def do_given(self, read: "_Reader", ref: int, part: str, args: list) -> Any:
+        """Call a module, and say what it gave to one of its parts; nothing in it is changed."""
+        module, seen = self.objects[ref], list[Any]()
+        hook = module.get_submodule(part).register_forward_pre_hook(
+            lambda _, inputs: seen.append(inputs)
+        )
+        try:
+            module(*read(args))
+        finally:
+            hook.remove()
+        if not seen:
+            raise RuntimeError(f"`self.{part}` is never called")
+        return seen[-1]
+
     def do_backward(self, read: "_Reader", tape: int, grads: list) -> list:
         """Push gradients back through a taped call; returns those of its inputs."""
         inputs, outputs = self.tapes.pop(tape)
@@ -385,13 +399,8 @@ def _write(stream: io.RawIOBase, frame: Frame) -> None:
             view = view[stream.write(view) or 0 :]
 
 
-def main() -> None:
-    """Become a worker on the two file descriptors that the judge passed."""
-    receive, send = (int(argument) for argument in sys.argv[1:3])
+def main(receive: int, send: int) -> None:
+    """Become a worker on two file descriptors."""
     torch.set_num_threads(1)
     hide_autograder()
     serve(os.fdopen(receive, "rb", buffering=0), os.fdopen(send, "wb", buffering=0))
-
-
-if __name__ == "__main__":
-    main()
