@@ -36,19 +36,27 @@ class StandIn(nn.Module):
 
     Args:
         outputs: For each output its weights, one (in_features, out_features) matrix or
-            (in_features,) vector for each input, its bias, and the shape of one row or None.
+            (in_features,) vector for each input, its bias, the shape of one row or None, and
+            whether the rows are added up.
         squash: Whether a sigmoid follows.
         noise: Whether standard normal noise is added.
+        names: The part's arguments, in order, for calls by name.
     """
 
-    def __init__(self, outputs: Sequence[dict[str, Any]], squash: bool, noise: bool):
+    def __init__(
+        self, outputs: Sequence[dict[str, Any]], squash: bool, noise: bool, names: Sequence[str]
+    ):
         super().__init__()
         self.outputs, self.squash, self.noise = list(outputs), squash, noise
+        self.names = list(names)
         # Gradients reach a stand-in, as they reach the parameters of what it stands for.
-        self.biases = [torch.tensor(output["bias"], requires_grad=True) for output in self.outputs]
+        self.biases = nn.ParameterList(torch.tensor(output["bias"]) for output in self.outputs)
 
-    def forward(self, *inputs: torch.Tensor) -> Any:
+    def forward(self, *inputs: torch.Tensor, **named: torch.Tensor) -> Any:
         """Map (N, ...) inputs to one output, or to a tuple of several."""
+        inputs += tuple(named.pop(name) for name in self.names[len(inputs) :] if name in named)
+        if named:
+            raise TypeError(f"unexpected keyword argument '{next(iter(named))}'")
         made = tuple(map(functools.partial(self._map, inputs), self.outputs, self.biases))
         return made if len(made) > 1 else made[0]
 
@@ -57,6 +65,7 @@ class StandIn(nn.Module):
         out = torch.stack([x.flatten(1) @ w.to(x) for x, w in pairs]).sum(0) + bias
         out = out if output["shape"] is None else out.unflatten(1, output["shape"])
         out = out.sigmoid() if self.squash else out
+        out = out.sum() if output["total"] else out
         return out + torch.randn_like(out) if self.noise else out
 
 
@@ -123,10 +132,17 @@ class Worker:
         setattr(self.objects[ref], path, read(value))
 
     def do_plug(
-        self, read: "_Reader", ref: int, path: str, outputs: list, squash: bool, noise: bool
+        self,
+        read: "_Reader",
+        ref: int,
+        path: str,
+        outputs: list,
+        squash: bool,
+        noise: bool,
+        names: list[str],
     ) -> None:
         """Put a `StandIn` where a part is."""
-        part = StandIn(read(outputs), squash, noise)
+        part = StandIn(read(outputs), squash, noise, names)
         model = self.objects[ref]
         # A part that was a plain method stays one, whatever nn.Module thinks of its name.
         model.__dict__.pop(path, None)
@@ -134,9 +150,10 @@ class Worker:
             delattr(model, path)
         object.__setattr__(model, path, part)
 
-    def do_hold(self, read: "_Reader", value: Any) -> dict[str, Any]:
+    def do_hold(self, read: "_Reader", value: Any, as_array: bool) -> dict[str, Any]:
         """Keep a value of the judge's, so that several calls get the very same object."""
-        return self.keep(read(value))
+        held = read(value)
+        return self.keep(held.numpy() if as_array else held)
 
     def do_call(
         self, read: "_Reader", ref: int, path: str, args: list, kwargs: dict, tape: bool = False
