@@ -14,6 +14,10 @@ from rich.text import Text
 from autograder.course import ROOT, CourseError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+NoSandbox = Annotated[
+    bool,
+    typer.Option("--no-sandbox", help="Run submissions unconfined. Only for people you trust."),
+]
 Names = Annotated[list[str] | None, typer.Argument(help="Assignments; all of them by default.")]
 
 
@@ -56,12 +60,20 @@ def grade(
     timeout: Annotated[float, typer.Option(help="Seconds for one submission.", min=1)] = 300.0,
     call_timeout: Annotated[float, typer.Option(help="Seconds for one call.", min=1)] = 30.0,
     memory: Annotated[int, typer.Option(help="MiB for one submission.", min=256)] = 2048,
+    again: Annotated[
+        bool, typer.Option("--again", help="Grade all anew, not only what is new or changed.")
+    ] = False,
+    no_sandbox: NoSandbox = False,
 ) -> None:
-    """Grade a folder of submissions; the exit code speaks of the grader, not of the class."""
+    """Grade a folder of submissions; the exit code speaks of the grader, not of the class.
+
+    Results are written as they come. Started again, after a kill or with new submissions, it
+    grades only those whose results are not there yet or that have changed since.
+    """
     from autograder.host import Limits
 
     limits = Limits(seconds=timeout, call_seconds=call_timeout, memory_mib=memory)
-    _grade(submissions, assignment, out, jobs, limits)
+    _grade(submissions, assignment, out, jobs, limits, _sandbox(no_sandbox), again)
 
 
 @app.command()
@@ -77,7 +89,8 @@ def demo(
 
     folder = demo_class.make_class(out / "submissions")
     limits = Limits(call_seconds=15.0)
-    _grade(folder, demo_class.ASSIGNMENT, out / "report", jobs, limits)
+    sandbox = _sandbox(own=True)
+    _grade(folder, demo_class.ASSIGNMENT, out / "report", jobs, limits, sandbox, again=True)
 
 
 @app.command()
@@ -91,11 +104,12 @@ def verify(
     from autograder.verify import verify_from_scratch
 
     console = Console()
+    sandbox = _sandbox(own=True)
     table = Table("assignment", "in step", "reference", "starter", "right ones", "wrong ones")
     failed = False
     for name in names or assignments():
         with console.status(f"Grading the bank of {name} …"):
-            found = verify_from_scratch(name, jobs, Limits(call_seconds=20.0))
+            found = verify_from_scratch(name, jobs, Limits(call_seconds=20.0), sandbox)
         table.add_row(
             name,
             "yes" if found.in_step else "NO",
@@ -112,29 +126,92 @@ def verify(
         raise typer.Exit(1)
 
 
-def _grade(submissions: Path, assignment: str, out: Path, jobs: int, limits) -> None:  # type: ignore[no-untyped-def]
+@app.command()
+def calibrate(
+    names: Names = None,
+    seeds: Annotated[int, typer.Option(help="Trainings of each.", min=1)] = 3,
+    source: Annotated[str, typer.Option(help="full or embedded")] = "full",
+    out: Annotated[Path, typer.Option(help="Where the table and the runs go.")] = ROOT / "docs",
+) -> None:
+    """Train each reference for its whole budget and write how far its threshold is."""
+    from autograder import calibrate as calibration
+    from autograder.course import assignments
+    from autograder.results import write_text
+
+    for name in names or assignments():
+        plan = calibration.plan_of(name)
+        if plan is None:
+            typer.echo(f"{name} trains nothing.")
+            continue
+        for seed in range(seeds):
+            run = calibration.train(name, plan, seed, source, typer.echo)
+            runs = calibration.keep(run, out / "calibration.json")
+            write_text(out / "calibration.md", calibration.as_markdown(runs))
+    typer.echo(f"Table: {out / 'calibration.md'}")
+
+
+def _sandbox(unconfined: bool = False, *, own: bool = False):  # type: ignore[no-untyped-def]
+    """Choose how to confine submissions, and say so; the course's `own` may run in any case."""
+    from autograder.sandbox.system import SandboxError
+    from autograder.sandbox.tiers import TIERS, Sandbox
+
+    try:
+        chosen = Sandbox("C" if unconfined else "").resolved()
+    except SandboxError as reason:
+        if not own:
+            raise
+        typer.echo(str(reason), err=True)
+        chosen = Sandbox("C")
+    if chosen.tier == "C":
+        typer.secho(
+            "WARNING: submissions are NOT SANDBOXED. Each can do whatever you can do: read and "
+            "delete your files,\nchange grades, use the network, and stay when grading is over.",
+            fg="red",
+            bold=True,
+            err=True,
+        )
+    else:
+        typer.echo(f"Submissions are {TIERS[chosen.tier]} (tier {chosen.tier}).")
+    return chosen
+
+
+def _grade(  # type: ignore[no-untyped-def]
+    submissions: Path, assignment: str, out: Path, jobs: int, limits, sandbox, again: bool
+) -> None:
     from autograder.batch import find_submissions, grade_all
     from autograder.course import load_source
-    from autograder.report import Report
+    from autograder.report import Report, grader_digest
+    from autograder.text import shown
 
     console = Console()
     load_source(assignment)
     entries = find_submissions(submissions, assignment)
-    report = Report(out)
-    columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(f"Grading {assignment}", total=len(entries))
-        for result in grade_all(entries, assignment, min(jobs, len(entries)), limits):
-            report.add(result)
-            progress.advance(bar)
-            if not console.is_terminal:
-                console.print(f"{result.student}: {result.status}, {result.score:g} points")
-    results = report.finish()
+    report = Report(out, grader_digest(assignment, limits))
+    with report.alone():
+        due = entries if again else report.keep(entries, assignment)
+        if len(due) < len(entries):
+            kept = len(entries) - len(due)
+            console.print(
+                f"Kept {kept} of {len(entries)} results: neither the work nor its checks changed."
+            )
+        columns = (
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+            bar = progress.add_task(f"Grading {assignment}", total=len(due))
+            for result in grade_all(due, assignment, min(jobs, len(due)), limits, sandbox):
+                report.add(result)
+                progress.advance(bar)
+                if not console.is_terminal:
+                    console.print(
+                        f"{shown(result.student)}: {result.status}, {result.score:g} points",
+                        markup=False,
+                        highlight=False,
+                    )
+        results = report.finish()
     console.print(_table(results))
     console.print(f"Scores: {out / 'scores.csv'}", soft_wrap=True)
     console.print(f"Report: {(out / 'index.html').resolve()}", soft_wrap=True)
@@ -143,6 +220,8 @@ def _grade(submissions: Path, assignment: str, out: Path, jobs: int, limits) -> 
 
 
 def _table(results) -> Table:  # type: ignore[no-untyped-def]
+    from autograder.text import shown
+
     table = Table(title=results[0].assignment, title_justify="left")
     table.add_column("student")
     table.add_column("status")
@@ -156,7 +235,7 @@ def _table(results) -> Table:  # type: ignore[no-untyped-def]
         style = "" if result.status == "graded" else "yellow"
         note = text + (f" ({', '.join(why)})" if why else "")
         table.add_row(
-            Text(result.student), Text(result.status, style=style), Text(score), Text(note)
+            Text(shown(result.student)), Text(result.status, style=style), Text(score), Text(note)
         )
     return table
 
@@ -164,9 +243,17 @@ def _table(results) -> Table:  # type: ignore[no-untyped-def]
 def main() -> None:
     """Run the command; a user's mistake is one line, not a traceback."""
     from autograder.batch import BatchError
+    from autograder.sandbox.system import SandboxError
 
     try:
         app()
+    except SandboxError as error:
+        typer.echo(
+            f"vaelab: {error} Install bubblewrap (on Debian: apt install bubblewrap); or, if you "
+            "trust everyone whose work you grade, add --no-sandbox.",
+            err=True,
+        )
+        sys.exit(2)
     except (CourseError, BatchError) as error:
         typer.echo(f"vaelab: {error}", err=True)
         sys.exit(2)

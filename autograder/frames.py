@@ -19,6 +19,7 @@ PREFIX = struct.Struct("<4sIQ")
 MAX_HEAD = 1 << 20
 MAX_DATA = 1 << 29
 MAX_DIMS = 8
+MAX_ARRAYS = 4096
 DTYPES = frozenset({"bool", "uint8", "int8", "int16", "int32", "int64"}) | frozenset(
     {"float16", "float32", "float64"}
 )
@@ -47,15 +48,16 @@ def pack(frame: Frame) -> list[bytes | memoryview]:
     Raises:
         FrameError: If an array's dtype has no place on the wire or the head is too long.
     """
-    arrays = [np.asarray(array, order="C") for array in frame.arrays]
-    for array in arrays:
+    for array in frame.arrays:
         if array.dtype.name not in DTYPES:
             raise FrameError(f"an array of dtype {array.dtype.name} cannot cross")
-    specs = [{"dtype": a.dtype.name, "shape": list(a.shape)} for a in arrays]
+    specs = [{"dtype": a.dtype.name, "shape": list(a.shape)} for a in frame.arrays]
     head = json.dumps({"body": frame.body, "arrays": specs}).encode()
-    total = sum(a.nbytes for a in arrays)
+    total = sum(a.nbytes for a in frame.arrays)
     if len(head) > MAX_HEAD or total > MAX_DATA:
         raise FrameError(f"the message is too large ({len(head)} + {total} bytes)")
+    # Only now, since a view that repeats one number takes its full size when it is laid out.
+    arrays = [np.asarray(array, order="C") for array in frame.arrays]
     buffers: list[bytes | memoryview] = [PREFIX.pack(MAGIC, len(head), total) + head]
     return buffers + [a.reshape(-1).view(np.uint8).data for a in arrays if a.nbytes]
 
@@ -87,10 +89,10 @@ def unpack(head: bytes, data: bytes | bytearray | memoryview) -> Frame:
     try:
         message = json.loads(head)
         body, specs = message["body"], message["arrays"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
         raise FrameError("the message's head cannot be read") from error
-    if not isinstance(specs, list):
-        raise FrameError("the message's list of arrays is no list")
+    if not isinstance(specs, list) or len(specs) > MAX_ARRAYS:
+        raise FrameError("the message's list of arrays is none, or too long")
     arrays, offset = [], 0
     for spec in specs:
         dtype, shape = _spec(spec)

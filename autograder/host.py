@@ -5,48 +5,30 @@ The only ways out of a wait are an answer or an `Ended`: too late, too large, or
 
 import contextlib
 import os
+import select
 import selectors
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import TracebackType
 
-import psutil
-
 from autograder.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
+from autograder.sandbox.box import Pipes
+from autograder.sandbox.limits import MIB, Limits
+from autograder.sandbox.tiers import BEST, Sandbox, start
+
+__all__ = ["BEST", "Ended", "Limits", "Sandbox", "WorkerProcess"]
 
 POLL_SECONDS = 0.05
 TEXT_LIMIT = 1 << 20
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one submission may use.
-
-    Attributes:
-        seconds: Wall clock for the whole submission, counted by the judge from the moment that
-            the worker is ready.
-        call_seconds: Wall clock for one call that is not training.
-        start_seconds: Wall clock for the worker to start and import torch.
-        memory_mib: Resident memory of the worker and its children together, in MiB.
-    """
-
-    seconds: float = 300.0
-    call_seconds: float = 30.0
-    start_seconds: float = 120.0
-    memory_mib: int = 2048
 
 
 class Ended(Exception):  # noqa: N818 - an outcome of the submission, not an error of ours
     """The worker is no more.
 
     Attributes:
-        status: "timeout", "memory" or "crashed".
+        status: "timeout", "crashed", or the limit that was used up: "memory", "cpu", "processes",
+            "disk" or "output".
     """
 
     def __init__(self, status: str, message: str):
@@ -55,40 +37,41 @@ class Ended(Exception):  # noqa: N818 - an outcome of the submission, not an err
 
 
 class WorkerProcess:
-    """A worker in a process of its own; use it as a context manager.
+    """A worker in a sandbox of its own; use it as a context manager.
 
     Args:
         limits: What it may use.
+        sandbox: How it is confined.
+
+    Raises:
+        SandboxError: If no sandbox holds here and none was named.
     """
 
-    def __init__(self, limits: Limits):
+    def __init__(self, limits: Limits, sandbox: Sandbox = BEST):
         self.limits = limits
+        self.sandbox = sandbox.resolved()
         self.ended: Ended | None = None
         self.peak_mib = 0.0
         self.text = bytearray()
+        self._printed = 0
         self._received = bytearray()
 
     def __enter__(self) -> "WorkerProcess":
-        self.folder = tempfile.mkdtemp(prefix="vaelab-worker-")
         there_in, self._send = os.pipe()
         self._receive, there_out = os.pipe()
-        text_in, text_out = os.pipe()
-        self._text = text_in
+        self._text, text_out = os.pipe()
+        self._status, status_out = os.pipe()
+        pipes = Pipes(there_in, there_out, text_out, status_out)
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-I", "-m", "autograder.worker", str(there_in), str(there_out)],
-                stdin=subprocess.DEVNULL,
-                stdout=text_out,
-                stderr=text_out,
-                pass_fds=(there_in, there_out),
-                cwd=self.folder,
-                env=_environment(self.folder),
-                start_new_session=True,
-            )
-        finally:
-            for descriptor in (there_in, there_out, text_out):
+            self._box = start(self.sandbox, pipes, self.limits)
+        except BaseException:
+            for descriptor in self._own:
                 os.close(descriptor)
-        for descriptor in (self._send, self._receive, self._text):
+            raise
+        finally:
+            for descriptor in pipes:
+                os.close(descriptor)
+        for descriptor in self._own:
             os.set_blocking(descriptor, False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._receive, selectors.EVENT_READ)
@@ -96,11 +79,15 @@ class WorkerProcess:
         self.deadline = float("inf")
         try:
             self._frame(time.monotonic() + self.limits.start_seconds)
-        except Ended:
+        except BaseException:
             self._close()
             raise
         self.deadline = time.monotonic() + self.limits.seconds
         return self
+
+    @property
+    def _own(self) -> tuple[int, ...]:
+        return self._send, self._receive, self._text, self._status
 
     def __exit__(
         self,
@@ -178,7 +165,7 @@ class WorkerProcess:
                     spent = "the time that one call may take"
                 self._end("timeout", f"It was still running after {spent}.")
             ready = {key.fd for key, _ in self._selector.select(POLL_SECONDS)}
-            self._watch_memory(now)
+            self._watch(now)
             if self._text in ready:
                 self._take_text()
                 ready.discard(self._text)
@@ -188,31 +175,33 @@ class WorkerProcess:
     def _take_text(self) -> None:
         chunk = os.read(self._text, 1 << 16)
         self.text += chunk[: max(0, TEXT_LIMIT - len(self.text))]
+        self._printed += len(chunk)
         if not chunk:
             self._selector.unregister(self._text)
+        if self._printed > self.limits.output_mib * MIB:
+            self._end("output", f"It printed more than {self.limits.output_mib} MiB of text.")
 
     # Limits and the end.
 
     _looked = 0.0
 
-    def _watch_memory(self, now: float) -> None:
+    def _watch(self, now: float) -> None:
         if now - self._looked < POLL_SECONDS:
             return
         self._looked = now
-        used = 0
-        with contextlib.suppress(psutil.Error):
-            process = psutil.Process(self.process.pid)
-            for one in [process, *process.children(recursive=True)]:
-                with contextlib.suppress(psutil.Error):
-                    used += one.memory_info().rss
-        self.peak_mib = max(self.peak_mib, used / 2**20)
-        if self.peak_mib > self.limits.memory_mib:
-            self._end("memory", f"It used more than {self.limits.memory_mib} MiB of memory.")
+        used = self._box.usage(self.limits)
+        self.peak_mib = max(self.peak_mib, used.memory / MIB)
+        if broken := self.limits.broken(used):
+            self._end(*broken)
 
     def _how_it_went(self) -> str:
-        try:
-            code = self.process.wait(timeout=1.0)
-        except subprocess.TimeoutExpired:
+        """Say how a worker ended that is gone, or about to be."""
+        select.select([self._status], [], [], 1.0)
+        said = b""
+        with contextlib.suppress(BlockingIOError):
+            said = os.read(self._status, 16)
+        code = int(said) if said else self._box.exit_code()
+        if code is None:
             return "It closed its pipe and gave no answer."
         if code < 0:
             return f"Its process was ended by {signal.Signals(-code).name} before it answered."
@@ -220,31 +209,11 @@ class WorkerProcess:
 
     def _end(self, status: str, message: str) -> None:
         self.ended = Ended(status, message)
-        self._kill()
+        self._box.end()
         raise self.ended
 
-    def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
     def _close(self) -> None:
-        self._kill()
+        self._box.end()
         self._selector.close()
-        for descriptor in (self._send, self._receive, self._text):
+        for descriptor in self._own:
             os.close(descriptor)
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _environment(folder: str) -> dict[str, str]:
-    """A worker's environment: nothing of the judge's but where programs and libraries are."""
-    kept = {k: os.environ[k] for k in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if k in os.environ}
-    return kept | {
-        "HOME": folder,
-        "TMPDIR": folder,
-        "LANG": "C.UTF-8",
-        "MPLBACKEND": "Agg",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    }

@@ -1,6 +1,7 @@
 """The trusted side: one submission in, one Result out."""
 
 import contextlib
+import hashlib
 import io
 import time
 from collections.abc import Callable, Iterator
@@ -12,8 +13,8 @@ import pytest
 from autograder.checks import info, load_checks
 from autograder.course import load_source
 from autograder.evaluate import evaluate
-from autograder.host import Ended, Limits, WorkerProcess
-from autograder.notebook import Opened, UnreadableError, open_notebook
+from autograder.host import BEST, Ended, Limits, Sandbox, WorkerProcess
+from autograder.notebook import Opened, UnreadableError, open_notebook, parse_notebook, read_bytes
 from autograder.results import CheckOutcome, Result, TaskScore
 from autograder.submission import Raised, Submission
 
@@ -44,7 +45,9 @@ class Judging:
 
 
 @contextlib.contextmanager
-def judging(path: Path, assignment: str, limits: Limits | None = None) -> Iterator[Judging]:
+def judging(
+    path: Path, assignment: str, limits: Limits | None = None, sandbox: Sandbox = BEST
+) -> Iterator[Judging]:
     """Open a submission in a worker of its own, its cells run and ready to be checked.
 
     Raises:
@@ -52,11 +55,18 @@ def judging(path: Path, assignment: str, limits: Limits | None = None) -> Iterat
         Ended: If the worker did not survive its own start or the submission's cells.
     """
     opened = open_notebook(path, assignment)
-    with WorkerProcess(limits or Limits()) as worker:
-        yield Judging(assignment, _load(opened, worker, assignment), worker)
+    with WorkerProcess(limits or Limits(), sandbox) as worker:
+        yield Judging(assignment, _load(opened, worker, assignment, b""), worker)
 
 
-def grade(path: Path, assignment: str, student: str, limits: Limits | None = None) -> Result:
+def grade(
+    path: Path,
+    assignment: str,
+    student: str,
+    limits: Limits | None = None,
+    sandbox: Sandbox = BEST,
+    train: bool = True,
+) -> Result:
     """Judge one submission; whatever it does, there is a Result.
 
     Args:
@@ -64,7 +74,13 @@ def grade(path: Path, assignment: str, student: str, limits: Limits | None = Non
         assignment: What it is a submission to.
         student: Whose it is.
         limits: What it may use.
+        sandbox: How it is confined.
+        train: False to leave out the checks that train; their tasks then earn nothing.
+
+    Raises:
+        SandboxError: If no sandbox holds here and none was named.
     """
+    sandbox = sandbox.resolved()
     started = time.monotonic()
 
     def result(
@@ -73,11 +89,26 @@ def grade(path: Path, assignment: str, student: str, limits: Limits | None = Non
         answers = opened.answers if opened else {}
         seconds = round(time.monotonic() - started, 2)
         tasks, checks = _scores(assignment, outcomes, message, answers)
-        return Result(assignment, student, status, message, tasks, checks, notes, facts, seconds)
+        return Result(
+            assignment,
+            student,
+            status,
+            message,
+            tasks,
+            checks,
+            notes,
+            facts,
+            seconds,
+            digest=digest,
+            tier=sandbox.tier,
+        )
 
     opened: Opened | None = None
+    digest = ""
     try:
-        opened = open_notebook(path, assignment)
+        raw = read_bytes(path)
+        digest = hashlib.sha256(raw).hexdigest()
+        opened = parse_notebook(raw, assignment)
     except FileNotFoundError:
         return result("missing", f"There is no file {path.name}.", [], (), {})
     except (UnreadableError, OSError) as error:
@@ -87,21 +118,24 @@ def grade(path: Path, assignment: str, student: str, limits: Limits | None = Non
     status, message = "graded", ""
     with contextlib.ExitStack() as stack:
         try:
-            worker = stack.enter_context(WorkerProcess(limits or Limits()))
-            current = Judging(assignment, _load(opened, worker, assignment), worker)
+            worker = stack.enter_context(WorkerProcess(limits or Limits(), sandbox))
+            submission = _load(opened, worker, assignment, digest.encode(), train)
+            current = Judging(assignment, submission, worker)
             run_checks(current)
             if worker.ended:
                 raise worker.ended
         except Ended as end:
             status, message = end.status, str(end)
     outcomes = current.outcomes if current else []
-    notes = opened.notes + (_load_notes(current.submission) if current else ())
+    notes = opened.notes + (_notes(current.submission) if current else ())
     facts = current.submission.facts if current else {}
     return result(status, message, outcomes, notes, facts)
 
 
-def _load(opened: Opened, worker: WorkerProcess, assignment: str) -> Submission:
-    submission = Submission(worker.ask, assignment)
+def _load(
+    opened: Opened, worker: WorkerProcess, assignment: str, salt: bytes, train: bool = True
+) -> Submission:
+    submission = Submission(worker.ask, assignment, salt=salt, train=train)
     for cell in opened.cells:
         try:
             submission.run(cell.source, cell.name, cell.seconds)
@@ -110,10 +144,9 @@ def _load(opened: Opened, worker: WorkerProcess, assignment: str) -> Submission:
     return submission
 
 
-def _load_notes(submission: Submission) -> tuple[str, ...]:
-    return tuple(
-        f"The cell `{name}` raised {error}." for name, error in submission.cell_errors.items()
-    )
+def _notes(submission: Submission) -> tuple[str, ...]:
+    raised = submission.cell_errors.items()
+    return (*(f"The cell `{name}` raised {error}." for name, error in raised), *submission.remarks)
 
 
 def run_checks(current: Judging) -> None:
@@ -158,7 +191,14 @@ def _scores(
     return tuple(tasks), tuple(every)
 
 
-def not_graded(assignment: str, student: str, message: str) -> Result:
-    """Record that the grader itself failed on a submission."""
+def unjudged(assignment: str, student: str, status: str, message: str) -> Result:
+    """Make the Result of a submission that no worker has seen.
+
+    Args:
+        assignment: What it is a submission to.
+        student: Whose it is.
+        status: "not_graded" where the grader itself failed, or another of `STATUSES`.
+        message: Why.
+    """
     tasks, checks = _scores(assignment, [], message, {})
-    return Result(assignment, student, "not_graded", message, tasks, checks, (), {}, 0.0)
+    return Result(assignment, student, status, message, tasks, checks, (), {}, 0.0)

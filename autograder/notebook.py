@@ -4,6 +4,7 @@ Nothing in the file is believed except the text of the student's own cells. Give
 the course's source; checks and figures of the submission are never run.
 """
 
+import errno
 import json
 import os
 import stat
@@ -14,9 +15,14 @@ from typing import Any
 
 from autograder.build import left_to_do
 from autograder.course import Source, load_source
+from autograder.text import shown
 
 MAX_BYTES = 20 << 20
 MAX_CELLS = 2000
+# In characters; what crosses to the worker as JSON may take six bytes for each.
+MAX_SOURCE = 150_000
+NBFORMAT = 4
+KINDS = ("code", "markdown", "raw")
 EXTRA_CELL_SECONDS = 5.0
 
 
@@ -61,10 +67,27 @@ def open_notebook(path: Path, assignment: str) -> Opened:
         UnreadableError: If the file is no regular file, too large, or not a notebook.
         FileNotFoundError: If there is none.
     """
-    cells = list(_cells(_read(path)))
+    return parse_notebook(read_bytes(path), assignment)
+
+
+def parse_notebook(raw: bytes, assignment: str) -> Opened:
+    """Read a submission from its bytes.
+
+    Raises:
+        UnreadableError: If they are no notebook.
+    """
+    body = _parse(raw)
+    cells = list(_cells(body))
     source = load_source(assignment)
-    notes = list(_differences(cells, source))
-    return Opened(tuple(_to_run(cells, source)), tuple(notes), _answers(cells, source))
+    notes = [*_about_the_file(body), *_differences(cells, source)]
+    to_run = []
+    for cell in _to_run(cells, source):
+        if len(cell.source) <= MAX_SOURCE:
+            to_run.append(cell)
+        else:
+            notes.append(f"`{cell.name}` has over {MAX_SOURCE:,} characters and was not run.")
+        notes += _about_magic(cell)
+    return Opened(tuple(to_run), tuple(notes), _answers(cells, source))
 
 
 def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun]:
@@ -86,15 +109,28 @@ def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun
             waiting.append((0, ToRun(cell.id, cell.source)))
     known = {cell.id for cell in source.cells if cell.role != "text"}
     for number, (kind, name, text) in enumerate([("", "", ""), *cells]):
-        if kind == "code" and name in solutions:
+        if name in solutions:
             yield ToRun(name, text)
         elif kind == "code" and name not in known and text.strip():
             yield ToRun(f"your cell {number}", text, EXTRA_CELL_SECONDS)
         yield from (given for place, given in waiting if place == number)
 
 
-def _read(path: Path) -> Any:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+def read_bytes(path: Path) -> bytes:
+    """Read a file's bytes, if it is a regular file and not too large; no link is followed.
+
+    Raises:
+        UnreadableError: If it isn't.
+        FileNotFoundError: If there is none.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        link = error.errno in (errno.ELOOP, errno.EMLINK)
+        why = "a link to another file" if link else f"not to be opened ({error.strerror})"
+        raise UnreadableError(f"The file is {why}.") from error
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -104,7 +140,10 @@ def _read(path: Path) -> Any:
             raise UnreadableError(
                 f"The file has {size} MiB; at most {cap} MiB are read. Clear its outputs and save."
             )
-        raw = file.read(MAX_BYTES + 1)
+        return file.read(MAX_BYTES)
+
+
+def _parse(raw: bytes) -> Any:
     if not raw.strip():
         raise UnreadableError("The file is empty.")
     try:
@@ -115,8 +154,36 @@ def _read(path: Path) -> Any:
         raise UnreadableError(f"The file is not JSON: {str(error)[:200]}.") from error
 
 
+def _about_the_file(body: dict[str, Any]) -> Iterator[str]:
+    """Say what is odd about the notebook as a whole: its format, its language."""
+    version = body.get("nbformat")
+    if version != NBFORMAT:
+        said = version if isinstance(version, int | float) and abs(version) < 1e6 else "no number"
+        yield f"The notebook calls its format {said}; it was read as format {NBFORMAT}."
+    metadata = body.get("metadata")
+    for key, name in (("kernelspec", "language"), ("language_info", "name")):
+        part = metadata.get(key) if isinstance(metadata, dict) else None
+        language = part.get(name) if isinstance(part, dict) else None
+        if isinstance(language, str) and language.lower() not in ("python", "python3", "ipython"):
+            yield f"The notebook calls its language {shown(language, 40)}; it was run as Python."
+            return
+
+
+def _about_magic(cell: ToRun) -> Iterator[str]:
+    """Say what of a cell is for a shell or for IPython, and so is left out."""
+    if cell.source.lstrip().startswith("%%"):
+        yield f"`{cell.name}` begins with `%%`, which is no Python: it was left out."
+    elif any(line.lstrip().startswith("!") for line in cell.source.splitlines()):
+        yield f"In `{cell.name}`, lines that begin with `!` were left out: there is no shell here."
+
+
 def _cells(body: Any) -> Iterator[tuple[str, str, str]]:
     """Yield (kind, id, text) of each cell; the id is "" where there is none."""
+    if isinstance(body, dict) and isinstance(body.get("worksheets"), list):
+        raise UnreadableError(
+            "The file is a notebook of format 3, from before 2015: open it in JupyterLab, save "
+            "it, and hand it in again."
+        )
     if not isinstance(body, dict) or not isinstance(body.get("cells"), list):
         raise UnreadableError("The file is JSON, but it has no list of cells: is it a notebook?")
     if len(body["cells"]) > MAX_CELLS:
@@ -132,12 +199,14 @@ def _cells(body: Any) -> Iterator[tuple[str, str, str]]:
         metadata = cell.get("metadata")
         marks = metadata.get("nbgrader") if isinstance(metadata, dict) else None
         name = marks.get("grade_id") if isinstance(marks, dict) else None
-        yield str(cell.get("cell_type")), name if isinstance(name, str) else "", text
+        kind = cell.get("cell_type")
+        yield (kind if kind in KINDS else "code"), name if isinstance(name, str) else "", text
 
 
 def _differences(cells: list[tuple[str, str, str]], source: Source) -> Iterator[str]:
     """Say what is missing, doubled or changed, and what was done about it."""
     found = [name for _, name, _ in cells]
+    kinds = {name: kind for kind, name, _ in cells}
     texts = {name: text for _, name, text in cells}
     judged = "It was judged from the course's own copy."
     for cell in source.cells:
@@ -155,8 +224,16 @@ def _differences(cells: list[tuple[str, str, str]], source: Source) -> Iterator[
             yield f"{what} is there {count} times." + (
                 " All of them were run, in order." if cell.role == "solution" else f" {judged}"
             )
+        elif cell.role == "solution" and kinds[cell.id] != "code":
+            yield f"{what} is a {kinds[cell.id]} cell. It was run as code."
         elif cell.role in ("setup", "test") and texts[cell.id].strip() != cell.source.strip():
             yield f"{what} was changed. {judged}"
+    known = {cell.id for cell in source.cells if cell.role != "text"}
+    own = sum(
+        kind == "code" and name not in known and bool(text.strip()) for kind, name, text in cells
+    )
+    if own:
+        yield f"You added {own} code cell{'s' * (own > 1)} of your own: run, but given no points."
 
 
 def _answers(cells: list[tuple[str, str, str]], source: Source) -> dict[str, str | None]:

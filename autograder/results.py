@@ -13,10 +13,15 @@ STATUSES = {
     "unreadable": "the file is not a notebook",
     "timeout": "it ran out of time",
     "memory": "it used too much memory",
+    "cpu": "it used too much processor time",
+    "processes": "it started too many processes",
+    "disk": "it wrote too many files",
+    "output": "it printed too much",
     "crashed": "its process ended by itself",
     "not_graded": "the grader itself failed; nothing is wrong with the submission",
 }
-OUTCOMES = ("passed", "failed", "todo", "not_run")
+PART = ".part"
+OUTCOMES = ("passed", "failed", "todo", "not_run", "left_out")
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class CheckOutcome:
         task: The task it belongs to.
         points: What the task earns when this and its other checks pass.
         sentence: What the check asks for.
-        outcome: One of `OUTCOMES`.
+        outcome: One of `OUTCOMES`; "left_out" only where grading without training was asked for.
         message: What is wrong, for the student; "" if nothing is.
         mistake: The name of the recognised mistake, or None.
         seconds: Wall clock.
@@ -77,6 +82,9 @@ class Result:
         notes: What the judge repaired or left out, for the student and the instructor.
         facts: Measured figures, such as the training losses.
         seconds: Wall clock.
+        digest: SHA-256 of the submission's bytes; "" if they could not be read.
+        grader: Digest of what judged it: checks, engine and limits; "" if nobody asked.
+        tier: How the submission was confined, a key of `sandbox.tiers.TIERS`; "" if no judge ran.
     """
 
     assignment: str
@@ -88,6 +96,9 @@ class Result:
     notes: tuple[str, ...]
     facts: dict[str, Any]
     seconds: float
+    digest: str = ""
+    grader: str = ""
+    tier: str = ""
 
     @property
     def score(self) -> float:
@@ -129,7 +140,7 @@ def from_json(text: str) -> Result:
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=PART)
     with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         file.write(text)
     os.chmod(name, 0o644)

@@ -8,6 +8,7 @@ lives in a worker process or in the notebook that asks:
     torch.autograd.grad(z.sum(), mu)
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,13 @@ import numpy as np
 import torch
 
 from autograder.frames import Frame
+from autograder.text import shown
 
+MESSAGE_LIMIT, CODE_LIMIT = 600, 200
+# Deeper than any value that a check asks for; far from the end of this process's own stack.
+MAX_DEPTH = 32
+MAX_INT = 2**63
+BAD = {"type": "a bad answer"}
 Ask = Callable[[Frame, float | None], Iterator[Frame]]
 
 
@@ -32,10 +39,16 @@ class Raised(Exception):  # noqa: N818 - what a submission's own code raised
         code: That line's text, or None.
     """
 
-    def __init__(self, error: dict[str, Any]):
-        self.kind = str(error.get("type"))
-        self.text = str(error.get("message"))
-        self.cell, self.line, self.code = error.get("cell"), error.get("line"), error.get("text")
+    def __init__(self, error: Any):
+        said = error if isinstance(error, dict) else {"type": "a bad answer"}
+
+        def text(key: str, limit: int) -> str | None:
+            return shown(said[key], limit) if isinstance(said.get(key), str) else None
+
+        self.kind = text("type", 80) or "an exception"
+        self.text = text("message", MESSAGE_LIMIT) or ""
+        self.cell, self.code = text("cell", 80), text("text", CODE_LIMIT)
+        self.line = said["line"] if type(said.get("line")) is int else None
         super().__init__(self.kind, self.text)
 
     def __str__(self) -> str:
@@ -50,21 +63,35 @@ class Submission:
         ask: Sends one request and yields the answering frames.
         assignment: What it is a submission to.
         in_notebook: True when this is the student's own live notebook.
+        train: False to leave out the checks that train.
+        salt: Enters the seed of each check's inputs; see `evaluate`.
 
     Attributes:
         failed: Ids of the tasks that have failed so far.
         cell_errors: What the submission's own cells raised when they were run, by cell id.
         facts: Measured figures for the report.
+        remarks: What is worth a word to the student and costs nothing.
     """
 
-    def __init__(self, ask: Ask, assignment: str, *, in_notebook: bool = False):
+    def __init__(
+        self,
+        ask: Ask,
+        assignment: str,
+        *,
+        in_notebook: bool = False,
+        train: bool = True,
+        salt: bytes = b"",
+    ):
+        self.salt = salt
         self._ask = ask
         self._calls = 0
         self.assignment = assignment
         self.in_notebook = in_notebook
+        self.train = train
         self.failed: set[str] = set()
         self.cell_errors: dict[str, Raised] = {}
         self.facts: dict[str, Any] = {}
+        self.remarks: list[str] = []
 
     def run(self, source: str, name: str, seconds: float | None = None) -> None:
         """Run a cell's source under the name `name`."""
@@ -86,8 +113,7 @@ class Submission:
 
     def object(self, name: str) -> "RemoteObject":
         """Find an object by its global name."""
-        reply = self.request("object", name=name)
-        return RemoteObject(self, reply["$ref"], kind=reply["type"])
+        return self._kept(self.request("object", name=name))
 
     def new(self, name: str, *args: Any, **kwargs: Any) -> "RemoteObject":
         """Make an instance of a class of the submission's."""
@@ -101,8 +127,13 @@ class Submission:
         return instance
 
     def _new(self, name: str, args: Sequence[Any], kwargs: Any, bare: bool) -> "RemoteObject":
-        reply = self.request("new", name=name, args=list(args), kwargs=kwargs, bare=bare)
-        return RemoteObject(self, reply["$ref"])
+        return self._kept(self.request("new", name=name, args=list(args), kwargs=kwargs, bare=bare))
+
+    def _kept(self, reply: Any) -> "RemoteObject":
+        match reply:
+            case {"$ref": int(ref), "type": str(kind)}:
+                return RemoteObject(self, ref, kind=kind)
+        raise Raised(BAD)
 
     def epoch(
         self, step: str, names: list[str], data: list[torch.Tensor], order: torch.Tensor, size: int
@@ -117,10 +148,11 @@ class Submission:
             "size": size,
         }
         for frame in self._ask(self._frame("epoch", packed, arrays), None):
-            if "item" in frame.body:
-                yield _unpack(frame.body["item"], frame.arrays)
-            elif "error" in frame.body:
-                raise Raised(frame.body["error"])
+            body = frame.body if isinstance(frame.body, dict) else {"error": BAD}
+            if "item" in body:
+                yield _unpack(body["item"], frame.arrays)
+            elif "error" in body:
+                raise Raised(body["error"])
 
     def request(self, do: str, **arguments: Any) -> Any:
         """Send one request and return its one answer.
@@ -130,12 +162,22 @@ class Submission:
         """
         arrays: list[np.ndarray] = []
         packed = {key: _pack(value, arrays) for key, value in arguments.items()}
-        (frame,) = self._ask(self._frame(do, packed, arrays), None)
-        body = frame.body
+        body, received = self.one_answer(do, packed, arrays)
+        return _unpack(body, received)
+
+    def one_answer(
+        self, do: str, packed: dict[str, Any], arrays: list[np.ndarray]
+    ) -> tuple[Any, Sequence[np.ndarray]]:
+        """Send a packed request; returns its one answer as it came, and the arrays with it.
+
+        Raises:
+            Raised: If the submission's code raised, or sent no answer of the agreed form.
+        """
+        frames = list(itertools.islice(self._ask(self._frame(do, packed, arrays), None), 2))
+        body = frames[0].body if len(frames) == 1 else None
         if not isinstance(body, dict) or "ok" not in body:
-            error = body.get("error") if isinstance(body, dict) else None
-            raise Raised(error if isinstance(error, dict) else {"type": "a bad answer"})
-        return _unpack(body["ok"], frame.arrays)
+            raise Raised(body.get("error") if isinstance(body, dict) else BAD)
+        return body["ok"], frames[0].arrays
 
     def _frame(self, do: str, packed: dict[str, Any], arrays: list[np.ndarray]) -> Frame:
         # A new seed for each request: two calls differ, two gradings don't.
@@ -186,6 +228,10 @@ class RemoteObject:
         """Read it."""
         return self.submission.request("get", ref=self.ref, path=self.path)
 
+    def given(self, part: str, *args: Any) -> Any:
+        """Call it, a module, and fetch what it gave to one of its parts."""
+        return self.submission.request("given", ref=self.ref, part=part, args=list(args))
+
     def plug(
         self,
         part: str,
@@ -194,7 +240,7 @@ class RemoteObject:
         noise: bool = False,
         names: Sequence[str] = (),
     ) -> None:
-        """Put known affine maps in a part's place.
+        """Put known affine maps in a part's place; `part.seen()` tells what they were called with.
 
         Args:
             part: The attribute's or method's name.
@@ -250,21 +296,36 @@ class _Taped(torch.autograd.Function):
             "tape": True,
         }
         submission = target.submission
-        (frame,) = submission._ask(submission._frame("call", packed, arrays), None)
-        if "ok" not in frame.body:
-            raise Raised(frame.body["error"])
-        reply = frame.body["ok"]
-        tensors: list[torch.Tensor] = []
-        shape.append(_unpack(reply["value"], frame.arrays, tensors))
-        ctx.submission, ctx.tape = submission, reply["tape"]
+        reply, received = submission.one_answer("call", packed, arrays)
+        match reply:
+            case {"value": value, "tape": int(tape), "grads": list(wants)}:
+                tensors: list[torch.Tensor] = []
+                shape.append(_unpack(value, received, tensors))
+            case _:
+                raise Raised(BAD)
+        if len(wants) != len(tensors):
+            raise Raised(BAD)
+        ctx.submission, ctx.tape = submission, tape
+        # Only real numbers have gradients, whatever the worker says of the others.
         ctx.mark_non_differentiable(
-            *(t for t, grad in zip(tensors, reply["grads"], strict=True) if not grad)
+            *(
+                t
+                for t, grad in zip(tensors, wants, strict=True)
+                if grad is not True or not t.is_floating_point()
+            )
         )
+        ctx.shapes = [a.shape for a in args if _wants_grad(a)]
         return tuple(tensors)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor | None) -> Any:
         back = ctx.submission.request("backward", tape=ctx.tape, grads=list(grads))
+        fits = isinstance(back, tuple) and len(back) == len(ctx.shapes)
+        if not fits or not all(
+            grad is None or (isinstance(grad, torch.Tensor) and grad.shape == shape)
+            for grad, shape in zip(back, ctx.shapes, strict=True)
+        ):
+            raise Raised({"type": "a bad answer", "message": "gradients of another shape"})
         return (None, None, None, None, *back)
 
 
@@ -315,14 +376,20 @@ class _Slot(int):
     """The place of one differentiable tensor in a result."""
 
 
-def _unpack(body: Any, arrays: Sequence[np.ndarray], tensors: list | None = None) -> Any:
+def _unpack(
+    body: Any, arrays: Sequence[np.ndarray], tensors: list | None = None, depth: int = 0
+) -> Any:
     """Rebuild a value from what a worker sent; with `tensors`, put those aside as slots.
 
     Raises:
         Raised: If it is of no agreed form.
     """
+    if depth > MAX_DEPTH:
+        raise Raised({"type": "a bad answer", "message": "it is nested too deeply"})
     if isinstance(body, list):
-        return tuple(_unpack(item, arrays, tensors) for item in body)
+        return tuple(_unpack(item, arrays, tensors, depth + 1) for item in body)
+    if isinstance(body, int) and abs(body) >= MAX_INT:
+        return Other("an integer beyond 64 bits")
     if not isinstance(body, dict):
         return body
     match body:
@@ -338,12 +405,12 @@ def _unpack(body: Any, arrays: Sequence[np.ndarray], tensors: list | None = None
             except ValueError:
                 return math.nan
         case {"$dict": dict(items)}:
-            return {str(key): _unpack(item, arrays, tensors) for key, item in items.items()}
+            return {k: _unpack(item, arrays, tensors, depth + 1) for k, item in items.items()}
         case {"$other": str(kind)}:
-            return Other(kind[:200])
-        case {"$ref": int(), "type": str()}:
-            return body
-    raise Raised({"type": "a bad answer"})
+            return Other(shown(kind, 200))
+        case {"$ref": int(ref), "type": str(kind)}:
+            return {"$ref": ref, "type": shown(kind, 80)}
+    raise Raised(BAD)
 
 
 def _fill(shape: Any, flat: Sequence[torch.Tensor]) -> Any:

@@ -49,6 +49,7 @@ class StandIn(nn.Module):
         super().__init__()
         self.outputs, self.squash, self.noise = list(outputs), squash, noise
         self.names = list(names)
+        self.inputs: list[torch.Tensor] = []
         # Gradients reach a stand-in, as they reach the parameters of what it stands for.
         self.biases = nn.ParameterList(torch.tensor(output["bias"]) for output in self.outputs)
 
@@ -57,8 +58,13 @@ class StandIn(nn.Module):
         inputs += tuple(named.pop(name) for name in self.names[len(inputs) :] if name in named)
         if named:
             raise TypeError(f"unexpected keyword argument '{next(iter(named))}'")
+        self.inputs.append(inputs[0].detach().clone())
         made = tuple(map(functools.partial(self._map, inputs), self.outputs, self.biases))
         return made if len(made) > 1 else made[0]
+
+    def seen(self) -> torch.Tensor:
+        """The first input of every call so far, row below row; no rows if there was no call."""
+        return torch.cat(self.inputs) if self.inputs else torch.empty(0)
 
     def _map(self, inputs: Sequence[torch.Tensor], output: dict, bias: torch.Tensor) -> Any:
         pairs = zip(inputs, output["weights"], strict=True)
@@ -149,6 +155,8 @@ class Worker:
         with contextlib.suppress(AttributeError):
             delattr(model, path)
         object.__setattr__(model, path, part)
+        # Under another name it is a submodule too: a model asks its parameters for their device.
+        model.add_module(f"stand_in_{path}", part)
 
     def do_hold(self, read: "_Reader", value: Any, as_array: bool) -> dict[str, Any]:
         """Keep a value of the judge's, so that several calls get the very same object."""
@@ -172,6 +180,20 @@ class Worker:
         self.tapes[self.count] = (read.tensors, reply.tensors)
         grads = [t.requires_grad for t in reply.tensors]
         return Frame({"tape": self.count, "value": body, "grads": grads}, reply.arrays)
+
+    def do_given(self, read: "_Reader", ref: int, part: str, args: list) -> Any:
+        """Call a module, and say what it gave to one of its parts; nothing in it is changed."""
+        module, seen = self.objects[ref], list[Any]()
+        hook = module.get_submodule(part).register_forward_pre_hook(
+            lambda _, inputs: seen.append(inputs)
+        )
+        try:
+            module(*read(args))
+        finally:
+            hook.remove()
+        if not seen:
+            raise RuntimeError(f"`self.{part}` is never called")
+        return seen[-1]
 
     def do_backward(self, read: "_Reader", tape: int, grads: list) -> list:
         """Push gradients back through a taped call; returns those of its inputs."""
@@ -394,13 +416,8 @@ def _write(stream: io.RawIOBase, frame: Frame) -> None:
             view = view[stream.write(view) or 0 :]
 
 
-def main() -> None:
-    """Become a worker on the two file descriptors that the judge passed."""
-    receive, send = (int(argument) for argument in sys.argv[1:3])
+def main(receive: int, send: int) -> None:
+    """Become a worker on two file descriptors."""
     torch.set_num_threads(1)
     hide_autograder()
     serve(os.fdopen(receive, "rb", buffering=0), os.fdopen(send, "wb", buffering=0))
-
-
-if __name__ == "__main__":
-    main()

@@ -68,5 +68,10 @@ def load_checks(assignment: str) -> CheckSet:
     for task in tasks:
         if not any(info(f).task == task.id for f in functions):
             raise CourseError(f"{name}: nothing checks the task '{task.id}'.")
-    functions.sort(key=lambda f: order.index(info(f).task))
+    # A task's checks in the order in which they are written, those that are imported too.
+    functions.sort(key=lambda f: (order.index(info(f).task), f.__module__, _line(f)))
     return CheckSet(assignment, module, tasks, tuple(functions))
+
+
+def _line(function: Callable[..., None]) -> int:
+    return function.__code__.co_firstlineno

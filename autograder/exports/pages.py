@@ -1,6 +1,5 @@
 """The HTML pages: one for each student, and one for the class. Neither needs a network."""
 
-import os
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,6 +12,8 @@ from markupsafe import Markup, escape
 from autograder.card import SIGNS, marked
 from autograder.course import load_source
 from autograder.results import STATUSES, Result
+from autograder.sandbox.tiers import TIERS
+from autograder.text import file_name, shown
 
 BINS = 10
 
@@ -155,7 +156,8 @@ def _render(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["marked"] = lambda text: Markup(marked(text))
-    environment.filters["link"] = lambda name: quote(os.fsencode(name))
-    environment.globals.update(statuses=STATUSES, signs=SIGNS)
+    environment.filters["marked"] = lambda text: Markup(marked(shown(text, keep="\n")))
+    environment.filters["link"] = lambda name: quote(file_name(name), errors="backslashreplace")
+    environment.filters["shown"] = shown
+    environment.globals.update(statuses=STATUSES, signs=SIGNS, tiers=TIERS)
     return environment.get_template(template).render(**values) + "\n"

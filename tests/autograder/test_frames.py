@@ -40,6 +40,69 @@ def test_noise_is_refused_and_never_more_than_that(head, data):
         unpack(head, data)
 
 
+specs = st.fixed_dictionaries(
+    {},
+    optional={
+        "dtype": st.sampled_from(["float32", "bool", "object", "O", "<f4", "str"]) | st.none(),
+        "shape": st.lists(
+            st.integers(-2, 5) | st.sampled_from([2**29, 2**63, True, 1.0, "3", None, 10**400]),
+            max_size=9,
+        )
+        | st.none(),
+    },
+)
+
+
+@given(
+    st.one_of(
+        st.fixed_dictionaries(
+            {"body": st.none(), "arrays": st.lists(specs | st.none(), max_size=3)}
+        ),
+        st.fixed_dictionaries({"arrays": st.integers() | st.dictionaries(st.text(), specs)}),
+        st.lists(specs),
+    ),
+    st.binary(max_size=64),
+)
+def test_any_description_is_refused_or_fits_its_bytes(message, data):
+    """Whatever a head claims, an array holds exactly bytes that came with it, or there is none."""
+    try:
+        frame = unpack(json.dumps(message).encode(), data)
+    except FrameError:
+        return
+    assert sum(a.nbytes for a in frame.arrays) == len(data)
+    assert {a.dtype.name for a in frame.arrays} <= DTYPES
+    assert b"".join(a.tobytes() for a in frame.arrays) == data
+
+
+@given(st.data())
+def test_a_spoiled_frame_is_refused_or_still_of_plain_arrays(data):
+    raw = b"".join(bytes(b) for b in pack(Frame({"ok": [1, "a"]}, [np.ones((2, 3))])))
+    place = data.draw(st.integers(0, len(raw) - 1))
+    spoiled = raw[:place] + data.draw(st.binary(max_size=4)) + raw[place + 1 :]
+    try:
+        head, rest = lengths(spoiled[: PREFIX.size])
+        frame = unpack(spoiled[PREFIX.size :][:head], spoiled[PREFIX.size + head :][:rest])
+    except FrameError:
+        return
+    assert {a.dtype.name for a in frame.arrays} <= DTYPES
+
+
+def test_a_view_that_repeats_one_number_is_refused_before_it_is_laid_out():
+    vast = np.broadcast_to(np.float32(1), (200_000, 200_000))
+    with pytest.raises(FrameError, match="too large"):
+        pack(Frame(None, [vast]))
+
+
+@pytest.mark.parametrize("depth", [100, 10_000, 200_000])
+def test_deep_json_is_refused_or_read(depth):
+    head = b'{"arrays": [], "body": ' + b"[" * depth + b"]" * depth + b"}"
+    if depth == 100:
+        assert unpack(head, b"").arrays == []
+        return
+    with pytest.raises(FrameError):
+        unpack(head, b"")
+
+
 @pytest.mark.parametrize(
     "spec",
     [

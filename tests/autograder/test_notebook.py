@@ -5,11 +5,22 @@ import json
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autograder.build import reference, starter, to_text
-from autograder.notebook import MAX_BYTES, UnreadableError, open_notebook
+from autograder.frames import Frame, pack
+from autograder.notebook import (
+    MAX_BYTES,
+    MAX_SOURCE,
+    UnreadableError,
+    open_notebook,
+    parse_notebook,
+)
+from autograder.text import shown
 
 A = "03_fc_vae"
+WHOLE = to_text(reference(A)).encode()
 
 
 def named(notebook):
@@ -95,12 +106,106 @@ def test_links_and_pipes_are_not_followed(write_notebook, tmp_path):
     path = write_notebook("")
     path.unlink()
     path.symlink_to("/etc/passwd")
-    with pytest.raises(OSError, match="symbolic"):
+    with pytest.raises(UnreadableError, match="a link to another file"):
         open_notebook(path, A)
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(UnreadableError, match="no regular file"):
         open_notebook(path, A)
+
+
+def test_what_the_file_says_of_itself_is_mentioned_and_not_obeyed(write_notebook):
+    body = json.loads(to_text(reference(A)))
+    body["nbformat"] = 5
+    body["metadata"] = {"kernelspec": {"language": "R\x1b[2J"}}
+    opened = open_notebook(write_notebook(json.dumps(body)), A)
+    assert len(opened.cells) == 4
+    assert any("format 5" in note for note in opened.notes)
+    assert any("language R\\x1b[2J" in note for note in opened.notes)
+
+
+def test_a_retyped_solution_is_run_and_mentioned(write_notebook):
+    body = json.loads(to_text(reference(A)))
+    for cell in body["cells"]:
+        if cell["metadata"].get("nbgrader", {}).get("grade_id") == "my_vae":
+            cell["cell_type"] = "markdown"
+    opened = open_notebook(write_notebook(json.dumps(body)), A)
+    assert "my_vae" in [cell.name for cell in opened.cells]
+    assert opened.notes == ("Your cell `my_vae` is a markdown cell. It was run as code.",)
+
+
+def test_an_endless_cell_and_shell_lines_are_left_out_and_mentioned(opened):
+    notebook = reference(A)
+    cells = named(notebook)
+    cells["my_vae"].source = "x" * (MAX_SOURCE + 1)
+    cells["settings"].source = "!pip install torch"
+    found = opened(notebook)
+    assert "my_vae" not in [cell.name for cell in found.cells]
+    assert any("`my_vae` has over 150,000 characters" in note for note in found.notes)
+    assert any("begin with `!`" in note for note in found.notes)
+
+
+def test_format_three_is_named(write_notebook):
+    with pytest.raises(UnreadableError, match="format 3"):
+        open_notebook(write_notebook('{"worksheets": [{"cells": []}]}'), A)
+
+
+# Fuzzing: whatever the bytes are, there are cells or one sentence
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=12,
+)
+ids = st.sampled_from(["my_vae", "settings", "kl_divergence", "larger_variance", "imports", "x"])
+cell = st.fixed_dictionaries(
+    {},
+    optional={
+        "cell_type": st.sampled_from(["code", "markdown", "raw"]) | junk,
+        "source": st.text(max_size=30) | st.lists(st.text(max_size=9), max_size=3) | junk,
+        "metadata": st.fixed_dictionaries(
+            {}, optional={"nbgrader": st.fixed_dictionaries({"grade_id": ids | junk}) | junk}
+        )
+        | junk,
+        "id": junk,
+    },
+)
+notebooks = st.fixed_dictionaries(
+    {"cells": st.lists(cell | junk, max_size=8) | junk},
+    optional={"nbformat": junk, "metadata": junk | st.dictionaries(st.text(), junk)},
+)
+
+
+def cells_or_a_sentence(raw):
+    try:
+        found = parse_notebook(raw, A)
+    except UnreadableError:
+        return
+    assert all(isinstance(c.source, str) and len(c.source) <= MAX_SOURCE for c in found.cells)
+    names = [c.name for c in found.cells]
+    assert names.count("imports") == 1  # the given cells come from the source, whatever is there
+    assert all(shown(note) == note for note in found.notes)
+    for c in found.cells:
+        pack(Frame({"source": c.source, "name": c.name}))
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_cells_or_a_sentence(raw):
+    cells_or_a_sentence(raw)
+
+
+@given(notebooks | junk)
+def test_any_json_is_cells_or_a_sentence(body):
+    cells_or_a_sentence(json.dumps(body).encode())
+
+
+@given(st.data())
+def test_any_spoiled_notebook_is_cells_or_a_sentence(data):
+    """A real notebook with a piece cut out and other bytes put in."""
+    raw = WHOLE
+    start = data.draw(st.integers(0, len(raw)))
+    end = data.draw(st.integers(start, min(len(raw), start + 400)))
+    cells_or_a_sentence(raw[:start] + data.draw(st.binary(max_size=20)) + raw[end:])
 
 
 def test_odd_metadata_is_survived(write_notebook):

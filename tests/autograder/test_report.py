@@ -10,6 +10,7 @@ from autograder.exports.pages import class_page, curve, feedback_page, score_bar
 from autograder.exports.table import plain, to_csv
 from autograder.report import Report
 from autograder.results import CheckOutcome, Result, TaskScore, from_json, to_json
+from autograder.text import shown
 
 EVIL = '<script>alert("x")</script>=cmd()'
 
@@ -25,7 +26,7 @@ def result(student: str, points: float = 15.0, status: str = "graded", message: 
         "kl", "kl_divergence", 15.0, "It is `right`.", outcome, message, mistake, 0.1
     )
     facts = {"training_losses": [200.0, 130.0, 119.0], "below": 120.0, "unit": "nats"}
-    return Result("03_fc_vae", student, status, message, tasks, (check,), (), facts, 1.0)
+    return Result("03_fc_vae", student, status, message, tasks, (check,), (), facts, 1.0, "A")
 
 
 def test_json_comes_back_as_it_went():
@@ -43,13 +44,25 @@ def test_csv_has_a_column_for_each_task_and_pending_beside_it():
         "max_score": "15",
         "kl_divergence": "15",
         "larger_variance": "pending",
+        "tier": "A",
     }
     assert rows[1]["score"] == "0"
 
 
-@pytest.mark.parametrize("name", ["=cmd()", "+1", "-1", "@x", "\tx"])
+@pytest.mark.parametrize("name", ["=cmd()", "+1", "-1", "@x", "\tx", " =x", "\n=x", "＝x"])
 def test_a_name_is_no_formula(name):
-    assert plain(name) == "'" + name
+    assert plain(name) == "'" + shown(name)
+
+
+def test_a_name_is_no_command_to_a_terminal_and_turns_no_text_around():
+    for name in ("\x1b[2Jada", "ada\u202egpj", "ada\nbob,graded,90", "ada\x07", "ada\ud800"):
+        assert shown(name).isprintable()
+        assert shown(name) != name
+        assert "\x1b" not in to_csv([result(name)])
+        assert len(to_csv([result(name)]).splitlines()) == 2
+        for page in (feedback_page(result(name)), class_page([result(name)])):
+            assert not set(name) & set(page) & set("\x1b\u202e\x07\ud800")
+    assert shown("zoë ★ عمر") == "zoë ★ عمر"
 
 
 def test_pages_escape_names_and_messages():

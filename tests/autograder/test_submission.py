@@ -2,11 +2,13 @@
 
 import contextlib
 
+import numpy as np
 import pytest
 import torch
 
+from autograder.frames import Frame
 from autograder.host import Limits, WorkerProcess
-from autograder.submission import Affine, Other, Raised, Submission, direct
+from autograder.submission import Affine, Other, Raised, RemoteObject, Submission, direct
 from autograder.worker import Worker
 
 CELL = """
@@ -152,3 +154,88 @@ def test_a_check_leaves_the_notebooks_own_randomness_alone():
     submission = Submission(direct(Worker({"torch": torch})), "none", in_notebook=True)
     submission.run("x = torch.randn(3)", "cell")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+# What a worker may send: anything
+
+
+def answering(*bodies, arrays=()):
+    return Submission(lambda *_: iter([Frame(body, arrays) for body in bodies]), "none")
+
+
+deep: list = []
+for _ in range(500):
+    deep = [deep]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        3,
+        "ok",
+        [],
+        {},
+        {"error": 3},
+        {"error": {"type": 3, "message": [], "line": "x"}},
+        {"ok": {"$array": 7}},
+        {"ok": {"$array": -1}},
+        {"ok": {"what": 1}},
+        {"ok": deep},
+        {"ok": {"$dict": {"a": deep}}},
+        {"ok": {"$ref": "x", "type": 3}},
+    ],
+)
+def test_an_answer_of_another_form_is_the_submissions_fault(body):
+    with pytest.raises(Raised):
+        answering(body).request("get")
+    with pytest.raises(Raised):
+        answering(body).object("x")
+
+
+@pytest.mark.parametrize(
+    "body", [None, 3, "item", [], {"error": 3}, {"item": deep}, {"item": {"$array": 7}}]
+)
+def test_a_step_of_another_form_is_the_submissions_fault(body):
+    with pytest.raises(Raised):
+        list(answering(body).epoch("step", [], [], torch.zeros(1), 1))
+
+
+def test_two_answers_or_none_are_the_submissions_fault():
+    for bodies in ((), ({"item": 1}, {"ok": 2})):
+        with pytest.raises(Raised):
+            answering(*bodies).request("get")
+
+
+def test_what_was_raised_is_cut_and_shown_not_obeyed():
+    error = {"type": "E\x1b[2J", "message": "m\ud800\n" * 10**5, "text": "\u202e", "line": 10**9}
+    with pytest.raises(Raised) as caught:
+        answering({"error": error}).request("get")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 8000
+
+
+def test_numbers_beyond_64_bits_do_not_reach_a_check():
+    assert isinstance(answering({"ok": 10**400}).request("get"), Other)
+    assert answering({"ok": 2**62}).request("get") == 2**62
+
+
+@pytest.mark.parametrize(
+    "back",
+    [{"ok": []}, {"ok": [None, None]}, {"ok": 3}, {"ok": [{"$array": 0}]}, {"ok": ["x"]}],
+)
+def test_gradients_of_another_form_are_the_submissions_fault(back):
+    first = {"ok": {"tape": 1, "value": {"$array": 0}, "grads": [True]}}
+    answers = iter([first, back])
+    arrays = [np.ones(4, np.float32)]
+    submission = Submission(lambda *_: iter([Frame(next(answers), arrays)]), "none")
+    x = torch.ones(3, requires_grad=True)
+    out = RemoteObject(submission, 1)(x)
+    with pytest.raises(Raised):
+        out.sum().backward()
+
+
+def test_a_worker_cannot_claim_gradients_for_whole_numbers():
+    body = {"ok": {"tape": 1, "value": {"$array": 0}, "grads": [True]}}
+    submission = answering(body, arrays=[np.ones(3, np.int64)])
+    assert not RemoteObject(submission, 1)(torch.ones(3, requires_grad=True)).requires_grad

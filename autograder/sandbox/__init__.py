@@ -1,0 +1,1 @@
+"""Where a submission runs, and what it can reach from there."""

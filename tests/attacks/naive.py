@@ -1,0 +1,131 @@
+"""The defence switched off: a grader of the common kind, in the submission's own process.
+
+It runs a notebook's cells, then the same checks on the live objects that the cells have left, and
+writes a result. This is what an attack must beat, or it proves nothing.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from attacks import holes
+from attacks.catalog import A
+from autograder import checks, judge
+from autograder.evaluate import evaluate
+from autograder.notebook import open_notebook
+from autograder.results import to_json
+
+
+class Live:
+    """Looks like a `Submission` to a check, and hands over live objects."""
+
+    in_notebook = False
+    salt = b""
+    assignment = A
+
+    def __init__(self, names: dict[str, Any]):
+        self.names = names
+        self.failed: set[str] = set()
+        self.cell_errors: dict[str, Any] = {}
+        self.facts: dict[str, Any] = {}
+
+    def run(self, source: str, name: str) -> None:
+        exec(source, self.names)
+
+    def object(self, name: str) -> "Held":
+        return Held(self.names[name])
+
+    def new(self, name: str, *args: Any) -> "Held":
+        return Held(self.object(name)(*args))
+
+
+class Held:
+    """A live object."""
+
+    def __init__(self, what: Any):
+        self.what = what
+
+    def __call__(self, *args: Any) -> Any:
+        got = self.what(*(a.what if isinstance(a, Held) else a for a in args))
+        return tuple(got) if isinstance(got, list) else got
+
+    def value(self) -> Any:
+        return self.what
+
+
+def grade(path: Path, out: Path) -> None:
+    """Grade a notebook here and now; if it ends this process, there is no result."""
+    os.chdir(path.parent)
+    sys.path.insert(0, "")
+    names: dict[str, Any] = {"__name__": "__main__", "display": print}
+    for cell in open_notebook(path, A).cells:
+        if cell.name == "imports":
+            continue  # its figures need the course's packages: `torch` is all that the cells use
+        with contextlib.suppress(Exception):
+            exec("import torch\n" + cell.source, names)
+    live, outcomes = Live(names), []
+    found = _load_late()
+    for function in found.functions:
+        outcomes.append(evaluate(function, found.task(checks.info(function).task), live))  # type: ignore[arg-type]
+    tasks, every = judge._scores(A, outcomes, "", {})
+    result = judge.Result(A, "mallory", "graded", "", tasks, every, (), {}, 0.0)
+    out.write_text(to_json(result), encoding="utf-8")
+
+
+def _load_late() -> checks.CheckSet:
+    """Import the checks as pytest would: after the work has run, from the folder it lies in."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("conftest")
+    checks.load_checks.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("autograder.checks.")]:
+        del sys.modules[name]
+    return checks.load_checks(A)
+
+
+def grade_in_ipython(path: Path, out: Path) -> None:
+    """Run cells and checks in one IPython; a check earns the first value that it displays."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell, shown = InteractiveShell.instance(), []
+    shell.displayhook.write_format_data = lambda *_: None
+    shell.displayhook.log_output = lambda *_: None
+    shell.displayhook.update_user_ns = shown.append
+    for cell in open_notebook(path, A).cells:
+        if cell.name != "imports":
+            shell.run_cell("import torch\n" + cell.source)
+    live, total = Live(shell.user_ns), 0.0
+    found = checks.load_checks(A)
+
+    def check(task: str) -> float:
+        every = [evaluate(f, found.task(task), live) for f in found.of(task)]  # type: ignore[arg-type]
+        return found.task(task).points if all(o.outcome == "passed" for o in every) else 0.0
+
+    shell.user_ns["check"] = check
+    for task in found.tasks:
+        shown.clear()
+        shell.run_cell(f'check("{task.id}")')
+        total += float(shown[0]) if shown else 0.0
+    body = {"score": total, "status": "graded", "checks": []}
+    out.write_text(json.dumps(body), encoding="utf-8")
+
+
+def grade_with_a_hole(path: Path, out: Path, student: str, limits: Any, hole: str) -> None:
+    """Grade with the real judge, one function of which is replaced."""
+    with contextlib.ExitStack() as stack:
+        if hole:
+            stack.enter_context(holes.HOLES[hole]())
+        result = judge.grade(path, A, student, limits)
+        holes.write_report(result, out.parent / "report")
+        out.write_text(to_json(result), encoding="utf-8")
+
+
+def score(out: Path) -> dict[str, Any] | None:
+    """Read what a grader wrote; None if it was stopped before."""
+    try:
+        return json.loads(out.read_text(encoding="utf-8", errors="replace"))  # type: ignore[no-any-return]
+    except (OSError, ValueError):
+        return None
