@@ -279,8 +279,8 @@ class _Reader:
             if value.get("grad"):
                 tensor.requires_grad_()
                 self.tensors.append(tensor)
-                # A view, so that in-place work on an input is as legal as on any activation.
-                return tensor.view_as(tensor)
+                # A copy, so that in-place work on an input is as legal as on any activation.
+                return tensor.clone()
             return tensor
         if "$ref" in value:
             return self.worker.objects[value["$ref"]]
