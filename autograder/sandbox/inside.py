@@ -43,6 +43,7 @@ def main() -> None:
     pipes = [orders[name] for name in ("receive", "send", "text", "status")]
     if orders["namespaces"]:
         guard(orders, *pipes)
+    os.close(orders["status"])
     work(orders, *pipes[:3])
 
 
@@ -117,6 +118,7 @@ def confine(orders: Orders) -> None:
             resource.setrlimit(getattr(resource, "RLIMIT_" + name), (value, value))
     if orders["landlock"]:
         landlock.restrict(*orders["landlock"])
+        syscall("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0)  # its user's other processes can't look in
     if orders["seccomp"]:
         seccomp.install(namespaces=orders["namespaces"])
 
