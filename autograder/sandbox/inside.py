@@ -168,12 +168,14 @@ def fork_apart(control: socket.socket, orders: Orders, pipes: list[int]) -> NoRe
     """Start a guard in new namespaces and pass the judge a handle on it."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        separate(orders["tmpfs"])
+        if orders["apart"]:
+            separate(orders["tmpfs"])
         child = os.fork()
         if not child:
             control.close()
-            mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-            drop_capabilities()
+            if orders["apart"]:
+                mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+                drop_capabilities()
             guard(orders, *pipes)
         socket.send_fds(control, [READY], [os.pidfd_open(child)])
     except BaseException as error:
