@@ -10,6 +10,7 @@ import contextlib
 import io
 import linecache
 import os
+import random
 import signal
 import sys
 import traceback
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from autograder.frames import DTYPES, PREFIX, Frame, lengths, pack, unpack
+from autograder.frames import DTYPES, PREFIX, Frame, FrameError, lengths, pack, unpack
 
 MESSAGE_LIMIT = 600
 CELL = "<cell {}>"
@@ -334,8 +335,23 @@ def serve(receive: io.RawIOBase, send: io.RawIOBase) -> None:
     worker.namespace["display"] = lambda *_, **__: None
     _write(send, Frame({"ok": {"pid": os.getpid()}}))
     while (request := _read(receive)) is not None:
+        reset(request)
         for frame in worker.answer(request):
-            _write(send, frame)
+            try:
+                _write(send, frame)
+            except FrameError as error:  # larger than any answer may be
+                _write(send, Frame({"error": describe(error)}))
+
+
+def reset(request: Frame) -> None:
+    """Undo what an earlier request has set for the whole process; seed every source of chance."""
+    seed = request.body.get("seed", 0)
+    torch.set_default_device(None)
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(False)
+    torch.set_autocast_enabled("cpu", False)
+    random.seed(seed)
+    np.random.seed(seed)
 
 
 def _read(stream: io.RawIOBase) -> Frame | None:
