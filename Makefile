@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help setup demo test lab build lint bench soak gallery clean
+.PHONY: help setup demo test verify lab build lint bench soak gallery clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -15,6 +15,9 @@ demo: setup ## see the whole course at work on one machine
 
 test: lint ## lint, check types, run all tests
 	@$(VENV)/python -m pytest -q
+
+verify: setup ## hold every assignment against its whole bank, everyone trained (an hour)
+	@$(VENV)/vaelab verify
 
 lab: setup ## open the notebooks in JupyterLab
 	@set --; \

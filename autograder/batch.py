@@ -25,7 +25,7 @@ from autograder.results import Result
 TRIES = 2
 # What a judge may take beyond its submission's own limits before it is given up.
 GRACE_SECONDS = 300.0
-Grade = Callable[[Path, str, str, Limits | None, Sandbox], Result]
+Grade = Callable[[Path, str, str, Limits | None, Sandbox, bool], Result]
 
 
 class BatchError(Exception):
@@ -41,11 +41,13 @@ class Entry:
         path: The notebook.
         folder: Where all submissions lie; no link may lead away from below it. None for a
             notebook that stands alone.
+        train: False to leave out the checks that train.
     """
 
     student: str
     path: Path
     folder: Path | None = None
+    train: bool = True
 
 
 def find_submissions(folder: Path, assignment: str) -> list[Entry]:
@@ -141,8 +143,10 @@ class _Judge:
         # Spawned, not forked: torch's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
         self.pipe, there = context.Pipe()
-        how = (self.grade, self.assignment, self.limits, self.sandbox)
-        self.process = context.Process(target=_serve, args=(there, os.getpid(), *how))
+        self.process = context.Process(
+            target=_serve,
+            args=(there, os.getpid(), self.grade, self.assignment, self.limits, self.sandbox),
+        )
         self.process.start()
         there.close()
 
@@ -232,9 +236,10 @@ def _grade_one(
         message = f"It lies behind the link `{link}`; links are not followed."
         return judge.unjudged(assignment, entry.student, "unreadable", message)
     try:
-        result = grade(entry.path, assignment, entry.student, limits, sandbox)
+        given = (entry.path, assignment, entry.student, limits, sandbox, entry.train)
+        result = grade(*given)
         if result.status == "crashed":
-            result = grade(entry.path, assignment, entry.student, limits, sandbox)
+            result = grade(*given)
             again = f"Its process ended at the first of {TRIES} tries; this is the second."
             result = replace(result, notes=(*result.notes, again))
         return result

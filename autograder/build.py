@@ -5,6 +5,7 @@ the solution assigns become `name = ...`, anything else raises NotImplementedErr
 """
 
 import ast
+import base64
 import re
 import textwrap
 from collections.abc import Iterator
@@ -14,10 +15,19 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder.checks import CheckSet, load_checks
-from autograder.course import NOTEBOOKS, Cell, CourseError, Source, assignments, load_source
+from autograder.course import (
+    NOTEBOOKS,
+    SOLUTIONS,
+    Cell,
+    CourseError,
+    Source,
+    assignments,
+    load_source,
+)
 from autograder.results import write_text
 
 TOTAL_POINTS = 100.0
+EXPECTED = SOLUTIONS / "expected"
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 REGION = re.compile(rf"^( *){BEGIN}\n(.*?)^ *{END}\n?", re.MULTILINE | re.DOTALL)
 YOUR_ANSWER = "*Write your answer here.*"
@@ -34,13 +44,30 @@ c.IgnorePattern.pattern = r".*"
 
 
 def starter(assignment: str) -> NotebookNode:
-    """Build the notebook that a student opens."""
-    return _notebook(assignment, left_to_do)
+    """Build the notebook that a student opens; below each figure's cell, what is expected."""
+    notebook = _notebook(assignment, left_to_do)
+    for place, cell in reversed(list(enumerate(notebook.cells, 1))):
+        picture = EXPECTED / assignment / f"{cell.id.removeprefix('run-')}.png"
+        if cell.id.startswith("run-") and picture.is_file():
+            notebook.cells.insert(place, _expected(picture))
+    return notebook
 
 
 def reference(assignment: str) -> NotebookNode:
     """Build the notebook with every solution in its place."""
     return _notebook(assignment, solved)
+
+
+def _expected(picture: Path) -> NotebookNode:
+    """Show a small figure of the reference's, folded away, inside the notebook's own file."""
+    cell = nbformat.v4.new_markdown_cell(
+        "<details><summary>What it should look like</summary>\n\n"
+        f"![The reference's figure](attachment:{picture.name})\n\n</details>"
+    )
+    cell.id = f"expected-{picture.stem}"
+    data = base64.b64encode(picture.read_bytes()).decode()
+    cell.attachments = {picture.name: {"image/png": data}}
+    return cell
 
 
 def nbgrader_source(assignment: str) -> NotebookNode:

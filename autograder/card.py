@@ -11,7 +11,7 @@ from autograder.results import CheckOutcome
 from autograder.submission import Submission, direct
 
 WIDTH = 88
-SIGNS = {"passed": "✓", "failed": "✗", "todo": "○", "not_run": "–"}
+SIGNS = {"passed": "✓", "failed": "✗", "todo": "○", "not_run": "–", "left_out": "–"}
 COLOURS = {"passed": "#00724f", "failed": "#b3401d", "todo": "#5b6470", "not_run": "#5b6470"}
 VERDICTS = {
     "passed": "All checks hold",

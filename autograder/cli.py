@@ -126,6 +126,30 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command()
+def calibrate(
+    names: Names = None,
+    seeds: Annotated[int, typer.Option(help="Trainings of each.", min=1)] = 3,
+    source: Annotated[str, typer.Option(help="full or embedded")] = "full",
+    out: Annotated[Path, typer.Option(help="Where the table and the runs go.")] = ROOT / "docs",
+) -> None:
+    """Train each reference for its whole budget and write how far its threshold is."""
+    from autograder import calibrate as calibration
+    from autograder.course import assignments
+    from autograder.results import write_text
+
+    for name in names or assignments():
+        plan = calibration.plan_of(name)
+        if plan is None:
+            typer.echo(f"{name} trains nothing.")
+            continue
+        for seed in range(seeds):
+            run = calibration.train(name, plan, seed, source, typer.echo)
+            runs = calibration.keep(run, out / "calibration.json")
+            write_text(out / "calibration.md", calibration.as_markdown(runs))
+    typer.echo(f"Table: {out / 'calibration.md'}")
+
+
 def _sandbox(unconfined: bool = False, *, own: bool = False):  # type: ignore[no-untyped-def]
     """Choose how to confine submissions, and say so; the course's `own` may run in any case."""
     from autograder.sandbox.system import SandboxError
@@ -152,7 +176,7 @@ def _sandbox(unconfined: bool = False, *, own: bool = False):  # type: ignore[no
 
 
 def _grade(  # type: ignore[no-untyped-def]
-    submissions: Path, assignment: str, out: Path, jobs: int, limits, sandbox, again: bool = False
+    submissions: Path, assignment: str, out: Path, jobs: int, limits, sandbox, again: bool
 ) -> None:
     from autograder.batch import find_submissions, grade_all
     from autograder.course import load_source

@@ -21,7 +21,7 @@ STATUSES = {
     "not_graded": "the grader itself failed; nothing is wrong with the submission",
 }
 PART = ".part"
-OUTCOMES = ("passed", "failed", "todo", "not_run")
+OUTCOMES = ("passed", "failed", "todo", "not_run", "left_out")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class CheckOutcome:
         task: The task it belongs to.
         points: What the task earns when this and its other checks pass.
         sentence: What the check asks for.
-        outcome: One of `OUTCOMES`.
+        outcome: One of `OUTCOMES`; "left_out" only where grading without training was asked for.
         message: What is wrong, for the student; "" if nothing is.
         mistake: The name of the recognised mistake, or None.
         seconds: Wall clock.
@@ -82,9 +82,9 @@ class Result:
         notes: What the judge repaired or left out, for the student and the instructor.
         facts: Measured figures, such as the training losses.
         seconds: Wall clock.
-        tier: How the submission was confined, a key of `sandbox.tiers.TIERS`; "" if no judge ran.
         digest: SHA-256 of the submission's bytes; "" if they could not be read.
         grader: Digest of what judged it: checks, engine and limits; "" if nobody asked.
+        tier: How the submission was confined, a key of `sandbox.tiers.TIERS`; "" if no judge ran.
     """
 
     assignment: str
@@ -96,9 +96,9 @@ class Result:
     notes: tuple[str, ...]
     facts: dict[str, Any]
     seconds: float
-    tier: str = ""
     digest: str = ""
     grader: str = ""
+    tier: str = ""
 
     @property
     def score(self) -> float:

@@ -11,6 +11,7 @@ lives in a worker process or in the notebook that asks:
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -62,27 +63,48 @@ class Submission:
         ask: Sends one request and yields the answering frames.
         assignment: What it is a submission to.
         in_notebook: True when this is the student's own live notebook.
+        train: False to leave out the checks that train.
         salt: Enters the seed of each check's inputs; see `evaluate`.
 
     Attributes:
         failed: Ids of the tasks that have failed so far.
         cell_errors: What the submission's own cells raised when they were run, by cell id.
         facts: Measured figures for the report.
+        remarks: What is worth a word to the student and costs nothing.
     """
 
-    def __init__(self, ask: Ask, assignment: str, *, in_notebook: bool = False, salt: bytes = b""):
+    def __init__(
+        self,
+        ask: Ask,
+        assignment: str,
+        *,
+        in_notebook: bool = False,
+        train: bool = True,
+        salt: bytes = b"",
+    ):
         self.salt = salt
         self._ask = ask
         self._calls = 0
         self.assignment = assignment
         self.in_notebook = in_notebook
+        self.train = train
         self.failed: set[str] = set()
         self.cell_errors: dict[str, Raised] = {}
         self.facts: dict[str, Any] = {}
+        self.remarks: list[str] = []
 
     def run(self, source: str, name: str, seconds: float | None = None) -> None:
         """Run a cell's source under the name `name`."""
         self.request("run", source=source, name=name, seconds=seconds)
+
+    def hold(self, value: Any) -> "RemoteObject":
+        """Send a value once, so that several calls get the very same object."""
+        reply = self.request("hold", value=value)
+        return RemoteObject(self, reply["$ref"], kind=reply["type"])
+
+    def restrict(self, allowed: Sequence[str] | None, forbidden: Sequence[str]) -> None:
+        """Hold the cells that follow to a rule on imports; see `autograder.imports`."""
+        self.request("restrict", allowed=allowed, forbidden=list(forbidden))
 
     def value(self, name: str) -> Any:
         """Read a global: a number, a string, a tensor, or a list or dict of them."""
@@ -205,13 +227,45 @@ class RemoteObject:
         """Read it."""
         return self.submission.request("get", ref=self.ref, path=self.path)
 
-    def plug(self, part: str, weights: list[torch.Tensor], shape: Sequence[int]) -> None:
-        """Put a fixed affine map in a part's place; see `worker.Affine`."""
-        self.submission.request("plug", ref=self.ref, path=part, weights=weights, shape=list(shape))
+    def given(self, part: str, *args: Any) -> Any:
+        """Call it, a module, and fetch what it gave to one of its parts."""
+        return self.submission.request("given", ref=self.ref, part=part, args=list(args))
+
+    def plug(
+        self, part: str, *outputs: "Affine", squash: bool = False, noise: bool = False
+    ) -> None:
+        """Put known affine maps in a part's place; `part.seen()` tells what they were called with.
+
+        Args:
+            part: The attribute's or method's name.
+            outputs: What it gives: one output, or a tuple of several.
+            squash: Whether a sigmoid follows.
+            noise: Whether standard normal noise is added.
+        """
+        maps = [{"weights": o.weights, "shape": o.shape, "bias": o.bias} for o in outputs]
+        self.submission.request(
+            "plug", ref=self.ref, path=part, outputs=maps, squash=squash, noise=noise
+        )
 
     def parameters(self) -> dict[str, torch.Tensor]:
         """Fetch its trainable parameters, each once, by name."""
         return self.submission.request("parameters", ref=self.ref)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """One output of a known map: a weighted sum of its flattened inputs, and a bias.
+
+    Attributes:
+        weights: For each input an (in_features, out_features) matrix, or an (in_features,) vector
+            where one number a row comes out; float32.
+        shape: Shape of one row of the output; None to leave it as it is.
+        bias: Added to every number.
+    """
+
+    weights: Sequence[torch.Tensor]
+    shape: Sequence[int] | None = None
+    bias: float = 0.0
 
 
 class _Taped(torch.autograd.Function):

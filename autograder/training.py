@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from autograder.checking import CheckFailed, Task, expect
+from autograder.checking import CheckFailed, LeftOut, Task, expect
 from autograder.reference import load_reference
 from autograder.submission import RemoteObject, Submission
 
@@ -43,8 +43,10 @@ class Plan:
         task: The task's id.
         confirmed: How `confirm` computes it, for messages.
         digits: Decimals of a loss in messages.
+        images: How many of the data set's training images to take, drawn at random; 0 for all.
         calls: How the reference calls a part of the submission's that may take its input in more
             than one form: a function of the part and the arguments, by the part's name.
+        below_full: The loss to get under with the full set, where the embedded one needs another.
     """
 
     model: str
@@ -61,7 +63,13 @@ class Plan:
         "With each code drawn from your model's own mu and logvar, and decoded by your decoder"
     )
     digits: int = 1
+    images: int = 0
     calls: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    below_full: float | None = None
+
+    def threshold(self, source: str) -> float:
+        """The loss to get under with the "full" or the "embedded" set."""
+        return self.below_full if source == "full" and self.below_full else self.below
 
 
 def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) -> None:
@@ -71,9 +79,12 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) ->
 
     Raises:
         CheckFailed: If it doesn't, or the settings are not filled in.
+        LeftOut: If the submission is graded without training.
     """
     settings = _settings(submission, plan)
-    x, labels = _data(plan.data)
+    if not submission.train:
+        raise LeftOut
+    x, labels = _data(plan)
     if submission.in_notebook:
         model: Any = submission.object("model")
         _expect_epochs(submission, plan)
@@ -86,7 +97,7 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) ->
             training_losses=losses, below=plan.below, unit=plan.unit, curve_of=plan.task
         )
         for _ in range(min(plan.epochs, settings["n_epochs"])):
-            losses.append(_epoch_loss(epochs(batch), plan, len(x)))
+            losses.append(epoch_loss(epochs(batch), plan, len(x)))
             if not math.isfinite(losses[-1]):
                 raise CheckFailed(f"In epoch {len(losses)} the loss is no longer a finite number.")
             if losses[-1] < plan.below:
@@ -119,10 +130,11 @@ def _settings(submission: Submission, plan: Plan) -> dict[str, int]:
     return settings
 
 
-def _data(name: str) -> tuple[torch.Tensor, torch.Tensor]:
+def _data(plan: Plan) -> tuple[torch.Tensor, torch.Tensor]:
     from vae_utils import load_dataset
 
-    images = load_dataset(name, source="embedded", quiet=True)
+    images = load_dataset(plan.data, source="embedded", quiet=True)
+    images = images.subset(plan.images) if plan.images else images
     return images.images.float() / 255, images.labels
 
 
@@ -180,7 +192,7 @@ def _prepare(
     return None, model, mixed_epoch
 
 
-def _epoch_loss(steps: Iterator[Any], plan: Plan, n: int) -> float:
+def epoch_loss(steps: Iterator[Any], plan: Plan, n: int) -> float:
     """The mean over one epoch of the loss per image, computed by the judge."""
     total = 0.0
     for batch, returned in steps:
@@ -265,7 +277,8 @@ def _hybrid(
     reference = load_reference(submission.assignment)
     torch.manual_seed(0)
     sizes = [submission.value(name) for name in plan.sizes]
-    expect(all(type(s) is int and 0 < s <= 10_000 for s in sizes), "The sizes are not filled in.")
+    known = all(type(s) in (int, float) and 0 <= s <= 10_000 for s in sizes)
+    expect(known, "The sizes are not filled in.")
     model = reference[plan.model](*sizes)
     own = submission.object("model")
     for task in tasks:

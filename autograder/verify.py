@@ -1,8 +1,8 @@
 """Holds an assignment against its promises: in step, the reference whole, the bank as banked."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autograder import bank, batch, build
@@ -37,22 +37,62 @@ class Verified:
 
 
 def grade_bank(
-    assignment: str, folder: Path, jobs: int, limits: Limits, sandbox: Sandbox = BEST
+    assignment: str,
+    folder: Path,
+    jobs: int,
+    limits: Limits,
+    sandbox: Sandbox = BEST,
+    *,
+    thorough: bool = True,
 ) -> Iterator[Result]:
-    """Grade the reference, the starter and the bank; results carry the banked names."""
-    notebooks = {REFERENCE: build.reference(assignment), STARTER: build.starter(assignment)}
-    for name, banked in bank.load_bank(assignment).items():
-        notebooks[name] = bank.make(assignment, banked)
-    entries = [
-        batch.Entry(name, bank.write(notebook, folder, name, assignment))
+    """Grade the reference, the starter and the bank; results carry the banked names.
+
+    Args:
+        assignment: Its name.
+        folder: Where the notebooks are put.
+        jobs: Submissions at a time.
+        limits: For each.
+        sandbox: How each is confined.
+        thorough: False to leave training out where it shows nothing new: for a wrong submission
+            whose faults are found without, when another that loses the same tasks is trained.
+    """
+    banked = bank.load_bank(assignment)
+    notebooks = {name: bank.make(assignment, one) for name, one in banked.items()}
+    notebooks |= {REFERENCE: build.reference(assignment), STARTER: build.starter(assignment)}
+    untrained = set() if thorough else _alike(banked.values())
+    entries = {
+        name: batch.Entry(
+            name, bank.write(notebook, folder, name, assignment), train=name not in untrained
+        )
         for name, notebook in notebooks.items()
-    ]
-    yield from batch.grade_all(entries, assignment, jobs, limits, sandbox)
+    }
+    again = []
+    for result in batch.grade_all(list(entries.values()), assignment, jobs, limits, sandbox):
+        name = result.student
+        if name in untrained and problems_with(banked[name], result):
+            again.append(replace(entries[name], train=True))
+        else:
+            yield result
+    if again:
+        yield from batch.grade_all(again, assignment, jobs, limits, sandbox)
+
+
+def _alike(banked: Iterable[Banked]) -> set[str]:
+    """Name the wrong ones that lose just what an earlier one loses."""
+    seen: set[tuple[str, ...]] = set()
+    alike = set()
+    for one in banked:
+        if one.loses in seen:
+            alike.add(one.name)
+        elif one.loses:
+            seen.add(one.loses)
+    return alike
 
 
 def lost(result: Result) -> tuple[str, ...]:
-    """Name the tasks that a submission did not earn."""
-    return tuple(t.task for t in result.tasks if not t.pending and t.points < t.max_points)
+    """Name the tasks that a submission did not earn, but for what was left out."""
+    wrong = {c.task for c in result.checks if c.outcome not in ("passed", "left_out")}
+    return tuple(task.task for task in result.tasks if task.task in wrong)
 
 
 def problems_with(banked: Banked, result: Result) -> list[str]:

@@ -7,6 +7,7 @@ a *taped* call keeps its graph here until the judge sends what to push back thro
 
 import ast
 import contextlib
+import functools
 import io
 import linecache
 import os
@@ -23,33 +24,48 @@ import torch
 from torch import nn
 
 from autograder.frames import DTYPES, PREFIX, Frame, FrameError, lengths, pack, unpack
+from autograder.imports import guard
 
 MESSAGE_LIMIT = 600
 CELL = "<cell {}>"
 
 
-class Affine(nn.Module):
-    """A stand-in part: the sum of fixed affine maps of its flattened inputs.
+class StandIn(nn.Module):
+    """Known affine maps in the place of a part; see `submission.Affine`.
 
     The judge plugs these into a model to see how the model wires its parts together, whatever
     the parts themselves are worth.
 
     Args:
-        weights: One (in_features, out_features) matrix for each input, float32.
-        shape: Shape of one output row.
+        outputs: For each output its weights, one (in_features, out_features) matrix or
+            (in_features,) vector for each input, its bias, and the shape of one row or None.
+        squash: Whether a sigmoid follows.
+        noise: Whether standard normal noise is added.
     """
 
-    def __init__(self, weights: Sequence[torch.Tensor], shape: Sequence[int]):
+    def __init__(self, outputs: Sequence[dict[str, Any]], squash: bool, noise: bool):
         super().__init__()
-        self.weights = list(weights)
-        self.shape = tuple(shape)
+        self.outputs, self.squash, self.noise = list(outputs), squash, noise
+        self.inputs: list[torch.Tensor] = []
+        # Gradients reach a stand-in, as they reach the parameters of what it stands for.
+        self.biases = nn.ParameterList(torch.tensor(output["bias"]) for output in self.outputs)
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """Map (N, ...) inputs to (N, *shape)."""
-        pairs = zip(inputs, self.weights, strict=True)
-        return (
-            torch.stack([x.flatten(1) @ w.to(x) for x, w in pairs]).sum(0).unflatten(1, self.shape)
-        )
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        """Map (N, ...) inputs to one output, or to a tuple of several."""
+        self.inputs.append(inputs[0].detach().clone())
+        made = tuple(map(functools.partial(self._map, inputs), self.outputs, self.biases))
+        return made if len(made) > 1 else made[0]
+
+    def seen(self) -> torch.Tensor:
+        """The first input of every call so far, row below row; no rows if there was no call."""
+        return torch.cat(self.inputs) if self.inputs else torch.empty(0)
+
+    def _map(self, inputs: Sequence[torch.Tensor], output: dict, bias: torch.Tensor) -> Any:
+        pairs = zip(inputs, output["weights"], strict=True)
+        out = torch.stack([x.flatten(1) @ w.to(x) for x, w in pairs]).sum(0) + bias
+        out = out if output["shape"] is None else out.unflatten(1, output["shape"])
+        out = out.sigmoid() if self.squash else out
+        return out + torch.randn_like(out) if self.noise else out
 
 
 class Worker:
@@ -93,6 +109,10 @@ class Worker:
         with alarm(seconds):
             exec(code, self.namespace)
 
+    def do_restrict(self, read: "_Reader", allowed: list[str] | None, forbidden: list[str]) -> None:
+        """Hold the cells that follow to a rule on imports."""
+        guard(self.namespace, allowed, forbidden)
+
     def do_object(self, read: "_Reader", name: str) -> dict[str, Any]:
         """Keep the object that a global name stands for."""
         return self.keep(self.find(name))
@@ -115,16 +135,22 @@ class Worker:
         setattr(self.objects[ref], path, read(value))
 
     def do_plug(
-        self, read: "_Reader", ref: int, path: str, weights: list, shape: list[int]
+        self, read: "_Reader", ref: int, path: str, outputs: list, squash: bool, noise: bool
     ) -> None:
-        """Put an `Affine` stand-in where a part is."""
-        part = Affine(read(weights), shape)
+        """Put a `StandIn` where a part is."""
+        part = StandIn(read(outputs), squash, noise)
         model = self.objects[ref]
         # A part that was a plain method stays one, whatever nn.Module thinks of its name.
         model.__dict__.pop(path, None)
         with contextlib.suppress(AttributeError):
             delattr(model, path)
         object.__setattr__(model, path, part)
+        # Under another name it is a submodule too: a model asks its parameters for their device.
+        model.add_module(f"stand_in_{path}", part)
+
+    def do_hold(self, read: "_Reader", value: Any) -> dict[str, Any]:
+        """Keep a value of the judge's, so that several calls get the very same object."""
+        return self.keep(read(value))
 
     def do_call(
         self, read: "_Reader", ref: int, path: str, args: list, kwargs: dict, tape: bool = False
@@ -143,6 +169,20 @@ class Worker:
         self.tapes[self.count] = (read.tensors, reply.tensors)
         grads = [t.requires_grad for t in reply.tensors]
         return Frame({"tape": self.count, "value": body, "grads": grads}, reply.arrays)
+
+    def do_given(self, read: "_Reader", ref: int, part: str, args: list) -> Any:
+        """Call a module, and say what it gave to one of its parts; nothing in it is changed."""
+        module, seen = self.objects[ref], list[Any]()
+        hook = module.get_submodule(part).register_forward_pre_hook(
+            lambda _, inputs: seen.append(inputs)
+        )
+        try:
+            module(*read(args))
+        finally:
+            hook.remove()
+        if not seen:
+            raise RuntimeError(f"`self.{part}` is never called")
+        return seen[-1]
 
     def do_backward(self, read: "_Reader", tape: int, grads: list) -> list:
         """Push gradients back through a taped call; returns those of its inputs."""
@@ -341,10 +381,14 @@ def serve(receive: io.RawIOBase, send: io.RawIOBase) -> None:
                 _write(send, frame)
             except FrameError as error:  # larger than any answer may be
                 _write(send, Frame({"error": describe(error)}))
+                break
 
 
 def reset(request: Frame) -> None:
-    """Undo what an earlier request has set for the whole process; seed every source of chance."""
+    """Undo what an earlier request has set for the whole process; seed every source of chance.
+
+    Only in a process of its own: in a notebook, these are the student's to set.
+    """
     seed = request.body.get("seed", 0)
     torch.set_default_device(None)
     torch.set_num_threads(1)

@@ -1,10 +1,6 @@
 """What `01_autoencoder` is graded on."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
-import torch.nn.functional as F
 
 from autograder.checking import (
     CheckFailed,
@@ -13,11 +9,27 @@ from autograder.checking import (
     check,
     expect,
     expect_close,
-    expect_grad,
     expect_tensor,
     kind,
 )
-from autograder.submission import Raised, RemoteObject, Submission
+from autograder.checks.autoencoder import (  # noqa: F401 - the criterion's checks are collected
+    decoded,
+    encode,
+    expect_own_layers,
+    expect_plain_forward,
+    images,
+    squared_error,
+    test_criterion_gradient,
+    test_criterion_of_a_perfect_image,
+    test_criterion_value,
+)
+from autograder.checks.parts import (
+    expect_own_rows,
+    expect_pixel_range,
+    expect_within_budget,
+    model_or_bare,
+)
+from autograder.submission import RemoteObject, Submission
 from autograder.training import Plan, expect_trained
 
 TASKS = (
@@ -31,7 +43,6 @@ TASKS = (
     Task("training", 15, "Training loss"),
 )
 
-PIXELS = 28 * 28
 BUDGET = 1_500_000
 LATENT_DIM = 2
 
@@ -41,40 +52,6 @@ def new_autoencoder(submission: Submission, latent_dim: int = 5) -> RemoteObject
     model = submission.new("Autoencoder", 48, latent_dim)
     model.eval()
     return model
-
-
-def images(n: int) -> torch.Tensor:
-    """Make n grey images, (n, 1, 28, 28)."""
-    return torch.rand(n, 1, 28, 28)
-
-
-def encode(encoder: Callable[..., Any], x: torch.Tensor) -> Any:
-    """Encode images (N, 1, 28, 28); an encoder that takes rows (N, 784) is right too."""
-    try:
-        return encoder(x)
-    except Raised as error:
-        try:
-            return encoder(x.flatten(1))
-        except Raised:
-            raise error from None
-
-
-def expect_own_layers(model: RemoteObject, part: str) -> None:
-    """Expect that no two layers of a part are one and the same."""
-    try:
-        state = getattr(model, part).state_dict()
-    except Raised:
-        return  # A part that is no module has no layers to share.
-    weights = [w for w in state.values() if isinstance(w, torch.Tensor) and w.dim() == 2]
-    for i, first in enumerate(weights):
-        for second in weights[:i]:
-            # Fresh weights are random: two layers of their own are never equal.
-            expect(
-                not torch.equal(first, second) or float(first.std()) == 0,
-                f"Two layers of `{part}` have the same weights: they are one layer that is used "
-                "twice. Multiplying a list copies references; make each layer anew.",
-                "shared_layers",
-            )
 
 
 # Transform. The notebook's `apply_transform` makes the PIL image and passes it on.
@@ -180,15 +157,13 @@ def test_code_is_free(submission: Submission) -> None:
 def test_encoder_sees_the_image(submission: Submission) -> None:
     """Different images get different codes, and each code depends on its own image alone."""
     model = new_autoencoder(submission)
-    x = images(6)
-    codes = codes_of(model, x, 5)
-    expect(
-        float(codes.std(0).max()) > 1e-6,
+    expect_own_rows(
+        lambda x: codes_of(model, x, 5),
+        images(6),
         "Every image gets the same code: is `x` used?",
+        "The code of an image encoded",
         "image_ignored",
     )
-    alone = codes_of(model, x[2:3], 5)
-    expect_close(alone, codes[2:3], "The code of an image encoded alone, and in a batch,")
 
 
 @check("encoder")
@@ -202,18 +177,6 @@ def test_encoder_layers_differ(submission: Submission) -> None:
 # Decoder
 
 
-def decoded(model: RemoteObject, z: torch.Tensor) -> torch.Tensor:
-    """Decode codes and expect images (N, 1, 28, 28)."""
-    got = model.decoder(z)
-    expect(
-        not isinstance(got, torch.Tensor) or got.shape != (len(z), PIXELS),
-        f"`decoder(z)` gives rows of {PIXELS} pixels; it should give images, "
-        f"({len(z)}, 1, 28, 28). What is the reverse of flattening?",
-        "flat_images",
-    )
-    return expect_tensor(got, (len(z), 1, 28, 28), "`decoder(z)`")
-
-
 @check("decoder")
 def test_decoder_shape(submission: Submission) -> None:
     """Codes (N, Z) become images (N, 1, 28, 28), one code alone included."""
@@ -224,40 +187,20 @@ def test_decoder_shape(submission: Submission) -> None:
 @check("decoder")
 def test_decoder_range(submission: Submission) -> None:
     """Decoded pixels lie in [0, 1] and can be dark as well as bright."""
-    pixels = decoded(new_autoencoder(submission), 1e3 * torch.randn(64, 5))
-    low, high = float(pixels.min()), float(pixels.max())
-    expect(
-        not -1.0001 <= low < -0.5 or high > 1.0001,
-        f"Decoded pixels run from {low:.3g} to {high:.3g}, the range of a tanh. The images' "
-        "pixels lie between 0 and 1: can your last activation give just those?",
-        "tanh_output",
-    )
-    expect(
-        low >= 0 and high <= 1,
-        f"Decoded pixels run from {low:.3g} to {high:.3g}; the images' lie between 0 and 1. "
-        "What does your last layer allow?",
-        "no_sigmoid",
-    )
-    expect(
-        low < 0.45 and high > 0.55,
-        f"Decoded pixels stay between {low:.2f} and {high:.2f}, however extreme the code: black "
-        "or white is out of reach. Is the sigmoid applied once, and last?",
-        "squashed_twice",
-    )
+    expect_pixel_range(decoded(new_autoencoder(submission), 1e3 * torch.randn(64, 5)))
 
 
 @check("decoder")
 def test_decoder_uses_the_code(submission: Submission) -> None:
     """Another code gives another image, and each image depends on its own code alone."""
     model = new_autoencoder(submission)
-    z = torch.randn(6, 5)
-    pixels = decoded(model, z)
-    expect(
-        float(pixels.std(0).max()) > 1e-6,
+    expect_own_rows(
+        lambda z: decoded(model, z),
+        torch.randn(6, 5),
         "Every code gives the same image: is `z` used?",
+        "A code decoded",
         "code_ignored",
     )
-    expect_close(decoded(model, z[2:3]), pixels[2:3], "A code decoded alone, and in a batch,")
 
 
 @check("decoder")
@@ -268,144 +211,13 @@ def test_decoder_layers_differ(submission: Submission) -> None:
     expect_own_layers(model, "decoder")
 
 
-# Forward. Known linear maps stand in for the parts, so that only the wiring is judged.
-
-
-FORWARD_MISTAKES = (
-    Mistake(
-        "squashed_twice",
-        "`forward` applies a sigmoid to what the decoder has already squashed.",
-        lambda code, decode: decode(code).sigmoid(),
-    ),
-    Mistake(
-        "activation_on_code",
-        "`forward` applies an activation to the code: the decoder should see it as it is.",
-        lambda code, decode: decode(code.relu()),
-    ),
-    Mistake(
-        "clamped",
-        "`forward` clamps what the decoder gives: outside [0, 1] no gradient would come back.",
-        lambda code, decode: decode(code).clamp(0, 1),
-    ),
-)
+# Forward
 
 
 @check("forward")
 def test_forward_wiring(submission: Submission) -> None:
     """The image goes through encoder and decoder, in training and after; x_hat alone comes out."""
-    try:
-        model = submission.new("Autoencoder", 48, 3)
-    except Raised:
-        model = submission.bare("Autoencoder", latent_dim=3)
-    to_code, to_pixels = torch.randn(PIXELS, 3) / 28, torch.randn(3, PIXELS)
-    model.plug("encoder", [to_code], (3,))
-    model.plug("decoder", [to_pixels], (1, 28, 28))
-
-    def decode(code: torch.Tensor) -> torch.Tensor:
-        return (code @ to_pixels).unflatten(1, (1, 28, 28))
-
-    for n, mode in ((5, model.train), (5, model.eval), (1, model.eval)):
-        mode()
-        x = images(n)
-        code = x.flatten(1) @ to_code
-        got = model(x)
-        expect(
-            not isinstance(got, tuple),
-            f"`forward` returns {kind(got)}; it should return the reconstruction `x_hat` alone.",
-            "returns_several",
-        )
-        expect(
-            not isinstance(got, torch.Tensor) or got.shape != code.shape,
-            "`forward` returns the code; it should go on and decode it.",
-            "returns_code",
-        )
-        x_hat = expect_tensor(got, (n, 1, 28, 28), "`x_hat`")
-        expect_close(x_hat, decode(code), "`x_hat`", (code, decode), FORWARD_MISTAKES)
-
-
-# Criterion
-
-
-def criterion(submission: Submission, x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Call `criterion` and expect a scalar."""
-    function = submission.object("criterion")
-    expect(
-        function.kind != "type",
-        "`criterion` is a class. Call it once, with brackets, to make the loss that you then call "
-        "with images.",
-        "class_not_made",
-    )
-    value = function(x_hat, x)
-    if isinstance(value, float):
-        value = torch.tensor(value)
-    expect(
-        not isinstance(value, torch.Tensor) or value.shape != x.shape,
-        "`criterion` gives one number for each pixel; it should give their mean.",
-        "not_reduced",
-    )
-    return expect_tensor(value, (), "`criterion(x_hat, x)`")
-
-
-CRITERION_MISTAKES = (
-    Mistake(
-        "summed",
-        "`criterion` adds up the squared errors of all pixels and images; it should average.",
-        lambda x_hat, x: (x_hat - x).pow(2).sum(),
-    ),
-    Mistake(
-        "summed_over_pixels",
-        "`criterion` averages over images but adds up pixels; it should average over both.",
-        lambda x_hat, x: (x_hat - x).pow(2).sum() / len(x),
-    ),
-    Mistake(
-        "absolute_error",
-        "`criterion` is the mean absolute error; the squared one is asked for.",
-        lambda x_hat, x: (x_hat - x).abs().mean(),
-    ),
-    Mistake(
-        "cross_entropy",
-        "`criterion` is the binary cross-entropy; the mean squared error is asked for.",
-        F.binary_cross_entropy,
-    ),
-    Mistake(
-        "half_squared_error",
-        "`criterion` is half the mean squared error. Some robust losses are that for small errors.",
-        lambda x_hat, x: (x_hat - x).pow(2).mean() / 2,
-    ),
-    Mistake(
-        "root_taken",
-        "`criterion` takes the root of the mean squared error; leave it out.",
-        lambda x_hat, x: (x_hat - x).pow(2).mean().sqrt(),
-    ),
-)
-
-
-@check("criterion")
-def test_criterion_value(submission: Submission) -> None:
-    """The loss is the mean over all images and pixels of the squared difference."""
-    for n in (3, 1):
-        x_hat, x = 0.05 + 0.9 * images(n), images(n)
-        right = F.mse_loss(x_hat, x)
-        got = criterion(submission, x_hat, x)
-        expect_close(got, right, "`criterion(x_hat, x)`", (x_hat, x), CRITERION_MISTAKES)
-
-
-@check("criterion")
-def test_criterion_of_a_perfect_image(submission: Submission) -> None:
-    """A perfect reconstruction costs nothing."""
-    x = images(3)
-    expect_close(criterion(submission, x, x), torch.zeros(()), "The cost of a perfect image")
-
-
-@check("criterion")
-def test_criterion_gradient(submission: Submission) -> None:
-    """The gradient is 2 (x_hat − x) over the number of pixels: it pulls towards the image."""
-    x, x_hat = images(3), images(3).requires_grad_()
-    value = criterion(submission, x_hat, x)
-    (grad,) = expect_grad(value, {"x_hat": x_hat}, "the loss", "criterion_detached")
-    # Per pixel it is tiny: compare it on the scale of pixels.
-    right = 2 * (x_hat - x).detach()
-    expect_close(grad * x.numel(), right, "The gradient, times the number of pixels,")
+    expect_plain_forward(model_or_bare(submission, "Autoencoder", 48, 3, latent_dim=3))
 
 
 # The whole model
@@ -437,28 +249,7 @@ def test_latent_size(submission: Submission) -> None:
 @check("parameter_budget")
 def test_parameter_budget(submission: Submission) -> None:
     """Your `model` has at most 1.5 million trainable parameters."""
-    parameters = submission.object("model").parameters()
-    if not parameters:
-        raise CheckFailed("`model` has no trainable parameters yet.", todo=True)
-    for part in ("encoder", "decoder"):
-        expect(
-            any(name.startswith(f"{part}.") for name in parameters),
-            f"`model.{part}` has no trainable parameters yet.",
-        )
-    count = sum(p.numel() for p in parameters.values())
-    trained = submission.object("optimizer").param_groups.value()
-    count = max(count, sum(p.numel() for group in trained for p in group["params"]))
-    expect(
-        count <= BUDGET,
-        f"Your model has {count:,} trainable parameters; the budget is {BUDGET:,}. Where are most "
-        "of them? A linear layer from A to B features has A·B + B.",
-        "over_budget",
-    )
-
-
-def squared_error(x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """The mean squared error over all images and pixels."""
-    return F.mse_loss(x_hat.flatten(1), x.flatten(1))
+    expect_within_budget(submission, BUDGET, ("encoder", "decoder"))
 
 
 def error_through_the_code(model: RemoteObject, x: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from autograder.checking import Mistake
-from autograder.submission import RemoteObject
+from autograder.submission import Affine, RemoteObject
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ def known_parts(vae: RemoteObject) -> KnownParts:
         by_logvar=torch.randn(latents, latents),
         decoder=torch.randn(latents, 784),
     )
-    vae.plug("encoder", [parts.encoder], (features,))
-    vae.plug("mu_layer", [parts.mu_layer], (latents,))
-    vae.plug("logvar_layer", [parts.logvar_layer], (latents,))
-    vae.plug("reparameterize", [parts.by_mu, parts.by_logvar], (latents,))
-    vae.plug("decoder", [parts.decoder], (1, 28, 28))
+    vae.plug("encoder", Affine([parts.encoder]))
+    vae.plug("mu_layer", Affine([parts.mu_layer]))
+    vae.plug("logvar_layer", Affine([parts.logvar_layer]))
+    vae.plug("reparameterize", Affine([parts.by_mu, parts.by_logvar]))
+    vae.plug("decoder", Affine([parts.decoder], (1, 28, 28)))
     return parts
 
 

@@ -119,7 +119,8 @@ def many(folder: Path, size: int) -> list[str]:
         "| forged points, honest results changed | 0, 0 |",
         f"| hostile ones that ended otherwise than alone | {len(odd)}{_listed(odd)} |",
         "| processes, temporary files, half-written files left | 0, 0, 0 |",
-        f"| memory of grader and judges, second tenth and last tenth | {early:.0f} MiB, {late:.0f} MiB |",
+        "| memory of grader and judges, second tenth and last tenth of the run | "
+        f"{early:.0f} MiB, {late:.0f} MiB |",
         f"| wall clock | {seconds:.0f} s, {seconds / size:.2f} s each, 2 at a time |",
     ]
 

@@ -39,7 +39,7 @@ def test_every_row_of_the_catalogue_has_its_attack():
     assert len({attack.name for attack in ATTACKS}) == len(ATTACKS)
 
 
-# What the judge alone wards off goes the same way in every tier: once is enough, but in `make soak`.
+# What the judge alone wards off goes the same way in every tier: only `make soak` tries it in each.
 JUDGES_OWN = () if os.environ.get("VAELAB_EVERY_TIER") else ("hole", "notebook", "none")
 CASES = [
     (tier, attack)

@@ -1,6 +1,8 @@
 """Notebooks are what their sources build, give nothing away, and are valid for nbgrader."""
 
 import ast
+import base64
+import itertools
 import re
 
 import nbformat
@@ -29,6 +31,22 @@ def test_an_edited_notebook_a_missing_one_and_a_stray_are_noticed(tmp_path, monk
     edited, stray = build.out_of_step()
     assert "differs" in edited
     assert "has no source" in stray
+
+
+@pytest.mark.parametrize("assignment", EVERY)
+def test_below_each_figure_stands_what_it_should_look_like(assignment):
+    cells = build.starter(assignment).cells
+    drawn = [c.id for c in load_source(assignment).of("run") if "plot_" in c.source]
+    assert drawn
+    for before, cell in itertools.pairwise(cells):
+        if before.id.removeprefix("run-") not in drawn:
+            assert not cell.id.startswith("expected-") or before.id.startswith("run-")
+            continue
+        name = f"{before.id.removeprefix('run-')}.png"
+        assert f"(attachment:{name})" in cell.source
+        picture = base64.b64decode(cell.attachments[name]["image/png"])
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) < 100_000
 
 
 @pytest.mark.parametrize("assignment", EVERY)

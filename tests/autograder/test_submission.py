@@ -8,7 +8,7 @@ import torch
 
 from autograder.frames import Frame
 from autograder.host import Limits, WorkerProcess
-from autograder.submission import Other, Raised, RemoteObject, Submission, direct
+from autograder.submission import Affine, Other, Raised, RemoteObject, Submission, direct
 from autograder.worker import Worker
 
 CELL = """
@@ -70,6 +70,29 @@ def test_gradients_cross_both_ways(submission):
     grads = torch.autograd.grad((product * torch.tensor([1.0, 2.0, 3.0])).sum(), (a, b))
     assert torch.allclose(grads[0], b.detach() * torch.tensor([1.0, 2.0, 3.0]))
     assert torch.allclose(grads[1], a.detach() * torch.tensor([1.0, 2.0, 3.0]))
+
+
+def test_known_maps_stand_in_for_a_part(submission):
+    model, a, b = submission.new("Model", 5), torch.randn(4, 3), torch.randn(4, 2)
+    by_a, by_b, row = torch.randn(3, 6), torch.randn(2, 6), torch.randn(3)
+    model.plug("part", Affine([by_a, by_b], (2, 3), bias=0.5))
+    right = (a @ by_a + b @ by_b + 0.5).unflatten(1, (2, 3))
+    assert torch.allclose(model.part(a, b), right, atol=1e-6)
+    model.plug("two", Affine([row]), Affine([by_a], bias=-1.0), squash=True)
+    one, other = model.two(a)
+    assert torch.allclose(one, (a @ row).sigmoid())
+    assert torch.allclose(other, (a @ by_a - 1).sigmoid(), atol=1e-6)
+    model.plug("part", Affine([torch.zeros(3, 4000)]), noise=True)
+    noise = model.part(a)
+    assert abs(float(noise.std()) - 1) < 0.05
+    with pytest.raises(Raised, match="zip"):
+        model.part(a, b)
+
+
+def test_a_held_value_is_the_same_object_in_every_call(submission):
+    held = submission.hold(torch.ones(3))
+    submission.new("Model", 5).spoil(held)
+    assert torch.equal(held.value(), torch.zeros(3))
 
 
 def test_gradients_reach_parameters_that_stay_there(submission):

@@ -1,0 +1,178 @@
+"""How far each threshold is from what its reference reaches, on the full sets, several seeds each.
+
+Every run is kept as it is done in `calibration.json`; `calibration.md` is drawn from all of them.
+"""
+
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autograder.checks import load_checks
+from autograder.reference import run_reference
+from autograder.results import write_text
+from autograder.training import CHUNK, Plan, epoch_loss
+from vae_utils.data.load import FOLDER_VARIABLE
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a reference.
+
+    Attributes:
+        assignment: Its name.
+        data: The data set, as `vae_utils.load_dataset` knows it.
+        source: "full" or "embedded".
+        images: How many it was trained on.
+        seed: Of the initial weights and the order of the images.
+        parameters: Trainable numbers.
+        below: The threshold for this source.
+        unit: The loss's unit.
+        digits: Decimals that are worth showing.
+        losses: The training loss of each epoch, the mean over images.
+        test_loss: Of the test images after the last epoch, codes drawn by the judge.
+        seconds: CPU time of training, on one thread.
+    """
+
+    assignment: str
+    data: str
+    source: str
+    images: int
+    seed: int
+    parameters: int
+    below: float
+    unit: str
+    digits: int
+    losses: tuple[float, ...]
+    test_loss: float
+    seconds: float
+
+    @property
+    def reached(self) -> int | None:
+        """The first epoch whose loss is below the threshold, None if none is."""
+        return next((n for n, loss in enumerate(self.losses, 1) if loss < self.below), None)
+
+
+def plan_of(assignment: str) -> Plan | None:
+    """The plan of an assignment's threshold, None where nothing is trained."""
+    return getattr(load_checks(assignment).module, "PLAN", None)
+
+
+def train(assignment: str, plan: Plan, seed: int, source: str, say: Callable[[str], None]) -> Run:
+    """Train a reference for the whole of its budget.
+
+    Args:
+        assignment: Its name.
+        plan: Its plan.
+        seed: See `Run`.
+        source: See `Run`; the full set is taken from the folder VAELAB_DATA if that is set.
+        say: Called with a line for each epoch.
+    """
+    from vae_utils import load_dataset
+
+    torch.set_num_threads(1)
+    names = run_reference(assignment, seed)
+    model, optimizer, step = (names[name] for name in ("model", "optimizer", "train_step"))
+    train_set = load_dataset(plan.data, source=_place(source), quiet=True)
+    batch = plan.batch(train_set.images.float() / 255, train_set.labels)
+    generator = torch.Generator().manual_seed(seed)
+    losses, seconds = [], 0.0
+    for _ in range(plan.epochs):
+        order = torch.randperm(len(batch[0]), generator=generator)
+        parts = (tuple(c[rows] for c in batch) for rows in order.split(names["batch_size"]))
+        started = time.process_time()
+        losses.append(
+            epoch_loss(((p, step(model, optimizer, *p)) for p in parts), plan, len(batch[0]))
+        )
+        seconds += time.process_time() - started
+        say(f"{assignment}, seed {seed}: {losses[-1]:.{plan.digits}f} {plan.unit}")
+    return Run(
+        assignment=assignment,
+        data=plan.data,
+        source=source,
+        images=len(batch[0]),
+        seed=seed,
+        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        below=plan.threshold(source),
+        unit=plan.unit,
+        digits=plan.digits,
+        losses=tuple(losses),
+        test_loss=_test_loss(model, plan, source),
+        seconds=round(seconds, 1),
+    )
+
+
+def _place(source: str) -> str:
+    return "auto" if source == "full" and FOLDER_VARIABLE in os.environ else source
+
+
+def _test_loss(model: Any, plan: Plan, source: str) -> float:
+    from vae_utils import load_dataset
+
+    x = load_dataset(plan.data, train=False, source=_place(source), quiet=True).images.float() / 255
+    model.eval()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        total = sum(float(plan.confirm(model, part)) * len(part) for part in x.split(CHUNK))
+    return total / len(x)
+
+
+def load_runs(path: Path) -> list[Run]:
+    """Read what was kept; [] if there is nothing yet."""
+    if not path.exists():
+        return []
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return [Run(**{**run, "losses": tuple(run["losses"])}) for run in kept]
+
+
+def keep(run: Run, path: Path) -> list[Run]:
+    """Keep a run in the place of an older one of the same assignment, source and seed."""
+    others = [r for r in load_runs(path) if _key(r) != _key(run)]
+    runs = sorted([*others, run], key=_key)
+    write_text(path, json.dumps([asdict(r) for r in runs], indent=1) + "\n")
+    return runs
+
+
+def _key(run: Run) -> tuple[str, str, int]:
+    return run.assignment, run.source, run.seed
+
+
+def as_markdown(runs: list[Run]) -> str:
+    """Draw the table."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.assignment, run.source), []).append(run)
+    lines = [
+        "# How far the thresholds are",
+        "",
+        "Each assignment's reference, trained with its own settings for the whole of the epochs "
+        "that a student has. Made by `vaelab calibrate`; every run stands in `calibration.json`. "
+        "Several numbers in one place are several seeds. Seconds are CPU time on one thread, "
+        f"torch {torch.__version__.split('+')[0]}, {platform.machine()}.",
+        "",
+        "| assignment | data, images | parameters | threshold | passed in epoch | training loss, "
+        "last epoch | test loss | seconds |",
+        "| --- | --- | --: | --: | --: | --: | --: | --: |",
+    ]
+    for (assignment, source), group in groups.items():
+        one = group[0]
+        lines.append(
+            f"| `{assignment}` | {one.data} {source}, {one.images:,} | {one.parameters:,} "
+            f"| {one.below:g} {one.unit} "
+            f"| {', '.join(str(r.reached or 'none') for r in group)} of {len(one.losses)} "
+            f"| {_several([r.losses[-1] for r in group], one.digits)} "
+            f"| {_several([r.test_loss for r in group], one.digits)} "
+            f"| {_several([r.seconds for r in group], 0)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _several(values: list[float], digits: int) -> str:
+    return ", ".join(f"{v:.{digits}f}" if math.isfinite(v) else "not finite" for v in values)

@@ -1,0 +1,58 @@
+"""The calibration table says what was reached, and keeps every run."""
+
+from dataclasses import replace
+
+from autograder import calibrate
+from autograder.calibrate import Run
+from autograder.checks import load_checks
+
+RUN = Run(
+    assignment="a",
+    data="mnist",
+    source="full",
+    images=60_000,
+    seed=0,
+    parameters=1_000,
+    below=120.0,
+    unit="nats per image",
+    digits=1,
+    losses=(150.0, 119.9, 118.2),
+    test_loss=117.04,
+    seconds=31.4,
+)
+
+
+def test_a_run_knows_when_it_passed():
+    assert RUN.reached == 2
+    assert replace(RUN, losses=(150.0, 120.0)).reached is None
+
+
+def test_each_seed_is_kept_once_and_the_table_shows_them_side_by_side(tmp_path):
+    path = tmp_path / "docs" / "calibration.json"
+    calibrate.keep(replace(RUN, losses=(1.0,)), path)
+    calibrate.keep(replace(RUN, seed=1, losses=(150.0, 140.0, 121.0)), path)
+    runs = calibrate.keep(RUN, path)
+    assert runs == calibrate.load_runs(path) == [RUN, replace(RUN, seed=1, losses=(150, 140, 121))]
+    (row,) = [line for line in calibrate.as_markdown(runs).splitlines() if line.startswith("| `")]
+    assert "| 2, none of 3 | 118.2, 121.0 | 117.0, 117.0 | 31, 31 |" in row
+    assert "| 120 nats per image |" in row
+
+
+def test_a_reference_is_trained_with_another_seed_and_measured_by_the_judge():
+    plan = load_checks("03_fc_vae").module.PLAN
+    short = replace(plan, epochs=1)
+    told: list[str] = []
+    one, two = (
+        calibrate.train("03_fc_vae", short, seed, "embedded", told.append) for seed in (1, 2)
+    )
+    assert one.losses != two.losses
+    assert one.images == 9_000
+    assert 150 < one.losses[0] < 300
+    assert 120 < one.test_loss < one.losses[0]
+    assert told[0] == f"03_fc_vae, seed 1: {one.losses[0]:.1f} nats per image"
+
+
+def test_the_full_set_may_have_a_threshold_of_its_own():
+    plan = load_checks("08_elbo_vae").module.PLAN
+    assert (plan.threshold("full"), plan.threshold("embedded")) == (112.0, 125.0)
+    assert replace(plan, below_full=None).threshold("full") == 125.0
