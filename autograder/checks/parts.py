@@ -68,7 +68,7 @@ def expect_pixel_range(pixels: torch.Tensor) -> None:
         low < 0.45 or high < 0.74,
         f"Decoded pixels run from {low:.2f} to {high:.2f}: black is out of reach. Is there an "
         "activation right before the sigmoid that keeps negative values from it?",
-        "activation_before_sigmoid",
+        "relu_before_sigmoid",
     )
     expect(
         low < 0.45 and high > 0.55,

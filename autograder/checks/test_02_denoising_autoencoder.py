@@ -228,7 +228,7 @@ def test_decoder_reaches_black(submission: Submission) -> None:
             "Hardly anything below 0 reaches the decoder's sigmoid, so that pixels can't get "
             "darker than ½, and most of every digit's image is black. Is there an activation "
             "right before the sigmoid? The printed homework has one there: that is its erratum.",
-            "activation_before_sigmoid",
+            "relu_before_sigmoid",
         )
 
 
