@@ -70,6 +70,7 @@ class Submission:
         failed: Ids of the tasks that have failed so far.
         cell_errors: What the submission's own cells raised when they were run, by cell id.
         facts: Measured figures for the report.
+        kept: What a check leaves for those after it, by name.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Submission:
         self.failed: set[str] = set()
         self.cell_errors: dict[str, Raised] = {}
         self.facts: dict[str, Any] = {}
+        self.kept: dict[str, Any] = {}
 
     def run(self, source: str, name: str, seconds: float | None = None) -> None:
         """Run a cell's source under the name `name`."""

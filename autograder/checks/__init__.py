@@ -45,6 +45,10 @@ def info(function: Callable[..., None]) -> CheckInfo:
     return function.check  # type: ignore[attr-defined]
 
 
+def _line(function: Callable[..., None]) -> int:
+    return function.__code__.co_firstlineno
+
+
 @functools.cache
 def load_checks(assignment: str) -> CheckSet:
     """Load an assignment's tasks and checks.
@@ -68,5 +72,6 @@ def load_checks(assignment: str) -> CheckSet:
     for task in tasks:
         if not any(info(f).task == task.id for f in functions):
             raise CourseError(f"{name}: nothing checks the task '{task.id}'.")
-    functions.sort(key=lambda f: order.index(info(f).task))
+    # A task's checks in the order in which they are written, also where they are imported.
+    functions.sort(key=lambda f: (order.index(info(f).task), _line(f)))
     return CheckSet(assignment, module, tasks, tuple(functions))
