@@ -618,6 +618,7 @@ check("model")
 # | `num_hiddens`, `num_residual_layers`, `num_residual_hiddens` | 128, 2, 32 | 32, 2, 16 |
 # | `num_embeddings`, `embedding_dim` | 512, 64 | 64, 4 |
 # | `commitment_cost` | 0.25 | 0.25 |
+# | `decay` | 0, or 0.99 | 0, or 0.8 |
 # | `batch_size`, learning rate of Adam | 256, 1e-3 | 32, 2e-3 |
 
 # %% solution="settings"
