@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from autograder.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
-from autograder.sandbox import tiers
 from autograder.sandbox.box import Pipes
 from autograder.sandbox.limits import MIB, Limits
+from autograder.sandbox.tiers import BEST, Sandbox, start
 
-__all__ = ["Ended", "Limits", "WorkerProcess"]
+__all__ = ["BEST", "Ended", "Limits", "Sandbox", "WorkerProcess"]
 
 POLL_SECONDS = 0.05
 TEXT_LIMIT = 1 << 20
@@ -41,19 +41,15 @@ class WorkerProcess:
 
     Args:
         limits: What it may use.
-        tier: Which kind of sandbox, a key of `TIERS`; the best that holds here if None.
-        off: Defences that are left off, in tests that show what they are for.
+        sandbox: How it is confined.
 
     Raises:
         SandboxError: If no sandbox holds here and none was named.
     """
 
-    def __init__(
-        self, limits: Limits, *, tier: str | None = None, off: frozenset[str] = frozenset()
-    ):
+    def __init__(self, limits: Limits, sandbox: Sandbox = BEST):
         self.limits = limits
-        self.tier = tier or tiers.best()
-        self.off = off
+        self.sandbox = sandbox.resolved()
         self.ended: Ended | None = None
         self.peak_mib = 0.0
         self.text = bytearray()
@@ -67,7 +63,7 @@ class WorkerProcess:
         self._status, status_out = os.pipe()
         pipes = Pipes(there_in, there_out, text_out, status_out)
         try:
-            self._box = tiers.start(self.tier, pipes, self.limits, off=self.off)
+            self._box = start(self.sandbox, pipes, self.limits)
         except BaseException:
             for descriptor in self._own:
                 os.close(descriptor)
@@ -208,7 +204,9 @@ class WorkerProcess:
         if code is None:
             return "It closed its pipe and gave no answer."
         if code < 0:
-            return f"Its process was ended by {signal.Signals(-code).name} before it answered."
+            known = {number.value: number.name for number in signal.Signals}
+            name = known.get(-code, f"signal {-code}")
+            return f"Its process was ended by {name} before it answered."
         return f"Its process ended with exit code {code} before it answered."
 
     def _end(self, status: str, message: str) -> None:

@@ -99,6 +99,15 @@ def kill_a_neighbour(targets: Targets) -> None:
     os.kill(targets["process"], signal.SIGKILL)
 
 
+def signal_everyone(targets: Targets) -> None:
+    os.kill(-1, 0)
+
+
+def write_into_the_first_process(targets: Targets) -> None:
+    with open("/proc/1/mem", "r+b"):
+        pass
+
+
 def trace_a_neighbour(targets: Targets) -> bool:
     attach = 16
     return ctypes.CDLL(None).ptrace(attach, ctypes.c_long(targets["process"]), None, None) == 0
@@ -172,6 +181,8 @@ ATTACKS = (
     send_a_datagram,
     reach_a_socket_by_name,
     reach_a_socket_by_path,
+    signal_everyone,
+    write_into_the_first_process,
     trace_a_neighbour,
     kill_a_neighbour,
     make_a_namespace,

@@ -8,10 +8,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from autograder.sandbox import bubblewrap
+from autograder.sandbox import bubblewrap, warm
 from autograder.sandbox.box import (
     Box,
     Pipes,
@@ -29,33 +32,64 @@ TIERS = {
     "C": "NOT SANDBOXED",
 }
 # Left off one by one in tests, to show that each is needed.
-DEFENCES = frozenset({"files", "network", "processes", "seccomp", "rlimits", "uid"})
+DEFENCES = {
+    "files": "only what is allowed is there to be read, and nothing to be written",
+    "network": "a network namespace of its own (tier A)",
+    "processes": "a process namespace of its own (tier A)",
+    "apart": "namespaces of its own for each fork of the warm process (tier A)",
+    "seccomp": "the filter of system calls",
+    "rlimits": "the kernel's limits for each process",
+    "uid": "a user id that owns nothing, where the judge is root",
+}
 PROBE_SECONDS = 60.0
 PROBE_LIMITS = Limits(processes=24, disk_mib=4)
 
 
-def start(
-    tier: str,
-    pipes: Pipes,
-    limits: Limits,
-    *,
-    job: str = "worker",
-    off: frozenset[str] = frozenset(),
-) -> Box | PlainBox:
-    """Start a job in a tier.
+@dataclass(frozen=True)
+class Sandbox:
+    """How a submission is to be confined.
+
+    Attributes:
+        tier: A key of `TIERS`; "" for the best that holds on this machine.
+        off: Some of `DEFENCES` that are left off, in tests that show what each is for.
+        warm: In tier A, fork from a warm process where that holds; otherwise start afresh.
+    """
+
+    tier: str = ""
+    off: frozenset[str] = frozenset()
+    warm: bool = True
+
+    def resolved(self) -> "Sandbox":
+        """Settle on a tier.
+
+        Raises:
+            SandboxError: If none was named and none holds.
+        """
+        return self if self.tier else replace(self, tier=best())
+
+
+BEST = Sandbox()
+
+
+def start(sandbox: Sandbox, pipes: Pipes, limits: Limits, job: str = "worker") -> Box | PlainBox:
+    """Start a job in a sandbox.
 
     Args:
-        tier: A key of `TIERS`.
+        sandbox: Which, resolved.
         pipes: The job's ends of its pipes.
         limits: What it may use.
         job: "worker", or "probe" for the self-test.
-        off: Some of `DEFENCES`, left off.
 
     Raises:
         SandboxError: If it does not start.
     """
-    assert off <= DEFENCES
+    tier, off = sandbox.tier, sandbox.off
+    assert tier in TIERS
+    assert off <= set(DEFENCES)
     said = orders(pipes, limits, namespaces=tier == "A", job=job, off=off)
+    may_fork = tier == "A" and sandbox.warm and off <= {"apart"} and job == "worker"
+    if may_fork and (box := _forked(said, pipes, limits)):
+        return box
     if tier == "A":
         program = bubblewrap.find()
         if program is None:
@@ -71,6 +105,30 @@ def start(
     return start_plain(
         said, text=pipes.text, keep=tuple(pipes), confined=tier == "B" and "files" not in off
     )
+
+
+_cold = ""  # why this process's workers start cold, once that is known
+
+
+def _forked(said: dict[str, Any], pipes: Pipes, limits: Limits) -> Box | None:
+    """Start a job in a fork of the warm process; None where that does not hold, said once."""
+    global _cold
+    for _ in range(0 if _cold else 2):
+        try:
+            return warm.nursery(limits, _must_hold).fork(said, pipes)
+        except SandboxError as error:
+            reason = str(error)
+            warm.close()
+    if not _cold:
+        _cold = reason
+        warnings.warn(f"Workers start cold, which is slower: {reason}", stacklevel=3)
+    return None
+
+
+def _must_hold(nursery: warm.Nursery) -> None:
+    found = _attack(lambda pipes: nursery.fork(orders(pipes, PROBE_LIMITS, job="probe"), pipes))
+    if found:
+        raise SandboxError(f"a fork does not hold: {'; '.join(found)}")
 
 
 @functools.cache
@@ -90,8 +148,9 @@ def best() -> str:
 
 def probe(tier: str, off: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Attack from inside a tier; returns what is wrong with it, () if it holds."""
+    sandbox = Sandbox(tier, off)
     try:
-        return tuple(_attack(lambda pipes: start(tier, pipes, PROBE_LIMITS, job="probe", off=off)))
+        return tuple(_attack(lambda pipes: start(sandbox, pipes, PROBE_LIMITS, "probe")))
     except (SandboxError, OSError, subprocess.SubprocessError) as error:
         return (str(error),)
 
