@@ -95,6 +95,22 @@ def test_a_held_value_is_the_same_object_in_every_call(submission):
     assert torch.equal(held.value(), torch.zeros(3))
 
 
+def test_what_a_model_gives_to_a_part_is_seen_and_nothing_changed(submission):
+    model, x = submission.new("Model", 5), torch.randn(2, 3)
+    (given,) = model.given("part", x)
+    assert torch.equal(given, x)
+    assert model.part._forward_pre_hooks.value() == {}
+    with pytest.raises(Raised, match="never called"):
+        model.given("part", x, x)
+
+
+def test_an_input_that_wants_a_gradient_can_be_worked_on_in_place(submission):
+    x = torch.ones(3, requires_grad=True)
+    got = submission.object("model").spoil(x)
+    (grad,) = torch.autograd.grad(got.sum(), x)
+    assert torch.equal(grad, torch.zeros(3))
+
+
 def test_gradients_reach_parameters_that_stay_there(submission):
     submission.run("optimizer = torch.optim.SGD(model.parameters(), lr=1.0)", "more")
     model, optimizer = submission.object("model"), submission.object("optimizer")
