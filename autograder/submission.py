@@ -107,6 +107,10 @@ class Submission:
         reply = self.request("hold", value=value, as_array=as_array)
         return RemoteObject(self, reply["$ref"], kind=reply["type"])
 
+    def restrict(self, allowed: Sequence[str] | None, forbidden: Sequence[str]) -> None:
+        """Hold the cells that follow to a rule on imports; see `autograder.imports`."""
+        self.request("restrict", allowed=allowed, forbidden=list(forbidden))
+
     def value(self, name: str) -> Any:
         """Read a global: a number, a string, a tensor, or a list or dict of them."""
         return self.object(name).value()

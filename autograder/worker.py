@@ -11,6 +11,7 @@ import functools
 import io
 import linecache
 import os
+import random
 import signal
 import sys
 import traceback
@@ -22,7 +23,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from autograder.frames import DTYPES, PREFIX, Frame, lengths, pack, unpack
+from autograder.frames import DTYPES, PREFIX, Frame, FrameError, lengths, pack, unpack
+from autograder.imports import guard
 
 MESSAGE_LIMIT = 600
 CELL = "<cell {}>"
@@ -115,6 +117,10 @@ class Worker:
         linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
         with alarm(seconds):
             exec(code, self.namespace)
+
+    def do_restrict(self, read: "_Reader", allowed: list[str] | None, forbidden: list[str]) -> None:
+        """Hold the cells that follow to a rule on imports."""
+        guard(self.namespace, allowed, forbidden)
 
     def do_object(self, read: "_Reader", name: str) -> dict[str, Any]:
         """Keep the object that a global name stands for."""
@@ -273,8 +279,8 @@ class _Reader:
             if value.get("grad"):
                 tensor.requires_grad_()
                 self.tensors.append(tensor)
-                # A view, so that in-place work on an input is as legal as on any activation.
-                return tensor.view_as(tensor)
+                # A copy, so that in-place work on an input is as legal as on any activation.
+                return tensor.clone()
             return tensor
         if "$ref" in value:
             return self.worker.objects[value["$ref"]]
@@ -386,8 +392,15 @@ def serve(receive: io.RawIOBase, send: io.RawIOBase) -> None:
     worker.namespace["display"] = lambda *_, **__: None
     _write(send, Frame({"ok": {"pid": os.getpid()}}))
     while (request := _read(receive)) is not None:
+        # Here and not in `answer`: a notebook's own randomness is its own.
+        random.seed(request.body.get("seed", 0))
+        np.random.seed(request.body.get("seed", 0))
         for frame in worker.answer(request):
-            _write(send, frame)
+            try:
+                _write(send, frame)
+            except FrameError as error:
+                _write(send, Frame({"error": describe(error)}))
+                break
 
 
 def _read(stream: io.RawIOBase) -> Frame | None:

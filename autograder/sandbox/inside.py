@@ -149,8 +149,11 @@ def warm() -> None:
     optimizer = torch.optim.Adam(model.parameters())
     model(torch.ones(1, 2)).sum().backward()
     optimizer.step()
+    import vae_utils
     from autograder import worker  # noqa: F401
 
+    for name in vae_utils.__all__:
+        getattr(vae_utils, name)  # each is imported when it is first asked for
     with open("/proc/self/stat", "rb") as file:
         threads = int(file.read().rpartition(b")")[2].split()[17])
     if threads != 1:

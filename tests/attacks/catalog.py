@@ -28,8 +28,8 @@ class Without:
     Attributes:
         defence: "process": checks run in the submission's own process, as most graders do it;
             "notebook": checks run in the submission's own IPython, and the first value that is
-            displayed counts; "sandbox": nothing is walled off; "limit": no limit is set; "hole": one function of the judge is
-            replaced; "none": there is nothing to switch off.
+            displayed counts; "sandbox": nothing is walled off; "limit": no limit is set; "hole":
+            one function of the judge is replaced; "none": there is nothing to switch off.
         then: What must be seen then; "" with "none".
         hole: Which function, for "hole"; see `holes`.
         why: Why there is nothing to switch off, for "none".

@@ -1,7 +1,6 @@
 """No submission talks the judge into a grade, and none stops it."""
 
 import contextlib
-import functools
 import json
 import os
 import signal
@@ -9,13 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from attacks import naive
 from attacks.catalog import Attack, load, place
 from attacks.conftest import (
-    ALL_OFF,
     LIMITS,
     NO_LIMITS,
     PATIENCE,
@@ -27,10 +24,10 @@ from attacks.conftest import (
     times_apart,
     told,
 )
-from autograder import judge
-from autograder.host import Limits, WorkerProcess
+from autograder.host import Limits, Sandbox
 from autograder.report import Report
 from autograder.results import Result, to_json
+from autograder.sandbox.tiers import DEFENCES
 
 ATTACKS = load()
 ROWS = range(1, 53)
@@ -50,10 +47,8 @@ def test_it_comes_to_nothing_and_stops_nothing(
         pytest.skip(f"no promise is made of it in tier {court.tier}")
     limits = LIMITS if not attack.limits else Limits(**(vars(LIMITS) | attack.limits))
     path = place(attack, court.folder / "in", bait.marks)
-    court.ready(limits)
     files, baits, before = instructors_files(), bait.hashes(), set(living())
-    assert court.judge
-    memory = psutil.Process(court.judge.process.pid).memory_info().rss
+    memory = court.memory
 
     results = [court.grade(path, attack.student, limits) for _ in range(attack.runs)]
 
@@ -71,10 +66,9 @@ def test_it_comes_to_nothing_and_stops_nothing(
     assert bait.reached == []
     assert bait.process.poll() is None
     assert instructors_files() == files
-    grown = psutil.Process(court.judge.process.pid).memory_info().rss - memory
-    assert grown < 256 << 20
+    assert court.memory - memory < 256 << 20
     # Its neighbour gets, byte for byte, what it gets without it, from the same judge.
-    after = court.grade(court.honest_path, "honest", limits)
+    after = court.grade(court.honest_path, "honest", LIMITS)
     assert times_apart(after) == court.alone
     _reports_hold([*results, after], tmp_path)
 
@@ -114,12 +108,13 @@ def test_without_its_defence_it_succeeds(
         todo, arguments = naive.grade, (path, out)
     elif off.defence == "notebook":
         todo, arguments = naive.grade_in_ipython, (path, out)
-    elif off.defence == "hole":
-        todo, arguments = naive.grade_with_a_hole, (path, out, attack.student, limits, off.hole)
     else:
         limits = NO_LIMITS if off.defence == "limit" else limits
-        walls = frozenset() if off.defence == "limit" else ALL_OFF
-        todo, arguments = _grade_without_walls, (path, out, attack.student, limits, walls)
+        walls = Sandbox("A", DEFENCES if off.defence == "sandbox" else frozenset())
+        todo, arguments = (
+            naive.grade_with_a_hole,
+            (path, out, attack.student, limits, walls, off.hole),
+        )
     for _ in range(attack.runs):
         code, peak = apart(todo, *arguments, seconds=patience)
 
@@ -139,13 +134,6 @@ def test_without_its_defence_it_succeeds(
         seen.add("survivor")
     _clean_up(before)
     assert off.then in seen, f"seen: {seen}; {told(body)[:2000]}"
-
-
-def _grade_without_walls(
-    path: Path, out: Path, student: str, limits: Limits, off: frozenset[str]
-) -> None:
-    judge.WorkerProcess = functools.partial(WorkerProcess, off=off)  # type: ignore[misc, assignment]
-    naive.grade_with_a_hole(path, out, student, limits, "")
 
 
 def _effects(attack: Attack, body: dict | None, code: int | None, peak: int) -> set[str]:
