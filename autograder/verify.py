@@ -1,7 +1,7 @@
 """Holds an assignment against its promises: in step, the reference whole, the bank as banked."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,13 +53,12 @@ def grade_bank(
         jobs: Submissions at a time.
         limits: For each.
         sandbox: How each is confined.
-        thorough: False to leave training out where it shows nothing new: for a wrong submission
-            whose faults are found without, when another that loses the same tasks is trained.
+        thorough: False to leave training out for wrong submissions whose faults show without.
     """
     banked = bank.load_bank(assignment)
     notebooks = {name: bank.make(assignment, one) for name, one in banked.items()}
     notebooks |= {REFERENCE: build.reference(assignment), STARTER: build.starter(assignment)}
-    untrained = set() if thorough else _alike(banked.values())
+    untrained = {n for n, one in banked.items() if one.loses and not thorough}
     entries = {
         name: batch.Entry(
             name, bank.write(notebook, folder, name, assignment), train=name not in untrained
@@ -75,18 +74,6 @@ def grade_bank(
             yield result
     if again:
         yield from batch.grade_all(again, assignment, jobs, limits, sandbox)
-
-
-def _alike(banked: Iterable[Banked]) -> set[str]:
-    """Name the wrong ones that lose just what an earlier one loses."""
-    seen: set[tuple[str, ...]] = set()
-    alike = set()
-    for one in banked:
-        if one.loses in seen:
-            alike.add(one.name)
-        elif one.loses:
-            seen.add(one.loses)
-    return alike
 
 
 def lost(result: Result) -> tuple[str, ...]:
