@@ -1,6 +1,7 @@
 """No submission talks the judge into a grade, and none stops it."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -122,7 +123,10 @@ def test_without_its_defence_it_succeeds(
     elif off.defence == "notebook":
         todo, arguments = naive.grade_in_ipython, (path, out)
     else:
-        limits = NO_LIMITS if off.defence == "limit" else limits
+        if off.defence == "limit":
+            limits = NO_LIMITS
+        elif off.defence == "sandbox":  # the machine's whole disk is its folder now
+            limits = dataclasses.replace(limits, memory_mib=1 << 40, disk_mib=1 << 40)
         walls = Sandbox("A", DEFENCES if off.defence == "sandbox" else frozenset())
         todo, arguments = (
             naive.grade_with_a_hole,
