@@ -43,6 +43,9 @@ class Live:
     def new(self, name: str, *args: Any) -> "Held":
         return Held(self.object(name)(*args))
 
+    def hold(self, value: Any) -> "Held":
+        return Held(value.detach().clone())
+
 
 class Held:
     """A live object."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from attacks import naive
-from attacks.catalog import Attack, load, place
+from attacks.catalog import HERE, Attack, Without, load, place
 from attacks.conftest import (
     LIMITS,
     NO_LIMITS,
@@ -102,6 +102,20 @@ def _reports_hold(results: list[Result], folder: Path) -> None:
             assert path.suffix != ".html" or "<script" not in text, path
     for line in (folder / "report" / "scores.csv").read_text().splitlines():
         assert not line.startswith(("=", "+", "-", "@", "\t"))
+
+
+@pytest.mark.parametrize(("base", "points"), [("reference", 90), ("starter", 0)])
+def test_the_naive_grader_is_fair_to_honest_work(
+    base: str, points: float, tmp_path: Path, apart: Callable[..., tuple[int | None, int]]
+):
+    """What it gives to an attack is the attack's own doing."""
+    honest = Attack("honest", (), "", "graded", points, Without("none"), HERE / "prints_results")
+    path = place(dataclasses.replace(honest, base=base), tmp_path, {"@BAIT@": ""})
+    for grade in (naive.grade, naive.grade_in_ipython):
+        apart(grade, path, tmp_path / "result.json", seconds=PATIENCE)
+        body = naive.score(tmp_path / "result.json")
+        assert body
+        assert body["score"] == points
 
 
 UNARMED = [attack for attack in ATTACKS if attack.without.defence != "none"]
