@@ -7,12 +7,15 @@ import struct
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import psutil
 import pytest
 from elsewhere import WHO, answer
 
+from autograder import bank, judge
 from autograder.host import Limits, Sandbox, WorkerProcess
+from autograder.results import Result, to_json
 from autograder.sandbox import tiers, warm
 from autograder.sandbox.bubblewrap import find
 from autograder.sandbox.hostile import ATTACKS
@@ -193,6 +196,22 @@ found.append(torch.get_num_threads())
     for other in (run(source), run(source, Sandbox("A", warm=False))):
         assert other[0].tolist() == first[0].tolist()
         assert other[1:] == first[1:]
+
+
+def test_a_whole_bank_is_graded_alike_warm_and_cold(tmp_path):
+    assignment = "00_reparameterization"
+    for name, banked in bank.load_bank(assignment).items():
+        path = bank.write(bank.make(assignment, banked), tmp_path, name, assignment)
+        results = [
+            judge.grade(path, assignment, name, Limits(), Sandbox("A", warm=warm))
+            for warm in (True, False)
+        ]
+        assert _times_apart(results[0]) == _times_apart(results[1])
+
+
+def _times_apart(result: Result) -> str:
+    checks = tuple(replace(check, seconds=0.0) for check in result.checks)
+    return to_json(replace(result, checks=checks, seconds=0.0))
 
 
 def test_a_warm_process_that_dies_is_replaced():
