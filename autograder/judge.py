@@ -85,19 +85,8 @@ def grade(
         answers = opened.answers if opened else {}
         seconds = round(time.monotonic() - started, 2)
         tasks, checks = _scores(assignment, outcomes, message, answers)
-        return Result(
-            assignment,
-            student,
-            status,
-            message,
-            tasks,
-            checks,
-            notes,
-            facts,
-            seconds,
-            digest=digest,
-            tier=sandbox.tier,
-        )
+        every = (assignment, student, status, message, tasks, checks, notes, facts, seconds)
+        return Result(*every, sandbox.tier, digest)
 
     opened: Opened | None = None
     digest = ""

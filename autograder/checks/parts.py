@@ -118,7 +118,9 @@ def expect_inputs_kept(submission: Submission, name: str, inputs: dict[str, torc
         )
 
 
-def model_or_bare(submission: Submission, name: str, *args: int, **attributes: int) -> RemoteObject:
+def model_or_bare(
+    submission: Submission, name: str, *args: float, **attributes: float
+) -> RemoteObject:
     """Make a model for its methods alone: one whose `__init__` fails will do.
 
     Args:
