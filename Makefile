@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help setup demo test verify lab build lint bench soak gallery clean
+.PHONY: help setup demo test verify lab build lint bench soak fuzz gallery clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,12 @@ bench: setup ## measure speed, memory and the sandbox's cost
 soak: setup ## the long tests: 1,000 submissions, a tenth hostile; every attack in every tier
 	@VAELAB_EVERY_TIER=1 $(VENV)/python -m pytest -q tests/attacks
 	@PYTHONPATH=tests $(VENV)/python -m attacks.soak
+
+fuzz: setup ## a minute of atheris on each of the two readers of untrusted bytes
+	@$(VENV)/python -m pip install -q --target build/atheris atheris==3.0.0
+	@for reader in frames notebook; do \
+		PYTHONPATH=tests:build/atheris $(VENV)/python -m attacks.fuzzing $$reader -max_total_time=60 || exit 1; \
+	done
 
 gallery: setup ## draw the pictures that show what the models learn
 	@$(VENV)/python -m vae_utils.gallery

@@ -52,6 +52,7 @@ class WorkerProcess:
         self.sandbox = sandbox.resolved()
         self.ended: Ended | None = None
         self.peak_mib = 0.0
+        self.cpu_seconds = 0.0
         self.text = bytearray()
         self._printed = 0
         self._received = bytearray()
@@ -190,6 +191,7 @@ class WorkerProcess:
             return
         self._looked = now
         used = self._box.usage(self.limits)
+        self.cpu_seconds = used.seconds
         self.peak_mib = max(self.peak_mib, used.memory / MIB)
         if broken := self.limits.broken(used):
             self._end(*broken)
@@ -215,6 +217,8 @@ class WorkerProcess:
         raise self.ended
 
     def _close(self) -> None:
+        if not self.ended:
+            self.cpu_seconds = self._box.usage(self.limits).seconds
         self._box.end()
         self._selector.close()
         for descriptor in self._own:

@@ -35,8 +35,8 @@ def main() -> None:
     orders: Orders = json.loads(sys.argv[1])
     if orders["uid"] is not None:
         become(orders["uid"], own_proc=orders["namespaces"])
-    if orders["namespaces"]:
-        # A change of uid forgets who was to be told of the judge's death.
+    if sys.platform == "linux":
+        # After a change of uid, which forgets that the judge's death is to be this one's too.
         syscall("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if "control" in orders:
         serve_forks(socket.socket(fileno=orders["control"]))
@@ -84,6 +84,11 @@ def guard(orders: Orders, receive: int, send: int, text: int, status: int) -> No
 
 def work(orders: Orders, receive: int, send: int, text: int) -> NoReturn:
     """Be the worker, confined."""
+    if orders["namespaces"]:
+        os.setsid()  # signals to its group must not go to whoever started it
+    # What is inherited open is shared, and a flag on it would be seen by another fork.
+    os.close(0)
+    os.open(os.devnull, os.O_RDONLY)
     os.dup2(text, 1)
     os.dup2(text, 2)
     os.close(text)

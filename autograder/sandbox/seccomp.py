@@ -54,6 +54,7 @@ UNCOUNTED: dict[str, Numbers] = {
     "msgget": (68, 186),
     "semget": (64, 190),
     "mq_open": (240, 180),
+    "io_setup": (206, 0),
     "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
@@ -143,7 +144,8 @@ WITHOUT_NAMESPACES: dict[str, Numbers] = {
 }
 
 CLONE, CLONE3, FCNTL, MMAP, SOCKET = (56, 220), (435, 435), (72, 25), (9, 222), (41, 198)
-KILL, TGKILL, PRLIMIT = (62, 129), (234, 131), (302, 261)
+KILL, TGKILL, PRLIMIT, PRCTL = (62, 129), (234, 131), (302, 261), (157, 167)
+SET_PARENT_DEATH_SIGNAL = 1
 NEW_NAMESPACE = 0x7E020000  # CLONE_NEW* but for NEWTIME, which clone() cannot take
 CLONE_THREAD = 0x10000
 SHARED_ANONYMOUS = 0x21  # MAP_SHARED | MAP_ANONYMOUS
@@ -218,6 +220,7 @@ def program(machine: str, *, namespaces: bool, pid: int = 0) -> bytes:
         refuse_if(KILL, 0, [pid], unless=True)
         refuse_if(TGKILL, 0, [pid], unless=True)
         refuse_if(PRLIMIT, 0, [0, pid], unless=True)
+        refuse_if(PRCTL, 0, [SET_PARENT_DEATH_SIGNAL])
     code.append((RETURN, 0, 0, ALLOW))
     return b"".join(struct.pack("HBBI", *line) for line in code)
 

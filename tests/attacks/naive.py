@@ -19,6 +19,7 @@ from autograder.evaluate import evaluate
 from autograder.host import Limits, Sandbox
 from autograder.notebook import open_notebook
 from autograder.results import to_json
+from autograder.sandbox import limits as sandbox_limits
 
 
 class Live:
@@ -42,6 +43,9 @@ class Live:
 
     def new(self, name: str, *args: Any) -> "Held":
         return Held(self.object(name)(*args))
+
+    def hold(self, value: Any) -> "Held":
+        return Held(value.detach().clone())
 
 
 class Held:
@@ -118,6 +122,8 @@ def grade_with_a_hole(
     path: Path, out: Path, student: str, limits: Limits, sandbox: Sandbox, hole: str
 ) -> None:
     """Grade with the real judge, one function of which may be replaced."""
+    if sandbox.off:  # the machine's own files are counted as the submission's
+        sandbox_limits.MOST_FILES = 1 << 60
     with holes.HOLES[hole]() if hole else contextlib.nullcontext():
         result = judge.grade(path, A, student, limits, sandbox)
         holes.write_report(result, out.parent / "report")

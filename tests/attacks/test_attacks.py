@@ -1,6 +1,7 @@
 """No submission talks the judge into a grade, and none stops it."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from attacks import naive
-from attacks.catalog import Attack, load, place
+from attacks.catalog import HERE, Attack, Without, load, place
 from attacks.conftest import (
     LIMITS,
     NO_LIMITS,
@@ -103,6 +104,20 @@ def _reports_hold(results: list[Result], folder: Path) -> None:
         assert not line.startswith(("=", "+", "-", "@", "\t"))
 
 
+@pytest.mark.parametrize(("base", "points"), [("reference", 90), ("starter", 0)])
+def test_the_naive_grader_is_fair_to_honest_work(
+    base: str, points: float, tmp_path: Path, apart: Callable[..., tuple[int | None, int]]
+):
+    """What it gives to an attack is the attack's own doing."""
+    honest = Attack("honest", (), "", "graded", points, Without("none"), HERE / "prints_results")
+    path = place(dataclasses.replace(honest, base=base), tmp_path, {"@BAIT@": ""})
+    for grade in (naive.grade, naive.grade_in_ipython):
+        apart(grade, path, tmp_path / "result.json", seconds=PATIENCE)
+        body = naive.score(tmp_path / "result.json")
+        assert body
+        assert body["score"] == points
+
+
 UNARMED = [attack for attack in ATTACKS if attack.without.defence != "none"]
 
 
@@ -122,7 +137,10 @@ def test_without_its_defence_it_succeeds(
     elif off.defence == "notebook":
         todo, arguments = naive.grade_in_ipython, (path, out)
     else:
-        limits = NO_LIMITS if off.defence == "limit" else limits
+        if off.defence == "limit":
+            limits = NO_LIMITS
+        elif off.defence == "sandbox":  # the machine's whole disk is its folder now
+            limits = dataclasses.replace(limits, memory_mib=1 << 40, disk_mib=1 << 40)
         walls = Sandbox("A", DEFENCES if off.defence == "sandbox" else frozenset())
         todo, arguments = (
             naive.grade_with_a_hole,

@@ -7,12 +7,15 @@ import struct
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import psutil
 import pytest
 from elsewhere import WHO, answer
 
+from autograder import bank, judge
 from autograder.host import Limits, Sandbox, WorkerProcess
+from autograder.results import Result, to_json
 from autograder.sandbox import tiers, warm
 from autograder.sandbox.bubblewrap import find
 from autograder.sandbox.hostile import ATTACKS
@@ -195,6 +198,22 @@ found.append(torch.get_num_threads())
         assert other[1:] == first[1:]
 
 
+def test_a_whole_bank_is_graded_alike_warm_and_cold(tmp_path):
+    assignment = "00_reparameterization"
+    for name, banked in bank.load_bank(assignment).items():
+        path = bank.write(bank.make(assignment, banked), tmp_path, name, assignment)
+        results = [
+            judge.grade(path, assignment, name, Limits(), Sandbox("A", warm=warm))
+            for warm in (True, False)
+        ]
+        assert _times_apart(results[0]) == _times_apart(results[1])
+
+
+def _times_apart(result: Result) -> str:
+    checks = tuple(replace(check, seconds=0.0) for check in result.checks)
+    return to_json(replace(result, checks=checks, seconds=0.0))
+
+
 def test_a_warm_process_that_dies_is_replaced():
     run("found = 1")
     assert warm._nursery
@@ -204,6 +223,49 @@ def test_a_warm_process_that_dies_is_replaced():
         warnings.simplefilter("error")
         assert run("found = 1") == 1
     assert warm._nursery[1].box.pid != before
+
+
+KILLED_GROUP = """
+import json, sys
+from autograder.host import Ended, Limits, Sandbox, WorkerProcess
+from autograder.sandbox import warm
+from autograder.submission import Submission
+with WorkerProcess(Limits(), Sandbox("A")):
+    before = warm._nursery[1].box.parent.pid
+try:
+    with WorkerProcess(Limits(), Sandbox("A")) as worker:
+        Submission(worker.ask, "none").run("import os; os.kill(0, 9)", "cell")
+except Ended as end:
+    said = str(end)
+with WorkerProcess(Limits(), Sandbox("A")):
+    print(json.dumps([said, warm._nursery[1].box.parent.pid == before]))
+"""
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_a_signal_to_its_group_reaches_nobody_else(who):
+    said, unharmed = answer(KILLED_GROUP, who=who)
+    assert "SIGKILL" in said
+    assert unharmed
+
+
+def test_two_forks_share_no_open_file():
+    """Flags that one sets on what it got at its start are not there for the next."""
+    flags = "import fcntl, os\nfound = [fcntl.fcntl(fd, fcntl.F_GETFL) for fd in (0, 1, 2)]\n"
+    spoil = "for fd in (0, 1, 2): fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK | os.O_APPEND)"
+    assert run(flags + spoil) == run(flags + spoil)
+
+
+def test_memory_in_sockets_is_counted():
+    with WorkerProcess(Limits(), A) as worker:
+        submission = Submission(worker.ask, "none")
+        used = []
+        for pairs in (0, 100):
+            submission.run(
+                f"import socket; pairs = [socket.socketpair() for _ in range({pairs})]", "cell"
+            )
+            used.append(worker._box.usage(worker.limits).memory)
+    assert used[1] - used[0] > 200 * 400_000
 
 
 def test_nothing_survives_a_judge_that_is_killed():

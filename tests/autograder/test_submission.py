@@ -157,6 +157,14 @@ def test_nan_crosses_as_nan(submission):
     assert got != got
 
 
+def test_an_epoch_that_is_left_early_does_not_answer_the_next_question(submission):
+    submission.run("def step(x):\n    return x.sum()", "step")
+    data = [torch.arange(6.0)]
+    steps = submission.epoch("step", [], data, torch.arange(6), 2)
+    assert float(next(steps)) == 1
+    assert submission.object("model").width.value() == 4
+
+
 def test_errors_say_where(submission):
     with pytest.raises(Raised) as caught:
         submission.new("Model", 4, broken=True)

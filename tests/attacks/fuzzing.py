@@ -1,0 +1,71 @@
+"""Feeds the two readers of untrusted bytes with what atheris finds: `make fuzz`.
+
+`python -m attacks.fuzzing frames` or `notebook`, and then libFuzzer's own options. It ends at the
+first input for which a reader does anything but read or refuse.
+"""
+
+import contextlib
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["autograder.frames", "autograder.notebook"]):
+    from autograder import frames, notebook
+
+from autograder.build import starter, to_text
+
+ASSIGNMENT = "00_reparameterization"
+
+
+def read_frame(data: bytes) -> None:
+    """Read bytes as the judge reads a pipe: a head, up to the first line's end, then arrays."""
+    head, _, rest = data.partition(b"\n")
+    with contextlib.suppress(frames.FrameError):
+        frames.lengths(data[: frames.PREFIX.size].ljust(frames.PREFIX.size))
+    try:
+        frame = frames.unpack(head, rest)
+    except frames.FrameError:
+        return
+    assert {array.dtype.name for array in frame.arrays} <= frames.DTYPES
+    assert sum(array.nbytes for array in frame.arrays) == len(rest)
+
+
+def read_notebook(data: bytes) -> None:
+    """Read bytes as a submission."""
+    try:
+        opened = notebook.parse_notebook(data, ASSIGNMENT)
+    except notebook.UnreadableError:
+        return
+    for cell in opened.cells:
+        frames.pack(frames.Frame({"source": cell.source, "name": cell.name}))
+
+
+READERS = {"frames": read_frame, "notebook": read_notebook}
+SPECS = ('{"dtype": "float32", "shape": [2, 1]}', '{"dtype": "bool", "shape": []}')
+SEEDS = {
+    "frames": [
+        *(b'{"body": {"ok": 1}, "arrays": [%s]}\n12345678' % one.encode() for one in SPECS),
+        frames.PREFIX.pack(frames.MAGIC, 9, 9),
+    ],
+    "notebook": [
+        to_text(starter(ASSIGNMENT)).encode(),
+        b'{"nbformat": 4, "metadata": {"kernelspec": {"language": "R"}}, "cells": [{"cell_type": '
+        b'"code", "source": ["!x"], "metadata": {"nbgrader": {"grade_id": "my_kl"}}}]}',
+    ],
+}
+
+
+def main() -> None:
+    """Fuzz the reader that is named, from a few right inputs on."""
+    name = sys.argv.pop(1)
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, seed in enumerate(SEEDS[name]):
+            Path(corpus, str(number)).write_bytes(seed)
+        atheris.Setup([*sys.argv, "-max_len=40000", corpus], READERS[name])
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
