@@ -165,8 +165,10 @@ def start_in_bubblewrap(
         off: Defences left off.
 
     Raises:
-        SandboxError: If bubblewrap does not start.
+        SandboxError: If bubblewrap does not start, or what it starts could not be measured.
     """
+    if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
+        raise SandboxError("this kernel does not list a process's children")
     library = str(allowed.PACKAGE.parent) if "files" in off else bubblewrap.LIBRARY
     info_out, info_in = os.pipe()
     block_out, block_in = os.pipe()
