@@ -309,6 +309,28 @@ def test_the_tier_without_walls_runs_and_ends_what_it_started():
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
+LEFT = """
+import json, os, pathlib, subprocess, sys, tempfile
+from autograder.host import Limits, Sandbox, WorkerProcess
+from autograder.submission import Submission
+gone = subprocess.Popen(["true"])
+gone.wait()
+stale = pathlib.Path(tempfile.gettempdir(), f"vaelab-worker-{gone.pid}-x")
+stale.mkdir()
+os.utime(stale, (0, 0))
+with WorkerProcess(Limits(), Sandbox("B")) as worker:
+    folder = worker._box.folder
+    Submission(worker.ask, "none").run("import os; os.mkdir('a'); os.mkdir('a/b', 0)", "cell")
+    there = os.path.isdir(folder)
+print(json.dumps([there, os.path.exists(folder), stale.exists()]))
+"""
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_folders_are_deleted_whatever_is_in_them_and_whoever_left_them(who):
+    assert answer(LEFT, who=who) == [True, False, False]
+
+
 @pytest.mark.parametrize("who", WHO)
 def test_tier_b_runs_submissions(who):
     source = FORKED.replace("WorkerProcess(Limits())", "WorkerProcess(Limits(), Sandbox('B'))")
