@@ -72,7 +72,7 @@ plot_samples(train_set.images, train_set.labels, title="MNIST, still clean")
 # $$\tilde{x} = \mathrm{clip}\big(x + s\,\varepsilon,\ 0,\ 1\big), \qquad
 # \varepsilon \sim \mathcal{N}(0, I),$$
 #
-# with the standard deviation $s$ = 0.5 in training. (Vincent et al. 2008, section 2.2, blank pixels
+# with the standard deviation $s$ = 0.5 in training. (Vincent et al. 2008, section 2, blank pixels
 # out instead; the idea is the same.) The clean image is needed again afterwards, so `add_noise`
 # has to leave it as it is.
 #
@@ -230,7 +230,7 @@ check("forward")
 #
 # The **mean squared error**, over all images and pixels, as for the plain autoencoder. What is new
 # is what is compared: the model $g \circ f$ sees the noisy image, but its answer is held against
-# the *clean* one (Vincent et al. 2008, section 2.2):
+# the *clean* one (Vincent et al. 2008, section 2):
 #
 # $$\mathcal{L} = \mathrm{MSE}(\hat{x},\ x), \qquad \hat{x} = g\big(f(\tilde{x})\big).$$
 #
