@@ -72,7 +72,7 @@ plot_samples(train_set.images, train_set.labels, title="MNIST, still clean")
 # $$\tilde{x} = \mathrm{clip}\big(x + s\,\varepsilon,\ 0,\ 1\big), \qquad
 # \varepsilon \sim \mathcal{N}(0, I),$$
 #
-# with the standard deviation $s$ = 0.5 in training. (Vincent et al. 2008, section 2.2, blank pixels
+# with the standard deviation $s$ = 0.5 in training. (Vincent et al. 2008, section 2, blank pixels
 # out instead; the idea is the same.) The clean image is needed again afterwards, so `add_noise`
 # has to leave it as it is.
 #
@@ -133,7 +133,8 @@ plot_reconstructions(
 # *An erratum.* The homework that this assignment follows asks for BatchNorm and LeakyReLU after the
 # third transposed convolution too. Nearly all that then reaches the sigmoid is positive, and the
 # sigmoid of a positive number is above ½: most of every image could not be drawn, since it is
-# black. So built, a model of this size was still at 0.19 after six epochs. Leave both out there.
+# black. Built as printed, a model of this size was still at 0.21 after six epochs. Leave both out
+# there.
 #
 # <details><summary>A hint for each TODO</summary>
 #
@@ -147,7 +148,7 @@ plot_reconstructions(
 
 # %% solution="denoise_ae"
 class DenoiseAE(nn.Module):
-    """A small convolutional autoencoder for 28 × 28 images.
+    """A small convolutional autoencoder for 28 × 28 images; it is made without arguments.
 
     Attributes:
         encoder: Maps images (N, 1, 28, 28) to codes of fewer than 784 values each.
@@ -229,7 +230,7 @@ check("forward")
 #
 # The **mean squared error**, over all images and pixels, as for the plain autoencoder. What is new
 # is what is compared: the model $g \circ f$ sees the noisy image, but its answer is held against
-# the *clean* one (Vincent et al. 2008, section 2.2):
+# the *clean* one (Vincent et al. 2008, section 2):
 #
 # $$\mathcal{L} = \mathrm{MSE}(\hat{x},\ x), \qquad \hat{x} = g\big(f(\tilde{x})\big).$$
 #
@@ -259,7 +260,7 @@ def denoising_loss(model, x, corrupt, criterion):
     Args:
         model: Maps images to images, such as a `DenoiseAE`.
         x: Clean images, (N, 1, 28, 28).
-        corrupt: Makes noisy images of clean ones, such as `add_noise`.
+        corrupt: Makes noisy images of clean ones, such as `add_noise`; called with them alone.
         criterion: Compares two batches of images.
 
     Returns:
