@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from autograder.checking import CheckFailed, LeftOut, Task, expect
-from autograder.reference import load_reference
+from autograder.reference import load_reference, run_reference
 from autograder.submission import RemoteObject, Submission
 
 CHUNK = 1000
@@ -105,6 +105,24 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) ->
     model = _train(submission, tasks, plan, settings, batch)
     # After an epoch that has passed, one noisy last step must not fail it; a leak is far beyond.
     _confirm(model, batch, plan, plan.below * SLACK)
+    return model
+
+
+def train_reference(submission: Submission, plan: Plan) -> nn.Module:
+    """Train the reference's own for as long as the submission's settings say.
+
+    It takes the place of what can't be trained, where something else is judged beside it.
+    """
+    settings = _settings(submission, plan)
+    if not submission.train:
+        raise LeftOut
+    names = run_reference(submission.assignment)
+    model, optimizer, step = (names[name] for name in (*plan.names, plan.step))
+    batch = plan.batch(*_data(plan.data))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(settings["n_epochs"]):
+        for rows in torch.randperm(len(batch[0]), generator=generator).split(names["batch_size"]):
+            step(model, optimizer, *(column[rows] for column in batch))
     return model
 
 
@@ -297,7 +315,8 @@ def _hybrid(
     submission: Submission, tasks: Sequence[Task], plan: Plan, failed: set[str]
 ) -> nn.Module:
     """The reference's model with every part of the submission's that has passed."""
-    if all(task.id in submission.failed for task in tasks if task.parts):
+    with_parts = [task for task in tasks if task.parts]
+    if with_parts and all(task.id in submission.failed for task in with_parts):
         raise CheckFailed(
             "There is nothing to train yet: none of the parts above works.", todo=True
         )

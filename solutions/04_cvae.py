@@ -148,9 +148,9 @@ class myVAE(nn.Module):
         ### BEGIN SOLUTION
         self.encoder = nn.Sequential(
             nn.Linear(28 * 28 + conditional_vec_dim, hidden_dim),
-            nn.ReLU(),
+            nn.LeakyReLU(),
             nn.Linear(hidden_dim, hidden_dim),
-            nn.ReLU(),
+            nn.LeakyReLU(),
         )
         self.mu_layer = nn.Linear(hidden_dim, latent_dim)
         self.logvar_layer = nn.Linear(hidden_dim, latent_dim)
@@ -160,9 +160,9 @@ class myVAE(nn.Module):
         ### BEGIN SOLUTION
         self.decoder = nn.Sequential(
             nn.Linear(latent_dim + conditional_vec_dim, hidden_dim),
-            nn.ReLU(),
+            nn.LeakyReLU(),
             nn.Linear(hidden_dim, hidden_dim),
-            nn.ReLU(),
+            nn.LeakyReLU(),
             nn.Linear(hidden_dim, 28 * 28),
             nn.Sigmoid(),
             nn.Unflatten(1, (1, 28, 28)),
@@ -270,8 +270,8 @@ seed_everything(0)
 
 # TODO settings
 ### BEGIN SOLUTION
-hidden_dim = 300
-latent_dim = 12
+hidden_dim = 400
+latent_dim = 10
 conditional_vec_dim = 10
 batch_size = 64
 n_epochs = 10
@@ -370,7 +370,7 @@ plot_reconstructions(rows, title="One code, several labels")
 # %% run="map"
 with torch.no_grad():
     _, means, _ = model(test_set.images / 255, one_hot(test_set.labels, 10))
-plot_embeddings(means, test_set.labels, title="Posterior means of test digits, given their labels")
+plot_embeddings(means, test_set.labels, title="What the code says once the label is known")
 
 # %% [markdown]
 # ## In your own words (10 points, read by a person)
