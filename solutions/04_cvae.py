@@ -365,12 +365,13 @@ plot_reconstructions(rows, title="One code, several labels")
 # ### What is left in the code
 #
 # The map of the means, as in assignment 03. There the digits gathered in clumps. The label has
-# taken over that job: colours that are mixed are a good sign here.
+# taken over that job: mixed colours are a good sign here, and where one still gathers, the code
+# repeats what the label says.
 
 # %% run="map"
 with torch.no_grad():
     _, means, _ = model(test_set.images / 255, one_hot(test_set.labels, 10))
-plot_embeddings(means, test_set.labels, title="What the code says once the label is known")
+plot_embeddings(means, test_set.labels, title="Means of q(z | x, c)")
 
 # %% [markdown]
 # ## In your own words (10 points, read by a person)
