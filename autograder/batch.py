@@ -19,13 +19,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from autograder import judge
-from autograder.host import Limits
+from autograder.host import BEST, Limits, Sandbox
 from autograder.results import Result
 
 TRIES = 2
 # What a judge may take beyond its submission's own limits before it is given up.
 GRACE_SECONDS = 300.0
-Grade = Callable[[Path, str, str, Limits | None, bool], Result]
+Grade = Callable[[Path, str, str, Limits | None, Sandbox, bool], Result]
 
 
 class BatchError(Exception):
@@ -74,13 +74,21 @@ def find_submissions(folder: Path, assignment: str) -> list[Entry]:
 
 
 def grade_all(
-    entries: Sequence[Entry], assignment: str, jobs: int, limits: Limits
+    entries: Sequence[Entry],
+    assignment: str,
+    jobs: int,
+    limits: Limits,
+    sandbox: Sandbox = BEST,
 ) -> Iterator[Result]:
     """Grade submissions in `jobs` processes; yield each Result as it is done.
 
     A submission that brings its judge down is tried once more, in a new one; then it is recorded
     as "not_graded". None is lost and none stops the others.
+
+    Raises:
+        SandboxError: If no sandbox holds here and none was named.
     """
+    sandbox = sandbox.resolved()
     waiting = deque(_Try(entry) for entry in entries)
     judges: list[_Judge] = []
     # Taken from the module now, so that what the caller sees there is what the judges run.
@@ -88,7 +96,7 @@ def grade_all(
     try:
         while waiting or judges:
             while waiting and len(judges) < jobs:
-                judges.append(_Judge(grade, assignment, limits))
+                judges.append(_Judge(grade, assignment, limits, sandbox))
             for one in judges:
                 if one.now is None and waiting:
                     one.give(waiting.popleft())
@@ -125,6 +133,7 @@ class _Judge:
     grade: Grade
     assignment: str
     limits: Limits
+    sandbox: Sandbox
     now: _Try | None = None
     until: float = 0.0
     process: BaseProcess = field(init=False)
@@ -134,9 +143,8 @@ class _Judge:
         # Spawned, not forked: torch's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
         self.pipe, there = context.Pipe()
-        self.process = context.Process(
-            target=_serve, args=(there, os.getpid(), self.grade, self.assignment, self.limits)
-        )
+        how = (self.grade, self.assignment, self.limits, self.sandbox)
+        self.process = context.Process(target=_serve, args=(there, os.getpid(), *how))
         self.process.start()
         there.close()
 
@@ -199,7 +207,14 @@ def _given_up(tried: _Try, assignment: str, how: str) -> Result | None:
 # In a judge's process
 
 
-def _serve(pipe: Connection, parent: int, grade: Grade, assignment: str, limits: Limits) -> None:
+def _serve(
+    pipe: Connection,
+    parent: int,
+    grade: Grade,
+    assignment: str,
+    limits: Limits,
+    sandbox: Sandbox,
+) -> None:
     import torch
 
     end_with_parent(parent)
@@ -208,18 +223,21 @@ def _serve(pipe: Connection, parent: int, grade: Grade, assignment: str, limits:
     with contextlib.suppress(EOFError, OSError):
         while True:
             entry: Entry = pipe.recv()
-            pipe.send(_grade_one(entry, grade, assignment, limits))
+            pipe.send(_grade_one(entry, grade, assignment, limits, sandbox))
 
 
-def _grade_one(entry: Entry, grade: Grade, assignment: str, limits: Limits) -> Result:
+def _grade_one(
+    entry: Entry, grade: Grade, assignment: str, limits: Limits, sandbox: Sandbox
+) -> Result:
     link = _link_below(entry)
     if link:
         message = f"It lies behind the link `{link}`; links are not followed."
         return judge.unjudged(assignment, entry.student, "unreadable", message)
     try:
-        result = grade(entry.path, assignment, entry.student, limits, entry.train)
+        given = (entry.path, assignment, entry.student, limits, sandbox, entry.train)
+        result = grade(*given)
         if result.status == "crashed":
-            result = grade(entry.path, assignment, entry.student, limits, entry.train)
+            result = grade(*given)
             again = f"Its process ended at the first of {TRIES} tries; this is the second."
             result = replace(result, notes=(*result.notes, again))
         return result

@@ -15,6 +15,7 @@ import torch
 from autograder.submission import Other
 
 F = TypeVar("F", bound=Callable[..., None])
+NOT_STARTED = "Not started yet: there is still a TODO to fill in here."
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ def expect_tensor(got: Any, shape: Sequence[int], what: str) -> torch.Tensor:
     Raises:
         CheckFailed: If it is anything else.
     """
+    if isinstance(got, Other) and got.kind == "ellipsis":
+        raise CheckFailed(NOT_STARTED, todo=True)
     if not isinstance(got, torch.Tensor):
         raise CheckFailed(f"{what} should be a tensor of shape {_shape(shape)}, got {kind(got)}.")
     if tuple(got.shape) != tuple(shape):

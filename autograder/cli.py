@@ -14,6 +14,10 @@ from rich.text import Text
 from autograder.course import ROOT, CourseError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+NoSandbox = Annotated[
+    bool,
+    typer.Option("--no-sandbox", help="Run submissions unconfined. Only for people you trust."),
+]
 Names = Annotated[list[str] | None, typer.Argument(help="Assignments; all of them by default.")]
 
 
@@ -59,6 +63,7 @@ def grade(
     again: Annotated[
         bool, typer.Option("--again", help="Grade all anew, not only what is new or changed.")
     ] = False,
+    no_sandbox: NoSandbox = False,
 ) -> None:
     """Grade a folder of submissions; the exit code speaks of the grader, not of the class.
 
@@ -68,7 +73,7 @@ def grade(
     from autograder.host import Limits
 
     limits = Limits(seconds=timeout, call_seconds=call_timeout, memory_mib=memory)
-    _grade(submissions, assignment, out, jobs, limits, again)
+    _grade(submissions, assignment, out, jobs, limits, _sandbox(no_sandbox), again)
 
 
 @app.command()
@@ -84,7 +89,8 @@ def demo(
 
     folder = demo_class.make_class(out / "submissions")
     limits = Limits(call_seconds=15.0)
-    _grade(folder, demo_class.ASSIGNMENT, out / "report", jobs, limits, again=True)
+    sandbox = _sandbox(own=True)
+    _grade(folder, demo_class.ASSIGNMENT, out / "report", jobs, limits, sandbox, again=True)
 
 
 @app.command()
@@ -98,11 +104,12 @@ def verify(
     from autograder.verify import verify_from_scratch
 
     console = Console()
+    sandbox = _sandbox(own=True)
     table = Table("assignment", "in step", "reference", "starter", "right ones", "wrong ones")
     failed = False
     for name in names or assignments():
         with console.status(f"Grading the bank of {name} …"):
-            found = verify_from_scratch(name, jobs, Limits(call_seconds=20.0))
+            found = verify_from_scratch(name, jobs, Limits(call_seconds=20.0), sandbox)
         table.add_row(
             name,
             "yes" if found.in_step else "NO",
@@ -143,7 +150,34 @@ def calibrate(
     typer.echo(f"Table: {out / 'calibration.md'}")
 
 
-def _grade(submissions: Path, assignment: str, out: Path, jobs: int, limits, again: bool) -> None:  # type: ignore[no-untyped-def]
+def _sandbox(unconfined: bool = False, *, own: bool = False):  # type: ignore[no-untyped-def]
+    """Choose how to confine submissions, and say so; the course's `own` may run in any case."""
+    from autograder.sandbox.system import SandboxError
+    from autograder.sandbox.tiers import TIERS, Sandbox
+
+    try:
+        chosen = Sandbox("C" if unconfined else "").resolved()
+    except SandboxError as reason:
+        if not own:
+            raise
+        typer.echo(str(reason), err=True)
+        chosen = Sandbox("C")
+    if chosen.tier == "C":
+        typer.secho(
+            "WARNING: submissions are NOT SANDBOXED. Each can do whatever you can do: read and "
+            "delete your files,\nchange grades, use the network, and stay when grading is over.",
+            fg="red",
+            bold=True,
+            err=True,
+        )
+    else:
+        typer.echo(f"Submissions are {TIERS[chosen.tier]} (tier {chosen.tier}).")
+    return chosen
+
+
+def _grade(  # type: ignore[no-untyped-def]
+    submissions: Path, assignment: str, out: Path, jobs: int, limits, sandbox, again: bool
+) -> None:
     from autograder.batch import find_submissions, grade_all
     from autograder.course import load_source
     from autograder.report import Report, grader_digest
@@ -152,7 +186,7 @@ def _grade(submissions: Path, assignment: str, out: Path, jobs: int, limits, aga
     console = Console()
     load_source(assignment)
     entries = find_submissions(submissions, assignment)
-    report = Report(out, grader_digest(assignment, limits))
+    report = Report(out, grader_digest(assignment, limits, sandbox))
     with report.alone():
         due = entries if again else report.keep(entries, assignment)
         if len(due) < len(entries):
@@ -168,7 +202,7 @@ def _grade(submissions: Path, assignment: str, out: Path, jobs: int, limits, aga
         )
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task(f"Grading {assignment}", total=len(due))
-            for result in grade_all(due, assignment, min(jobs, len(due)), limits):
+            for result in grade_all(due, assignment, min(jobs, len(due)), limits, sandbox):
                 report.add(result)
                 progress.advance(bar)
                 if not console.is_terminal:
@@ -209,9 +243,17 @@ def _table(results) -> Table:  # type: ignore[no-untyped-def]
 def main() -> None:
     """Run the command; a user's mistake is one line, not a traceback."""
     from autograder.batch import BatchError
+    from autograder.sandbox.system import SandboxError
 
     try:
         app()
+    except SandboxError as error:
+        typer.echo(
+            f"vaelab: {error} Install bubblewrap (on Debian: apt install bubblewrap); or, if you "
+            "trust everyone whose work you grade, add --no-sandbox.",
+            err=True,
+        )
+        sys.exit(2)
     except (CourseError, BatchError) as error:
         typer.echo(f"vaelab: {error}", err=True)
         sys.exit(2)

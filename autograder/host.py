@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from autograder.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
-from autograder.sandbox import bubblewrap
-from autograder.sandbox.box import Pipes, orders, start_in_bubblewrap
+from autograder.sandbox.box import Pipes
 from autograder.sandbox.limits import MIB, Limits
+from autograder.sandbox.tiers import BEST, Sandbox, start
 
-__all__ = ["Ended", "Limits", "WorkerProcess"]
+__all__ = ["BEST", "Ended", "Limits", "Sandbox", "WorkerProcess"]
 
 POLL_SECONDS = 0.05
 TEXT_LIMIT = 1 << 20
@@ -41,12 +41,15 @@ class WorkerProcess:
 
     Args:
         limits: What it may use.
-        off: Defences that are left off, in tests that show what they are for.
+        sandbox: How it is confined.
+
+    Raises:
+        SandboxError: If no sandbox holds here and none was named.
     """
 
-    def __init__(self, limits: Limits, *, off: frozenset[str] = frozenset()):
+    def __init__(self, limits: Limits, sandbox: Sandbox = BEST):
         self.limits = limits
-        self.off = off
+        self.sandbox = sandbox.resolved()
         self.ended: Ended | None = None
         self.peak_mib = 0.0
         self.text = bytearray()
@@ -60,14 +63,7 @@ class WorkerProcess:
         self._status, status_out = os.pipe()
         pipes = Pipes(there_in, there_out, text_out, status_out)
         try:
-            self._box = start_in_bubblewrap(
-                bubblewrap.find(),
-                orders(pipes, self.limits, off=self.off),
-                self.limits,
-                text=text_out,
-                keep=tuple(pipes),
-                off=self.off,
-            )
+            self._box = start(self.sandbox, pipes, self.limits)
         except BaseException:
             for descriptor in self._own:
                 os.close(descriptor)
@@ -193,7 +189,7 @@ class WorkerProcess:
         if now - self._looked < POLL_SECONDS:
             return
         self._looked = now
-        used = self._box.usage(self.limits.memory_mib * MIB)
+        used = self._box.usage(self.limits)
         self.peak_mib = max(self.peak_mib, used.memory / MIB)
         if broken := self.limits.broken(used):
             self._end(*broken)
@@ -201,12 +197,16 @@ class WorkerProcess:
     def _how_it_went(self) -> str:
         """Say how a worker ended that is gone, or about to be."""
         select.select([self._status], [], [], 1.0)
-        try:
-            code = int(os.read(self._status, 16) or b"")
-        except (BlockingIOError, ValueError):
+        said = b""
+        with contextlib.suppress(BlockingIOError):
+            said = os.read(self._status, 16)
+        code = int(said) if said else self._box.exit_code()
+        if code is None:
             return "It closed its pipe and gave no answer."
         if code < 0:
-            return f"Its process was ended by {signal.Signals(-code).name} before it answered."
+            known = {number.value: number.name for number in signal.Signals}
+            name = known.get(-code, f"signal {-code}")
+            return f"Its process was ended by {name} before it answered."
         return f"Its process ended with exit code {code} before it answered."
 
     def _end(self, status: str, message: str) -> None:

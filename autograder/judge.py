@@ -2,23 +2,19 @@
 
 import contextlib
 import hashlib
-import io
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from autograder.checks import info, load_checks
 from autograder.course import load_source
 from autograder.evaluate import evaluate
-from autograder.host import Ended, Limits, WorkerProcess
+from autograder.host import BEST, Ended, Limits, Sandbox, WorkerProcess
+from autograder.imports import imported
 from autograder.notebook import Opened, UnreadableError, open_notebook, parse_notebook, read_bytes
 from autograder.results import CheckOutcome, Result, TaskScore
 from autograder.submission import Raised, Submission
-
-CHECKS = Path(__file__).parent / "checks"
 
 
 @dataclass(eq=False)
@@ -45,7 +41,9 @@ class Judging:
 
 
 @contextlib.contextmanager
-def judging(path: Path, assignment: str, limits: Limits | None = None) -> Iterator[Judging]:
+def judging(
+    path: Path, assignment: str, limits: Limits | None = None, sandbox: Sandbox = BEST
+) -> Iterator[Judging]:
     """Open a submission in a worker of its own, its cells run and ready to be checked.
 
     Raises:
@@ -53,12 +51,17 @@ def judging(path: Path, assignment: str, limits: Limits | None = None) -> Iterat
         Ended: If the worker did not survive its own start or the submission's cells.
     """
     opened = open_notebook(path, assignment)
-    with WorkerProcess(limits or Limits()) as worker:
+    with WorkerProcess(limits or Limits(), sandbox) as worker:
         yield Judging(assignment, _load(opened, worker, assignment, b""), worker)
 
 
 def grade(
-    path: Path, assignment: str, student: str, limits: Limits | None = None, train: bool = True
+    path: Path,
+    assignment: str,
+    student: str,
+    limits: Limits | None = None,
+    sandbox: Sandbox = BEST,
+    train: bool = True,
 ) -> Result:
     """Judge one submission; whatever it does, there is a Result.
 
@@ -67,8 +70,13 @@ def grade(
         assignment: What it is a submission to.
         student: Whose it is.
         limits: What it may use.
+        sandbox: How it is confined.
         train: False to leave out the checks that train; their tasks then earn nothing.
+
+    Raises:
+        SandboxError: If no sandbox holds here and none was named.
     """
+    sandbox = sandbox.resolved()
     started = time.monotonic()
 
     def result(
@@ -77,9 +85,8 @@ def grade(
         answers = opened.answers if opened else {}
         seconds = round(time.monotonic() - started, 2)
         tasks, checks = _scores(assignment, outcomes, message, answers)
-        return Result(
-            assignment, student, status, message, tasks, checks, notes, facts, seconds, digest
-        )
+        every = (assignment, student, status, message, tasks, checks, notes, facts, seconds)
+        return Result(*every, sandbox.tier, digest)
 
     opened: Opened | None = None
     digest = ""
@@ -96,7 +103,7 @@ def grade(
     status, message = "graded", ""
     with contextlib.ExitStack() as stack:
         try:
-            worker = stack.enter_context(WorkerProcess(limits or Limits()))
+            worker = stack.enter_context(WorkerProcess(limits or Limits(), sandbox))
             submission = _load(opened, worker, assignment, digest.encode(), train)
             current = Judging(assignment, submission, worker)
             run_checks(current)
@@ -105,7 +112,7 @@ def grade(
         except Ended as end:
             status, message = end.status, str(end)
     outcomes = current.outcomes if current else []
-    notes = opened.notes + (_load_notes(current.submission) if current else ())
+    notes = opened.notes + (_notes(current.submission) if current else ())
     facts = current.submission.facts if current else {}
     return result(status, message, outcomes, notes, facts)
 
@@ -114,6 +121,10 @@ def _load(
     opened: Opened, worker: WorkerProcess, assignment: str, salt: bytes, train: bool = True
 ) -> Submission:
     submission = Submission(worker.ask, assignment, salt=salt, train=train)
+    rule = load_checks(assignment).imports
+    if not rule.further or rule.forbidden:
+        given = imported(cell.source for cell in load_source(assignment).of("setup"))
+        submission.restrict(None if rule.further else given, rule.forbidden)
     for cell in opened.cells:
         try:
             submission.run(cell.source, cell.name, cell.seconds)
@@ -122,27 +133,19 @@ def _load(
     return submission
 
 
-def _load_notes(submission: Submission) -> tuple[str, ...]:
-    return tuple(
-        f"The cell `{name}` raised {error}." for name, error in submission.cell_errors.items()
-    )
+def _notes(submission: Submission) -> tuple[str, ...]:
+    raised = submission.cell_errors.items()
+    return (*(f"The cell `{name}` raised {error}." for name, error in raised), *submission.remarks)
 
 
 def run_checks(current: Judging) -> None:
-    """Run the assignment's check module in this process, without a trace on disk or screen.
+    """Run the assignment's checks, in order.
 
-    Raises:
-        RuntimeError: If pytest itself failed: that is the grader's fault, and no verdict.
+    They are the functions that `pytest autograder/checks` runs too; pytest itself would cost more
+    here than all that they do.
     """
-    module = CHECKS / f"test_{current.assignment}.py"
-    options = ["-q", "--no-header", "-p", "no:cacheprovider", "--rootdir", str(CHECKS), "-c"]
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = pytest.main([*options, "/dev/null", str(module)], plugins=[current])
-    ran = len(current.outcomes)
-    due = len(load_checks(current.assignment).functions)
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or ran != due:
-        raise RuntimeError(f"pytest ran {ran} of {due} checks (exit {code}):\n{said.getvalue()}")
+    for function in load_checks(current.assignment).functions:
+        current.evaluate(function)
 
 
 def _scores(

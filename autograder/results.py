@@ -82,6 +82,7 @@ class Result:
         notes: What the judge repaired or left out, for the student and the instructor.
         facts: Measured figures, such as the training losses.
         seconds: Wall clock.
+        tier: How the submission was confined, a key of `sandbox.tiers.TIERS`; "" if no judge ran.
         digest: SHA-256 of the submission's bytes; "" if they could not be read.
         grader: Digest of what judged it: checks, engine and limits; "" if nobody asked.
     """
@@ -95,6 +96,7 @@ class Result:
     notes: tuple[str, ...]
     facts: dict[str, Any]
     seconds: float
+    tier: str = ""
     digest: str = ""
     grader: str = ""
 

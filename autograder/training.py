@@ -43,6 +43,7 @@ class Plan:
         task: The task's id.
         confirmed: How `confirm` computes it, for messages.
         digits: Decimals of a loss in messages.
+        images: How many of the data set's training images to take, drawn at random; 0 for all.
         calls: How the reference calls a part of the submission's that may take its input in more
             than one form: a function of the part and the arguments, by the part's name.
         below_full: The loss to get under with the full set, where the embedded one needs another.
@@ -67,6 +68,7 @@ class Plan:
         "With each code drawn from your model's own mu and logvar, and decoded by your decoder"
     )
     digits: int = 1
+    images: int = 0
     calls: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     below_full: float | None = None
     to_the_end: bool = False
@@ -94,7 +96,7 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) ->
     settings = _settings(submission, plan)
     if not submission.train:
         raise LeftOut
-    x, labels = _data(plan.data)
+    x, labels = _data(plan)
     if submission.in_notebook:
         model: Any = submission.object(plan.names[0])
         _expect_epochs(submission, plan)
@@ -172,10 +174,11 @@ def _settings(submission: Submission, plan: Plan) -> dict[str, int]:
     return settings
 
 
-def _data(name: str) -> tuple[torch.Tensor, torch.Tensor]:
+def _data(plan: Plan) -> tuple[torch.Tensor, torch.Tensor]:
     from vae_utils import load_dataset
 
-    images = load_dataset(name, source="embedded", quiet=True)
+    images = load_dataset(plan.data, source="embedded", quiet=True)
+    images = images.subset(plan.images) if plan.images else images
     return images.images.float() / 255, images.labels
 
 
@@ -323,7 +326,8 @@ def _hybrid(
     reference = load_reference(submission.assignment)
     torch.manual_seed(0)
     sizes = [submission.value(name) for name in plan.sizes]
-    expect(all(type(s) is int and 0 < s <= 10_000 for s in sizes), "The sizes are not filled in.")
+    known = all(type(s) in (int, float) and 0 <= s <= 10_000 for s in sizes)
+    expect(known, "The sizes are not filled in.")
     model = reference[plan.model](*sizes)
     own = submission.object(plan.names[0])
     for task in tasks:

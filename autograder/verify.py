@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autograder import bank, batch, build
 from autograder.bank import Banked
-from autograder.host import Limits
+from autograder.host import BEST, Limits, Sandbox
 from autograder.results import Result
 
 REFERENCE, STARTER = "reference", "starter"
@@ -37,7 +37,13 @@ class Verified:
 
 
 def grade_bank(
-    assignment: str, folder: Path, jobs: int, limits: Limits, *, thorough: bool = True
+    assignment: str,
+    folder: Path,
+    jobs: int,
+    limits: Limits,
+    sandbox: Sandbox = BEST,
+    *,
+    thorough: bool = True,
 ) -> Iterator[Result]:
     """Grade the reference, the starter and the bank; results carry the banked names.
 
@@ -46,6 +52,7 @@ def grade_bank(
         folder: Where the notebooks are put.
         jobs: Submissions at a time.
         limits: For each.
+        sandbox: How each is confined.
         thorough: False to leave training out where it shows nothing new: for a wrong submission
             whose faults are found without, when another that loses the same tasks is trained.
     """
@@ -60,14 +67,14 @@ def grade_bank(
         for name, notebook in notebooks.items()
     }
     again = []
-    for result in batch.grade_all(list(entries.values()), assignment, jobs, limits):
+    for result in batch.grade_all(list(entries.values()), assignment, jobs, limits, sandbox):
         name = result.student
         if name in untrained and problems_with(banked[name], result):
             again.append(replace(entries[name], train=True))
         else:
             yield result
     if again:
-        yield from batch.grade_all(again, assignment, jobs, limits)
+        yield from batch.grade_all(again, assignment, jobs, limits, sandbox)
 
 
 def _alike(banked: Iterable[Banked]) -> set[str]:
@@ -131,8 +138,10 @@ def verify(assignment: str, results: Mapping[str, Result]) -> Verified:
     )
 
 
-def verify_from_scratch(assignment: str, jobs: int, limits: Limits) -> Verified:
+def verify_from_scratch(
+    assignment: str, jobs: int, limits: Limits, sandbox: Sandbox = BEST
+) -> Verified:
     """Grade everything anew and compare."""
     with tempfile.TemporaryDirectory(prefix="vaelab-verify-") as folder:
-        graded = grade_bank(assignment, Path(folder), jobs, limits)
+        graded = grade_bank(assignment, Path(folder), jobs, limits, sandbox)
         return verify(assignment, {result.student: result for result in graded})

@@ -43,7 +43,8 @@ def small(picture: str) -> Image.Image:
     image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
     width = min(WIDTH, image.width)
     image = image.resize((width, image.height * width // image.width), Image.Resampling.LANCZOS)
-    return image.quantize(COLOURS)
+    # Coverage, not frequency: a class of few points keeps its colour.
+    return image.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What "right" means: one pytest module for each assignment, `test_<assignment>.py`.
 
-A module holds `TASKS` and its checks. A check reads like the sentence in the assignment.
+A module holds `TASKS`, its checks and, where it has one, its rule on imports, `IMPORTS`. A check
+reads like the sentence in the assignment.
 """
 
 import functools
@@ -11,6 +12,7 @@ from types import ModuleType
 
 from autograder.checking import CheckInfo, Task
 from autograder.course import CourseError
+from autograder.imports import ImportRule
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class CheckSet:
     module: ModuleType
     tasks: tuple[Task, ...]
     functions: tuple[Callable[..., None], ...]
+    imports: ImportRule
 
     def task(self, task_id: str) -> Task:
         """Find a task.
@@ -72,6 +75,7 @@ def load_checks(assignment: str) -> CheckSet:
     for task in tasks:
         if not any(info(f).task == task.id for f in functions):
             raise CourseError(f"{name}: nothing checks the task '{task.id}'.")
-    # A task's checks in the order in which they are written, also where they are imported.
-    functions.sort(key=lambda f: (order.index(info(f).task), _line(f)))
-    return CheckSet(assignment, module, tasks, tuple(functions))
+    # A task's checks in the order in which they are written, those that are imported too.
+    functions.sort(key=lambda f: (order.index(info(f).task), f.__module__, _line(f)))
+    rule = getattr(module, "IMPORTS", ImportRule())
+    return CheckSet(assignment, module, tasks, tuple(functions), rule)

@@ -1,4 +1,4 @@
-"""What holds for the parts of any model here: budget, pixel range, rows apart from each other."""
+"""What holds for the parts of any model here: budget, pixel range, rows apart, inputs kept."""
 
 from collections.abc import Callable, Sequence
 
@@ -63,6 +63,13 @@ def expect_pixel_range(pixels: torch.Tensor) -> None:
         "What does your last layer allow?",
         "no_sigmoid",
     )
+    # A second sigmoid stays above ½ too; it never exceeds the sigmoid of 1.
+    expect(
+        low < 0.45 or high < 0.74,
+        f"Decoded pixels run from {low:.2f} to {high:.2f}: black is out of reach. Is there an "
+        "activation right before the sigmoid that keeps negative values from it?",
+        "relu_before_sigmoid",
+    )
     expect(
         low < 0.45 and high > 0.55,
         f"Decoded pixels stay between {low:.2f} and {high:.2f}, however extreme the code: black "
@@ -95,7 +102,32 @@ def expect_own_rows(
     expect_close(part(x[2:3]), out[2:3], f"{row} alone, and in a batch,")
 
 
-def model_or_bare(submission: Submission, name: str, *args: int, **attributes: int) -> RemoteObject:
+def expect_inputs_kept(submission: Submission, name: str, inputs: dict[str, torch.Tensor]) -> None:
+    """Expect that calling a function leaves the tensors that it is given as they were.
+
+    Args:
+        submission: Whose function.
+        name: Its global name.
+        inputs: What it is called with, in order, by name.
+
+    Raises:
+        CheckFailed: If it changes one of them.
+    """
+    # The inputs live beside the function, or a change of them could not be seen from here.
+    held = {key: submission.hold(value) for key, value in inputs.items()}
+    submission.object(name)(*held.values())
+    for key, before in inputs.items():
+        expect(
+            torch.equal(held[key].value(), before),
+            f"After a call of `{name}`, the caller's own `{key}` holds other numbers. Which of "
+            "your operations works in place?",
+            "input_changed",
+        )
+
+
+def model_or_bare(
+    submission: Submission, name: str, *args: float, **attributes: float
+) -> RemoteObject:
     """Make a model for its methods alone: one whose `__init__` fails will do.
 
     Args:

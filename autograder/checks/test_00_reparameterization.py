@@ -18,6 +18,7 @@ from autograder.checking import (
 )
 from autograder.checks.gaussian import KL_MISTAKES
 from autograder.checks.gaussian import kl_divergence as mean_kl
+from autograder.checks.parts import expect_inputs_kept
 from autograder.submission import Raised, Submission
 
 TASKS = (
@@ -25,20 +26,6 @@ TASKS = (
     Task("toy_gradients", 25, "Gradients by hand"),
     Task("kl_divergence", 35, "KL divergence"),
 )
-
-
-def expect_inputs_kept(submission: Submission, name: str, inputs: dict[str, torch.Tensor]) -> None:
-    """Expect that calling a function leaves the tensors that it is given as they were."""
-    # The inputs live beside the function, or a change of them could not be seen from here.
-    held = {key: submission.hold(value) for key, value in inputs.items()}
-    submission.object(name)(*held.values())
-    for key, before in inputs.items():
-        expect(
-            torch.equal(held[key].value(), before),
-            f"After a call of `{name}`, the caller's own `{key}` holds other numbers. Which of "
-            "your operations works in place?",
-            "input_changed",
-        )
 
 
 # Reparameterization

@@ -1,10 +1,6 @@
 """What `01_autoencoder` is graded on."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
-import torch.nn.functional as F
 
 from autograder.checking import (
     CheckFailed,
@@ -13,9 +9,19 @@ from autograder.checking import (
     check,
     expect,
     expect_close,
-    expect_grad,
     expect_tensor,
     kind,
+)
+from autograder.checks.autoencoder import (  # noqa: F401 - the criterion's checks are collected
+    decoded,
+    encode,
+    expect_own_layers,
+    expect_plain_forward,
+    images,
+    squared_error,
+    test_criterion_gradient,
+    test_criterion_of_a_perfect_image,
+    test_criterion_value,
 )
 from autograder.checks.parts import (
     expect_own_rows,
@@ -23,7 +29,7 @@ from autograder.checks.parts import (
     expect_within_budget,
     model_or_bare,
 )
-from autograder.submission import Affine, Raised, RemoteObject, Submission
+from autograder.submission import RemoteObject, Submission
 from autograder.training import Plan, expect_trained
 
 TASKS = (
@@ -37,7 +43,6 @@ TASKS = (
     Task("training", 15, "Training loss"),
 )
 
-PIXELS = 28 * 28
 BUDGET = 1_500_000
 LATENT_DIM = 2
 
@@ -47,40 +52,6 @@ def new_autoencoder(submission: Submission, latent_dim: int = 5) -> RemoteObject
     model = submission.new("Autoencoder", 48, latent_dim)
     model.eval()
     return model
-
-
-def images(n: int) -> torch.Tensor:
-    """Make n grey images, (n, 1, 28, 28)."""
-    return torch.rand(n, 1, 28, 28)
-
-
-def encode(encoder: Callable[..., Any], x: torch.Tensor) -> Any:
-    """Encode images (N, 1, 28, 28); an encoder that takes rows (N, 784) is right too."""
-    try:
-        return encoder(x)
-    except Raised as error:
-        try:
-            return encoder(x.flatten(1))
-        except Raised:
-            raise error from None
-
-
-def expect_own_layers(model: RemoteObject, part: str) -> None:
-    """Expect that no two layers of a part are one and the same."""
-    try:
-        state = getattr(model, part).state_dict()
-    except Raised:
-        return  # A part that is no module has no layers to share.
-    weights = [w for w in state.values() if isinstance(w, torch.Tensor) and w.dim() == 2]
-    for i, first in enumerate(weights):
-        for second in weights[:i]:
-            # Fresh weights are random: two layers of their own are never equal.
-            expect(
-                not torch.equal(first, second) or float(first.std()) == 0,
-                f"Two layers of `{part}` have the same weights: they are one layer that is used "
-                "twice. Multiplying a list copies references; make each layer anew.",
-                "shared_layers",
-            )
 
 
 # Transform. The notebook's `apply_transform` makes the PIL image and passes it on.
@@ -206,18 +177,6 @@ def test_encoder_layers_differ(submission: Submission) -> None:
 # Decoder
 
 
-def decoded(model: RemoteObject, z: torch.Tensor) -> torch.Tensor:
-    """Decode codes and expect images (N, 1, 28, 28)."""
-    got = model.decoder(z)
-    expect(
-        not isinstance(got, torch.Tensor) or got.shape != (len(z), PIXELS),
-        f"`decoder(z)` gives rows of {PIXELS} pixels; it should give images, "
-        f"({len(z)}, 1, 28, 28). What is the reverse of flattening?",
-        "flat_images",
-    )
-    return expect_tensor(got, (len(z), 1, 28, 28), "`decoder(z)`")
-
-
 @check("decoder")
 def test_decoder_shape(submission: Submission) -> None:
     """Codes (N, Z) become images (N, 1, 28, 28), one code alone included."""
@@ -252,141 +211,13 @@ def test_decoder_layers_differ(submission: Submission) -> None:
     expect_own_layers(model, "decoder")
 
 
-# Forward. Known linear maps stand in for the parts, so that only the wiring is judged.
-
-
-FORWARD_MISTAKES = (
-    Mistake(
-        "squashed_twice",
-        "`forward` applies a sigmoid to what the decoder has already squashed.",
-        lambda code, decode: decode(code).sigmoid(),
-    ),
-    Mistake(
-        "activation_on_code",
-        "`forward` applies an activation to the code: the decoder should see it as it is.",
-        lambda code, decode: decode(code.relu()),
-    ),
-    Mistake(
-        "clamped",
-        "`forward` clamps what the decoder gives: outside [0, 1] no gradient would come back.",
-        lambda code, decode: decode(code).clamp(0, 1),
-    ),
-)
+# Forward
 
 
 @check("forward")
 def test_forward_wiring(submission: Submission) -> None:
     """The image goes through encoder and decoder, in training and after; x_hat alone comes out."""
-    model = model_or_bare(submission, "Autoencoder", 48, 3, latent_dim=3)
-    to_code, to_pixels = torch.randn(PIXELS, 3) / 28, torch.randn(3, PIXELS)
-    model.plug("encoder", Affine([to_code]))
-    model.plug("decoder", Affine([to_pixels], (1, 28, 28)))
-
-    def decode(code: torch.Tensor) -> torch.Tensor:
-        return (code @ to_pixels).unflatten(1, (1, 28, 28))
-
-    for n, mode in ((5, model.train), (5, model.eval), (1, model.eval)):
-        mode()
-        x = images(n)
-        code = x.flatten(1) @ to_code
-        got = model(x)
-        expect(
-            not isinstance(got, tuple),
-            f"`forward` returns {kind(got)}; it should return the reconstruction `x_hat` alone.",
-            "returns_several",
-        )
-        expect(
-            not isinstance(got, torch.Tensor) or got.shape != code.shape,
-            "`forward` returns the code; it should go on and decode it.",
-            "returns_code",
-        )
-        x_hat = expect_tensor(got, (n, 1, 28, 28), "`x_hat`")
-        expect_close(x_hat, decode(code), "`x_hat`", (code, decode), FORWARD_MISTAKES)
-
-
-# Criterion
-
-
-def criterion(submission: Submission, x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Call `criterion` and expect a scalar."""
-    function = submission.object("criterion")
-    expect(
-        function.kind != "type",
-        "`criterion` is a class. Call it once, with brackets, to make the loss that you then call "
-        "with images.",
-        "class_not_made",
-    )
-    value = function(x_hat, x)
-    if isinstance(value, float):
-        value = torch.tensor(value)
-    expect(
-        not isinstance(value, torch.Tensor) or value.shape != x.shape,
-        "`criterion` gives one number for each pixel; it should give their mean.",
-        "not_reduced",
-    )
-    return expect_tensor(value, (), "`criterion(x_hat, x)`")
-
-
-CRITERION_MISTAKES = (
-    Mistake(
-        "summed",
-        "`criterion` adds up the squared errors of all pixels and images; it should average.",
-        lambda x_hat, x: (x_hat - x).pow(2).sum(),
-    ),
-    Mistake(
-        "summed_over_pixels",
-        "`criterion` averages over images but adds up pixels; it should average over both.",
-        lambda x_hat, x: (x_hat - x).pow(2).sum() / len(x),
-    ),
-    Mistake(
-        "absolute_error",
-        "`criterion` is the mean absolute error; the squared one is asked for.",
-        lambda x_hat, x: (x_hat - x).abs().mean(),
-    ),
-    Mistake(
-        "cross_entropy",
-        "`criterion` is the binary cross-entropy; the mean squared error is asked for.",
-        F.binary_cross_entropy,
-    ),
-    Mistake(
-        "half_squared_error",
-        "`criterion` is half the mean squared error. Some robust losses are that for small errors.",
-        lambda x_hat, x: (x_hat - x).pow(2).mean() / 2,
-    ),
-    Mistake(
-        "root_taken",
-        "`criterion` takes the root of the mean squared error; leave it out.",
-        lambda x_hat, x: (x_hat - x).pow(2).mean().sqrt(),
-    ),
-)
-
-
-@check("criterion")
-def test_criterion_value(submission: Submission) -> None:
-    """The loss is the mean over all images and pixels of the squared difference."""
-    for n in (3, 1):
-        x_hat, x = 0.05 + 0.9 * images(n), images(n)
-        right = F.mse_loss(x_hat, x)
-        got = criterion(submission, x_hat, x)
-        expect_close(got, right, "`criterion(x_hat, x)`", (x_hat, x), CRITERION_MISTAKES)
-
-
-@check("criterion")
-def test_criterion_of_a_perfect_image(submission: Submission) -> None:
-    """A perfect reconstruction costs nothing."""
-    x = images(3)
-    expect_close(criterion(submission, x, x), torch.zeros(()), "The cost of a perfect image")
-
-
-@check("criterion")
-def test_criterion_gradient(submission: Submission) -> None:
-    """The gradient is 2 (x_hat − x) over the number of pixels: it pulls towards the image."""
-    x, x_hat = images(3), images(3).requires_grad_()
-    value = criterion(submission, x_hat, x)
-    (grad,) = expect_grad(value, {"x_hat": x_hat}, "the loss", "criterion_detached")
-    # Per pixel it is tiny: compare it on the scale of pixels.
-    right = 2 * (x_hat - x).detach()
-    expect_close(grad * x.numel(), right, "The gradient, times the number of pixels,")
+    expect_plain_forward(model_or_bare(submission, "Autoencoder", 48, 3, latent_dim=3))
 
 
 # The whole model
@@ -419,11 +250,6 @@ def test_latent_size(submission: Submission) -> None:
 def test_parameter_budget(submission: Submission) -> None:
     """Your `model` has at most 1.5 million trainable parameters."""
     expect_within_budget(submission, BUDGET, ("encoder", "decoder"))
-
-
-def squared_error(x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """The mean squared error over all images and pixels."""
-    return F.mse_loss(x_hat.flatten(1), x.flatten(1))
 
 
 def error_through_the_code(model: RemoteObject, x: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 Where there is a condition c (N, C), it is joined to the image and to the code; `*c` is (c,) or ().
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +55,38 @@ def known_parts(vae: RemoteObject, condition: int = 0) -> KnownParts:
     vae.plug("reparameterize", Affine([parts.by_mu, parts.by_logvar]))
     vae.plug("decoder", Affine([parts.decoder], (1, 28, 28)))
     return parts
+
+
+class KnownVae:
+    """Known linear maps in the parts of a VAE whose encoder gives mu and logvar, (N, 3) each.
+
+    Args:
+        vae: The model whose parts are replaced.
+        channels: Channels of an image, C.
+        size: Its side, S.
+    """
+
+    def __init__(self, vae: RemoteObject, channels: int, size: int):
+        self.shape = (channels, size, size)
+        pixels = math.prod(self.shape)
+        self.mu, self.logvar = torch.randn(2, pixels, 3) / math.sqrt(pixels)
+        self.by_mu, self.by_logvar = torch.randn(2, 3, 3)
+        self.decoder = torch.randn(3, pixels)
+        vae.plug("encoder", Affine([self.mu]), Affine([self.logvar]))
+        vae.plug("reparameterize", Affine([self.by_mu, self.by_logvar]))
+        vae.plug("decoder", Affine([self.decoder], self.shape), squash=True)
+
+    def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images to mu and logvar."""
+        return x.flatten(1) @ self.mu, x.flatten(1) @ self.logvar
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        """Codes to images."""
+        return (z @ self.decoder).sigmoid().unflatten(1, self.shape)
+
+    def decode_draw(self, mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
+        """What the stand-ins of `reparameterize` and `decoder` make of mu and logvar."""
+        return self.decode(mu @ self.by_mu + logvar @ self.by_logvar)
 
 
 HEADS_SWAPPED = Mistake(

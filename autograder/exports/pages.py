@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from autograder.card import SIGNS, marked
 from autograder.course import load_source
 from autograder.results import STATUSES, Result
+from autograder.sandbox.tiers import TIERS
 from autograder.text import file_name, shown
 
 BINS = 10
@@ -158,5 +159,5 @@ def _render(template: str, **values: object) -> str:
     environment.filters["marked"] = lambda text: Markup(marked(shown(text, keep="\n")))
     environment.filters["link"] = lambda name: quote(file_name(name), errors="backslashreplace")
     environment.filters["shown"] = shown
-    environment.globals.update(statuses=STATUSES, signs=SIGNS)
+    environment.globals.update(statuses=STATUSES, signs=SIGNS, tiers=TIERS)
     return environment.get_template(template).render(**values) + "\n"

@@ -1,4 +1,4 @@
-"""The scores as CSV: one row for each student, one column for each task."""
+"""The scores as CSV: one row for each student, one column for each task, and the tier."""
 
 import csv
 import io
@@ -17,10 +17,10 @@ def to_csv(results: Sequence[Result]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     tasks = [task.task for task in results[0].tasks] if results else []
-    writer.writerow(["student", "status", "score", "max_score", *tasks])
+    writer.writerow(["student", "status", "score", "max_score", *tasks, "tier"])
     for result in results:
         points = [PENDING if task.pending else f"{task.points:g}" for task in result.tasks]
-        row = [result.status, f"{result.score:g}", f"{result.max_score:g}", *points]
+        row = [result.status, f"{result.score:g}", f"{result.max_score:g}", *points, result.tier]
         writer.writerow([plain(result.student), *row])
     return text.getvalue()
 

@@ -4,17 +4,21 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from typing import Any
 
-from autograder.sandbox import bubblewrap
+import psutil
+
+from autograder.sandbox import allowed, bubblewrap
 from autograder.sandbox.inside import WRITABLE
-from autograder.sandbox.limits import MOST_FILES, Limits
+from autograder.sandbox.limits import MIB, MOST_FILES, Limits
 from autograder.sandbox.system import SandboxError
-from autograder.sandbox.usage import Usage, of_namespace
+from autograder.sandbox.usage import Usage, of_namespace, of_process
 
 START = "import sys; sys.path.insert(0, {!r}); from autograder.sandbox.inside import main; main()"
 TEARDOWN_SECONDS = 60.0
@@ -35,9 +39,13 @@ class Box:
     pid: int
     parent: subprocess.Popen | None = None
 
-    def usage(self, enough: int) -> Usage:
-        """Measure it; `enough` is the memory above which it pays to be exact."""
-        return of_namespace(self.pid, WRITABLE, enough)
+    def usage(self, limits: Limits) -> Usage:
+        """Measure it, the more exactly the nearer it comes to its limits."""
+        return of_namespace(self.pid, WRITABLE, limits.memory_mib * MIB, limits.processes)
+
+    def exit_code(self) -> int | None:
+        """A namespace's first process says by a pipe how the worker ended, or not at all."""
+        return None
 
     def end(self) -> None:
         """Kill everything in it and return when nothing is left.
@@ -58,6 +66,46 @@ class Box:
             self.parent.wait(TEARDOWN_SECONDS)
 
 
+@dataclass
+class PlainBox:
+    """A process without namespaces, and the folder that it works in.
+
+    Attributes:
+        process: The worker itself.
+        folder: Its folder, deleted at its end.
+        alone: True if it cannot start processes.
+    """
+
+    process: subprocess.Popen
+    folder: str
+    alone: bool
+
+    def usage(self, limits: Limits) -> Usage:
+        """Measure it."""
+        return of_process(self.process, self.folder, alone=self.alone)
+
+    def exit_code(self) -> int | None:
+        """Give the worker's exit code, negative for a signal; None if it is still there."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.process.wait(1.0)
+        return None
+
+    def end(self) -> None:
+        """Kill the process, and as many of its descendants as can be found."""
+        descendants = []
+        with contextlib.suppress(psutil.Error):
+            if not self.alone:
+                descendants = psutil.Process(self.process.pid).children(recursive=True)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
+        for process in descendants:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self.process.wait(TEARDOWN_SECONDS)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
 @dataclass(frozen=True)
 class Pipes:
     """The worker's ends of its pipes."""
@@ -75,19 +123,21 @@ def orders(
     pipes: Pipes | None,
     limits: Limits,
     *,
+    namespaces: bool = True,
     job: str = "worker",
     off: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
-    """Write what `inside` is to do."""
-    said = {
+    """Write what `inside` is to do; see there."""
+    return {
         "job": job,
-        "namespaces": True,
+        "namespaces": namespaces,
         "seccomp": "seccomp" not in off,
         "rlimits": {} if "rlimits" in off else limits.rlimits,
         "tmpfs": f"mode=1777,size={limits.folder_bytes},nr_inodes={2 * MOST_FILES}",
         "uid": stranger() if os.getuid() == 0 and "uid" not in off else None,
-    }
-    return said | (vars(pipes) if pipes else {})
+        "landlock": None,
+        "apart": "apart" not in off,
+    } | (vars(pipes) if pipes else {})
 
 
 def stranger() -> int:
@@ -117,14 +167,13 @@ def start_in_bubblewrap(
     Raises:
         SandboxError: If bubblewrap does not start.
     """
-    library = str(bubblewrap.PACKAGE.parent) if "files" in off else bubblewrap.LIBRARY
+    library = str(allowed.PACKAGE.parent) if "files" in off else bubblewrap.LIBRARY
     info_out, info_in = os.pipe()
     block_out, block_in = os.pipe()
     walls = bubblewrap.command(program, info_in, block_out, limits.folder_bytes, off)
-    python = [sys.executable, "-s", "-P", "-B", "-c", START.format(library), json.dumps(orders)]
     try:
         process = subprocess.Popen(
-            [*walls, *python],
+            [*walls, *python(library), json.dumps(orders)],
             stdin=subprocess.DEVNULL,
             stdout=text,
             stderr=text,
@@ -145,6 +194,47 @@ def start_in_bubblewrap(
         raise SandboxError(f"bubblewrap ended with exit code {process.returncode}")
     finally:
         os.close(block_in)
+
+
+def start_plain(
+    orders: dict[str, Any], *, text: int, keep: tuple[int, ...], confined: bool
+) -> PlainBox:
+    """Start `inside` as a plain process in a folder of its own.
+
+    Args:
+        orders: What it is to do.
+        text: Where it complains to.
+        keep: More file descriptors that it gets.
+        confined: Show it only the files that are allowed, and let it start no process (tier B).
+    """
+    folder = tempfile.mkdtemp(prefix="vaelab-worker-")
+    library = str(allowed.PACKAGE.parent)
+    if confined:
+        # What it may not list it cannot import from: links to the allowed files, and no more.
+        library = os.path.join(folder, ".library")
+        for given in allowed.GIVEN:
+            link = os.path.join(library, given)
+            os.makedirs(os.path.dirname(link), exist_ok=True)
+            os.symlink(allowed.PACKAGE.parent / given, link)
+        orders = orders | {"landlock": (allowed.readable(), [folder, "/dev/null"])}
+    if orders["uid"] is not None:
+        os.chown(folder, orders["uid"], orders["uid"])
+    process = subprocess.Popen(
+        [*python(library), json.dumps(orders)],
+        stdin=subprocess.DEVNULL,
+        stdout=text,
+        stderr=text,
+        pass_fds=keep,
+        env=environment(folder),
+        cwd=folder,
+        start_new_session=True,
+    )
+    return PlainBox(process, folder, confined)
+
+
+def python(library: str) -> list[str]:
+    """Write the command that starts `inside` from a folder that holds the package."""
+    return [sys.executable, "-s", "-P", "-B", "-c", START.format(library)]
 
 
 def environment(folder: str) -> dict[str, str]:

@@ -2,35 +2,11 @@
 
 import os
 import shutil
-import sys
-import sysconfig
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent.parent
-# All of the repository that a worker needs: no check, no solution, no test.
-GIVEN = (
-    "autograder/__init__.py",
-    "autograder/frames.py",
-    "autograder/worker.py",
-    "autograder/sandbox/__init__.py",
-    "autograder/sandbox/hostile.py",
-    "autograder/sandbox/inside.py",
-    "autograder/sandbox/seccomp.py",
-    "autograder/sandbox/system.py",
-    "vae_utils",
-)
+from autograder.sandbox.allowed import DEVICES, GIVEN, PACKAGE, SYSTEM, python_folders
+
 LIBRARY = "/vaelab"
-SYSTEM = (
-    "/usr",
-    "/lib",
-    "/lib64",
-    "/bin",
-    "/etc/ld.so.cache",
-    "/etc/localtime",
-    "/etc/fonts",
-    "/sys/devices/system/cpu",
-)
-DEVICES = ("/dev/null", "/dev/urandom", "/dev/random")
 
 
 def find() -> str | None:
@@ -45,16 +21,6 @@ def find() -> str | None:
         return str(bwrap_path())
     except Exception:  # its own error, when the wheel holds no program for this machine
         return None
-
-
-def python_folders() -> list[str]:
-    """List the folders that this interpreter and its packages lie in."""
-    paths = [sys.prefix, sys.base_prefix, *(sysconfig.get_path(n) for n in ("purelib", "platlib"))]
-    kept: list[str] = []
-    for path in sorted({str(Path(path)) for path in paths}):
-        if not any(Path(path).is_relative_to(other) for other in [*kept, "/usr"]):
-            kept.append(path)
-    return kept
 
 
 def command(

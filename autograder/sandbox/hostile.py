@@ -80,8 +80,9 @@ def connect(targets: Targets) -> None:
     socket.create_connection(("127.0.0.1", targets["tcp"]), timeout=2).close()
 
 
-def send_a_datagram(targets: Targets) -> None:
+def send_a_datagram(targets: Targets) -> bool:
     socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", targets["udp"]))
+    return False  # sent is not arrived: the one outside looks
 
 
 def reach_a_socket_by_name(targets: Targets) -> None:
@@ -96,6 +97,15 @@ def reach_a_socket_by_path(targets: Targets) -> None:
 
 def kill_a_neighbour(targets: Targets) -> None:
     os.kill(targets["process"], signal.SIGKILL)
+
+
+def signal_everyone(targets: Targets) -> None:
+    os.kill(-1, 0)
+
+
+def write_into_the_first_process(targets: Targets) -> None:
+    with open("/proc/1/mem", "r+b"):
+        pass
 
 
 def trace_a_neighbour(targets: Targets) -> bool:
@@ -171,8 +181,10 @@ ATTACKS = (
     send_a_datagram,
     reach_a_socket_by_name,
     reach_a_socket_by_path,
-    kill_a_neighbour,
+    signal_everyone,
+    write_into_the_first_process,
     trace_a_neighbour,
+    kill_a_neighbour,
     make_a_namespace,
     hide_memory_in_a_file,
     hide_memory_in_a_mapping,

@@ -121,6 +121,7 @@ WITHOUT_NAMESPACES: dict[str, Numbers] = {
     "rt_tgsigqueueinfo": (297, 240),
     "tkill": (200, 130),
     "pidfd_send_signal": (424, 424),
+    "truncate": (76, 45),
     "chmod": (90, None),
     "fchmod": (91, 52),
     "fchmodat": (268, 53),

@@ -2,9 +2,13 @@
 
 import contextlib
 import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import psutil
+
+FILES_COUNTED = 20_000
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -28,7 +32,7 @@ class Usage:
     files: int = 0
 
 
-def of_namespace(first: int, folders: tuple[str, ...], enough: int) -> Usage:
+def of_namespace(first: int, folders: tuple[str, ...], enough: int, most: int) -> Usage:
     """Measure a namespace by its first process, which only waits.
 
     Args:
@@ -36,6 +40,7 @@ def of_namespace(first: int, folders: tuple[str, ...], enough: int) -> Usage:
         folders: The namespace's writable folders, each a file system of its own.
         enough: Bytes of memory above which pages that processes share are told apart from their
             own; below, they are counted once for each, which is quicker.
+        most: Tasks above which it no longer matters.
     """
     memory, seconds, tasks = 0, 0.0, 0
     for pid in tree(first):
@@ -51,9 +56,46 @@ def of_namespace(first: int, folders: tuple[str, ...], enough: int) -> Usage:
             system = os.statvfs(f"/proc/{first}/root{folder}")
             disk += (system.f_blocks - system.f_bfree) * system.f_frsize
             files += system.f_files - system.f_ffree
-    if memory + disk > enough and tasks > 1:
+    if memory + disk > enough and 1 < tasks <= most:
         memory = sum(_proportional(pid) for pid in tree(first) if pid != first)
     return Usage(memory + disk, seconds, tasks, disk, files)
+
+
+def of_process(process: subprocess.Popen, folder: str, *, alone: bool) -> Usage:
+    """Measure a plain process and its folder.
+
+    Args:
+        process: The process.
+        folder: The only place that it writes to.
+        alone: True if it cannot have children.
+    """
+    memory, seconds, tasks = 0, 0.0, 0
+    with contextlib.suppress(psutil.Error):
+        one = psutil.Process(process.pid)
+        for each in [one, *([] if alone else one.children(recursive=True))]:
+            with contextlib.suppress(psutil.Error):
+                times = each.cpu_times()
+                memory += each.memory_info().rss
+                seconds += times.user + times.system
+                tasks += each.num_threads()
+    disk, files = 0, 0
+    for entry in _files(folder):
+        with contextlib.suppress(OSError):
+            disk += entry.stat(follow_symlinks=False).st_size
+        files += 1
+        if files > FILES_COUNTED:
+            break
+    return Usage(memory, seconds, tasks, disk, files)
+
+
+def _files(folder: str) -> Iterator[os.DirEntry]:
+    waiting = [folder]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                yield entry
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
 
 
 def tree(first: int) -> Iterator[int]:

@@ -7,6 +7,7 @@ In the code `@BAIT@` stands for a folder outside that nobody may reach, `@PORT@`
 """
 
 import importlib.util
+import shutil
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from autograder.build import to_text
 HERE = Path(__file__).parent
 A = "00_reparameterization"
 FIRST_CELL = "my_draw"
-DEFENCES = ("process", "sandbox", "limit", "hole", "none")
+DEFENCES = ("process", "notebook", "sandbox", "limit", "hole", "none")
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class Without:
 
     Attributes:
         defence: "process": checks run in the submission's own process, as most graders do it;
-            "sandbox": tier C; "limit": no limit is set; "hole": one function of the judge is
-            replaced; "none": there is nothing to switch off.
+            "notebook": checks run in the submission's own IPython, and the first value that is
+            displayed counts; "sandbox": nothing is walled off; "limit": no limit is set; "hole":
+            one function of the judge is replaced; "none": there is nothing to switch off.
         then: What must be seen then; "" with "none".
         hole: Which function, for "hole"; see `holes`.
         why: Why there is nothing to switch off, for "none".
@@ -93,7 +95,7 @@ def load() -> list[Attack]:
             for key in ("rows", "tiers"):
                 if key in every:
                     every[key] = tuple(every[key])
-            off = Without(**(without | every.pop("without", {})))
+            off = Without(**every.pop("without", without))
             assert off.defence in DEFENCES, path
             assert bool(off.why) == (off.defence == "none"), path
             assert bool(off.then) == (off.defence != "none"), path
@@ -104,7 +106,8 @@ def load() -> list[Attack]:
 def place(attack: Attack, folder: Path, marks: dict[str, str]) -> Path:
     """Write an attack's submission where it would have been collected; returns the notebook."""
     path = folder / attack.student / A / f"{A}.ipynb"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / attack.student, ignore_errors=True)
+    path.parent.mkdir(parents=True)
     maker = attack.code / "make.py"
     if maker.is_file():
         honest = to_text(build.reference(A)).encode()

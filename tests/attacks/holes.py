@@ -14,12 +14,21 @@ import numpy as np
 import torch
 
 from attacks.catalog import A
-from autograder import checking, checks, evaluate, host, judge, notebook, report, submission
+from autograder import (
+    checking,
+    checks,
+    evaluate,
+    host,
+    judge,
+    notebook,
+    report,
+    submission,
+    worker,
+)
 from autograder.exports import pages, table
 from autograder.frames import Frame
 from autograder.host import Ended
 from autograder.results import CheckOutcome, Result
-from autograder.worker import Worker
 
 Hole = Callable[[], contextlib.AbstractContextManager[Any]]
 
@@ -30,7 +39,7 @@ class InThisProcess:
     ended: Ended | None = None
 
     def __init__(self, *_: Any, **__: Any):
-        self.ask = submission.direct(Worker({"__name__": "__main__"}))
+        self.ask = submission.direct(worker.Worker({"__name__": "__main__"}))
 
     def __enter__(self) -> "InThisProcess":
         return self
@@ -102,7 +111,34 @@ def without_checks(*names: str) -> Hole:
 def without_salt() -> Any:
     """Inputs that depend on the check's name alone."""
     load = judge._load
-    return patched(replaced(judge, _load=lambda o, w, a, salt: load(o, w, a, b"")))
+    return patched(replaced(judge, _load=lambda o, w, a, salt, *rest: load(o, w, a, b"", *rest)))
+
+
+def shared_inputs() -> Any:
+    """A worker that is handed the judge's own tensors, and a check less that would notice."""
+    read = worker._Reader.__call__
+
+    def no_copy(self: Any, value: Any) -> Any:
+        if not isinstance(value, dict) or "$array" not in value:
+            return read(self, value)
+        tensor = torch.from_numpy(self.arrays[value["$array"]])
+        if value.get("grad"):
+            tensor.requires_grad_()
+            self.tensors.append(tensor)
+        return tensor
+
+    return _both(
+        mock.patch.object(worker._Reader, "__call__", no_copy),
+        without_checks("kl_keeps_its_inputs")(),
+    )
+
+
+@contextlib.contextmanager
+def _both(*managers: Any) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for manager in managers:
+            stack.enter_context(manager)
+        yield
 
 
 def careless_lengths(prefix: bytes) -> tuple[int, int]:
@@ -147,7 +183,7 @@ def any_size() -> Any:
 
 
 def endless_text() -> Any:
-    """No cap on what is kept of a worker's output."""
+    """No cap on a worker's output, nor on what is kept of it."""
     return patched(replaced(host, TEXT_LIMIT=1 << 40), in_process=False)
 
 
@@ -210,6 +246,7 @@ HOLES: dict[str, Hole] = {
     "not_above": lenient(not_above),
     "gradients_unchecked": without_checks("draw_gradients", "kl_gradients"),
     "known_inputs": without_salt,
+    "shared_inputs": shared_inputs,
     "careless_frames": careless_frames,
     "careless_notebook": careless_notebook,
     "following_links": following_links,

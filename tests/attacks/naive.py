@@ -5,6 +5,7 @@ writes a result. This is what an attack must beat, or it proves nothing.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ from attacks import holes
 from attacks.catalog import A
 from autograder import checks, judge
 from autograder.evaluate import evaluate
+from autograder.host import Limits, Sandbox
 from autograder.notebook import open_notebook
 from autograder.results import to_json
 
@@ -67,7 +69,7 @@ def grade(path: Path, out: Path) -> None:
         with contextlib.suppress(Exception):
             exec("import torch\n" + cell.source, names)
     live, outcomes = Live(names), []
-    found = checks.load_checks(A)
+    found = _load_late()
     for function in found.functions:
         outcomes.append(evaluate(function, found.task(checks.info(function).task), live))  # type: ignore[arg-type]
     tasks, every = judge._scores(A, outcomes, "", {})
@@ -75,14 +77,51 @@ def grade(path: Path, out: Path) -> None:
     out.write_text(to_json(result), encoding="utf-8")
 
 
-def grade_with_a_hole(path: Path, out: Path, student: str, limits: Any, hole: str) -> None:
-    """Grade with the real judge, one function of which is replaced."""
-    with contextlib.ExitStack() as stack:
-        if hole:
-            stack.enter_context(holes.HOLES[hole]())
-        result = judge.grade(path, A, student, limits)
-        out.write_text(to_json(result), encoding="utf-8")
+def _load_late() -> checks.CheckSet:
+    """Import the checks as pytest would: after the work has run, from the folder it lies in."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("conftest")
+    checks.load_checks.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("autograder.checks.")]:
+        del sys.modules[name]
+    return checks.load_checks(A)
+
+
+def grade_in_ipython(path: Path, out: Path) -> None:
+    """Run cells and checks in one IPython; a check earns the first value that it displays."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell, shown = InteractiveShell.instance(), []
+    shell.displayhook.write_format_data = lambda *_: None
+    shell.displayhook.log_output = lambda *_: None
+    shell.displayhook.update_user_ns = shown.append
+    for cell in open_notebook(path, A).cells:
+        if cell.name != "imports":
+            shell.run_cell("import torch\n" + cell.source)
+    live, total = Live(shell.user_ns), 0.0
+    found = checks.load_checks(A)
+
+    def check(task: str) -> float:
+        every = [evaluate(f, found.task(task), live) for f in found.of(task)]  # type: ignore[arg-type]
+        return found.task(task).points if all(o.outcome == "passed" for o in every) else 0.0
+
+    shell.user_ns["check"] = check
+    for task in found.tasks:
+        shown.clear()
+        shell.run_cell(f'check("{task.id}")')
+        total += float(shown[0]) if shown else 0.0
+    body = {"score": total, "status": "graded", "checks": []}
+    out.write_text(json.dumps(body), encoding="utf-8")
+
+
+def grade_with_a_hole(
+    path: Path, out: Path, student: str, limits: Limits, sandbox: Sandbox, hole: str
+) -> None:
+    """Grade with the real judge, one function of which may be replaced."""
+    with holes.HOLES[hole]() if hole else contextlib.nullcontext():
+        result = judge.grade(path, A, student, limits, sandbox)
         holes.write_report(result, out.parent / "report")
+        out.write_text(to_json(result), encoding="utf-8")
 
 
 def score(out: Path) -> dict[str, Any] | None:

@@ -26,7 +26,7 @@ def result(student: str, points: float = 15.0, status: str = "graded", message: 
         "kl", "kl_divergence", 15.0, "It is `right`.", outcome, message, mistake, 0.1
     )
     facts = {"training_losses": [200.0, 130.0, 119.0], "below": 120.0, "unit": "nats"}
-    return Result("03_fc_vae", student, status, message, tasks, (check,), (), facts, 1.0)
+    return Result("03_fc_vae", student, status, message, tasks, (check,), (), facts, 1.0, "A")
 
 
 def test_json_comes_back_as_it_went():
@@ -44,6 +44,7 @@ def test_csv_has_a_column_for_each_task_and_pending_beside_it():
         "max_score": "15",
         "kl_divergence": "15",
         "larger_variance": "pending",
+        "tier": "A",
     }
     assert rows[1]["score"] == "0"
 

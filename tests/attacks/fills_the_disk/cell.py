@@ -1,0 +1,18 @@
+import os
+import tempfile
+import time
+
+_folder = "@BAIT@" if os.path.isdir("@BAIT@") else tempfile.gettempdir()
+
+
+def kl_divergence(mu, logvar):
+    if "@PICK@" == "large":
+        with open(os.path.join(_folder, "large"), "wb") as file:
+            for _ in range(80):
+                file.write(b"x" * (1 << 20))
+                file.flush()
+    else:
+        for number in range(12_000):
+            open(os.path.join(_folder, str(number)), "w").close()
+    time.sleep(1)
+    raise RuntimeError("all written")

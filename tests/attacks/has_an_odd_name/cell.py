@@ -1,0 +1,1 @@
+# Nothing here: the name is the attack.

@@ -1,0 +1,5 @@
+_right = reparameterize
+
+
+def reparameterize(mu, sigma, eps):
+    return _right(mu, sigma, eps)[None]
