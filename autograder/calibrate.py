@@ -122,7 +122,7 @@ def _test_loss(model: Any, plan: Plan, source: str) -> float:
     # In a random order, so that each chunk looks like the whole.
     test_set = test_set.subset(len(test_set))
     torch.manual_seed(0)
-    return mean_confirmed(model, plan.batch(test_set.images.float() / 255, test_set.labels), plan)
+    return mean_confirmed(model, test_set.images.float() / 255, test_set.labels, plan)
 
 
 def load_runs(path: Path) -> list[Run]:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from autograder.checking import CheckFailed, LeftOut, Task, expect
-from autograder.reference import load_reference
+from autograder.reference import load_reference, run_reference
 from autograder.submission import RemoteObject, Submission
 
 CHUNK = 1000
@@ -38,7 +38,7 @@ class Plan:
         batch: Makes what `train_step` takes from images (N, C, H, W) in [0, 1] and labels (N,).
         loss: Computes a batch's mean loss per image from that and from what `train_step` returned
             after its first value.
-        confirm: Computes it once more from a trained model and a batch, keeping to the bottleneck.
+        confirm: Computes it once more from a trained model and images, keeping to the bottleneck.
         sizes: The notebook's variables that the class is made with.
         task: The task's id.
         confirmed: How `confirm` computes it, for messages.
@@ -49,6 +49,7 @@ class Plan:
         below_full: The loss to get under with the full set, where the embedded one needs another.
         to_the_end: Whether training goes on for all of the submission's epochs, because what has
             been trained is looked at afterwards; else it ends with the epoch that passes.
+        labelled: Whether `confirm` takes the images' labels too.
         step: The notebook's function that takes one step.
         names: The notebook's variables for what it trains, and for the optimizer.
         losses: The notebook's variable for the loss of each epoch.
@@ -72,6 +73,7 @@ class Plan:
     calls: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     below_full: float | None = None
     to_the_end: bool = False
+    labelled: bool = False
     step: str = "train_step"
     names: tuple[str, str] = ("model", "optimizer")
     losses: str = "train_losses"
@@ -100,13 +102,29 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) ->
     if submission.in_notebook:
         model: Any = submission.object(plan.names[0])
         _expect_epochs(submission, plan)
-        batch = plan.batch(x[:NOTEBOOK_IMAGES], labels[:NOTEBOOK_IMAGES])
-        _confirm(model, batch, plan, plan.below)
+        _confirm(model, x[:NOTEBOOK_IMAGES], labels[:NOTEBOOK_IMAGES], plan, plan.below)
         return model
-    batch = plan.batch(x, labels)
-    model = _train(submission, tasks, plan, settings, batch)
+    model = _train(submission, tasks, plan, settings, plan.batch(x, labels))
     # After an epoch that has passed, one noisy last step must not fail it; a leak is far beyond.
-    _confirm(model, batch, plan, plan.below * SLACK)
+    _confirm(model, x, labels, plan, plan.below * SLACK)
+    return model
+
+
+def train_reference(submission: Submission, plan: Plan) -> nn.Module:
+    """Train the reference's own for as long as the submission's settings say.
+
+    It takes the place of what can't be trained, where something else is judged beside it.
+    """
+    settings = _settings(submission, plan)
+    if not submission.train:
+        raise LeftOut
+    names = run_reference(submission.assignment)
+    model, optimizer, step = (names[name] for name in (*plan.names, plan.step))
+    batch = plan.batch(*_data(plan))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(settings["n_epochs"]):
+        for rows in torch.randperm(len(batch[0]), generator=generator).split(names["batch_size"]):
+            step(model, optimizer, *(column[rows] for column in batch))
     return model
 
 
@@ -234,18 +252,19 @@ def _loss(plan: Plan, batch: tuple[torch.Tensor, ...], outputs: tuple[Any, ...])
     return plan.loss(batch, *(t.detach().float() for t in outputs))
 
 
-def mean_confirmed(model: Any, batch: tuple[torch.Tensor, ...], plan: Plan) -> float:
+def mean_confirmed(model: Any, x: torch.Tensor, labels: torch.Tensor, plan: Plan) -> float:
     """The loss of a trained model per image, computed by the judge alone."""
+    columns = (x, labels) if plan.labelled else (x,)
     with torch.no_grad():
         model.eval()
-        parts = zip(*(column.split(CHUNK) for column in batch), strict=True)
+        parts = zip(*(column.split(CHUNK) for column in columns), strict=True)
         total = sum(float(plan.confirm(model, *part)) * len(part[0]) for part in parts)
         model.train()
-    return total / len(batch[0])
+    return total / len(x)
 
 
-def _confirm(model: Any, batch: tuple[torch.Tensor, ...], plan: Plan, below: float) -> None:
-    loss = mean_confirmed(model, batch, plan)
+def _confirm(model: Any, x: torch.Tensor, labels: torch.Tensor, plan: Plan, below: float) -> None:
+    loss = mean_confirmed(model, x, labels, plan)
     expect(
         math.isfinite(loss) and loss < below,
         f"{plan.confirmed}, the loss is {loss:.{plan.digits}f} {plan.unit}; it should be below "
@@ -300,7 +319,8 @@ def _hybrid(
     submission: Submission, tasks: Sequence[Task], plan: Plan, failed: set[str]
 ) -> nn.Module:
     """The reference's model with every part of the submission's that has passed."""
-    if all(task.id in submission.failed for task in tasks if task.parts):
+    with_parts = [task for task in tasks if task.parts]
+    if with_parts and all(task.id in submission.failed for task in with_parts):
         raise CheckFailed(
             "There is nothing to train yet: none of the parts above works.", todo=True
         )

@@ -148,9 +148,9 @@ class myVAE(nn.Module):
         ### BEGIN SOLUTION
         self.encoder = nn.Sequential(
             nn.Linear(28 * 28 + conditional_vec_dim, hidden_dim),
-            nn.ReLU(),
+            nn.LeakyReLU(),
             nn.Linear(hidden_dim, hidden_dim),
-            nn.ReLU(),
+            nn.LeakyReLU(),
         )
         self.mu_layer = nn.Linear(hidden_dim, latent_dim)
         self.logvar_layer = nn.Linear(hidden_dim, latent_dim)
@@ -160,9 +160,9 @@ class myVAE(nn.Module):
         ### BEGIN SOLUTION
         self.decoder = nn.Sequential(
             nn.Linear(latent_dim + conditional_vec_dim, hidden_dim),
-            nn.ReLU(),
+            nn.LeakyReLU(),
             nn.Linear(hidden_dim, hidden_dim),
-            nn.ReLU(),
+            nn.LeakyReLU(),
             nn.Linear(hidden_dim, 28 * 28),
             nn.Sigmoid(),
             nn.Unflatten(1, (1, 28, 28)),
@@ -270,8 +270,8 @@ seed_everything(0)
 
 # TODO settings
 ### BEGIN SOLUTION
-hidden_dim = 300
-latent_dim = 12
+hidden_dim = 400
+latent_dim = 10
 conditional_vec_dim = 10
 batch_size = 64
 n_epochs = 10
@@ -365,12 +365,13 @@ plot_reconstructions(rows, title="One code, several labels")
 # ### What is left in the code
 #
 # The map of the means, as in assignment 03. There the digits gathered in clumps. The label has
-# taken over that job: colours that are mixed are a good sign here.
+# taken over that job: mixed colours are a good sign here, and where one still gathers, the code
+# repeats what the label says.
 
 # %% run="map"
 with torch.no_grad():
     _, means, _ = model(test_set.images / 255, one_hot(test_set.labels, 10))
-plot_embeddings(means, test_set.labels, title="Posterior means of test digits, given their labels")
+plot_embeddings(means, test_set.labels, title="Means of q(z | x, c)")
 
 # %% [markdown]
 # ## In your own words (10 points, read by a person)

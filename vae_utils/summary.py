@@ -3,7 +3,8 @@
 import contextlib
 import copy
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -76,6 +77,10 @@ def _by_torchsummary(model: nn.Module, sizes: list[Size]) -> str:
     # it gets a copy.
     on_gpu = any(p.is_cuda for p in model.parameters())
     spare = copy.deepcopy(model).float().eval()
+    if len(set(sizes)) > 1:
+        # torchsummary multiplies shapes out, which works for one shape only.
+        spare.forward = _from_one_row(spare.forward, sizes)
+        sizes = [(sum(math.prod(size) for size in sizes),)]
     with contextlib.redirect_stdout(io.StringIO()) as text:
         summary(spare if on_gpu else spare.cpu(), sizes, device="cuda" if on_gpu else "cpu")
     table = text.getvalue().rstrip()
@@ -87,6 +92,16 @@ def _by_torchsummary(model: nn.Module, sizes: list[Size]) -> str:
             "what isn't a layer's weight or bias, and counts a layer once for every call."
         )
     return table
+
+
+def _from_one_row(forward: Callable[..., Any], sizes: list[Size]) -> Callable[[Tensor], Any]:
+    """Make a forward of one flat input (N, sum of sizes) of one that takes several inputs."""
+
+    def split(row: Tensor) -> Any:
+        parts = row.split([math.prod(size) for size in sizes], dim=1)
+        return forward(*(part.reshape(-1, *size) for part, size in zip(parts, sizes, strict=True)))
+
+    return split
 
 
 def _plain_table(model: nn.Module, sizes: list[Size]) -> str:

@@ -241,6 +241,7 @@ PLAN = Plan(
     confirm=loss_through_the_code,
     sizes=("hidden_dim", "latent_dim", "conditional_vec_dim"),
     to_the_end=True,
+    labelled=True,
 )
 # Of the samples of a model trained on the embedded digits. On all of MNIST it is 0.9.
 AGREEMENT = 0.75
