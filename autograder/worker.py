@@ -392,15 +392,27 @@ def serve(receive: io.RawIOBase, send: io.RawIOBase) -> None:
     worker.namespace["display"] = lambda *_, **__: None
     _write(send, Frame({"ok": {"pid": os.getpid()}}))
     while (request := _read(receive)) is not None:
-        # Here and not in `answer`: a notebook's own randomness is its own.
-        random.seed(request.body.get("seed", 0))
-        np.random.seed(request.body.get("seed", 0))
+        reset(request)
         for frame in worker.answer(request):
             try:
                 _write(send, frame)
-            except FrameError as error:
+            except FrameError as error:  # larger than any answer may be
                 _write(send, Frame({"error": describe(error)}))
                 break
+
+
+def reset(request: Frame) -> None:
+    """Undo what an earlier request has set for the whole process; seed every source of chance.
+
+    Only in a process of its own: in a notebook, these are the student's to set.
+    """
+    seed = request.body.get("seed", 0)
+    torch.set_default_device(None)
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(False)
+    torch.set_autocast_enabled("cpu", False)
+    random.seed(seed)
+    np.random.seed(seed)
 
 
 def _read(stream: io.RawIOBase) -> Frame | None:

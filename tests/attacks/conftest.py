@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import ctypes
 import dataclasses
 import hashlib
 import json
@@ -18,10 +17,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import elsewhere
 import psutil
 import pytest
 
-from attacks import catalog, elsewhere, naive
+from attacks import catalog, killing, naive
 from attacks.catalog import A, Attack
 from autograder import build
 from autograder.build import to_text
@@ -51,30 +51,9 @@ def times_apart(result: Result) -> str:
     return to_json(dataclasses.replace(result, checks=checks, seconds=0.0))
 
 
-def living() -> dict[int, psutil.Process]:
-    """Every process below this one, orphans too: they come to this one (see `adopt_orphans`)."""
-    found = {}
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if process.status() != psutil.STATUS_ZOMBIE:
-                found[process.pid] = process
-    return found
-
-
-def left_alive(before: set[int], seconds: float = 20.0) -> list[str]:
-    """What has come since and does not go away."""
-    until = time.monotonic() + seconds
-    while True:
-        now = {pid: p for pid, p in living().items() if pid not in before}
-        if not now or time.monotonic() > until:
-            return [str(p) for p in now.values()]
-        time.sleep(0.05)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def adopt_orphans() -> None:
-    set_child_subreaper = 36
-    assert ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0) == 0
+    killing.adopt_orphans()
 
 
 @dataclasses.dataclass
@@ -234,7 +213,7 @@ class Court:
 TIERS = ("A", "B")
 
 
-@pytest.fixture(scope="session", params=TIERS)
+@pytest.fixture(scope="session")
 def court(request: pytest.FixtureRequest) -> Iterator[Court]:
     """A judge of one tier."""
     with tempfile.TemporaryDirectory(prefix="vaelab-court-") as folder:

@@ -16,14 +16,14 @@ from attacks.conftest import (
     LIMITS,
     NO_LIMITS,
     PATIENCE,
+    TIERS,
     Bait,
     Court,
     instructors_files,
-    left_alive,
-    living,
     times_apart,
     told,
 )
+from attacks.killing import left_alive, living
 from autograder.host import Limits, Sandbox
 from autograder.report import Report
 from autograder.results import Result, to_json
@@ -39,12 +39,25 @@ def test_every_row_of_the_catalogue_has_its_attack():
     assert len({attack.name for attack in ATTACKS}) == len(ATTACKS)
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+# What the judge alone wards off goes the same way in every tier: only `make soak` tries it in each.
+JUDGES_OWN = () if os.environ.get("VAELAB_EVERY_TIER") else ("hole", "notebook", "none")
+CASES = [
+    (tier, attack)
+    for tier in TIERS
+    for attack in ATTACKS
+    if tier in attack.tiers and (tier == "A" or attack.without.defence not in JUDGES_OWN)
+]
+
+
+@pytest.mark.parametrize(
+    ("court", "attack"),
+    CASES,
+    indirect=["court"],
+    ids=lambda case: case if isinstance(case, str) else case.name,
+)
 def test_it_comes_to_nothing_and_stops_nothing(
     court: Court, attack: Attack, bait: Bait, tmp_path: Path
 ):
-    if court.tier not in attack.tiers:
-        pytest.skip(f"no promise is made of it in tier {court.tier}")
     limits = LIMITS if not attack.limits else Limits(**(vars(LIMITS) | attack.limits))
     path = place(attack, court.folder / "in", bait.marks)
     files, baits, before = instructors_files(), bait.hashes(), set(living())
@@ -85,7 +98,7 @@ def _reports_hold(results: list[Result], folder: Path) -> None:
         if path.is_file():
             text = path.read_text(encoding="utf-8")
             assert not set(text) & set("\x1b\x07\x00\u202e"), path
-            assert "<script" not in text, path
+            assert path.suffix != ".html" or "<script" not in text, path
     for line in (folder / "report" / "scores.csv").read_text().splitlines():
         assert not line.startswith(("=", "+", "-", "@", "\t"))
 
@@ -103,7 +116,7 @@ def test_without_its_defence_it_succeeds(
     baits, before = bait.hashes(), set(living())
     off = attack.without
     limits = Limits(**(vars(LIMITS) | attack.limits))
-    patience = 15.0 if off.then == "hangs" else PATIENCE
+    patience = 6.0 if off.then == "hangs" else PATIENCE
     if off.defence == "process":
         todo, arguments = naive.grade, (path, out)
     elif off.defence == "notebook":
