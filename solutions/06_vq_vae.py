@@ -829,13 +829,13 @@ plot_codebook(
 # %% [markdown]
 # ### Reconstructions
 #
-# Patches with much detail, from a part of the photographs that no model has seen. Each
+# Patches from a part of the photographs that no model has seen, from much detail to little. Each
 # reconstruction is painted from 8 × 8 whole numbers below 64: 384 bits, where the patch itself has
 # 24,576.
 
 # %% run="reconstructions"
-lively = x_test.std(dim=(2, 3)).mean(1).topk(200).indices
-chosen = lively[::20]
+by_detail = x_test.std(dim=(2, 3)).mean(1).argsort(descending=True)
+chosen = by_detail[:800:80]
 rows = {"original": x_test[chosen] + 0.5}
 with torch.no_grad():
     for name, one in models.items():

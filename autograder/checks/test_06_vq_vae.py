@@ -1,6 +1,5 @@
 """What `06_vq_vae` is graded on."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,13 +17,22 @@ from autograder.checking import (
     kind,
 )
 from autograder.checks.parts import expect_own_rows
+from autograder.checks.quantizer import (
+    BETA,
+    codebook_of,
+    expect_encodings,
+    expect_loss,
+    expect_order,
+    expect_perplexity,
+    expect_pull,
+    make_quantizer,
+    maps,
+    places,
+    quantize,
+    scalar,
+)
 from autograder.checks.vq import (
     EMA_MISTAKES,
-    LOSS_MISTAKES,
-    NEAREST_MISTAKES,
-    PERPLEXITY_MISTAKES,
-    PULL_MISTAKES,
-    Shares,
     encode,
     first_averages,
     first_update,
@@ -35,6 +43,14 @@ from autograder.checks.vq import (
     smoothed,
     to_maps,
     to_rows,
+)
+from autograder.checks.vq_networks import (
+    PAST,
+    decoded,
+    encoded,
+    expect_layers_count,
+    new_network,
+    with_weights,
 )
 from autograder.submission import Affine, Raised, RemoteObject, Submission
 from autograder.training import Plan, RemotePart, expect_trained
@@ -52,8 +68,6 @@ TASKS = (
     Task("model", 5, "Whole model", parts=("forward",), uses=("encoder", "vq_vae", "decoder")),
     Task("training", 5, "Training"),
 )
-
-BETA = 0.3
 
 
 # Units
@@ -127,73 +141,7 @@ def test_data_variance(submission: Submission) -> None:
     expect_close(got, x.var(), "`data_variance(x)`", (x,), VARIANCE_MISTAKES)
 
 
-# The quantizer. Whatever code vectors it picks, its other parts are judged by these, so that a slip
-# in the distances costs no more than their own task.
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a quantizer gave; each entry is a tensor if all is well."""
-
-    loss: Any
-    quantized: Any
-    perplexity: Any
-    encodings: Any
-
-    def picked(self, codebook: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """The code vectors that it says it picked, (N·H·W, D), by its own encodings."""
-        places = z.numel() // z.shape[1]
-        got = expect_tensor(self.encodings, (places, len(codebook)), "`encodings`")
-        return got.detach() @ codebook.double()
-
-
-def codebook_of(size: int, dim: int) -> torch.Tensor:
-    """Make code vectors of very unequal length, (size, dim)."""
-    return torch.randn(size, dim) * torch.linspace(0.3, 2.5, size)[:, None]
-
-
-def make_quantizer(
-    submission: Submission, codebook: torch.Tensor, beta: float = BETA, name: str = "", **kw: float
-) -> RemoteObject:
-    """Make a quantizer and give it this codebook."""
-    quantizer = submission.new(name or "VectorQuantizer", *codebook.shape, beta, **kw)
-    own = quantizer.embedding.weight.value()
-    expect_tensor(own, codebook.shape, "The codebook, `embedding.weight`,")
-    state = {"embedding.weight": codebook}
-    if name:
-        state |= {"cluster_sum": codebook, "cluster_size": torch.zeros(len(codebook))}
-    quantizer.load_state_dict(state, strict=False)
-    expect_close(
-        quantizer.embedding.weight.value().double(),
-        codebook,
-        "The codebook, after new code vectors were loaded into `embedding.weight`,",
-    )
-    return quantizer
-
-
-def quantize(quantizer: RemoteObject, z: torch.Tensor) -> Answer:
-    """Call a quantizer."""
-    got = quantizer(z)
-    expect(
-        isinstance(got, tuple) and len(got) == 4,
-        "`forward` should return the four values (loss, quantized, perplexity, encodings), got "
-        f"{kind(got)}.",
-    )
-    return Answer(*got)
-
-
-def maps(shape: tuple[int, int, int, int], codebook: torch.Tensor) -> torch.Tensor:
-    """Make an encoder's output in which no place is torn between two code vectors."""
-    while True:
-        z = 1.2 * torch.randn(shape)
-        first, second = torch.cdist(to_rows(z), codebook).topk(2, largest=False).values.unbind(1)
-        if float((second - first).min()) > 1e-3:
-            return z
-
-
-def places(n: int, dim: int) -> torch.Tensor:
-    """Make n images of a single place, (n, dim, 1, 1): here the order of axes can't matter."""
-    return torch.randn(n, dim, 1, 1)
+# The quantizer
 
 
 @check("nearest_code")
@@ -204,30 +152,6 @@ def test_nearest_code(submission: Submission) -> None:
         z = maps(shape, codebook)
         answer = quantize(make_quantizer(submission, codebook), z)
         expect_encodings(answer, z, codebook)
-
-
-def expect_encodings(answer: Answer, z: torch.Tensor, codebook: torch.Tensor) -> None:
-    """Expect one-hot encodings of the nearest code vectors."""
-    count = z.numel() // z.shape[1]
-    got = expect_tensor(answer.encodings, (count, len(codebook)), "`encodings`")
-    expect(
-        bool(((got == 0) | (got == 1)).all() and (got.sum(1) == 1).all()),
-        "Each row of `encodings` should hold a single 1, at the code vector that was picked, and "
-        "zeros elsewhere.",
-        "not_one_hot",
-    )
-    right = encode(z, codebook)
-    wrong = int((got != right).any(1).sum())
-    if wrong == 0:
-        return
-    for mistake in NEAREST_MISTAKES:
-        # With fewer places, another formula may pick the same ones by chance.
-        expect(
-            count < 7 or not torch.equal(got, mistake.formula(z, codebook)),
-            f"{mistake.says} {wrong} of {count} places got another than their nearest.",
-            mistake.name,
-        )
-    expect(False, f"{wrong} of {count} places did not get their nearest code vector.")
 
 
 @check("nearest_code")
@@ -315,11 +239,6 @@ def test_decoder_leaves_codebook(submission: Submission) -> None:
 # The loss
 
 
-def scalar(value: Any, what: str) -> torch.Tensor:
-    """Expect one number."""
-    return expect_tensor(torch.tensor(value) if isinstance(value, float) else value, (), what)
-
-
 @check("vq_loss")
 def test_vq_loss_value(submission: Submission) -> None:
     """The loss is (1 + β) times the mean of (z − e)², over all elements."""
@@ -335,54 +254,6 @@ def test_vq_loss_is_a_mean_over_places(submission: Submission) -> None:
     z = torch.randn(5, 1, 1, 1).expand(5, 4, 2, 3).contiguous()
     codebook = codebook_of(9, 4)
     expect_loss(quantize(make_quantizer(submission, codebook), z), z, codebook, BETA)
-
-
-def expect_loss(answer: Answer, z: torch.Tensor, codebook: torch.Tensor, beta: float) -> None:
-    """Expect the loss's value."""
-    got = scalar(answer.loss, "`loss`")
-    gap = to_maps(to_rows(z.double()) - answer.picked(codebook, z), z)
-    right = (1 + beta) * mean_square(gap)
-    expect_close(got, right, "The loss", (gap, beta), LOSS_MISTAKES)
-
-
-def pulls(submission: Submission) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Measure who moves.
-
-    Returns:
-        The gradients at z and at the codebook, times n / 2, and what each would be with weight 1.
-    """
-    z, codebook = places(12, 4).requires_grad_(), codebook_of(5, 4)
-    quantizer = make_quantizer(submission, codebook)
-    answer = quantize(quantizer, z)
-    loss = scalar(answer.loss, "`loss`")
-    at_z, at_codebook = torch.zeros(12, 4), torch.zeros(5, 4)
-    if loss.requires_grad:
-        loss.backward()
-        found = quantizer.embedding.weight.grad.value()
-        at_z = to_rows(z.grad) if z.grad is not None else at_z
-        at_codebook = found if isinstance(found, torch.Tensor) else at_codebook
-    gap = to_rows(z.detach().double()) - answer.picked(codebook, z)
-    encodings = torch.as_tensor(answer.encodings).detach().double()
-    half_n = z.numel() / 2
-    return at_z.double() * half_n, at_codebook.double() * half_n, gap, -encodings.T @ gap
-
-
-def expect_pull(submission: Submission, which: int, share: float, what: str) -> None:
-    """Expect one of the two gradients; name the mistake that both together show."""
-    got_and_unit = pulls(submission)
-    got, unit = got_and_unit[which], got_and_unit[which + 2]
-    if torch.allclose(got, share * unit, atol=1e-4):
-        return
-    for name, says, shares in PULL_MISTAKES:
-        expect(not _shows(got_and_unit, shares(BETA)), says, name)
-    expect_close(got, share * unit, what)
-
-
-def _shows(measured: tuple[torch.Tensor, ...], shares: Shares) -> bool:
-    return all(
-        torch.allclose(got, (share or 0.0) * unit, atol=1e-4)
-        for got, share, unit in zip(measured[:2], shares, measured[2:], strict=True)
-    )
 
 
 @check("vq_loss")
@@ -412,22 +283,6 @@ def test_perplexity(submission: Submission) -> None:
         z = codebook[chosen][:, :, None, None]
         answer = quantize(make_quantizer(submission, codebook), z)
         expect_perplexity(answer, z, codebook)
-
-
-def expect_perplexity(answer: Answer, z: torch.Tensor, codebook: torch.Tensor) -> None:
-    """Expect the perplexity of the encodings that are there."""
-    got = answer.perplexity
-    expect(
-        not isinstance(got, torch.Tensor | float) or not bool(torch.as_tensor(got).isnan().any()),
-        "The perplexity is not a number: an unused code vector gives 0 · log 0. Add something tiny "
-        "inside the logarithm.",
-        "log_of_zero",
-    )
-    got = scalar(got, "`perplexity`")
-    answer.picked(codebook, z)
-    encodings = torch.as_tensor(answer.encodings).detach().double()
-    right = perplexity(encodings)
-    expect_close(got, right, "The perplexity", (encodings.sum(0),), PERPLEXITY_MISTAKES)
 
 
 # Moving averages. ε is large here, so that smoothing shows.
@@ -482,40 +337,6 @@ def test_ema_quantizes_first(submission: Submission) -> None:
     late = to_rows(z.double()) - moved
     got = scalar(answer.loss, "`loss`")
     expect_order(got, BETA * mean_square(gap), BETA * mean_square(late), "The loss", gap)
-
-
-def expect_order(
-    got: torch.Tensor,
-    before: torch.Tensor,
-    after: torch.Tensor,
-    what: str,
-    gap: torch.Tensor | None = None,
-) -> None:
-    """Expect a value from before the update."""
-    mistakes = [
-        Mistake(
-            "updated_before_use",
-            "The codebook was updated before the batch was quantized with it: use the code "
-            "vectors, then update them.",
-            lambda: after,
-        )
-    ]
-    if gap is not None:
-        value = mean_square(gap)
-        mistakes += [
-            Mistake(
-                "codebook_loss_kept",
-                "The loss still has a codebook loss in it: here the averages move the codebook.",
-                lambda: (1 + BETA) * value,
-            ),
-            Mistake("beta_ignored", "β doesn't weight the commitment loss.", lambda: value),
-            Mistake(
-                "commitment_missing",
-                "The loss is 0: the commitment loss is still needed.",
-                lambda: torch.zeros(()),
-            ),
-        ]
-    expect_close(got, before, what, (), mistakes)
 
 
 @check("ema")
@@ -610,33 +431,6 @@ def test_ema_quantizes_alike(submission: Submission) -> None:
 # Residual blocks. With all weights at 0 a correction vanishes, and what is left is the way past it.
 
 
-def with_weights(block: RemoteObject, x: torch.Tensor, scale: float) -> RemoteObject:
-    """Fill a block's parameters with Gaussian numbers of this scale, once it has taken `x`."""
-    block(x)
-    parameters = block.parameters()
-    expect(
-        len(parameters) > 0,
-        "The block has no trainable parameters: layers in a plain Python list are not found. Where "
-        "does PyTorch look?",
-        "layers_not_registered",
-    )
-    filled = {name: scale * torch.randn_like(p) for name, p in parameters.items()}
-    block.load_state_dict(filled, strict=False)
-    block.eval()
-    return block
-
-
-PAST = (
-    Mistake(
-        "skip_missing",
-        "The block puts out f(x) alone: the input is not added.",
-        lambda x: torch.zeros_like(x),
-    ),
-    Mistake("skip_doubled", "The input is added twice.", lambda x: 2 * x),
-    Mistake("skip_subtracted", "The input is subtracted; add it.", lambda x: -x),
-)
-
-
 @check("residual")
 def test_residual_adds_its_input(submission: Submission) -> None:
     """`Residual` is x + f(x): with f at 0, x comes out as it went in."""
@@ -707,59 +501,6 @@ def test_stack_ends_in_relu(submission: Submission) -> None:
 # Encoder and decoder
 
 
-HIDDENS = 16
-NO_STACK = """
-import torch as _torch
-class ResidualStack(_torch.nn.Module):
-    def __init__(self, *sizes):
-        super().__init__()
-    def forward(self, x):
-        return x
-del _torch
-"""
-
-
-def new_network(submission: Submission, name: str, channels: int, layers: int = 1) -> RemoteObject:
-    """Make a small encoder or decoder; where residual blocks have failed, without any."""
-    if "residual" in submission.failed and not submission.in_notebook:
-        submission.run(NO_STACK, "no_stack")
-    network = submission.new(name, channels, HIDDENS, layers, 4)
-    # Batch normalisation cannot train on one image, and need not.
-    network.eval()
-    return network
-
-
-def expect_layers_count(submission: Submission, name: str, channels: int) -> None:
-    """Expect that `num_residual_layers` is used."""
-    if "residual" in submission.failed:
-        return
-    few, many = (
-        sum(p.numel() for p in new_network(submission, name, channels, k).parameters().values())
-        for k in (1, 3)
-    )
-    expect(
-        many > few,
-        f"`{name}` has {few:,} parameters with one residual block and as many with three: is "
-        "`num_residual_layers` used?",
-        "residual_layers_ignored",
-    )
-
-
-def encoded(encoder: RemoteObject, x: torch.Tensor) -> torch.Tensor:
-    """Encode images and expect features at a quarter of the size."""
-    n, _, height, width = x.shape
-    got = encoder(x)
-    if isinstance(got, torch.Tensor) and got.shape[:2] == (n, HIDDENS):
-        expect(
-            got.shape[2:] == (height // 4, width // 4),
-            f"Images of {height} × {width} become {got.shape[2]} × {got.shape[3]} places, not "
-            f"{height // 4} × {width // 4}. Work the sizes out layer by layer: a convolution gives "
-            "(size + 2 · padding − kernel) / stride + 1.",
-            "wrong_size",
-        )
-    return expect_tensor(got, (n, HIDDENS, height // 4, width // 4), "`Encoder(...)(x)`")
-
-
 @check("encoder")
 def test_encoder_shape(submission: Submission) -> None:
     """Images (N, C, H, W) become features (N, num_hiddens, H/4, W/4), square or not."""
@@ -781,21 +522,6 @@ def test_encoder_sees_the_image(submission: Submission) -> None:
     )
     x.requires_grad_()
     expect_grad(encoded(encoder, x), {"x": x}, "the features", "encoder_detached")
-
-
-def decoded(decoder: RemoteObject, places: torch.Tensor) -> torch.Tensor:
-    """Decode places and expect images of four times the size."""
-    n, _, height, width = places.shape
-    got = decoder(places)
-    if isinstance(got, torch.Tensor) and got.shape[:2] == (n, 3):
-        expect(
-            got.shape[2:] == (4 * height, 4 * width),
-            f"{height} × {width} places become an image of {got.shape[2]} × {got.shape[3]}, not "
-            f"{4 * height} × {4 * width}. A transposed convolution gives "
-            "(size − 1) · stride − 2 · padding + kernel + output_padding.",
-            "wrong_size",
-        )
-    return expect_tensor(got, (n, 3, 4 * height, 4 * width), "`Decoder(...)(quantized)`")
 
 
 @check("decoder")
@@ -1000,15 +726,14 @@ def codebook_and_places(model: Any, x: torch.Tensor) -> tuple[torch.Tensor, torc
     else:
         part = model.vq_vae
         weight = part.remote.embedding.weight if isinstance(part, RemotePart) else None
-        codebook = weight.value() if weight else part.embedding.weight.detach()
+        codebook = weight.value() if weight is not None else part.embedding.weight.detach()
         z = model.encoder(x)
     shape = (len(x), codebook.shape[1], x.shape[2] // 4, x.shape[3] // 4)
     return codebook, expect_tensor(z, shape, "What the quantizer is given").float()
 
 
-def error_through_the_codebook(model: Any, x: torch.Tensor) -> torch.Tensor:
+def error_through_the_codebook(model: Any, x: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
     """The reconstruction loss when indices alone pass to the decoder; expects enough of them."""
-    x = x - 0.5
     codebook, z = codebook_and_places(model, x)
     indices = nearest(to_rows(z), codebook)
     x_recon = model.decoder(to_maps(codebook[indices], z).contiguous())
@@ -1021,7 +746,7 @@ def error_through_the_codebook(model: Any, x: torch.Tensor) -> torch.Tensor:
         "codebook_collapsed",
     )
     x_recon = expect_tensor(x_recon, x.shape, "`x_recon`")
-    return (x_recon.float() - x).pow(2).mean() / x.var()
+    return ((x_recon.float() - x) ** 2 / variance).mean()
 
 
 PLAN = Plan(
