@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help setup demo test verify lab build lint bench gallery clean
+.PHONY: help setup demo test verify lab build lint bench soak gallery clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,10 @@ lint: setup ## ruff and mypy
 
 bench: setup ## measure speed, memory and the sandbox's cost
 	@$(VENV)/python -m benchmarks
+
+soak: setup ## the long tests: 1,000 submissions, a tenth hostile; every attack in every tier
+	@VAELAB_EVERY_TIER=1 $(VENV)/python -m pytest -q tests/attacks
+	@PYTHONPATH=tests $(VENV)/python -m attacks.soak
 
 gallery: setup ## draw the pictures that show what the models learn
 	@$(VENV)/python -m vae_utils.gallery

@@ -143,10 +143,8 @@ class _Judge:
         # Spawned, not forked: torch's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
         self.pipe, there = context.Pipe()
-        self.process = context.Process(
-            target=_serve,
-            args=(there, os.getpid(), self.grade, self.assignment, self.limits, self.sandbox),
-        )
+        how = (self.grade, self.assignment, self.limits, self.sandbox)
+        self.process = context.Process(target=_serve, args=(there, os.getpid(), *how))
         self.process.start()
         there.close()
 

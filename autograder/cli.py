@@ -186,7 +186,7 @@ def _grade(  # type: ignore[no-untyped-def]
     console = Console()
     load_source(assignment)
     entries = find_submissions(submissions, assignment)
-    report = Report(out, grader_digest(assignment, limits))
+    report = Report(out, grader_digest(assignment, limits, sandbox))
     with report.alone():
         due = entries if again else report.keep(entries, assignment)
         if len(due) < len(entries):

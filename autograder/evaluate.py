@@ -35,6 +35,7 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
         except Raised as error:
             explained = explain(error, submission)
             outcome, message = "todo" if explained.todo else "failed", explained.message
+            mistake = explained.mistake
         except LeftOut:
             outcome, message = "left_out", "Grading without training was asked for."
         except Ended as end:
@@ -59,7 +60,8 @@ def explain(error: Raised, submission: Submission) -> CheckFailed:
         if _not_started(cause):
             return CheckFailed(NOT_STARTED, todo=True)
         return CheckFailed(
-            f"`{missing[1]}` does not exist, because the cell `{cell}` raised {cause}"
+            f"`{missing[1]}` does not exist, because the cell `{cell}` raised {cause}",
+            _rule_broken(cause),
         )
     if error.kind == "NameError" and missing and not error.code:
         return CheckFailed(
@@ -67,7 +69,11 @@ def explain(error: Raised, submission: Submission) -> CheckFailed:
         )
     if _not_started(error):
         return CheckFailed(NOT_STARTED, todo=True)
-    return CheckFailed(f"Your code raised {error}.")
+    return CheckFailed(f"Your code raised {error}.", _rule_broken(error))
+
+
+def _rule_broken(error: Raised) -> str | None:
+    return "forbidden_import" if error.kind == "ForbiddenImport" else None
 
 
 def _not_started(error: Raised) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 MAGIC = b"VAEL"
 PREFIX = struct.Struct("<4sIQ")
 MAX_HEAD = 1 << 20
-MAX_DATA = 1 << 29
+MAX_DATA = 1 << 28
 MAX_DIMS = 8
 MAX_ARRAYS = 4096
 DTYPES = frozenset({"bool", "uint8", "int8", "int16", "int32", "int64"}) | frozenset(

@@ -204,7 +204,9 @@ class WorkerProcess:
         if code is None:
             return "It closed its pipe and gave no answer."
         if code < 0:
-            return f"Its process was ended by {signal.Signals(-code).name} before it answered."
+            known = {number.value: number.name for number in signal.Signals}
+            name = known.get(-code, f"signal {-code}")
+            return f"Its process was ended by {name} before it answered."
         return f"Its process ended with exit code {code} before it answered."
 
     def _end(self, status: str, message: str) -> None:

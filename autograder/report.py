@@ -15,7 +15,7 @@ from autograder.batch import BatchError, Entry
 from autograder.course import ROOT, SOLUTIONS
 from autograder.exports.pages import class_page, feedback_page
 from autograder.exports.table import to_csv
-from autograder.host import Limits
+from autograder.host import Limits, Sandbox
 from autograder.notebook import UnreadableError, read_bytes
 from autograder.results import PART, Result, from_json, to_json, write_text
 from autograder.text import file_name
@@ -114,9 +114,9 @@ class Report:
                 part.unlink(missing_ok=True)
 
 
-def grader_digest(assignment: str, limits: Limits) -> str:
+def grader_digest(assignment: str, limits: Limits, sandbox: Sandbox) -> str:
     """Digest all that a result depends on beside the submission: source, checks, engine, limits."""
-    digest = hashlib.sha256(f"{limits} {version('torch')}".encode())
+    digest = hashlib.sha256(f"{limits} {sandbox.tier} {version('torch')}".encode())
     code = [path for package in ("autograder", "vae_utils") for path in _code(ROOT / package)]
     for path in [SOLUTIONS / f"{assignment}.py", *code]:
         digest.update(path.read_bytes())

@@ -82,9 +82,9 @@ class Result:
         notes: What the judge repaired or left out, for the student and the instructor.
         facts: Measured figures, such as the training losses.
         seconds: Wall clock.
+        tier: How the submission was confined, a key of `sandbox.tiers.TIERS`; "" if no judge ran.
         digest: SHA-256 of the submission's bytes; "" if they could not be read.
         grader: Digest of what judged it: checks, engine and limits; "" if nobody asked.
-        tier: How the submission was confined, a key of `sandbox.tiers.TIERS`; "" if no judge ran.
     """
 
     assignment: str
@@ -96,9 +96,9 @@ class Result:
     notes: tuple[str, ...]
     facts: dict[str, Any]
     seconds: float
+    tier: str = ""
     digest: str = ""
     grader: str = ""
-    tier: str = ""
 
     @property
     def score(self) -> float:

@@ -71,6 +71,7 @@ class Submission:
         cell_errors: What the submission's own cells raised when they were run, by cell id.
         facts: Measured figures for the report.
         remarks: What is worth a word to the student and costs nothing.
+        kept: What a check leaves for those after it, by name.
     """
 
     def __init__(
@@ -92,15 +93,25 @@ class Submission:
         self.cell_errors: dict[str, Raised] = {}
         self.facts: dict[str, Any] = {}
         self.remarks: list[str] = []
+        self.kept: dict[str, Any] = {}
 
     def run(self, source: str, name: str, seconds: float | None = None) -> None:
         """Run a cell's source under the name `name`."""
         self.request("run", source=source, name=name, seconds=seconds)
 
-    def hold(self, value: Any) -> "RemoteObject":
-        """Send a value once, so that several calls get the very same object."""
-        reply = self.request("hold", value=value)
+    def hold(self, value: Any, *, as_array: bool = False) -> "RemoteObject":
+        """Send a value once, so that several calls get the very same object.
+
+        Args:
+            value: What to send.
+            as_array: Whether a tensor is held as a NumPy array.
+        """
+        reply = self.request("hold", value=value, as_array=as_array)
         return RemoteObject(self, reply["$ref"], kind=reply["type"])
+
+    def restrict(self, allowed: Sequence[str] | None, forbidden: Sequence[str]) -> None:
+        """Hold the cells that follow to a rule on imports; see `autograder.imports`."""
+        self.request("restrict", allowed=allowed, forbidden=list(forbidden))
 
     def value(self, name: str) -> Any:
         """Read a global: a number, a string, a tensor, or a list or dict of them."""
@@ -228,7 +239,12 @@ class RemoteObject:
         return self.submission.request("given", ref=self.ref, part=part, args=list(args))
 
     def plug(
-        self, part: str, *outputs: "Affine", squash: bool = False, noise: bool = False
+        self,
+        part: str,
+        *outputs: "Affine",
+        squash: bool = False,
+        noise: bool = False,
+        names: Sequence[str] = (),
     ) -> None:
         """Put known affine maps in a part's place; `part.seen()` tells what they were called with.
 
@@ -237,10 +253,16 @@ class RemoteObject:
             outputs: What it gives: one output, or a tuple of several.
             squash: Whether a sigmoid follows.
             noise: Whether standard normal noise is added.
+            names: The part's arguments, in order, for a model that calls it by them.
         """
-        maps = [{"weights": o.weights, "shape": o.shape, "bias": o.bias} for o in outputs]
         self.submission.request(
-            "plug", ref=self.ref, path=part, outputs=maps, squash=squash, noise=noise
+            "plug",
+            ref=self.ref,
+            path=part,
+            outputs=[vars(output) for output in outputs],
+            squash=squash,
+            noise=noise,
+            names=list(names),
         )
 
     def parameters(self) -> dict[str, torch.Tensor]:
@@ -257,11 +279,13 @@ class Affine:
             where one number a row comes out; float32.
         shape: Shape of one row of the output; None to leave it as it is.
         bias: Added to every number.
+        total: Whether the rows are added up, so that one number comes out for the whole batch.
     """
 
     weights: Sequence[torch.Tensor]
     shape: Sequence[int] | None = None
     bias: float = 0.0
+    total: bool = False
 
 
 class _Taped(torch.autograd.Function):

@@ -11,6 +11,7 @@ import functools
 import io
 import linecache
 import os
+import random
 import signal
 import sys
 import traceback
@@ -22,7 +23,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from autograder.frames import DTYPES, PREFIX, Frame, lengths, pack, unpack
+from autograder.frames import DTYPES, PREFIX, Frame, FrameError, lengths, pack, unpack
+from autograder.imports import guard
 
 MESSAGE_LIMIT = 600
 CELL = "<cell {}>"
@@ -36,20 +38,28 @@ class StandIn(nn.Module):
 
     Args:
         outputs: For each output its weights, one (in_features, out_features) matrix or
-            (in_features,) vector for each input, its bias, and the shape of one row or None.
+            (in_features,) vector for each input, its bias, the shape of one row or None, and
+            whether the rows are added up.
         squash: Whether a sigmoid follows.
         noise: Whether standard normal noise is added.
+        names: The part's arguments, in order, for calls by name.
     """
 
-    def __init__(self, outputs: Sequence[dict[str, Any]], squash: bool, noise: bool):
+    def __init__(
+        self, outputs: Sequence[dict[str, Any]], squash: bool, noise: bool, names: Sequence[str]
+    ):
         super().__init__()
         self.outputs, self.squash, self.noise = list(outputs), squash, noise
+        self.names = list(names)
         self.inputs: list[torch.Tensor] = []
         # Gradients reach a stand-in, as they reach the parameters of what it stands for.
         self.biases = nn.ParameterList(torch.tensor(output["bias"]) for output in self.outputs)
 
-    def forward(self, *inputs: torch.Tensor) -> Any:
+    def forward(self, *inputs: torch.Tensor, **named: torch.Tensor) -> Any:
         """Map (N, ...) inputs to one output, or to a tuple of several."""
+        inputs += tuple(named.pop(name) for name in self.names[len(inputs) :] if name in named)
+        if named:
+            raise TypeError(f"unexpected keyword argument '{next(iter(named))}'")
         self.inputs.append(inputs[0].detach().clone())
         made = tuple(map(functools.partial(self._map, inputs), self.outputs, self.biases))
         return made if len(made) > 1 else made[0]
@@ -63,6 +73,7 @@ class StandIn(nn.Module):
         out = torch.stack([x.flatten(1) @ w.to(x) for x, w in pairs]).sum(0) + bias
         out = out if output["shape"] is None else out.unflatten(1, output["shape"])
         out = out.sigmoid() if self.squash else out
+        out = out.sum() if output["total"] else out
         return out + torch.randn_like(out) if self.noise else out
 
 
@@ -107,6 +118,10 @@ class Worker:
         with alarm(seconds):
             exec(code, self.namespace)
 
+    def do_restrict(self, read: "_Reader", allowed: list[str] | None, forbidden: list[str]) -> None:
+        """Hold the cells that follow to a rule on imports."""
+        guard(self.namespace, allowed, forbidden)
+
     def do_object(self, read: "_Reader", name: str) -> dict[str, Any]:
         """Keep the object that a global name stands for."""
         return self.keep(self.find(name))
@@ -129,10 +144,17 @@ class Worker:
         setattr(self.objects[ref], path, read(value))
 
     def do_plug(
-        self, read: "_Reader", ref: int, path: str, outputs: list, squash: bool, noise: bool
+        self,
+        read: "_Reader",
+        ref: int,
+        path: str,
+        outputs: list,
+        squash: bool,
+        noise: bool,
+        names: list[str],
     ) -> None:
         """Put a `StandIn` where a part is."""
-        part = StandIn(read(outputs), squash, noise)
+        part = StandIn(read(outputs), squash, noise, names)
         model = self.objects[ref]
         # A part that was a plain method stays one, whatever nn.Module thinks of its name.
         model.__dict__.pop(path, None)
@@ -142,9 +164,10 @@ class Worker:
         # Under another name it is a submodule too: a model asks its parameters for their device.
         model.add_module(f"stand_in_{path}", part)
 
-    def do_hold(self, read: "_Reader", value: Any) -> dict[str, Any]:
+    def do_hold(self, read: "_Reader", value: Any, as_array: bool) -> dict[str, Any]:
         """Keep a value of the judge's, so that several calls get the very same object."""
-        return self.keep(read(value))
+        held = read(value)
+        return self.keep(held.numpy() if as_array else held)
 
     def do_call(
         self, read: "_Reader", ref: int, path: str, args: list, kwargs: dict, tape: bool = False
@@ -256,8 +279,8 @@ class _Reader:
             if value.get("grad"):
                 tensor.requires_grad_()
                 self.tensors.append(tensor)
-                # A view, so that in-place work on an input is as legal as on any activation.
-                return tensor.view_as(tensor)
+                # A copy, so that in-place work on an input is as legal as on any activation.
+                return tensor.clone()
             return tensor
         if "$ref" in value:
             return self.worker.objects[value["$ref"]]
@@ -369,8 +392,27 @@ def serve(receive: io.RawIOBase, send: io.RawIOBase) -> None:
     worker.namespace["display"] = lambda *_, **__: None
     _write(send, Frame({"ok": {"pid": os.getpid()}}))
     while (request := _read(receive)) is not None:
+        reset(request)
         for frame in worker.answer(request):
-            _write(send, frame)
+            try:
+                _write(send, frame)
+            except FrameError as error:  # larger than any answer may be
+                _write(send, Frame({"error": describe(error)}))
+                break
+
+
+def reset(request: Frame) -> None:
+    """Undo what an earlier request has set for the whole process; seed every source of chance.
+
+    Only in a process of its own: in a notebook, these are the student's to set.
+    """
+    seed = request.body.get("seed", 0)
+    torch.set_default_device(None)
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(False)
+    torch.set_autocast_enabled("cpu", False)
+    random.seed(seed)
+    np.random.seed(seed)
 
 
 def _read(stream: io.RawIOBase) -> Frame | None:

@@ -21,8 +21,8 @@
 #
 # | what counts | limit |
 # | --- | --- |
-# | reconstruction loss, as a share of the data's variance | below 0.15 within 10 epochs |
-# | perplexity, the number of code vectors in use | above 5, with the commitment term |
+# | reconstruction loss, as a share of the data's variance | below 0.15 within 15 epochs |
+# | perplexity, the number of code vectors in use | above 4, with the commitment term |
 # | trainable parameters | no limit here; the size below has 49,287 |
 #
 # **How to work.** Fill in each `TODO`, run the cell, then run the `check` below it: it tells you

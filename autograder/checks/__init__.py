@@ -1,6 +1,7 @@
 """What "right" means: one pytest module for each assignment, `test_<assignment>.py`.
 
-A module holds `TASKS` and its checks. A check reads like the sentence in the assignment.
+A module holds `TASKS`, its checks and, where it has one, its rule on imports, `IMPORTS`. A check
+reads like the sentence in the assignment.
 """
 
 import functools
@@ -11,6 +12,7 @@ from types import ModuleType
 
 from autograder.checking import CheckInfo, Task
 from autograder.course import CourseError
+from autograder.imports import ImportRule
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class CheckSet:
     module: ModuleType
     tasks: tuple[Task, ...]
     functions: tuple[Callable[..., None], ...]
+    imports: ImportRule
 
     def task(self, task_id: str) -> Task:
         """Find a task.
@@ -43,6 +46,10 @@ class CheckSet:
 def info(function: Callable[..., None]) -> CheckInfo:
     """Read what `@check` noted on a function."""
     return function.check  # type: ignore[attr-defined]
+
+
+def _line(function: Callable[..., None]) -> int:
+    return function.__code__.co_firstlineno
 
 
 @functools.cache
@@ -70,8 +77,5 @@ def load_checks(assignment: str) -> CheckSet:
             raise CourseError(f"{name}: nothing checks the task '{task.id}'.")
     # A task's checks in the order in which they are written, those that are imported too.
     functions.sort(key=lambda f: (order.index(info(f).task), f.__module__, _line(f)))
-    return CheckSet(assignment, module, tasks, tuple(functions))
-
-
-def _line(function: Callable[..., None]) -> int:
-    return function.__code__.co_firstlineno
+    rule = getattr(module, "IMPORTS", ImportRule())
+    return CheckSet(assignment, module, tasks, tuple(functions), rule)

@@ -17,9 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep one assignment's checks, parts before what is built from them."""
-    current = _current(config)
-    name = current.assignment if current else _assignment(config)
-    order = load_checks(name).functions
+    order = load_checks(_assignment(config)).functions
     kept = [i for i in items if getattr(i, "function", None) in order]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = sorted(kept, key=lambda item: order.index(item.function))  # type: ignore[attr-defined]
@@ -28,10 +26,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def submission(request: pytest.FixtureRequest) -> Iterator[Judging]:
     """The submission under judgement, in its worker."""
-    current = _current(request.config)
-    if current:
-        yield current
-        return
     path = request.config.getoption("--submission")
     with judging(path, _assignment(request.config)) as opened:
         yield opened
@@ -48,11 +42,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if outcome.outcome != "passed":
         pytest.fail(f"{outcome.outcome}: {outcome.message}", pytrace=False)
     return True
-
-
-def _current(config: pytest.Config) -> Judging | None:
-    plugins = config.pluginmanager.get_plugins()
-    return next((plugin for plugin in plugins if isinstance(plugin, Judging)), None)
 
 
 def _assignment(config: pytest.Config) -> str:

@@ -30,24 +30,22 @@ class Scale:
         name: The argument that says it.
         call: The call, for messages.
         power: The argument is log σ to this power.
+        three: The argument at σ = 3, for messages.
         known: The spread that a known mistake gives at σ = 3, its name, and what to say.
     """
 
     name: str
     call: str
     power: float
+    three: str
     known: tuple[tuple[float, str, str], ...]
-
-    @property
-    def three(self) -> str:
-        """The argument at σ = 3, for messages."""
-        return "2 log 3" if self.power == 2 else "log 3"
 
 
 LOGVAR = Scale(
     name="logvar",
     call="`reparameterize(mu, logvar)`",
     power=2,
+    three="2 log 3",
     known=(
         (
             9.0,
@@ -62,6 +60,7 @@ LOG_SIGMA = Scale(
     name="logsigma",
     call="`sample_with_reparam(mu, logsigma)`",
     power=1,
+    three="log 3",
     known=(
         (
             math.sqrt(3.0),
@@ -77,6 +76,36 @@ LOG_SIGMA = Scale(
             math.log(3.0),
             "exp_missing",
             "You use logsigma itself where σ is due: it is a logarithm, and may be negative.",
+        ),
+    ),
+)
+
+# For a draw that takes σ itself: hand its argument over through `exp`.
+SIGMA = Scale(
+    name="sigma",
+    call="`gaussian(mu, sigma)`",
+    power=1,
+    three="3",
+    known=(
+        (
+            9.0,
+            "variance_for_sigma",
+            "Your spread is σ², the variance. The noise is stretched by the standard deviation.",
+        ),
+        (
+            math.sqrt(3.0),
+            "sigma_read_as_variance",
+            "Your spread is √σ: sigma is read as the variance. It is σ itself.",
+        ),
+        (
+            math.exp(3.0),
+            "sigma_read_as_log_sigma",
+            "Your spread is exp(sigma): sigma is read as log σ. The encoder gives σ itself.",
+        ),
+        (
+            math.exp(1.5),
+            "sigma_read_as_logvar",
+            "Your spread is exp(½ sigma): sigma is read as log σ². The encoder gives σ itself.",
         ),
     ),
 )

@@ -26,9 +26,9 @@ from autograder.checks.vq import (
     PULL_MISTAKES,
     Shares,
     encode,
-    encode_unpermuted,
     first_averages,
     first_update,
+    layouts,
     mean_square,
     nearest,
     perplexity,
@@ -251,12 +251,16 @@ def test_quantized_is_code(submission: Submission) -> None:
             "is the code vector, and only backward it behaves like z.",
             "straight_through_reversed",
         )
-        right, reshaped = to_maps(picked, z), picked.reshape(shape)
+        right, *others = layouts(picked, z)
+        fits = [torch.allclose(got, layout, atol=1e-4) for layout in (right, *others)]
+        rows_are_right = torch.equal(
+            torch.as_tensor(answer.encodings).double(), encode(z, codebook)
+        )
         # Rows that were cut wrongly fit together again in the same wrong way: one slip, not two.
-        if torch.equal(torch.as_tensor(answer.encodings).double(), encode_unpermuted(z, codebook)):
-            right = right if torch.allclose(got, right, atol=1e-4) else reshaped
+        if fits[0] or (any(fits) and not rows_are_right):
+            continue
         expect(
-            torch.allclose(got, right, atol=1e-4) or not torch.allclose(got, reshaped, atol=1e-4),
+            not fits[1],
             "`quantized` holds the right code vectors in the wrong places: rows are (N, H, W, D), "
             "and a reshape to (N, D, H, W) moves no axis.",
             "not_permuted_back",
@@ -964,14 +968,15 @@ def test_model_on_images(submission: Submission) -> None:
         for shape in ((2, 3, 32, 32), (1, 3, 16, 24)):
             loss, x_recon, used = model(torch.randn(shape))
             expect_tensor(x_recon, shape, "`x_recon`")
-            scalar(loss, "`loss`")
-            scalar(used, "`perplexity`")
+            for value, name in ((loss, "vq_loss"), (used, "perplexity")):
+                if name not in submission.failed:
+                    scalar(value, f"The model's {name.replace('vq_', '')}")
 
 
 # Training
 
 
-IN_USE = 5.0
+IN_USE = 4.0
 
 
 def codebook_and_places(model: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -998,8 +1003,8 @@ def error_through_the_codebook(model: Any, x: torch.Tensor) -> torch.Tensor:
     expect(
         used > IN_USE,
         f"Only {used:.1f} code vectors are in use, in effect (perplexity, over {len(x):,} images); "
-        f"it should be more than {IN_USE:g}. Do the encoder's outputs and the codebook have the "
-        "same size?",
+        f"it should be more than {IN_USE:g}. Are there enough of them, and of the same size as the "
+        "encoder's outputs?",
         "codebook_collapsed",
     )
     x_recon = expect_tensor(x_recon, x.shape, "`x_recon`")
@@ -1010,7 +1015,7 @@ PLAN = Plan(
     model="Model",
     data="photo_patches",
     images=2000,
-    epochs=10,
+    epochs=15,
     below=0.15,
     unit="of the data's variance",
     batch=lambda x, labels: (x - 0.5, x.var().expand(len(x), 1, 1, 1)),
@@ -1032,7 +1037,7 @@ PLAN = Plan(
 
 @check("training")
 def test_training(submission: Submission) -> None:
-    """Trained from scratch, the loss falls below 0.15 in 10 epochs, with over 5 codes in use."""
+    """Trained from scratch, the loss falls below 0.15 in 15 epochs, with over 4 codes in use."""
     cost = submission.value("commitment_cost")
     if not isinstance(cost, int | float):
         raise CheckFailed("`commitment_cost` is not filled in yet.", todo=True)

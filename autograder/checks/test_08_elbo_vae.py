@@ -41,6 +41,7 @@ from autograder.checks.sampling import (
     expect_pathwise_gradients,
     expect_spread,
 )
+from autograder.imports import ImportRule
 from autograder.submission import Affine, Raised, RemoteObject, Submission
 from autograder.training import Plan, expect_trained
 
@@ -54,6 +55,8 @@ TASKS = (
     Task("elbo", 15, "ELBO", parts=("elbo",), uses=PARTS),
     Task("sample", 10, "New images"),
 )
+
+IMPORTS = ImportRule(further=False, forbidden=("torch.distributions",))
 
 # Sizes that nobody would write into a class by hand.
 OBS, LATENTS, HIDDEN = 30, 5, 24

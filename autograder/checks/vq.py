@@ -24,6 +24,17 @@ def to_maps(rows: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return rows.unflatten(0, (n, height, width)).permute(0, 3, 1, 2)
 
 
+def layouts(rows: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Lay (N·H·W, D) out as maps: rightly, by a reshape alone, and with places in other orders."""
+    n, dim, height, width = like.shape
+    return (
+        to_maps(rows, like),
+        rows.reshape(like.shape),
+        rows.view(n, width, height, dim).permute(0, 3, 2, 1),
+        rows.view(height, width, n, dim).permute(2, 3, 0, 1),
+    )
+
+
 def nearest(rows: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
     """Give the index of the nearest code vector for each row, by brute force (equation 2)."""
     exact = "donot_use_mm_for_euclid_dist"

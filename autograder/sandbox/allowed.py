@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 GIVEN = (
     "autograder/__init__.py",
     "autograder/frames.py",
+    "autograder/imports.py",
     "autograder/worker.py",
     "autograder/sandbox/__init__.py",
     "autograder/sandbox/hostile.py",

@@ -136,6 +136,7 @@ def orders(
         "tmpfs": f"mode=1777,size={limits.folder_bytes},nr_inodes={2 * MOST_FILES}",
         "uid": stranger() if os.getuid() == 0 and "uid" not in off else None,
         "landlock": None,
+        "apart": "apart" not in off,
     } | (vars(pipes) if pipes else {})
 
 

@@ -32,7 +32,15 @@ TIERS = {
     "C": "NOT SANDBOXED",
 }
 # Left off one by one in tests, to show that each is needed.
-DEFENCES = frozenset({"files", "network", "processes", "seccomp", "rlimits", "uid"})
+DEFENCES = {
+    "files": "only what is allowed is there to be read, and nothing to be written",
+    "network": "a network namespace of its own (tier A)",
+    "processes": "a process namespace of its own (tier A)",
+    "apart": "namespaces of its own for each fork of the warm process (tier A)",
+    "seccomp": "the filter of system calls",
+    "rlimits": "the kernel's limits for each process",
+    "uid": "a user id that owns nothing, where the judge is root",
+}
 PROBE_SECONDS = 60.0
 PROBE_LIMITS = Limits(processes=24, disk_mib=4)
 
@@ -77,9 +85,9 @@ def start(sandbox: Sandbox, pipes: Pipes, limits: Limits, job: str = "worker") -
     """
     tier, off = sandbox.tier, sandbox.off
     assert tier in TIERS
-    assert off <= DEFENCES
+    assert off <= set(DEFENCES)
     said = orders(pipes, limits, namespaces=tier == "A", job=job, off=off)
-    may_fork = tier == "A" and sandbox.warm and not off and job == "worker"
+    may_fork = tier == "A" and sandbox.warm and off <= {"apart"} and job == "worker"
     if may_fork and (box := _forked(said, pipes, limits)):
         return box
     if tier == "A":

@@ -7,6 +7,7 @@ In the code `@BAIT@` stands for a folder outside that nobody may reach, `@PORT@`
 """
 
 import importlib.util
+import shutil
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +106,8 @@ def load() -> list[Attack]:
 def place(attack: Attack, folder: Path, marks: dict[str, str]) -> Path:
     """Write an attack's submission where it would have been collected; returns the notebook."""
     path = folder / attack.student / A / f"{A}.ipynb"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / attack.student, ignore_errors=True)
+    path.parent.mkdir(parents=True)
     maker = attack.code / "make.py"
     if maker.is_file():
         honest = to_text(build.reference(A)).encode()

@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import ctypes
 import dataclasses
 import hashlib
 import json
@@ -18,17 +17,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import elsewhere
 import psutil
 import pytest
 
-from attacks import catalog, naive
+from attacks import catalog, killing, naive
 from attacks.catalog import A, Attack
-from autograder import batch, build, judge
-from autograder.batch import Entry
+from autograder import build
 from autograder.build import to_text
 from autograder.course import ROOT
 from autograder.host import Limits
-from autograder.results import Result, to_json
+from autograder.results import Result, from_json, to_json
 
 # Short, since some attacks wait for them; generous for honest work on a loaded machine.
 LIMITS = Limits(
@@ -45,7 +44,6 @@ NO_LIMITS = dataclasses.replace(
     disk_mib=1 << 14,
     output_mib=1 << 14,
 )
-ALL_OFF = frozenset({"files", "network", "processes", "seccomp", "rlimits", "uid"})
 
 
 def times_apart(result: Result) -> str:
@@ -53,30 +51,9 @@ def times_apart(result: Result) -> str:
     return to_json(dataclasses.replace(result, checks=checks, seconds=0.0))
 
 
-def living() -> dict[int, psutil.Process]:
-    """Every process below this one, orphans too: they come to this one (see `adopt_orphans`)."""
-    found = {}
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if process.status() != psutil.STATUS_ZOMBIE:
-                found[process.pid] = process
-    return found
-
-
-def left_alive(before: set[int], seconds: float = 20.0) -> list[str]:
-    """What has come since and does not go away."""
-    until = time.monotonic() + seconds
-    while True:
-        now = {pid: p for pid, p in living().items() if pid not in before}
-        if not now or time.monotonic() > until:
-            return [str(p) for p in now.values()]
-        time.sleep(0.05)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def adopt_orphans() -> None:
-    set_child_subreaper = 36
-    assert ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0) == 0
+    killing.adopt_orphans()
 
 
 @dataclasses.dataclass
@@ -177,59 +154,73 @@ def instructors_files() -> dict[str, str]:
 
 
 class Court:
-    """One judge, at work on one submission after another, with honest ones between attacks."""
+    """One judge, at work on one submission after another, with honest ones between attacks.
+
+    Tier A is tried as whoever runs the tests. Tier B is tried as a common user, which is harder:
+    a submission has the judge's own uid there.
+    """
 
     def __init__(self, tier: str, folder: Path):
         self.tier, self.folder = tier, folder
         self.temp = folder / "temp"
-        self.temp.mkdir(parents=True)
-        self.judge: batch._Judge | None = None
+        self.temp.mkdir()
+        self.temp.chmod(0o777)
+        self.process: subprocess.Popen | None = None
+        self.memory = 0
         self.honest_path = folder / "in" / "honest" / A / f"{A}.ipynb"
         self.honest_path.parent.mkdir(parents=True)
         self.honest_path.write_text(to_text(build.reference(A)))
-        self.alone = times_apart(self.grade(self.honest_path, "honest", LIMITS))
-
-    def ready(self, limits: Limits) -> None:
-        """Have a judge at work under these limits: one that has graded an honest submission."""
-        if self.judge is None or self.judge.limits != limits:
-            self.grade(self.honest_path, "honest", limits)
+        alone = self.grade(self.honest_path, "honest", LIMITS)
+        assert (alone.score, alone.tier) == (alone.max_score, tier), alone
+        self.alone = times_apart(alone)
 
     def grade(self, path: Path, student: str, limits: Limits) -> Result:
         """Have the one judge grade a submission, as a batch does."""
-        if self.judge is None or self.judge.limits != limits:
-            self.close()
-            before = tempfile.tempdir, os.environ.get("TMPDIR")
-            os.environ["TMPDIR"] = str(self.temp)
-            try:
-                self.judge = batch._Judge(judge.grade, A, limits)
-            finally:
-                tempfile.tempdir = before[0]
-                os.environ.pop("TMPDIR")
-                if before[1]:
-                    os.environ["TMPDIR"] = before[1]
-        self.judge.give(batch._Try(Entry(student, path, self.folder / "in")))
-        assert batch._ready([self.judge])
-        result = self.judge.take()
-        assert result is not None, f"the judge died of {student}: {self.judge.close()}"
-        return result
+        if self.process is None:
+            words = [sys.executable, "-m", "attacks.judging", self.tier]
+            self.process = subprocess.Popen(
+                elsewhere.command(words, root=False) if self.tier == "B" else words,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=os.environ
+                | {
+                    "TMPDIR": str(self.temp),
+                    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+                    "PYTHONDONTWRITEBYTECODE": "1",
+                },
+            )
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(
+            json.dumps([str(self.folder / "in"), str(path), student, vars(limits)]) + "\n"
+        )
+        self.process.stdin.flush()
+        said = self.process.stdout.readline()
+        assert said, f"the judge died of {student}: exit code {self.process.wait(10)}"
+        answer = json.loads(said)
+        self.memory = answer["memory"]
+        return from_json(answer["result"])
 
     def close(self) -> None:
-        if self.judge:
-            self.judge.close()
-        self.judge = None
+        if self.process:
+            assert self.process.stdin
+            self.process.stdin.close()
+            self.process.wait(30)
+        self.process = None
 
 
-TIERS = ("A",)
+TIERS = ("A", "B")
 
 
-@pytest.fixture(scope="session", params=TIERS)
-def court(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Court]:
+@pytest.fixture(scope="session")
+def court(request: pytest.FixtureRequest) -> Iterator[Court]:
     """A judge of one tier."""
-    held = Court(request.param, tmp_path_factory.mktemp(f"tier-{request.param}"))
-    yield held
-    held.close()
+    with tempfile.TemporaryDirectory(prefix="vaelab-court-") as folder:
+        Path(folder).chmod(0o755)
+        held = Court(request.param, Path(folder))
+        yield held
+        held.close()
 
 
 # An attack without its defence runs in a process of its own, forked from a warm one.

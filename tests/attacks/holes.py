@@ -111,7 +111,7 @@ def without_checks(*names: str) -> Hole:
 def without_salt() -> Any:
     """Inputs that depend on the check's name alone."""
     load = judge._load
-    return patched(replaced(judge, _load=lambda o, w, a, salt: load(o, w, a, b"")))
+    return patched(replaced(judge, _load=lambda o, w, a, salt, *rest: load(o, w, a, b"", *rest)))
 
 
 def shared_inputs() -> Any:

@@ -16,6 +16,7 @@ from attacks import holes
 from attacks.catalog import A
 from autograder import checks, judge
 from autograder.evaluate import evaluate
+from autograder.host import Limits, Sandbox
 from autograder.notebook import open_notebook
 from autograder.results import to_json
 
@@ -113,12 +114,12 @@ def grade_in_ipython(path: Path, out: Path) -> None:
     out.write_text(json.dumps(body), encoding="utf-8")
 
 
-def grade_with_a_hole(path: Path, out: Path, student: str, limits: Any, hole: str) -> None:
-    """Grade with the real judge, one function of which is replaced."""
-    with contextlib.ExitStack() as stack:
-        if hole:
-            stack.enter_context(holes.HOLES[hole]())
-        result = judge.grade(path, A, student, limits)
+def grade_with_a_hole(
+    path: Path, out: Path, student: str, limits: Limits, sandbox: Sandbox, hole: str
+) -> None:
+    """Grade with the real judge, one function of which may be replaced."""
+    with holes.HOLES[hole]() if hole else contextlib.nullcontext():
+        result = judge.grade(path, A, student, limits, sandbox)
         holes.write_report(result, out.parent / "report")
         out.write_text(to_json(result), encoding="utf-8")
 

@@ -1,40 +1,64 @@
-"""Runs a command as another user, or where Python lies in the open, for tests that need either."""
+"""Runs Python as root or as a plain user, for tests of what each of them can confine."""
 
+import json
 import os
+import stat
+import subprocess
 import sys
-from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+from autograder.course import ROOT
 from autograder.sandbox.bubblewrap import find
 
 USER = 12345
+WHO = ("root", "user") if os.getuid() == 0 else ("user",)
 
 
-def command(words: Sequence[str], *, root: bool) -> list[str]:
-    """Wrap a command so that it runs as root or as a user, with an interpreter that all may read.
+def python(source: str, *words: str, who: str) -> subprocess.CompletedProcess:
+    """Run Python code as `who`, in the repository; its words are in `sys.argv`."""
+    environment = ["env", f"PYTHONPATH={ROOT}", "HOME=/tmp", "PYTHONDONTWRITEBYTECODE=1"]
+    command = [*_as(who), *environment, sys.executable, "-c", source, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd="/")
 
-    A Python in root's home is shown again with its parents open, in a mount namespace of its own;
-    everything else is the machine as it is.
+
+def answer(source: str, *words: str, who: str) -> Any:
+    """Run Python code as `who`; returns the JSON that it prints last."""
+    done = python(source, *words, who=who)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def _as(who: str) -> list[str]:
+    """Write the command that becomes `who` where everybody may read Python and the repository.
+
+    Where a parent folder is closed to others (as root's home is), it is shown again with its
+    parents open, in a mount namespace of its own. All else is the machine as it is.
     """
     if os.getuid() != 0:
-        assert not root, "only root can test what root sees"
-        return list(words)
+        return []
     program = find()
-    assert program
-    wrapped = [program, "--dev-bind", "/", "/", "--perms", "0755", "--tmpfs", "/root"]
-    inside_root = [p for p in {sys.prefix, sys.base_prefix} if p.startswith("/root/")]
-    parents = {str(parent) for path in inside_root for parent in path_parents(path)}
-    for parent in sorted(parents):
-        wrapped += ["--perms", "0755", "--dir", parent]
-    for path in inside_root:
-        wrapped += ["--ro-bind", path, path]
-    wrapped += ["--cap-add", "ALL", "--die-with-parent"]
-    if not root:
-        wrapped += ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
-        wrapped += ["--inh-caps=-all"]
-    return [*wrapped, *words]
+    assert program, "bubblewrap is not installed"
+    words = [program, "--dev-bind", "/", "/", "--cap-add", "ALL", "--die-with-parent"]
+    needed = {str(ROOT), sys.prefix, sys.base_prefix}
+    closed = {str(folder) for path in needed if (folder := _first_closed(Path(path)))}
+    for folder in sorted(closed):
+        words += ["--perms", "0755", "--tmpfs", folder]
+    for path in sorted(needed):
+        if above := [folder for folder in closed if Path(path).is_relative_to(folder)]:
+            for parent in reversed(Path(path).parents):
+                if parent.is_relative_to(above[0]) and str(parent) != above[0]:
+                    words += ["--perms", "0755", "--dir", str(parent)]
+            words += ["--ro-bind", path, path]
+    if who == "user":
+        words += ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+        words += ["--inh-caps=-all", "--bounding-set=-all"]
+    return words
 
 
-def path_parents(path: str) -> list[str]:
-    """List a path's parents below /root."""
-    parts = path.split("/")
-    return ["/".join(parts[:n]) for n in range(3, len(parts))]
+def _first_closed(path: Path) -> Path | None:
+    """Find the topmost of a path's parents that others may not pass."""
+    for parent in reversed(path.parents):
+        if not stat.S_IMODE(parent.stat().st_mode) & stat.S_IXOTH:
+            return parent
+    return None

@@ -1,0 +1,31 @@
+"""A judge that grades what it is told to, one submission after another, as a batch's judge does."""
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+import psutil
+import torch
+
+from attacks.catalog import A
+from autograder import batch, judge
+from autograder.batch import Entry
+from autograder.host import Limits, Sandbox
+from autograder.results import to_json
+
+
+def main(tier: str) -> None:
+    """Grade each [folder, notebook, student, limits] that comes as a line of JSON."""
+    torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for line in sys.stdin:
+        folder, path, student, limits = json.loads(line)
+        entry = Entry(student, Path(path), Path(folder))
+        result = batch._grade_one(entry, judge.grade, A, Limits(**limits), Sandbox(tier))
+        memory = psutil.Process().memory_info().rss
+        print(json.dumps({"result": to_json(result), "memory": memory}), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
