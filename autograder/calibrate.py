@@ -81,6 +81,8 @@ def train(assignment: str, plan: Plan, seed: int, source: str, say: Callable[[st
     names = run_reference(assignment, seed)
     model, optimizer, step = (names[name] for name in (*plan.names, plan.step))
     train_set = load_dataset(plan.data, source=_place(source), quiet=True)
+    if plan.images and source == "embedded":
+        train_set = train_set.subset(plan.images)
     batch = plan.batch(train_set.images.float() / 255, train_set.labels)
     generator = torch.Generator().manual_seed(seed)
     losses, seconds = [], 0.0
@@ -117,6 +119,8 @@ def _test_loss(model: Any, plan: Plan, source: str) -> float:
     from vae_utils import load_dataset
 
     test_set = load_dataset(plan.data, train=False, source=_place(source), quiet=True)
+    # In a random order, so that each chunk looks like the whole.
+    test_set = test_set.subset(len(test_set))
     torch.manual_seed(0)
     return mean_confirmed(model, plan.batch(test_set.images.float() / 255, test_set.labels), plan)
 

@@ -75,7 +75,8 @@ plot_samples(train_set.images, train_set.labels, title="MNIST")
 #
 # $$x = \frac{x_{\text{uint8}} + u}{256}, \qquad u \sim \mathcal{U}[0, 1) \ \text{for each pixel}.$$
 #
-# Now the density of the model at $x$ bounds from below what it says of the whole-numbered image.
+# Averaged over this noise, the log-density is a lower bound on the log-probability that the model
+# gives to the whole-numbered image, which is its density added up over the bins.
 #
 # <details><summary>A hint</summary>
 #
