@@ -52,12 +52,18 @@ def plug_encoder(vae: RemoteObject, latent_dim: int) -> None:
         "encoder",
         Affine([pixels[:, :latent_dim]], bias=-SHIFT),
         Affine([pixels[:, latent_dim : 2 * latent_dim]], bias=-SHIFT),
+        names=("x",),
     )
+
+
+def plug_decoder(vae: RemoteObject, weights: torch.Tensor) -> None:
+    """Let a model's decoder give the sigmoid of a linear map, weights (Z, 784), of the code."""
+    vae.plug("decoder", Affine([weights], IMAGE), squash=True, names=("z",))
 
 
 def plug_blind_decoder(vae: RemoteObject, latent_dim: int) -> None:
     """Let a model's decoder give grey for every code."""
-    vae.plug("decoder", Affine([torch.zeros(latent_dim, PIXELS)], IMAGE, bias=0.5))
+    plug_decoder(vae, torch.zeros(latent_dim, PIXELS))
 
 
 def terms(vae: RemoteObject, x: torch.Tensor) -> tuple[Any, Any, Any]:
@@ -83,7 +89,7 @@ def expect_recon(vae: RemoteObject, n: int, sigma_x: float) -> None:
     # Means stay well inside (0, 1), or a cross-entropy could not be told from other mistakes.
     weights = 0.1 * torch.randn(5, PIXELS)
     plug_encoder(vae, 5)
-    vae.plug("decoder", Affine([weights], IMAGE), squash=True)
+    plug_decoder(vae, weights)
     x = with_posterior(2 * torch.randn(n, 5), torch.full((n, 5), -0.8))
     x.flatten(1)[:, 10:] = images(n).flatten(1)[:, 10:]
     recon = expect_one_each(terms(vae, x)[1], n, "The second value, `recon`,")
@@ -144,7 +150,7 @@ def expect_gradient_through_draw(submission: Submission) -> None:
     # The pixels that say mu and logsigma stay grey, whatever z is.
     weights = torch.randn(latents, PIXELS)
     weights[:, : 2 * latents] = 0
-    vae.plug("decoder", Affine([weights], IMAGE), squash=True)
+    plug_decoder(vae, weights)
     mu, logsigma = (torch.zeros(4, latents).requires_grad_() for _ in range(2))
     total = terms(vae, with_posterior(mu, logsigma))[0]
     inputs = {"mu": mu, "logsigma": logsigma}

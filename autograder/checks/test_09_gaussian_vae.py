@@ -28,6 +28,7 @@ from autograder.checks.calc_elbo import (
     expect_recon,
     images,
     plug_blind_decoder,
+    plug_decoder,
     plug_encoder,
     terms,
     with_posterior,
@@ -313,7 +314,7 @@ def test_elbo_is_the_sum(submission: Submission) -> None:
     """The first value is the sum of the second and the third, for each image."""
     vae = any_vae(submission)
     plug_encoder(vae, 5)
-    vae.plug("decoder", Affine([torch.randn(5, PIXELS)], IMAGE), squash=True)
+    plug_decoder(vae, torch.randn(5, PIXELS))
     for n in (4, 1):
         mu, logsigma = 1.5 * torch.randn(n, 5), 0.7 * torch.randn(n, 5)
         total, *both = terms(vae, with_posterior(mu, logsigma))
@@ -343,10 +344,15 @@ def sampled(submission: Submission, n: int) -> tuple[torch.Tensor, torch.Tensor,
     """Sample through known parts: pixels, what the decoder gave (n, 784), and codes (n, 2)."""
     vae = any_vae(submission, 2)
     weights = torch.randn(2, PIXELS)
-    vae.plug("decoder", Affine([weights], IMAGE), squash=True)
+    plug_decoder(vae, weights)
     # Whoever encodes an image here finds its code far from the prior.
     nothing = torch.zeros(PIXELS, 2)
-    vae.plug("encoder", Affine([nothing], bias=ENCODED), Affine([nothing], bias=-ENCODED))
+    vae.plug(
+        "encoder",
+        Affine([nothing], bias=ENCODED),
+        Affine([nothing], bias=-ENCODED),
+        names=("x",),
+    )
     vae.eval()
     x = expect_tensor(vae.sample(n), (n, *IMAGE), "`sample(n)`").flatten(1)
     z = vae.decoder.seen()
@@ -359,7 +365,7 @@ def test_sample_shape(submission: Submission) -> None:
     """There are n images, one alone included."""
     for n, latent_dim in ((1, 5), (7, 5), (3, 13)):
         vae = any_vae(submission, latent_dim)
-        vae.plug("decoder", Affine([torch.randn(latent_dim, PIXELS)], IMAGE), squash=True)
+        plug_decoder(vae, torch.randn(latent_dim, PIXELS))
         expect_tensor(vae.sample(n), (n, *IMAGE), "`sample(n)`")
 
 
@@ -391,7 +397,7 @@ def test_sample_is_new_every_time(submission: Submission) -> None:
 def test_sample_carries_no_gradient(submission: Submission) -> None:
     """The samples are plain numbers: no graph hangs on them."""
     vae = any_vae(submission)
-    vae.plug("decoder", Affine([torch.randn(5, PIXELS)], IMAGE), squash=True)
+    plug_decoder(vae, torch.randn(5, PIXELS))
     got = vae.sample.trace(4)
     expect(
         isinstance(got, torch.Tensor) and not got.requires_grad,
