@@ -76,7 +76,7 @@ plot_samples(train_set.images, train_set.labels, title="MNIST")
 # $$x = \frac{x_{\text{uint8}} + u}{256}, \qquad u \sim \mathcal{U}[0, 1) \ \text{for each pixel}.$$
 #
 # Averaged over this noise, the log-density is a lower bound on the log-probability that the model
-# gives to the whole-numbered image, which is its density added up over the bins.
+# gives to the whole-numbered image, its density added up over the bins of that image's pixels.
 #
 # <details><summary>A hint</summary>
 #
@@ -453,8 +453,8 @@ def mean_terms(model, images):
 
 
 # %% [markdown]
-# A good run starts near 1,400 nats, falls below 0 in the third or fourth epoch and ends near −350,
-# which is 7.3 bits per dimension. Negative numbers are as they should be. The KL settles at about
+# A good run starts near 1,500 nats, falls below 0 in the third or fourth epoch and ends near −340,
+# which is 7.4 bits per dimension. Negative numbers are as they should be. The KL settles at about
 # 30 nats early on: that is what a code of eight numbers says about its image. All further gain is
 # better painting. Watch the dashed curves: where they turn upwards while the others fall, the model
 # has begun to learn the training digits by heart.
