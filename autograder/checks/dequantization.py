@@ -103,6 +103,41 @@ def expect_bins(black: torch.Tensor, white: torch.Tensor) -> None:
         )
 
 
+def expect_levels_kept(got: torch.Tensor, x: torch.Tensor) -> None:
+    """Expect that each pixel stays in its grey level's bin.
+
+    Args:
+        got: What became of the pixels.
+        x: The pixels, uint8, of the same shape.
+    """
+    u = 256 * got - x
+    expect(
+        bool(((u > -1e-3) & (u < 1 + 1e-3)).all()),
+        "Some pixels leave the bin of their grey level: x should become (x + u)/256 with u between "
+        "0 and 1.",
+    )
+
+
+def expect_own_noise(first: torch.Tensor, again: torch.Tensor) -> None:
+    """Expect noise of its own in every pixel, (N, C, H, W), and new noise at another call.
+
+    Args:
+        first: What became of images of one grey level.
+        again: What became of the same images at the next call.
+    """
+    expect(
+        not torch.equal(first, again),
+        "Two calls give the same images. Is there noise, and is it drawn anew?",
+        "reseeded" if float(first.std()) > 0 else "no_noise",
+    )
+    for dim, what in ((0, "images of a batch"), (3, "pixels of a row"), (2, "rows of an image")):
+        expect(
+            float(first.std(dim).min()) > 0,
+            f"All {what} get the same noise. Draw one number for each pixel.",
+            "shared_noise",
+        )
+
+
 def bits_per_dim(nats: torch.Tensor, pixels: int) -> torch.Tensor:
     """Bits per dimension of 8-bit images, from −log p of images scaled to [0, 1]."""
     return nats / (pixels * math.log(2)) + 8

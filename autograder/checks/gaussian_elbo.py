@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from autograder.checking import Mistake
+from autograder.checking import Mistake, expect, expect_close
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
@@ -176,3 +176,30 @@ SUM_MISTAKES = (
         lambda recon, kl: recon.mean() + kl,
     ),
 )
+
+
+def expect_means(x: torch.Tensor, mean: torch.Tensor, sigma: float) -> None:
+    """Expect of samples that they are the decoder's means, (N, ...), and neither noisy nor tossed.
+
+    Args:
+        x: The samples.
+        mean: What the decoder made of their codes, in (0, 1).
+        sigma: The spread of the pixels around their means.
+    """
+    expect(
+        not bool(((x == 0) | (x == 1)).all()),
+        "`sample` makes every pixel black or white. Show the means as they are.",
+        "black_and_white",
+    )
+    noise = x - mean
+    expect(
+        abs(float(noise.std()) - sigma) > 0.05 * sigma or abs(float(noise.mean())) > 0.05 * sigma,
+        "`sample` adds noise to the means. That would be a true sample; asked for are the means.",
+        "noise_added",
+    )
+    squashed = Mistake(
+        "squashed_twice",
+        "`sample` applies a sigmoid to what the decoder gives, which is the mean already.",
+        torch.sigmoid,
+    )
+    expect_close(x, mean, "What `sample` gives", (mean,), (squashed,))

@@ -346,11 +346,12 @@ def drawn(submission: Submission, n: int = DRAWS) -> tuple[torch.Tensor, torch.T
     vae = any_vae(submission, 2)
     weights = torch.zeros(2, 4)
     weights[0, 2] = weights[1, 3] = STEEP
-    vae.plug("decoder", Affine([weights]), squash=True)
+    vae.plug("decoder", Affine([weights]), squash=True, names=("z",))
     nothing = torch.zeros(OBS, 2)
     vae.plug("encoder", Affine([nothing], bias=ENCODED), Affine([nothing], bias=-ENCODED))
     # Noise around mu, whatever logsigma says: right at the prior, where `sample` may use it.
-    vae.plug("sample_with_reparam", Affine([torch.eye(2), torch.zeros(2, 2)]), noise=True)
+    by_mu_alone = Affine([torch.eye(2), torch.zeros(2, 2)])
+    vae.plug("sample_with_reparam", by_mu_alone, noise=True, names=("mu", "logsigma"))
     vae.eval()
     x = expect_tensor(vae.sample(n), (n, 4), "`sample(num_samples)`")
     expect(
@@ -369,7 +370,7 @@ def test_sample_shape(submission: Submission) -> None:
     for n, latent_dim in ((1, 5), (7, 5), (3, 13)):
         vae = new_vae(submission, latent_dim)
         decoder = torch.randn(latent_dim, OBS)
-        vae.plug("decoder", Affine([decoder]), squash=True)
+        vae.plug("decoder", Affine([decoder]), squash=True, names=("z",))
         expect_tensor(vae.sample(n), (n, OBS), "`sample(num_samples)`")
 
 
@@ -411,7 +412,7 @@ def test_sample_is_new_every_time(submission: Submission) -> None:
 def test_sample_carries_no_gradient(submission: Submission) -> None:
     """The samples are plain numbers: no graph hangs on them."""
     vae = any_vae(submission)
-    vae.plug("decoder", Affine([torch.randn(LATENTS, OBS)]), squash=True)
+    vae.plug("decoder", Affine([torch.randn(LATENTS, OBS)]), squash=True, names=("z",))
     got = vae.sample.trace(4)
     expect(
         isinstance(got, torch.Tensor) and not got.requires_grad,

@@ -89,6 +89,16 @@ def test_known_maps_stand_in_for_a_part(submission):
         model.part(a, b)
 
 
+def test_known_maps_remember_what_they_saw_and_are_parameters_of_their_model(submission):
+    model, a, b = submission.new("Model", 5), torch.randn(4, 3), torch.randn(2, 3)
+    model.plug("part", Affine([torch.zeros(3, 6)]))
+    assert len(model.part.seen()) == 0
+    model.part(a)
+    model.part(b)
+    assert torch.equal(model.part.seen(), torch.cat([a, b]))
+    assert any(name.startswith("stand_in_part.") for name in model.parameters())
+
+
 def test_known_maps_can_be_called_by_name_and_add_up_rows(submission):
     model, a, b = submission.new("Model", 5), torch.randn(4, 3), torch.randn(4, 2)
     by_a, by_b = torch.randn(3), torch.randn(2)
