@@ -198,9 +198,9 @@ found.append(torch.get_num_threads())
         assert other[1:] == first[1:]
 
 
-def test_a_whole_bank_is_graded_alike_warm_and_cold(tmp_path):
+def test_submissions_are_graded_alike_warm_and_cold(tmp_path):
     assignment = "00_reparameterization"
-    for name, banked in bank.load_bank(assignment).items():
+    for name, banked in list(bank.load_bank(assignment).items())[::6]:
         path = bank.write(bank.make(assignment, banked), tmp_path, name, assignment)
         results = [
             judge.grade(path, assignment, name, Limits(), Sandbox("A", warm=warm))
