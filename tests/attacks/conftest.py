@@ -214,13 +214,27 @@ TIERS = ("A", "B")
 
 
 @pytest.fixture(scope="session")
-def court(request: pytest.FixtureRequest) -> Iterator[Court]:
-    """A judge of one tier."""
+def courts() -> Iterator[Callable[[str], Court]]:
+    """Give a tier's judge, the same one for all attacks."""
     with tempfile.TemporaryDirectory(prefix="vaelab-court-") as folder:
         Path(folder).chmod(0o755)
-        held = Court(request.param, Path(folder))
-        yield held
-        held.close()
+        held: dict[str, Court] = {}
+
+        def of(tier: str) -> Court:
+            if tier not in held:
+                (Path(folder) / tier).mkdir()
+                held[tier] = Court(tier, Path(folder) / tier)
+            return held[tier]
+
+        yield of
+        for one in held.values():
+            one.close()
+
+
+@pytest.fixture
+def court(request: pytest.FixtureRequest, courts: Callable[[str], Court]) -> Court:
+    """A judge of one tier."""
+    return courts(request.param)
 
 
 # An attack without its defence runs in a process of its own, forked from a warm one.
