@@ -341,8 +341,8 @@ check("both")
 #
 # <details><summary>A hint</summary>
 #
-# `model.eval()`, `with torch.no_grad():`, then the model's parts one after the other. You may use
-# `loss_fn`: where is the KL zero?
+# Switch to eval mode, switch gradients off, then call the model's parts one after the other. You
+# may use `loss_fn`: where is the KL zero?
 # </details>
 
 
@@ -364,7 +364,7 @@ def measure(model, x):
     # TODO measure
     ### BEGIN SOLUTION
     model.eval()
-    with torch.no_grad():
+    with torch.inference_mode():
         mu, logvar = model.encoder(x)
         x_recon = model.decoder(mu)
         kl = -0.5 * torch.sum(1 + logvar - mu**2 - logvar.exp())
