@@ -321,9 +321,9 @@ check("complete")
 # ## Training
 #
 # Both learn with the binary cross-entropy, from the same images, for the same number of epochs.
-# Two hidden layers and a learning rate of about 3e-3 pay here as they did in assignment 04. With one
-# layer, 15 latents and 1e-3 the nearest of ten samples was 26.9 from the original, and the baseline
-# 25.6.
+# Two hidden layers and a learning rate of about 3e-3 pay here as they did in assignment 04. With
+# one layer, 15 latents and 1e-3 the nearest of ten samples was 26.9 from the original, and the
+# baseline 25.6.
 
 # %% solution="settings"
 seed_everything(0)
