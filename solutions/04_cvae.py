@@ -393,5 +393,5 @@ plot_embeddings(means, test_set.labels, title="Means of q(z | x, c)")
 # The class is handed to the decoder through c anyway, so writing it into the code as well costs KL
 # and makes no reconstruction better. Training therefore empties the code of the class and keeps
 # what the label does not say: slant, width, thickness. The codes of all classes then fill the same
-# region, which is why the colours mix, and why any code from the prior can be decoded with any
-# label.
+# region. That is why the colours mix,
+# and why any code from the prior can be decoded together with any label.

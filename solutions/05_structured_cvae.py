@@ -321,7 +321,9 @@ check("complete")
 # ## Training
 #
 # Both learn with the binary cross-entropy, from the same images, for the same number of epochs.
-# Two hidden layers and a learning rate of about 3e-3 pay here as they did in assignment 04.
+# Two hidden layers and a learning rate of about 3e-3 pay here as they did in assignment 04. With
+# one layer, 15 latents and 1e-3 the nearest of ten samples was 26.9 from the original, and the
+# baseline 25.6.
 
 # %% solution="settings"
 seed_everything(0)
@@ -415,9 +417,9 @@ check("training")
 # ## The competition
 #
 # Left the quarter, right the truth, between them the baseline's single answer and the CVAE's
-# samples. In a good result the samples are crisp, agree with the quarter, and *differ* where it
-# leaves room; the baseline is greyest just there. Samples that are all alike mean that the decoder
-# ignores its code.
+# samples. In a good result most samples are crisper than the baseline, agree with the quarter, and
+# *differ* where it leaves room; the baseline is greyest just there. Samples that are all alike mean
+# that the decoder ignores its code.
 
 # %% run="completions"
 model.eval()

@@ -342,7 +342,7 @@ BASELINE_PLAN = Plan(
     losses="baseline_losses",
 )
 DRAWS = 10
-# Squared distance of a sample from the mean of its image's ten; the reference's is about 17.
+# Squared distance of a sample from the mean of its image's ten; the reference's is about 8.
 LEAST_SPREAD = 1.0
 
 
