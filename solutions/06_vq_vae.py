@@ -345,8 +345,8 @@ class VectorQuantizerEMA(VectorQuantizer):
         loss = self.commitment_cost * F.mse_loss(flat, encodings @ self.embedding.weight)
         if self.training:
             self.update(flat, encodings)
-        return loss, quantized, perplexity, encodings
         ### END SOLUTION
+        return loss, quantized, perplexity, encodings
 
     @torch.no_grad()
     def update(self, flat, encodings):
@@ -886,8 +886,8 @@ plot_reconstructions(rows, title="Test patches through four VQ-VAEs")
 # narrower width inside each residual block and limits how rich one correction can be;
 # `num_residual_layers` says how many corrections follow one another, and each adds a 3 × 3
 # convolution, so that a place sees one more ring of its neighbours. Both cost in proportion. They
-# make encoder and decoder more capable, but the code itself stays 8 × 8 numbers from a codebook of
-# K.
+# make encoder and decoder more capable, but what passes between them stays the same: 8 × 8 indices
+# into a codebook of K vectors, whatever these three are.
 
 # %% [markdown]
 # **Question 3.** What does removing the commitment loss do to the training? Describe it from your
