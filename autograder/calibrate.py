@@ -18,7 +18,7 @@ import torch
 from autograder.checks import load_checks
 from autograder.reference import run_reference
 from autograder.results import write_text
-from autograder.training import CHUNK, Plan, epoch_loss
+from autograder.training import Plan, epoch_loss, mean_confirmed
 from vae_utils.data.load import FOLDER_VARIABLE
 
 
@@ -79,8 +79,10 @@ def train(assignment: str, plan: Plan, seed: int, source: str, say: Callable[[st
 
     torch.set_num_threads(1)
     names = run_reference(assignment, seed)
-    model, optimizer, step = (names[name] for name in ("model", "optimizer", "train_step"))
+    model, optimizer, step = (names[name] for name in (*plan.names, plan.step))
     train_set = load_dataset(plan.data, source=_place(source), quiet=True)
+    if plan.images and source == "embedded":
+        train_set = train_set.subset(plan.images)
     batch = plan.batch(train_set.images.float() / 255, train_set.labels)
     generator = torch.Generator().manual_seed(seed)
     losses, seconds = [], 0.0
@@ -116,12 +118,11 @@ def _place(source: str) -> str:
 def _test_loss(model: Any, plan: Plan, source: str) -> float:
     from vae_utils import load_dataset
 
-    x = load_dataset(plan.data, train=False, source=_place(source), quiet=True).images.float() / 255
-    model.eval()
+    test_set = load_dataset(plan.data, train=False, source=_place(source), quiet=True)
+    # In a random order, so that each chunk looks like the whole.
+    test_set = test_set.subset(len(test_set))
     torch.manual_seed(0)
-    with torch.no_grad():
-        total = sum(float(plan.confirm(model, part)) * len(part) for part in x.split(CHUNK))
-    return total / len(x)
+    return mean_confirmed(model, plan.batch(test_set.images.float() / 255, test_set.labels), plan)
 
 
 def load_runs(path: Path) -> list[Run]:

@@ -160,6 +160,7 @@ class WorkerProcess:
         while True:
             now = time.monotonic()
             if now >= min(until, self.deadline):
+                self._look()  # a fork bomb may have kept us from looking: name it, not the clock
                 if now >= self.deadline:
                     spent = f"{self.limits.seconds:g} seconds, the limit for one submission"
                 else:
@@ -187,9 +188,12 @@ class WorkerProcess:
     _looked = 0.0
 
     def _watch(self, now: float) -> None:
-        if now - self._looked < POLL_SECONDS:
-            return
-        self._looked = now
+        if now - self._looked >= POLL_SECONDS:
+            self._looked = now
+            self._look()
+
+    def _look(self) -> None:
+        """Measure what it uses; end it if that is too much."""
         used = self._box.usage(self.limits)
         self.cpu_seconds = used.seconds
         self.peak_mib = max(self.peak_mib, used.memory / MIB)

@@ -71,6 +71,7 @@ class Submission:
         cell_errors: What the submission's own cells raised when they were run, by cell id.
         facts: Measured figures for the report.
         remarks: What is worth a word to the student and costs nothing.
+        kept: What a check leaves for those after it, by name.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Submission:
         self.cell_errors: dict[str, Raised] = {}
         self.facts: dict[str, Any] = {}
         self.remarks: list[str] = []
+        self.kept: dict[str, Any] = {}
 
     def run(self, source: str, name: str, seconds: float | None = None) -> None:
         """Run a cell's source under the name `name`."""

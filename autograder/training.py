@@ -21,7 +21,7 @@ from autograder.submission import RemoteObject, Submission
 CHUNK = 1000
 # In a live notebook an answer is due within a second: an estimate on these must do.
 NOTEBOOK_IMAGES = 3000
-# After an epoch that has passed, one noisy last step must not fail a model; a leak is far beyond.
+# What a model may lose from one step to the next, after an epoch that has passed.
 SLACK = 1.05
 
 
@@ -30,7 +30,7 @@ class Plan:
     """A threshold task.
 
     Attributes:
-        model: The graded class; the notebook's `model` is an instance of it.
+        model: The graded class.
         data: The data set, as `vae_utils.load_dataset` knows it.
         epochs: The contract's budget.
         below: The loss to get under.
@@ -38,7 +38,7 @@ class Plan:
         batch: Makes what `train_step` takes from images (N, C, H, W) in [0, 1] and labels (N,).
         loss: Computes a batch's mean loss per image from that and from what `train_step` returned
             after its first value.
-        confirm: Computes it once more from a trained model and images, keeping to the bottleneck.
+        confirm: Computes it once more from a trained model and a batch, keeping to the bottleneck.
         sizes: The notebook's variables that the class is made with.
         task: The task's id.
         confirmed: How `confirm` computes it, for messages.
@@ -47,6 +47,11 @@ class Plan:
         calls: How the reference calls a part of the submission's that may take its input in more
             than one form: a function of the part and the arguments, by the part's name.
         below_full: The loss to get under with the full set, where the embedded one needs another.
+        to_the_end: Whether training goes on for all of the submission's epochs, because what has
+            been trained is looked at afterwards; else it ends with the epoch that passes.
+        step: The notebook's function that takes one step.
+        names: The notebook's variables for what it trains, and for the optimizer.
+        losses: The notebook's variable for the loss of each epoch.
     """
 
     model: str
@@ -56,7 +61,7 @@ class Plan:
     unit: str
     batch: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
     loss: Callable[..., torch.Tensor]
-    confirm: Callable[[Any, torch.Tensor], torch.Tensor]
+    confirm: Callable[..., torch.Tensor]
     sizes: tuple[str, ...] = ("hidden_dim", "latent_dim")
     task: str = "training"
     confirmed: str = (
@@ -66,16 +71,23 @@ class Plan:
     images: int = 0
     calls: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     below_full: float | None = None
+    to_the_end: bool = False
+    step: str = "train_step"
+    names: tuple[str, str] = ("model", "optimizer")
+    losses: str = "train_losses"
 
     def threshold(self, source: str) -> float:
         """The loss to get under with the "full" or the "embedded" set."""
         return self.below_full if source == "full" and self.below_full else self.below
 
 
-def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) -> None:
+def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) -> Any:
     """Expect that training reaches the threshold.
 
     In a live notebook the model that is there is measured; when graded, a fresh one is trained.
+
+    Returns:
+        The trained model: the submission's own, or the reference's with its parts.
 
     Raises:
         CheckFailed: If it doesn't, or the settings are not filled in.
@@ -86,30 +98,44 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) ->
         raise LeftOut
     x, labels = _data(plan)
     if submission.in_notebook:
-        model: Any = submission.object("model")
+        model: Any = submission.object(plan.names[0])
         _expect_epochs(submission, plan)
-        x, below = x[:NOTEBOOK_IMAGES], plan.below
-    else:
-        own, model, epochs = _prepare(submission, tasks, plan, settings)
-        batch = plan.batch(x, labels)
-        losses: list[float] = []
-        submission.facts.update(
-            training_losses=losses, below=plan.below, unit=plan.unit, curve_of=plan.task
-        )
-        for _ in range(min(plan.epochs, settings["n_epochs"])):
-            losses.append(epoch_loss(epochs(batch), plan, len(x)))
-            if not math.isfinite(losses[-1]):
-                raise CheckFailed(f"In epoch {len(losses)} the loss is no longer a finite number.")
-            if losses[-1] < plan.below:
-                break
-        told = ", ".join(f"{loss:.{plan.digits}f}" for loss in losses)
-        expect(
-            losses[-1] < plan.below,
-            f"After {len(losses)} epochs the training loss is {losses[-1]:.{plan.digits}f} "
-            f"{plan.unit}; it should be below {plan.below:g}. Epoch by epoch: {told}.",
-        )
-        model, below = own if own is not None else model, plan.below * SLACK
-    _confirm(model, x, plan, below)
+        batch = plan.batch(x[:NOTEBOOK_IMAGES], labels[:NOTEBOOK_IMAGES])
+        _confirm(model, batch, plan, plan.below)
+        return model
+    batch = plan.batch(x, labels)
+    model = _train(submission, tasks, plan, settings, batch)
+    # After an epoch that has passed, one noisy last step must not fail it; a leak is far beyond.
+    _confirm(model, batch, plan, plan.below * SLACK)
+    return model
+
+
+def _train(
+    submission: Submission,
+    tasks: Sequence[Task],
+    plan: Plan,
+    settings: dict[str, int],
+    batch: tuple[torch.Tensor, ...],
+) -> Any:
+    """Train from scratch and expect an epoch below the threshold; returns the model."""
+    own, model, epochs = _prepare(submission, tasks, plan, settings)
+    losses: list[float] = []
+    submission.facts.update(
+        training_losses=losses, below=plan.below, unit=plan.unit, curve_of=plan.task
+    )
+    for _ in range(min(plan.epochs, settings["n_epochs"])):
+        losses.append(epoch_loss(epochs(batch), plan, len(batch[0])))
+        if not math.isfinite(losses[-1]):
+            raise CheckFailed(f"In epoch {len(losses)} the loss is no longer a finite number.")
+        if losses[-1] < plan.below and not plan.to_the_end:
+            break
+    told = ", ".join(f"{loss:.{plan.digits}f}" for loss in losses)
+    expect(
+        min(losses) < plan.below,
+        f"After {len(losses)} epochs the training loss is {losses[-1]:.{plan.digits}f} "
+        f"{plan.unit}; it should be below {plan.below:g}. Epoch by epoch: {told}.",
+    )
+    return own if own is not None else model
 
 
 def _settings(submission: Submission, plan: Plan) -> dict[str, int]:
@@ -139,9 +165,9 @@ def _data(plan: Plan) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _expect_epochs(submission: Submission, plan: Plan) -> None:
-    done = submission.value("train_losses")
+    done = submission.value(plan.losses)
     count = len(done) if isinstance(done, tuple) else 0
-    expect(count > 0, "`train_losses` is empty: run the training cell first.")
+    expect(count > 0, f"`{plan.losses}` is empty: run the training cell first.")
     expect(count <= plan.epochs, f"Training took {count} epochs; the budget is {plan.epochs}.")
 
 
@@ -171,18 +197,16 @@ def _prepare(
 
         def own_epoch(batch: tuple[torch.Tensor, ...]) -> Iterator[Any]:
             order = orders(len(batch[0]))
-            answers = submission.epoch(
-                "train_step", ["model", "optimizer"], list(batch), order, size
-            )
+            answers = submission.epoch(plan.step, list(plan.names), list(batch), order, size)
             for rows, returned in zip(order.split(size), answers, strict=True):
                 yield tuple(column[rows] for column in batch), returned
 
-        return submission.object("model"), None, own_epoch
+        return submission.object(plan.names[0]), None, own_epoch
 
     reference = load_reference(submission.assignment)
     model = _hybrid(submission, tasks, plan, failed)
-    optimizer = _Pair(submission.object("optimizer"), list(model.parameters()))
-    step = reference["train_step"]
+    optimizer = _Pair(submission.object(plan.names[1]), list(model.parameters()))
+    step = reference[plan.step]
 
     def mixed_epoch(batch: tuple[torch.Tensor, ...]) -> Iterator[Any]:
         for rows in orders(len(batch[0])).split(size):
@@ -210,12 +234,18 @@ def _loss(plan: Plan, batch: tuple[torch.Tensor, ...], outputs: tuple[Any, ...])
     return plan.loss(batch, *(t.detach().float() for t in outputs))
 
 
-def _confirm(model: Any, x: torch.Tensor, plan: Plan, below: float) -> None:
+def mean_confirmed(model: Any, batch: tuple[torch.Tensor, ...], plan: Plan) -> float:
+    """The loss of a trained model per image, computed by the judge alone."""
     with torch.no_grad():
         model.eval()
-        total = sum(float(plan.confirm(model, part)) * len(part) for part in x.split(CHUNK))
+        parts = zip(*(column.split(CHUNK) for column in batch), strict=True)
+        total = sum(float(plan.confirm(model, *part)) * len(part[0]) for part in parts)
         model.train()
-    loss = total / len(x)
+    return total / len(batch[0])
+
+
+def _confirm(model: Any, batch: tuple[torch.Tensor, ...], plan: Plan, below: float) -> None:
+    loss = mean_confirmed(model, batch, plan)
     expect(
         math.isfinite(loss) and loss < below,
         f"{plan.confirmed}, the loss is {loss:.{plan.digits}f} {plan.unit}; it should be below "
@@ -280,7 +310,7 @@ def _hybrid(
     known = all(type(s) in (int, float) and 0 <= s <= 10_000 for s in sizes)
     expect(known, "The sizes are not filled in.")
     model = reference[plan.model](*sizes)
-    own = submission.object("model")
+    own = submission.object(plan.names[0])
     for task in tasks:
         if failed & {*task.parts, *task.uses}:
             continue

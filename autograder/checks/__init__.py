@@ -48,6 +48,10 @@ def info(function: Callable[..., None]) -> CheckInfo:
     return function.check  # type: ignore[attr-defined]
 
 
+def _line(function: Callable[..., None]) -> int:
+    return function.__code__.co_firstlineno
+
+
 @functools.cache
 def load_checks(assignment: str) -> CheckSet:
     """Load an assignment's tasks and checks.
@@ -75,7 +79,3 @@ def load_checks(assignment: str) -> CheckSet:
     functions.sort(key=lambda f: (order.index(info(f).task), f.__module__, _line(f)))
     rule = getattr(module, "IMPORTS", ImportRule())
     return CheckSet(assignment, module, tasks, tuple(functions), rule)
-
-
-def _line(function: Callable[..., None]) -> int:
-    return function.__code__.co_firstlineno

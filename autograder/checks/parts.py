@@ -63,6 +63,13 @@ def expect_pixel_range(pixels: torch.Tensor) -> None:
         "What does your last layer allow?",
         "no_sigmoid",
     )
+    # A second sigmoid stays above ½ too; it never exceeds the sigmoid of 1.
+    expect(
+        low < 0.45 or high < 0.74,
+        f"Decoded pixels run from {low:.2f} to {high:.2f}: black is out of reach. Is there an "
+        "activation right before the sigmoid that keeps negative values from it?",
+        "relu_before_sigmoid",
+    )
     expect(
         low < 0.45 and high > 0.55,
         f"Decoded pixels stay between {low:.2f} and {high:.2f}, however extreme the code: black "

@@ -4,16 +4,7 @@ from typing import Any
 
 import torch
 
-from autograder.checking import (
-    CheckFailed,
-    Mistake,
-    Task,
-    check,
-    expect,
-    expect_close,
-    expect_tensor,
-    kind,
-)
+from autograder.checking import CheckFailed, Task, check, expect, expect_tensor, kind
 from autograder.checks.autoencoder import (  # noqa: F401 - the criterion's checks are collected
     PIXELS,
     decoded,
@@ -25,6 +16,10 @@ from autograder.checks.autoencoder import (  # noqa: F401 - the criterion's chec
     test_criterion_gradient,
     test_criterion_of_a_perfect_image,
     test_criterion_value,
+)
+from autograder.checks.denoising import (  # noqa: F401 - its checks are collected
+    test_loss_is_followed_back,
+    test_loss_wiring,
 )
 from autograder.checks.noise import (
     expect_clipped,
@@ -42,7 +37,7 @@ from autograder.checks.parts import (
     expect_within_budget,
     model_or_bare,
 )
-from autograder.submission import Affine, Raised, RemoteObject, Submission
+from autograder.submission import Raised, RemoteObject, Submission
 from autograder.training import Plan, expect_trained
 
 # A code's shape is the student's choice: where one of the two parts has failed, the other cannot
@@ -233,7 +228,7 @@ def test_decoder_reaches_black(submission: Submission) -> None:
             "Hardly anything below 0 reaches the decoder's sigmoid, so that pixels can't get "
             "darker than ½, and most of every digit's image is black. Is there an activation "
             "right before the sigmoid? The printed homework has one there: that is its erratum.",
-            "activation_before_sigmoid",
+            "relu_before_sigmoid",
         )
 
 
@@ -274,150 +269,6 @@ def test_decoder_layers_differ(submission: Submission) -> None:
 def test_forward_wiring(submission: Submission) -> None:
     """The image goes through encoder and decoder, in training and after; x_hat alone comes out."""
     expect_plain_forward(model_or_bare(submission, "DenoiseAE"))
-
-
-# Denoising loss. Known linear maps stand in for the model, the noise and the criterion.
-
-
-def known_map(
-    submission: Submission, *weights: torch.Tensor, as_images: bool = True
-) -> RemoteObject:
-    """Make something to call that applies a known linear map."""
-    made = submission.bare("DenoiseAE")
-    made.plug("forward", Affine(weights, (1, 28, 28) if as_images else None))
-    return made
-
-
-LOSS_MISTAKES = (
-    Mistake(
-        "noisy_target",
-        "The loss compares with the noisy image: the model would learn to draw noise. Which image "
-        "should it find again?",
-        lambda x, model, corrupt, compare: compare(model(corrupt(x)), corrupt(x)),
-    ),
-    Mistake(
-        "clean_input",
-        "The model is shown the clean image: there is nothing to denoise.",
-        lambda x, model, corrupt, compare: compare(model(x), x),
-    ),
-    Mistake(
-        "clean_input",
-        "The model is shown the clean image, and the noisy one is its target. It is the other way "
-        "round.",
-        lambda x, model, corrupt, compare: compare(model(x), corrupt(x)),
-    ),
-    Mistake(
-        "model_not_used",
-        "The loss compares the noisy image itself with the clean one: the model isn't in it.",
-        lambda x, model, corrupt, compare: compare(corrupt(x), x),
-    ),
-    Mistake(
-        "noise_after_the_model",
-        "Noise is put on what the model gives, not on what it gets.",
-        lambda x, model, corrupt, compare: compare(corrupt(model(x)), x),
-    ),
-    Mistake(
-        "spoilt_twice",
-        "The image is spoilt twice before the model sees it.",
-        lambda x, model, corrupt, compare: compare(model(corrupt(corrupt(x))), x),
-    ),
-)
-X_HAT_MISTAKES = (
-    Mistake(
-        "returns_noisy",
-        "What should be `x_hat` is the noisy image.",
-        lambda x, model, corrupt: corrupt(x),
-    ),
-    Mistake(
-        "returns_clean",
-        "What should be `x_hat` is the clean image.",
-        lambda x, model, corrupt: x,
-    ),
-)
-
-
-@check("denoising_loss")
-def test_loss_wiring(submission: Submission) -> None:
-    """The noisy image goes through the model, and what comes out is held against the clean one."""
-    noise, restore = torch.randn(2, PIXELS, PIXELS) / 28
-    # The same for both: which image a squared error is given first makes no difference.
-    weigh = torch.randn(PIXELS)
-
-    def model(x: torch.Tensor) -> torch.Tensor:
-        return (x.flatten(1) @ restore).unflatten(1, (1, 28, 28))
-
-    def corrupt(x: torch.Tensor) -> torch.Tensor:
-        return (x.flatten(1) @ noise).unflatten(1, (1, 28, 28))
-
-    def compare(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        return (first + second).flatten(1) @ weigh
-
-    parts = (
-        known_map(submission, restore),
-        known_map(submission, noise),
-        known_map(submission, weigh, weigh, as_images=False),
-    )
-    for _ in range(2):
-        x = images(1)
-        loss, x_hat = loss_and_images(submission.object("denoising_loss")(parts[0], x, *parts[1:]))
-        right = model(corrupt(x))
-        known = (x, model, corrupt, compare)
-        loss = expect_tensor(loss.reshape(-1), (1,), "The loss")
-        expect_close(loss, compare(right, x), "The loss", known, LOSS_MISTAKES)
-        x_hat = expect_tensor(x_hat, (1, 1, 28, 28), "`x_hat`")
-        expect_close(x_hat, right, "`x_hat`", known[:3], X_HAT_MISTAKES)
-
-
-def loss_and_images(got: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Expect the two values that `denoising_loss` returns."""
-    expect(
-        isinstance(got, tuple) and len(got) == 2,
-        f"`denoising_loss` should return the two values (loss, x_hat), got {kind(got)}.",
-        "returns_loss_alone" if isinstance(got, torch.Tensor | float) else None,
-    )
-    loss, x_hat = got
-    expect(
-        not isinstance(loss, float),
-        "The loss is a plain number; as a tensor it could be followed back. Leave out `.item()`.",
-        "loss_detached",
-    )
-    expect(
-        isinstance(loss, torch.Tensor) and isinstance(x_hat, torch.Tensor),
-        f"`denoising_loss` should return (loss, x_hat), got {kind(loss)} and {kind(x_hat)}.",
-    )
-    expect(
-        loss.numel() == 1 or x_hat.numel() > 1,
-        "The loss and `x_hat` have changed places in what `denoising_loss` returns.",
-        "outputs_swapped",
-    )
-    return loss, x_hat
-
-
-def working_criterion(submission: Submission) -> RemoteObject:
-    """The submission's own criterion if gradients flow through it, or else a known one."""
-    try:
-        own = submission.object("criterion")
-        value = own(images(2).requires_grad_(), images(2))
-        if isinstance(value, torch.Tensor) and value.requires_grad:
-            return own
-    except Raised:
-        pass
-    weigh = torch.randn(PIXELS)
-    return known_map(submission, weigh, weigh, as_images=False)
-
-
-@check("denoising_loss")
-def test_loss_is_followed_back(submission: Submission) -> None:
-    """Gradients reach the model from the loss."""
-    known = known_map(submission, torch.randn(PIXELS, PIXELS) / 28)
-    loss_function, x = submission.object("denoising_loss"), images(2)
-    loss, _ = loss_and_images(loss_function.trace(known, x, known, working_criterion(submission)))
-    expect(
-        loss.requires_grad,
-        "No gradient reaches the model from the loss. Is something detached, or computed under "
-        "`torch.no_grad()`?",
-        "loss_detached",
-    )
 
 
 # The whole model

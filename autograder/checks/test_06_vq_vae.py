@@ -182,6 +182,15 @@ def quantize(quantizer: RemoteObject, z: torch.Tensor) -> Answer:
     return Answer(*got)
 
 
+def maps(shape: tuple[int, int, int, int], codebook: torch.Tensor) -> torch.Tensor:
+    """Make an encoder's output in which no place is torn between two code vectors."""
+    while True:
+        z = 1.2 * torch.randn(shape)
+        first, second = torch.cdist(to_rows(z), codebook).topk(2, largest=False).values.unbind(1)
+        if float((second - first).min()) > 1e-3:
+            return z
+
+
 def places(n: int, dim: int) -> torch.Tensor:
     """Make n images of a single place, (n, dim, 1, 1): here the order of axes can't matter."""
     return torch.randn(n, dim, 1, 1)
@@ -191,7 +200,8 @@ def places(n: int, dim: int) -> torch.Tensor:
 def test_nearest_code(submission: Submission) -> None:
     """Each place picks the nearest code vector, whatever H and W; `encodings` says which."""
     for shape in ((2, 4, 3, 5), (1, 3, 1, 2), (3, 2, 4, 1)):
-        z, codebook = 1.2 * torch.randn(shape), codebook_of(9, shape[1])
+        codebook = codebook_of(9, shape[1])
+        z = maps(shape, codebook)
         answer = quantize(make_quantizer(submission, codebook), z)
         expect_encodings(answer, z, codebook)
 
@@ -241,7 +251,8 @@ def test_codebook_is_trained(submission: Submission) -> None:
 def test_quantized_is_code(submission: Submission) -> None:
     """`quantized` holds, at each place, the code vector that was picked there."""
     for shape in ((2, 4, 3, 5), (1, 3, 1, 2)):
-        z, codebook = 1.2 * torch.randn(shape), codebook_of(9, shape[1])
+        codebook = codebook_of(9, shape[1])
+        z = maps(shape, codebook)
         answer = quantize(make_quantizer(submission, codebook), z)
         got = expect_tensor(answer.quantized, shape, "`quantized`")
         picked = answer.picked(codebook, z)
@@ -431,10 +442,11 @@ def averaging(submission: Submission, codebook: torch.Tensor) -> RemoteObject:
     return make_quantizer(submission, codebook, name=EMA, decay=GAMMA, epsilon=EPSILON)
 
 
-def mean_of_codebook(n: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
-    """Make n single places and a codebook of 4, each nearest to some of them."""
+def clusters() -> tuple[torch.Tensor, torch.Tensor]:
+    """Make 60 single places and a codebook of 4, nearest to very unequal shares of them."""
     codebook = torch.eye(4, 3) * torch.tensor([1.0, 1.5, 2.0]) - 0.2
-    return codebook[torch.arange(n) % 4][:, :, None, None] + 0.3 * places(n, 3), codebook
+    chosen = torch.repeat_interleave(torch.arange(4), torch.tensor([30, 18, 9, 3]))
+    return codebook[chosen][:, :, None, None] + 0.1 * places(60, 3), codebook
 
 
 @check("ema")
@@ -458,7 +470,7 @@ def test_ema_buffers(submission: Submission) -> None:
 @check("ema")
 def test_ema_quantizes_first(submission: Submission) -> None:
     """A batch is quantized with the codebook as it was, and only then updates it."""
-    z, codebook = mean_of_codebook()
+    z, codebook = clusters()
     quantizer = averaging(submission, codebook)
     answer = quantize(quantizer, z)
     picked = answer.picked(codebook, z)
@@ -509,7 +521,7 @@ def expect_order(
 @check("ema")
 def test_ema_gradients(submission: Submission) -> None:
     """The loss moves z alone, with 2β (z − e) / n, and a second step can follow."""
-    z, codebook = mean_of_codebook()
+    z, codebook = clusters()
     quantizer = averaging(submission, codebook)
     for step in range(2):
         z = z.detach().requires_grad_()
@@ -531,7 +543,7 @@ def test_ema_gradients(submission: Submission) -> None:
 @check("ema")
 def test_ema_update(submission: Submission) -> None:
     """In training mode the codebook becomes averaged sums over smoothed averaged sizes."""
-    z, codebook = mean_of_codebook()
+    z, codebook = clusters()
     quantizer = averaging(submission, codebook)
     rows = to_rows(z).double()
     answer = quantize(quantizer, z)
@@ -557,7 +569,7 @@ def test_ema_update(submission: Submission) -> None:
 @check("ema")
 def test_ema_rests_in_eval(submission: Submission) -> None:
     """In eval mode nothing is updated."""
-    z, codebook = mean_of_codebook()
+    z, codebook = clusters()
     quantizer = averaging(submission, codebook)
     quantizer.eval()
     quantize(quantizer, z)
@@ -577,8 +589,8 @@ def test_ema_rests_in_eval(submission: Submission) -> None:
 @check("ema")
 def test_ema_quantizes_alike(submission: Submission) -> None:
     """Codes, output and perplexity are those of `VectorQuantizer`."""
-    z, codebook = 1.2 * torch.randn(2, 4, 3, 5), codebook_of(9, 4)
-    weights = torch.randn(2, 4, 3, 5)
+    codebook, weights = codebook_of(9, 4), torch.randn(2, 4, 3, 5)
+    z = maps((2, 4, 3, 5), codebook)
     quantizer = averaging(submission, codebook)
     quantizer.eval()
     z.requires_grad_()
@@ -695,6 +707,7 @@ def test_stack_ends_in_relu(submission: Submission) -> None:
 # Encoder and decoder
 
 
+HIDDENS = 16
 NO_STACK = """
 import torch as _torch
 class ResidualStack(_torch.nn.Module):
@@ -710,7 +723,7 @@ def new_network(submission: Submission, name: str, channels: int, layers: int = 
     """Make a small encoder or decoder; where residual blocks have failed, without any."""
     if "residual" in submission.failed and not submission.in_notebook:
         submission.run(NO_STACK, "no_stack")
-    network = submission.new(name, channels, 8, layers, 4)
+    network = submission.new(name, channels, HIDDENS, layers, 4)
     # Batch normalisation cannot train on one image, and need not.
     network.eval()
     return network
@@ -736,7 +749,7 @@ def encoded(encoder: RemoteObject, x: torch.Tensor) -> torch.Tensor:
     """Encode images and expect features at a quarter of the size."""
     n, _, height, width = x.shape
     got = encoder(x)
-    if isinstance(got, torch.Tensor) and got.shape[:2] == (n, 8):
+    if isinstance(got, torch.Tensor) and got.shape[:2] == (n, HIDDENS):
         expect(
             got.shape[2:] == (height // 4, width // 4),
             f"Images of {height} × {width} become {got.shape[2]} × {got.shape[3]} places, not "
@@ -744,7 +757,7 @@ def encoded(encoder: RemoteObject, x: torch.Tensor) -> torch.Tensor:
             "(size + 2 · padding − kernel) / stride + 1.",
             "wrong_size",
         )
-    return expect_tensor(got, (n, 8, height // 4, width // 4), "`Encoder(...)(x)`")
+    return expect_tensor(got, (n, HIDDENS, height // 4, width // 4), "`Encoder(...)(x)`")
 
 
 @check("encoder")

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -23,6 +25,8 @@ from autograder.sandbox.usage import Usage, of_namespace, of_process
 START = "import sys; sys.path.insert(0, {!r}); from autograder.sandbox.inside import main; main()"
 TEARDOWN_SECONDS = 60.0
 FIRST_UID = 0x7000_0000
+FOLDER = "vaelab-worker-"
+STALE_SECONDS = 3600.0
 
 
 @dataclass
@@ -103,7 +107,7 @@ class PlainBox:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         self.process.wait(TEARDOWN_SECONDS)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder)
 
 
 @dataclass(frozen=True)
@@ -165,8 +169,10 @@ def start_in_bubblewrap(
         off: Defences left off.
 
     Raises:
-        SandboxError: If bubblewrap does not start.
+        SandboxError: If bubblewrap does not start, or what it starts could not be measured.
     """
+    if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
+        raise SandboxError("this kernel does not list a process's children")
     library = str(allowed.PACKAGE.parent) if "files" in off else bubblewrap.LIBRARY
     info_out, info_in = os.pipe()
     block_out, block_in = os.pipe()
@@ -207,7 +213,8 @@ def start_plain(
         keep: More file descriptors that it gets.
         confined: Show it only the files that are allowed, and let it start no process (tier B).
     """
-    folder = tempfile.mkdtemp(prefix="vaelab-worker-")
+    _sweep()
+    folder = tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-")
     library = str(allowed.PACKAGE.parent)
     if confined:
         # What it may not list it cannot import from: links to the allowed files, and no more.
@@ -230,6 +237,27 @@ def start_plain(
         start_new_session=True,
     )
     return PlainBox(process, folder, confined)
+
+
+def _sweep() -> None:
+    """Remove the folders of judges that were killed before they could."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+        judge = folder.name.removeprefix(FOLDER).partition("-")[0]
+        with contextlib.suppress(OSError):
+            # Old ones only: a judge in another container may share the folder and no process ids.
+            old = time.time() - folder.lstat().st_mtime > STALE_SECONDS
+            if old and judge.isdigit() and not psutil.pid_exists(int(judge)):
+                _remove(str(folder))
+
+
+def _remove(folder: str) -> None:
+    """Delete a folder, subfolders that were made unreadable included."""
+    for parent, folders, _ in os.walk(folder):
+        for path in (os.path.join(parent, name) for name in folders):
+            if not os.path.islink(path):
+                with contextlib.suppress(OSError):
+                    os.chmod(path, 0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def python(library: str) -> list[str]:

@@ -65,6 +65,20 @@ def test_what_is_left_out_is_no_loss_and_no_gain(graded):
     assert lost(result) == ("kl_divergence",)
 
 
+def test_a_remark_is_said_and_costs_nothing(graded):
+    result = graded("06_vq_vae")["by_hand_in_the_usual_style"]
+    assert result.score == result.max_score
+    assert ["in place" in note for note in result.notes] == [True]
+
+
+def test_a_name_left_as_dots_is_still_to_do(graded):
+    """What a half-filled method gives already is judged; the rest of it is no mistake."""
+    result = graded("06_vq_vae")["only_the_nearest_code"]
+    outcomes = {c.task: c.outcome for c in result.checks if c.outcome != "left_out"}
+    assert outcomes["nearest_code"] == outcomes["ema"] == "passed"
+    assert outcomes["vq_loss"] == outcomes["perplexity"] == "todo"
+
+
 def test_an_edit_that_no_longer_fits_is_noticed():
     banked = load_bank("03_fc_vae")["kl_sign"]
     edit = banked.edits[0]

@@ -89,10 +89,43 @@ def test_known_maps_stand_in_for_a_part(submission):
         model.part(a, b)
 
 
+def test_known_maps_can_be_called_by_name_and_add_up_rows(submission):
+    model, a, b = submission.new("Model", 5), torch.randn(4, 3), torch.randn(4, 2)
+    by_a, by_b = torch.randn(3), torch.randn(2)
+    model.plug("part", Affine([by_a, by_b], bias=0.5, total=True), names=("mu", "sigma"))
+    right = (a @ by_a + b @ by_b + 0.5).sum()
+    assert torch.allclose(model.part(sigma=b, mu=a), right, atol=1e-5)
+    assert torch.allclose(model.part(a, sigma=b), right, atol=1e-5)
+    with pytest.raises(Raised, match="unexpected keyword argument 'eps'"):
+        model.part(a, b, eps=b)
+
+
+def test_a_tensor_can_be_held_as_an_array(submission):
+    held = submission.hold(torch.ones(2, 3, dtype=torch.float64), as_array=True)
+    assert held.kind == "ndarray"
+    assert torch.equal(held.value(), torch.ones(2, 3, dtype=torch.float64))
+
+
 def test_a_held_value_is_the_same_object_in_every_call(submission):
     held = submission.hold(torch.ones(3))
     submission.new("Model", 5).spoil(held)
     assert torch.equal(held.value(), torch.zeros(3))
+
+
+def test_what_a_model_gives_to_a_part_is_seen_and_nothing_changed(submission):
+    model, x = submission.new("Model", 5), torch.randn(2, 3)
+    (given,) = model.given("part", x)
+    assert torch.equal(given, x)
+    assert model.part._forward_pre_hooks.value() == {}
+    with pytest.raises(Raised, match="never called"):
+        model.given("part", x, x)
+
+
+def test_an_input_that_wants_a_gradient_can_be_worked_on_in_place(submission):
+    x = torch.ones(3, requires_grad=True)
+    got = submission.object("model").spoil(x)
+    (grad,) = torch.autograd.grad(got.sum(), x)
+    assert torch.equal(grad, torch.zeros(3))
 
 
 def test_gradients_reach_parameters_that_stay_there(submission):
