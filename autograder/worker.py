@@ -296,7 +296,7 @@ class _Writer:
         self.tensors: list[torch.Tensor] = []
 
     def __call__(self, value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
+        if issubclass(type(value), torch.Tensor):  # whatever its `__class__` says
             return self.tensor(value)
         if isinstance(value, np.ndarray | np.generic):
             return self.tensor(torch.as_tensor(value))
