@@ -179,7 +179,7 @@ class Court:
         if self.process is None:
             words = [sys.executable, "-m", "attacks.judging", self.tier]
             self.process = subprocess.Popen(
-                elsewhere.command(words, root=False) if self.tier == "B" else words,
+                [*elsewhere._as("user"), *words] if self.tier == "B" else words,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
