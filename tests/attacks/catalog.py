@@ -9,7 +9,7 @@ In the code `@BAIT@` stands for a folder outside that nobody may reach, `@PORT@`
 import importlib.util
 import shutil
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ class Attack:
         limits: Limits that differ from the suite's.
         tiers: Where it must hold.
         runs: How many times in a row it is handed in.
+        in_tier: What is expected otherwise in a tier, by the tier's name.
         without: How it goes without its defence.
         code: The directory.
     """
@@ -81,6 +82,11 @@ class Attack:
     limits: dict[str, Any] = field(default_factory=dict)
     tiers: tuple[str, ...] = ("A", "B")
     runs: int = 1
+    in_tier: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def within(self, tier: str) -> "Attack":
+        """Give it with what is expected of it in a tier."""
+        return replace(self, **self.in_tier.get(tier, {}))
 
 
 def load() -> list[Attack]:

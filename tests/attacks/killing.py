@@ -114,25 +114,30 @@ def kill_and_resume(folder: Path, kills: int) -> list[Killed]:
     before = set(living())
     whole, rng = folder / "whole", random.Random(time.time_ns())
     size = make_class(whole / "in")
-    started = time.monotonic()
     finish(grader(whole), whole)
-    seconds = time.monotonic() - started
     right = results(whole)
     assert len(right) == size
     assert left_alive(before) == []
     return [
-        _kill_once(folder / f"kill-{n}", whole, rng.uniform(0.1, 1.0) * seconds, right, before)
+        # At any number of results, and any moment after it: a moment of the clock alone would
+        # fall into the imports on a busy machine, again and again.
+        _kill_once(
+            folder / f"kill-{n}", whole, rng.randrange(size), rng.uniform(0, 1.5), right, before
+        )
         for n in range(kills)
     ]
 
 
 def _kill_once(
-    folder: Path, whole: Path, after: float, right: dict[str, str], before: set[int]
+    folder: Path, whole: Path, count: int, delay: float, right: dict[str, str], before: set[int]
 ) -> Killed:
     shutil.copytree(whole / "in", folder / "in")
-    process = grader(folder)
+    process, started = grader(folder), time.monotonic()
+    while process.poll() is None and len(results(folder)) < count:
+        time.sleep(0.01)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(after)
+        process.wait(delay)
+    after = time.monotonic() - started
     process.send_signal(signal.SIGKILL)
     process.wait()
     problems = [f"left alive: {name}" for name in left_alive(before)]

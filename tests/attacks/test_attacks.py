@@ -59,6 +59,7 @@ CASES = [
 def test_it_comes_to_nothing_and_stops_nothing(
     court: Court, attack: Attack, bait: Bait, tmp_path: Path
 ):
+    attack = attack.within(court.tier)
     limits = LIMITS if not attack.limits else Limits(**(vars(LIMITS) | attack.limits))
     path = place(attack, court.folder / "in", bait.marks)
     files, baits, before = instructors_files(), bait.hashes(), set(living())
