@@ -173,13 +173,15 @@ def start_in_bubblewrap(
     """
     if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
         raise SandboxError("this kernel does not list a process's children")
-    library = str(allowed.PACKAGE.parent) if "files" in off else bubblewrap.LIBRARY
+    program_there, library = bubblewrap.shown_at(sys.executable), bubblewrap.LIBRARY
+    if "files" in off:
+        program_there, library = sys.executable, str(allowed.PACKAGE.parent)
     info_out, info_in = os.pipe()
     block_out, block_in = os.pipe()
     walls = bubblewrap.command(program, info_in, block_out, limits.folder_bytes, off)
     try:
         process = subprocess.Popen(
-            [*walls, *python(library), json.dumps(orders)],
+            [*walls, *python(library, program_there), json.dumps(orders)],
             stdin=subprocess.DEVNULL,
             stdout=text,
             stderr=text,
@@ -260,9 +262,9 @@ def _remove(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def python(library: str) -> list[str]:
+def python(library: str, program: str = sys.executable) -> list[str]:
     """Write the command that starts `inside` from a folder that holds the package."""
-    return [sys.executable, "-s", "-P", "-B", "-c", START.format(library)]
+    return [program, "-s", "-P", "-B", "-c", START.format(library)]
 
 
 def environment(folder: str) -> dict[str, str]:

@@ -5,8 +5,11 @@ import shutil
 from pathlib import Path
 
 from autograder.sandbox.allowed import DEVICES, GIVEN, PACKAGE, SYSTEM, python_folders
+from autograder.sandbox.inside import WRITABLE
 
 LIBRARY = "/vaelab"
+# Where what lies in a writable folder is shown, for an empty one covers that.
+ELSEWHERE = "/shown"
 
 
 def find() -> str | None:
@@ -21,6 +24,12 @@ def find() -> str | None:
         return str(bwrap_path())
     except Exception:  # its own error, when the wheel holds no program for this machine
         return None
+
+
+def shown_at(path: str) -> str:
+    """Say where a sandbox shows a file or folder of Python's."""
+    covered = any(Path(path).is_relative_to(folder) for folder in WRITABLE)
+    return ELSEWHERE + path if covered else path
 
 
 def command(
@@ -61,7 +70,8 @@ def command(
 
 
 def _allow_list(tmpfs_bytes: int) -> list[str]:
-    shown = {path: path for path in (*SYSTEM, *python_folders()) if os.path.exists(path)}
+    there = [path for path in (*SYSTEM, *python_folders()) if os.path.exists(path)]
+    shown = {shown_at(path): path for path in there}
     shown |= {f"{LIBRARY}/{given}": str(PACKAGE.parent / given) for given in GIVEN}
     # Parents that bubblewrap makes by itself are for their owner alone.
     parents = {str(parent) for path in (*shown, "/dev/shm") for parent in Path(path).parents}
@@ -77,7 +87,7 @@ def _allow_list(tmpfs_bytes: int) -> list[str]:
         words += ["--dev-bind", path, path]
     # Where the grader is installed among the packages, it disappears from there.
     if any(PACKAGE.is_relative_to(path) for path in python_folders()):
-        words += ["--tmpfs", str(PACKAGE)]
-    for folder in ("/tmp", "/dev/shm"):
+        words += ["--tmpfs", shown_at(str(PACKAGE))]
+    for folder in WRITABLE:
         words += ["--perms", "1777", "--size", str(tmpfs_bytes), "--tmpfs", folder]
     return words
