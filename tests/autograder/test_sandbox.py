@@ -16,7 +16,7 @@ from elsewhere import WHO, answer
 from autograder import bank, judge
 from autograder.host import Limits, Sandbox, WorkerProcess
 from autograder.results import Result, to_json
-from autograder.sandbox import tiers, warm
+from autograder.sandbox import bubblewrap, tiers, warm
 from autograder.sandbox.bubblewrap import find
 from autograder.sandbox.hostile import ATTACKS
 from autograder.sandbox.seccomp import ARCHITECTURES, EVERYWHERE, WITHOUT_NAMESPACES, program
@@ -47,6 +47,17 @@ with WorkerProcess(Limits()) as worker:
     forked = worker._box.parent is None
     print(json.dumps([forked, submission.value("pid"), submission.value("uid")]))
 """
+
+
+def test_python_in_a_writable_folder_is_shown_elsewhere(monkeypatch):
+    """An empty folder covers /tmp: an environment that was made there would be gone."""
+    python = "/tmp/course/.venv"
+    monkeypatch.setattr(bubblewrap, "python_folders", lambda: [python])
+    monkeypatch.setattr(bubblewrap.os.path, "exists", lambda path: True)
+    words = bubblewrap.command("bwrap", 3, 4, 1 << 20, frozenset())
+    at = words.index(python)
+    assert words[at - 1 : at + 2] == ["--ro-bind", python, "/shown/tmp/course/.venv"]
+    assert bubblewrap.shown_at("/opt/python") == "/opt/python"
 
 
 @pytest.mark.parametrize("who", WHO)
