@@ -2,7 +2,12 @@ import os
 import tempfile
 import time
 
-_folder = "@BAIT@" if os.path.isdir("@BAIT@") else tempfile.gettempdir()
+# Outside if it may write there, or else where it may.
+_folder = "@BAIT@" if os.access("@BAIT@", os.W_OK) else tempfile.gettempdir()
+try:
+    open(os.path.join(_folder, "first"), "w").close()
+except OSError:
+    _folder = tempfile.gettempdir()
 
 
 def kl_divergence(mu, logvar):
