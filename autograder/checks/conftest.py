@@ -17,8 +17,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep one assignment's checks, parts before what is built from them."""
-    order = load_checks(_assignment(config)).functions
-    kept = [i for i in items if getattr(i, "function", None) in order]
+    checks = load_checks(_assignment(config))
+    order = checks.functions
+    # Assignments share checks: the function alone does not say whose it is.
+    kept = [
+        item
+        for item in items
+        if getattr(item, "function", None) in order and str(item.path) == checks.module.__file__
+    ]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = sorted(kept, key=lambda item: order.index(item.function))  # type: ignore[attr-defined]
 
