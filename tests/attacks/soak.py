@@ -210,7 +210,9 @@ def main(size: int = 1000, times: int = 50, moments: int = 20) -> None:
     page = [
         "# The long run",
         "",
-        f"Written by `make soak` on {date.today()}: {platform.system()} {platform.release()}, "
+        f"Written on {date.today()} by the command behind `make soak`, which takes 1,000 "
+        f"submissions, 50 bombs and 20 kills; here {size:,}, {times} and {moments}. "
+        f"{platform.system()} {platform.release()}, "
         f"Python {platform.python_version()}, {os.cpu_count()} processors (load {load_average}), "
         f"submissions {TIERS[tier]} (tier {tier}). Each figure was measured; the command fails, "
         "and writes nothing, if a submission has no result, an honest result depends on its "
