@@ -53,12 +53,14 @@ def grade_bank(
         jobs: Submissions at a time.
         limits: For each.
         sandbox: How each is confined.
-        thorough: False to leave training out for wrong submissions whose faults show without.
+        thorough: False to train the reference and one right submission alone, and wrong ones
+            whose faults don't show without.
     """
     banked = bank.load_bank(assignment)
     notebooks = {name: bank.make(assignment, one) for name, one in banked.items()}
     notebooks |= {REFERENCE: build.reference(assignment), STARTER: build.starter(assignment)}
-    untrained = {n for n, one in banked.items() if one.loses and not thorough}
+    right = [name for name, one in banked.items() if not one.loses]
+    untrained = set() if thorough else set(banked) - set(right[:1])
     entries = {
         name: batch.Entry(
             name, bank.write(notebook, folder, name, assignment), train=name not in untrained
