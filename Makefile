@@ -40,7 +40,7 @@ bench: setup ## measure speed, memory and the sandbox's cost
 	@$(VENV)/python -m benchmarks
 
 soak: setup ## the long tests: 1,000 submissions, a tenth hostile; every attack in every tier
-	@VAELAB_EVERY_ATTACK=1 $(VENV)/python -m pytest -q tests/attacks
+	@VAELAB_EVERY_ATTACK=1 VAELAB_KILLS=3 $(VENV)/python -m pytest -q tests/attacks
 	@PYTHONPATH=tests $(VENV)/python -m attacks.soak
 
 fuzz: setup ## a minute of atheris on each of the two readers of untrusted bytes

@@ -7,7 +7,7 @@ import pytest
 
 from attacks.killing import kill_and_resume
 
-KILLS = int(os.environ.get("VAELAB_KILLS", "3"))
+KILLS = int(os.environ.get("VAELAB_KILLS", "1"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can say what was left behind")
