@@ -18,7 +18,7 @@ import torch
 from autograder.checks import load_checks
 from autograder.reference import run_reference
 from autograder.results import write_text
-from autograder.training import Plan, epoch_loss, mean_confirmed
+from autograder.training import Plan, epoch_loss, mean_confirmed, steps
 from vae_utils.data.load import FOLDER_VARIABLE
 
 
@@ -87,12 +87,9 @@ def train(assignment: str, plan: Plan, seed: int, source: str, say: Callable[[st
     generator = torch.Generator().manual_seed(seed)
     losses, seconds = [], 0.0
     for _ in range(plan.epochs):
-        order = torch.randperm(len(batch[0]), generator=generator)
-        parts = (tuple(c[rows] for c in batch) for rows in order.split(names["batch_size"]))
         started = time.process_time()
-        losses.append(
-            epoch_loss(((p, step(model, optimizer, *p)) for p in parts), plan, len(batch[0]))
-        )
+        taken = steps(step, model, optimizer, batch, names["batch_size"], generator)
+        losses.append(epoch_loss(taken, plan, len(batch[0])))
         seconds += time.process_time() - started
         say(f"{assignment}, seed {seed}: {losses[-1]:.{plan.digits}f} {plan.unit}")
     return Run(

@@ -123,8 +123,8 @@ def train_reference(submission: Submission, plan: Plan) -> nn.Module:
     batch = plan.batch(*_data(plan))
     generator = torch.Generator().manual_seed(0)
     for _ in range(settings["n_epochs"]):
-        for rows in torch.randperm(len(batch[0]), generator=generator).split(names["batch_size"]):
-            step(model, optimizer, *(column[rows] for column in batch))
+        for _step in steps(step, model, optimizer, batch, names["batch_size"], generator):
+            pass
     return model
 
 
@@ -208,13 +208,10 @@ def _prepare(
     generator = torch.Generator().manual_seed(0)
     size = settings["batch_size"]
 
-    def orders(n: int) -> torch.Tensor:
-        return torch.randperm(n, generator=generator)
-
     if not failed:
 
         def own_epoch(batch: tuple[torch.Tensor, ...]) -> Iterator[Any]:
-            order = orders(len(batch[0]))
+            order = torch.randperm(len(batch[0]), generator=generator)
             answers = submission.epoch(plan.step, list(plan.names), list(batch), order, size)
             for rows, returned in zip(order.split(size), answers, strict=True):
                 yield tuple(column[rows] for column in batch), returned
@@ -227,17 +224,29 @@ def _prepare(
     step = reference[plan.step]
 
     def mixed_epoch(batch: tuple[torch.Tensor, ...]) -> Iterator[Any]:
-        for rows in orders(len(batch[0])).split(size):
-            part = tuple(column[rows] for column in batch)
-            yield part, step(model, optimizer, *part)
+        return steps(step, model, optimizer, batch, size, generator)
 
     return None, model, mixed_epoch
 
 
-def epoch_loss(steps: Iterator[Any], plan: Plan, n: int) -> float:
+def steps(
+    step: Callable[..., Any],
+    model: Any,
+    optimizer: Any,
+    batch: tuple[torch.Tensor, ...],
+    size: int,
+    generator: torch.Generator,
+) -> Iterator[tuple[tuple[torch.Tensor, ...], Any]]:
+    """Take the steps of one epoch here, in a random order; yield each batch and what came of it."""
+    for rows in torch.randperm(len(batch[0]), generator=generator).split(size):
+        part = tuple(column[rows] for column in batch)
+        yield part, step(model, optimizer, *part)
+
+
+def epoch_loss(taken: Iterator[Any], plan: Plan, n: int) -> float:
     """The mean over one epoch of the loss per image, computed by the judge."""
     total = 0.0
-    for batch, returned in steps:
+    for batch, returned in taken:
         outputs = tuple(returned[1:]) if isinstance(returned, tuple) else ()
         total += float(_loss(plan, batch, outputs)) * len(batch[0])
     return total / n

@@ -220,7 +220,7 @@ def start_plain(
     library = str(allowed.PACKAGE.parent)
     if confined:
         # What it may not list it cannot import from: links to the allowed files, and no more.
-        library = os.path.join(folder, ".library")
+        library = os.path.join(folder, ".given")
         for given in allowed.GIVEN:
             link = os.path.join(library, given)
             os.makedirs(os.path.dirname(link), exist_ok=True)
