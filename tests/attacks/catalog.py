@@ -19,7 +19,7 @@ from autograder.build import to_text
 HERE = Path(__file__).parent
 A = "00_reparameterization"
 FIRST_CELL = "my_draw"
-DEFENCES = ("process", "notebook", "sandbox", "limit", "hole", "none")
+DEFENCES = ("process", "notebook", "cells", "sandbox", "limit", "hole", "none")
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,10 @@ class Without:
     Attributes:
         defence: "process": checks run in the submission's own process, as most graders do it;
             "notebook": checks run in the submission's own IPython, and the first value that is
-            displayed counts; "sandbox": nothing is walled off; "limit": no limit is set; "hole":
-            one function of the judge is replaced; "none": there is nothing to switch off.
+            displayed counts; "cells": the submission's own test cells are run, and one that does
+            not raise has earned its points; "sandbox": nothing is walled off; "limit": no limit is
+            set; "hole": one function of the judge is replaced; "none": there is nothing to
+            switch off.
         then: What must be seen then; "" with "none".
         hole: Which function, for "hole"; see `holes`.
         why: Why there is nothing to switch off, for "none".

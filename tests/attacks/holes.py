@@ -1,6 +1,7 @@
 """Defences switched off one at a time: each replaces one function of the judge by a naive one."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import math
@@ -18,6 +19,7 @@ from autograder import (
     checking,
     checks,
     evaluate,
+    frames,
     host,
     judge,
     notebook,
@@ -236,6 +238,45 @@ def loads_checkpoints() -> Any:
     return patched(replaced(judge, read_bytes=load_too, parse_notebook=opened))
 
 
+def believing(claims: list[str], *patches: Any) -> Any:
+    """A judge that gives whoever claims a score all points."""
+    scores = judge._scores
+
+    def believe(*args: Any) -> Any:
+        tasks, every = scores(*args)
+        if claims:
+            tasks = tuple(dataclasses.replace(task, points=task.max_points) for task in tasks)
+        return tasks, every
+
+    return patched(*patches, replaced(judge, _scores=believe), in_process=False)
+
+
+def believing_text() -> Any:
+    """A judge that reads scores in what a submission has printed."""
+    claims: list[str] = []
+
+    class Overheard(host.WorkerProcess):
+        def __exit__(self, *error: Any) -> None:
+            super().__exit__(*error)
+            claims.extend(line for line in self.text.decode().splitlines() if '"score"' in line)
+
+    return believing(claims, replaced(judge, WorkerProcess=Overheard))
+
+
+def believing_frames() -> Any:
+    """A judge to whom a frame may say that a check has passed."""
+    claims: list[str] = []
+
+    def unpack(head: bytes, data: Any) -> Frame:
+        frame = frames.unpack(head, data)
+        said = frame.body.get("ok")
+        if isinstance(said, dict) and said.get("outcome") == "passed":
+            claims.append(said["outcome"])
+        return frame
+
+    return believing(claims, replaced(host, unpack=unpack))
+
+
 def write_report(result: Result, folder: Path) -> None:
     """Write what a class of one gets."""
     written = report.Report(folder)
@@ -250,6 +291,8 @@ HOLES: dict[str, Hole] = {
     "gradients_unchecked": without_checks("draw_gradients", "kl_gradients"),
     "known_inputs": without_salt,
     "shared_inputs": shared_inputs,
+    "believing_text": believing_text,
+    "believing_frames": believing_frames,
     "careless_frames": careless_frames,
     "careless_notebook": careless_notebook,
     "following_links": following_links,

@@ -116,7 +116,7 @@ def test_the_naive_grader_is_fair_to_honest_work(
     """What it gives to an attack is the attack's own doing."""
     honest = Attack("honest", (), "", "graded", points, Without("none"), HERE / "prints_results")
     path = place(dataclasses.replace(honest, base=base), tmp_path, {"@BAIT@": ""})
-    for grade in (naive.grade, naive.grade_in_ipython):
+    for grade in (naive.grade, naive.grade_in_ipython, naive.grade_cell_by_cell):
         apart(grade, path, tmp_path / "result.json", seconds=PATIENCE)
         body = naive.score(tmp_path / "result.json")
         assert body
@@ -143,6 +143,8 @@ def test_without_its_defence_it_succeeds(
         todo, arguments = naive.grade, (path, out)
     elif off.defence == "notebook":
         todo, arguments = naive.grade_in_ipython, (path, out)
+    elif off.defence == "cells":
+        todo, arguments = naive.grade_cell_by_cell, (path, out)
     else:
         if off.defence == "limit":
             limits = NO_LIMITS

@@ -1,7 +1,11 @@
-"""Writes a notebook as accidents leave it."""
+"""Writes a notebook as accidents leave it, or with no test that it could fail."""
 
 import copy
 import json
+
+from attacks.catalog import A
+
+from autograder.build import starter, to_text
 
 
 def place(path, honest, bait):
@@ -20,6 +24,11 @@ def place(path, honest, bait):
             kl["cell_type"] = "markdown"
         case "edited":
             test["source"] = "90.0"
+        case "emptied":
+            body = json.loads(to_text(starter(A)))
+            for cell in body["cells"]:
+                if cell["source"] and "".join(cell["source"]).startswith("check("):
+                    cell["source"] = "90.0"
         case "lost":
             body["cells"].remove(kl)
         case "format_3":

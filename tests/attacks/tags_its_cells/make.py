@@ -1,11 +1,17 @@
-"""Writes the reference with every cell tagged."""
+"""Writes a notebook with tagged cells: the starter's tests, or the reference's work."""
 
 import json
 
+from attacks.catalog import A
+
+from autograder.build import starter, to_text
+
 
 def place(path, honest, bait):
-    body = json.loads(honest)
+    tests = PICK == "tests"  # noqa: F821 - set by the catalogue
+    body = json.loads(to_text(starter(A)) if tests else honest)
     for cell in body["cells"]:
-        cell["metadata"]["tags"] = ["skip-execution", "remove_cell", "raises-exception"]
-        cell["metadata"]["deletable"] = False
+        if cell["metadata"].get("nbgrader", {}).get("grade", False) == tests:
+            cell["metadata"]["tags"] = ["skip-execution", "remove_cell", "raises-exception"]
+            cell["metadata"]["deletable"] = False
     path.write_text(json.dumps(body))
