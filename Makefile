@@ -39,9 +39,10 @@ lint: setup ## ruff and mypy
 bench: setup ## measure speed, memory and the sandbox's cost
 	@$(VENV)/python -m benchmarks
 
-soak: setup ## the long tests: 1,000 submissions, a tenth hostile; every attack in every tier
+soak: setup ## the long tests: 1,000 submissions, a tenth hostile; every attack in every tier; warm = cold
 	@VAELAB_EVERY_ATTACK=1 VAELAB_KILLS=3 $(VENV)/python -m pytest -q tests/attacks
 	@PYTHONPATH=tests $(VENV)/python -m attacks.soak
+	@$(VENV)/vaelab verify --quick --twice
 
 fuzz: setup ## a minute of atheris on each of the two readers of untrusted bytes
 	@$(VENV)/python -m pip install -q --target build/atheris atheris==3.0.0

@@ -97,8 +97,16 @@ def demo(
 def verify(
     names: Names = None,
     jobs: Annotated[int, typer.Option(help="Submissions at a time.", min=1)] = os.cpu_count() or 1,
+    quick: Annotated[bool, typer.Option("--quick", help="Train only where it must be.")] = False,
+    twice: Annotated[
+        bool, typer.Option("--twice", help="Grade again with cold workers: the same bytes?")
+    ] = False,
 ) -> None:
-    """Hold each assignment against its bank: reference, starter, right and wrong submissions."""
+    """Hold each assignment against its bank: reference, starter, right and wrong submissions.
+
+    With `--quick` most of the bank is not trained: the reference is, one right submission, and
+    those wrong ones whose faults show in training alone.
+    """
     from autograder.course import assignments
     from autograder.host import Limits
     from autograder.verify import verify_from_scratch
@@ -109,7 +117,9 @@ def verify(
     failed = False
     for name in names or assignments():
         with console.status(f"Grading the bank of {name} …"):
-            found = verify_from_scratch(name, jobs, Limits(call_seconds=20.0), sandbox)
+            found = verify_from_scratch(
+                name, jobs, Limits(call_seconds=20.0), sandbox, thorough=not quick, twice=twice
+            )
         table.add_row(
             name,
             "yes" if found.in_step else "NO",

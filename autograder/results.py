@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,12 @@ def to_json(result: Result) -> str:
         "pending": result.pending,
     }
     return json.dumps(body, indent=2, ensure_ascii=True) + "\n"
+
+
+def times_apart(result: Result) -> str:
+    """Write a result as JSON text with all times 0: grading twice gives the same bytes."""
+    checks = tuple(replace(check, seconds=0.0) for check in result.checks)
+    return to_json(replace(result, checks=checks, seconds=0.0))
 
 
 def from_json(text: str) -> Result:

@@ -8,7 +8,7 @@ from pathlib import Path
 from autograder import bank, batch, build
 from autograder.bank import Banked
 from autograder.host import BEST, Limits, Sandbox
-from autograder.results import Result
+from autograder.results import Result, times_apart
 
 REFERENCE, STARTER = "reference", "starter"
 
@@ -128,9 +128,43 @@ def verify(assignment: str, results: Mapping[str, Result]) -> Verified:
 
 
 def verify_from_scratch(
-    assignment: str, jobs: int, limits: Limits, sandbox: Sandbox = BEST
+    assignment: str,
+    jobs: int,
+    limits: Limits,
+    sandbox: Sandbox = BEST,
+    *,
+    thorough: bool = True,
+    twice: bool = False,
 ) -> Verified:
-    """Grade everything anew and compare."""
+    """Grade everything anew and compare.
+
+    Args:
+        assignment: Its name.
+        jobs: Submissions at a time.
+        limits: For each.
+        sandbox: How each is confined.
+        thorough: See `grade_bank`.
+        twice: True to grade everything again, each in a worker of its own instead of in the fork
+            of a warm one, and to hold the results against each other, times apart.
+    """
     with tempfile.TemporaryDirectory(prefix="vaelab-verify-") as folder:
-        graded = grade_bank(assignment, Path(folder), jobs, limits, sandbox)
-        return verify(assignment, {result.student: result for result in graded})
+
+        def graded(sandbox: Sandbox) -> dict[str, Result]:
+            found = grade_bank(assignment, Path(folder), jobs, limits, sandbox, thorough=thorough)
+            return {result.student: result for result in found}
+
+        results = graded(sandbox)
+        found = verify(assignment, results)
+        if not twice:
+            return found
+        again = graded(replace(sandbox, warm=False))
+        return replace(found, problems=found.problems + differing(results, again))
+
+
+def differing(once: Mapping[str, Result], again: Mapping[str, Result]) -> tuple[str, ...]:
+    """Say whose results differ between two runs, times apart."""
+    return tuple(
+        f"{name} was graded otherwise the second time"
+        for name, result in once.items()
+        if times_apart(result) != times_apart(again[name])
+    )

@@ -6,7 +6,6 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 import platform
 import statistics
@@ -26,7 +25,7 @@ from autograder import bank, judge
 from autograder.build import reference, starter
 from autograder.course import ROOT
 from autograder.host import Limits
-from autograder.results import to_json
+from autograder.results import Result, from_json, times_apart
 from autograder.sandbox.tiers import TIERS, Sandbox
 
 HOSTILE_SHARE = 10
@@ -90,23 +89,20 @@ def many(folder: Path, size: int) -> list[str]:
     samples = list(watch(psutil.Process(process.pid), folder / "out" / "results"))
     killing.finish(process, folder)
     seconds = time.monotonic() - started
-    found = [json.loads(p.read_text()) for p in (folder / "out" / "results").glob("*.json")]
-    forged = [
-        r["student"] for r in found if (attack := made[r["student"]]) and r["score"] > attack.points
-    ]
+    found = [from_json(p.read_text()) for p in (folder / "out" / "results").glob("*.json")]
+    forged = [r.student for r in found if (attack := made[r.student]) and r.score > attack.points]
     odd = [
-        f"{r['student']} ({attack.name}): {r['status']}, {r['score']:g}"
+        f"{r.student} ({attack.name}): {r.status}, {r.score:g}"
         for r in found
-        if (attack := made[r["student"]])
-        and (r["status"], r["score"]) != (attack.status, attack.points)
+        if (attack := made[r.student]) and (r.status, r.score) != (attack.status, attack.points)
     ]
     unfair = _unfair(found, made)
     left = killing.left_alive(before)
     in_temp = [path.name for path in (folder / "temp").iterdir()]
     parts = list((folder / "out").rglob("*.part"))
     early, late = _memory(samples, size)
-    failed = sum(r["status"] == "not_graded" for r in found)
-    statuses = ", ".join(f"{n} {s}" for s, n in Counter(r["status"] for r in found).most_common())
+    failed = sum(r.status == "not_graded" for r in found)
+    statuses = ", ".join(f"{n} {s}" for s, n in Counter(r.status for r in found).most_common())
     assert len(found) == size, f"{len(found)} results of {size}"
     assert not forged + unfair + left + in_temp + parts, (forged, unfair, left, in_temp, parts)
     assert failed == 0, statuses
@@ -125,20 +121,15 @@ def many(folder: Path, size: int) -> list[str]:
     ]
 
 
-def _unfair(found: list[dict], made: dict[str, Attack | None]) -> list[str]:
+def _unfair(found: list[Result], made: dict[str, Attack | None]) -> list[str]:
     """Name honest results that differ from others of the same bytes."""
     first: dict[str, str] = {}
     wrong = []
-    for result in sorted(found, key=lambda r: r["student"]):
-        if made[result["student"]] is not None:
-            continue
-        name, result["student"], result["seconds"] = result["student"], "", 0
-        for check in result["checks"]:
-            check["seconds"] = 0
-        text = json.dumps(result)
-        result["student"] = name
-        if first.setdefault(result["digest"], text) != text:
-            wrong.append(name)
+    for result in sorted(found, key=lambda result: result.student):
+        if made[result.student] is None:
+            text = times_apart(dataclasses.replace(result, student=""))
+            if first.setdefault(result.digest, text) != text:
+                wrong.append(result.student)
     return wrong
 
 
@@ -168,9 +159,7 @@ def bombs(folder: Path, times: int) -> list[str]:
     limits, before = Limits(call_seconds=60.0), set(killing.living())
 
     def text() -> str:
-        result = judge.grade(honest, A, "honest", limits)
-        checks = tuple(dataclasses.replace(check, seconds=0.0) for check in result.checks)
-        return to_json(dataclasses.replace(result, checks=checks, seconds=0.0))
+        return times_apart(judge.grade(honest, A, "honest", limits))
 
     alone = text()
     ours = set(killing.living()) - before  # the warm process stays

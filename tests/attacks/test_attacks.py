@@ -21,13 +21,12 @@ from attacks.conftest import (
     Bait,
     Court,
     instructors_files,
-    times_apart,
     told,
 )
 from attacks.killing import left_alive, living
 from autograder.host import Limits, Sandbox
 from autograder.report import Report
-from autograder.results import Result, to_json
+from autograder.results import Result, times_apart, to_json
 from autograder.sandbox.tiers import DEFENCES
 
 ATTACKS = load()

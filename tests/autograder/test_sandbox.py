@@ -7,7 +7,6 @@ import struct
 import subprocess
 import sys
 import warnings
-from dataclasses import replace
 
 import psutil
 import pytest
@@ -15,7 +14,7 @@ from elsewhere import WHO, answer
 
 from autograder import bank, judge
 from autograder.host import Limits, Sandbox, WorkerProcess
-from autograder.results import Result, to_json
+from autograder.results import times_apart
 from autograder.sandbox import bubblewrap, tiers, warm
 from autograder.sandbox.bubblewrap import find
 from autograder.sandbox.hostile import ATTACKS
@@ -217,12 +216,7 @@ def test_submissions_are_graded_alike_warm_and_cold(tmp_path):
             judge.grade(path, assignment, name, Limits(), Sandbox("A", warm=warm))
             for warm in (True, False)
         ]
-        assert _times_apart(results[0]) == _times_apart(results[1])
-
-
-def _times_apart(result: Result) -> str:
-    checks = tuple(replace(check, seconds=0.0) for check in result.checks)
-    return to_json(replace(result, checks=checks, seconds=0.0))
+        assert times_apart(results[0]) == times_apart(results[1])
 
 
 def test_a_warm_process_that_dies_is_replaced():
@@ -323,6 +317,7 @@ def test_the_tier_without_walls_runs_and_ends_what_it_started():
 LEFT = """
 import json, os, pathlib, subprocess, sys, tempfile
 from autograder.host import Limits, Sandbox, WorkerProcess
+from autograder.results import times_apart
 from autograder.submission import Submission
 gone = subprocess.Popen(["true"])
 gone.wait()
@@ -364,6 +359,7 @@ def test_a_submission_in_tier_b_cannot_start_a_process_or_leave_its_folder():
     source = """
 import json, sys
 from autograder.host import Limits, Sandbox, WorkerProcess
+from autograder.results import times_apart
 from autograder.submission import Raised, Submission
 kinds = []
 with WorkerProcess(Limits(), Sandbox("B")) as worker:
