@@ -8,7 +8,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,8 @@ def train(assignment: str, plan: Plan, seed: int, source: str, say: Callable[[st
     torch.set_num_threads(1)
     names = run_reference(assignment, seed)
     model, optimizer, step = (names[name] for name in (*plan.names, plan.step))
-    train_set = load_dataset(plan.data, source=_place(source), quiet=True)
+    data = _data(plan, source)
+    train_set = load_dataset(data, source=_place(source), quiet=True)
     if plan.images and source == "embedded":
         train_set = train_set.subset(plan.images)
     batch = plan.batch(train_set.images.float() / 255, train_set.labels)
@@ -94,7 +95,7 @@ def train(assignment: str, plan: Plan, seed: int, source: str, say: Callable[[st
         say(f"{assignment}, seed {seed}: {losses[-1]:.{plan.digits}f} {plan.unit}")
     return Run(
         assignment=assignment,
-        data=plan.data,
+        data=data,
         source=source,
         images=len(batch[0]),
         seed=seed,
@@ -108,6 +109,10 @@ def train(assignment: str, plan: Plan, seed: int, source: str, say: Callable[[st
     )
 
 
+def _data(plan: Plan, source: str) -> str:
+    return plan.data_full if source == "full" and plan.data_full else plan.data
+
+
 def _place(source: str) -> str:
     return "auto" if source == "full" and FOLDER_VARIABLE in os.environ else source
 
@@ -115,7 +120,7 @@ def _place(source: str) -> str:
 def _test_loss(model: Any, plan: Plan, source: str) -> float:
     from vae_utils import load_dataset
 
-    test_set = load_dataset(plan.data, train=False, source=_place(source), quiet=True)
+    test_set = load_dataset(_data(plan, source), train=False, source=_place(source), quiet=True)
     # In a random order, so that each chunk looks like the whole.
     test_set = test_set.subset(len(test_set))
     torch.manual_seed(0)
@@ -142,8 +147,13 @@ def _key(run: Run) -> tuple[str, str, int]:
     return run.assignment, run.source, run.seed
 
 
-def as_markdown(runs: list[Run]) -> str:
-    """Draw the table."""
+def as_markdown(runs: list[Run], plans: Mapping[str, Plan]) -> str:
+    """Draw the table.
+
+    Args:
+        runs: Every run.
+        plans: The plans of their assignments, as far as there are any, with what is to be reached.
+    """
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.assignment, run.source), []).append(run)
@@ -156,8 +166,8 @@ def as_markdown(runs: list[Run]) -> str:
         f"torch {torch.__version__.split('+')[0]}, {platform.machine()}.",
         "",
         "| assignment | data, images | parameters | threshold | passed in epoch | training loss, "
-        "last epoch | test loss | seconds |",
-        "| --- | --- | --: | --: | --: | --: | --: | --: |",
+        "last epoch | test loss | to reach, test | seconds |",
+        "| --- | --- | --: | --: | --: | --: | --: | --: | --: |",
     ]
     for (assignment, source), group in groups.items():
         one = group[0]
@@ -167,9 +177,21 @@ def as_markdown(runs: list[Run]) -> str:
             f"| {', '.join(str(r.reached or 'none') for r in group)} of {len(one.losses)} "
             f"| {_several([r.losses[-1] for r in group], one.digits)} "
             f"| {_several([r.test_loss for r in group], one.digits)} "
+            f"| {_headline(plans.get(assignment), source)} "
             f"| {_several([r.seconds for r in group], 0)} |"
         )
-    return "\n".join(lines) + "\n"
+    remarks = [
+        f"- `{name}`: {plan.remark}"
+        for name, plan in plans.items()
+        if plan.remark and any(run.assignment == name for run in runs)
+    ]
+    return "\n".join([*lines, "", *remarks] if remarks else lines) + "\n"
+
+
+def _headline(plan: Plan | None, source: str) -> str:
+    if plan is None or source != "full" or math.isnan(plan.headline):
+        return ""
+    return f"{plan.headline:g}"
 
 
 def _several(values: list[float], digits: int) -> str:

@@ -148,15 +148,17 @@ def calibrate(
     from autograder.course import assignments
     from autograder.results import write_text
 
+    found = {name: calibration.plan_of(name) for name in assignments()}
+    plans = {name: plan for name, plan in found.items() if plan}
     for name in names or assignments():
-        plan = calibration.plan_of(name)
+        plan = plans.get(name)
         if plan is None:
-            typer.echo(f"{name} trains nothing.")
+            typer.echo(f"{name} has no threshold.")
             continue
         for seed in range(seeds):
             run = calibration.train(name, plan, seed, source, typer.echo)
             runs = calibration.keep(run, out / "calibration.json")
-            write_text(out / "calibration.md", calibration.as_markdown(runs))
+            write_text(out / "calibration.md", calibration.as_markdown(runs, plans))
     typer.echo(f"Table: {out / 'calibration.md'}")
 
 

@@ -53,6 +53,9 @@ class Plan:
         step: The notebook's function that takes one step.
         names: The notebook's variables for what it trains, and for the optimizer.
         losses: The notebook's variable for the loss of each epoch.
+        data_full: What the full profile trains on where that is another set.
+        headline: What the reference should reach on the test images of the full set.
+        remark: Why it does not, or does otherwise; stands below the calibration table.
     """
 
     model: str
@@ -77,6 +80,9 @@ class Plan:
     step: str = "train_step"
     names: tuple[str, str] = ("model", "optimizer")
     losses: str = "train_losses"
+    data_full: str = ""
+    headline: float = math.nan
+    remark: str = ""
 
     def threshold(self, source: str) -> float:
         """The loss to get under with the "full" or the "embedded" set."""

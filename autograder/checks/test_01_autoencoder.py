@@ -269,6 +269,7 @@ PLAN = Plan(
     confirmed="With your decoder given nothing but your encoder's codes",
     digits=4,
     calls={"encoder": encode},
+    headline=0.036,
 )
 
 

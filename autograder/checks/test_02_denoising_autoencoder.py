@@ -299,6 +299,7 @@ PLAN = Plan(
     sizes=(),
     digits=4,
     calls={"encoder": encode},
+    headline=0.016,
 )
 
 

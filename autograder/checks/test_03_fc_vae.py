@@ -122,6 +122,7 @@ PLAN = Plan(
     batch=lambda x, labels: (x,),
     loss=lambda batch, x_hat, mu, logvar: negative_elbo(x_hat, batch[0], mu, logvar),
     confirm=loss_through_the_code,
+    headline=106.0,
 )
 
 

@@ -339,6 +339,7 @@ PLAN = Plan(
     confirmed=(
         "With each code drawn from your model's own mu and sigma, and decoded by your decoder"
     ),
+    headline=243.0,
 )
 
 

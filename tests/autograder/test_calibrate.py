@@ -33,8 +33,11 @@ def test_each_seed_is_kept_once_and_the_table_shows_them_side_by_side(tmp_path):
     calibrate.keep(replace(RUN, seed=1, losses=(150.0, 140.0, 121.0)), path)
     runs = calibrate.keep(RUN, path)
     assert runs == calibrate.load_runs(path) == [RUN, replace(RUN, seed=1, losses=(150, 140, 121))]
-    (row,) = [line for line in calibrate.as_markdown(runs).splitlines() if line.startswith("| `")]
-    assert "| 2, none of 3 | 118.2, 121.0 | 117.0, 117.0 | 31, 31 |" in row
+    plan = replace(load_checks("03_fc_vae").module.PLAN, headline=116.5, remark="It was in haste.")
+    lines = calibrate.as_markdown(runs, {"a": plan, "b": plan}).splitlines()
+    (row,) = [line for line in lines if line.startswith("| `")]
+    assert "| 2, none of 3 | 118.2, 121.0 | 117.0, 117.0 | 116.5 | 31, 31 |" in row
+    assert lines[-1] == "- `a`: It was in haste."
     assert "| 120 nats per image |" in row
 
 
