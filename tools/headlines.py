@@ -71,6 +71,10 @@ def codebook(updates: int) -> dict[str, Any]:
     128 channels, 2 residual blocks of 32, 512 vectors of 64, decay 0.99, Adam at 3e-4, batches of
     32 (the sizes of the example that goes with van den Oord, Vinyals & Kavukcuoglu 2017). Squared
     error over the data's variance, and perplexity, each the mean over the last updates.
+
+    The codebook starts from what the untrained encoder makes of some images. From the notebook's
+    start, uniform numbers, it collapses at this size: the nearest of 512 vectors of 64 numbers is
+    one and the same for all places, and an average over no places at all leaves the others far off.
     """
     names = run_reference("06_vq_vae", 0)
     seed_everything(0)
@@ -82,6 +86,12 @@ def codebook(updates: int) -> dict[str, Any]:
     perplexities: list[float] = []
     curve: dict[str, list[float]] = {"update": [], "error": [], "perplexity": []}
     loader = make_loader(train_set, 32, drop_last=True)
+    with torch.no_grad():
+        z = model.encoder(next(iter(loader))[0] - 0.5).movedim(1, -1).flatten(0, -2)
+        rows = z[torch.randperm(len(z))[:512]]
+        model.vq_vae.embedding.weight.copy_(rows)
+        model.vq_vae.cluster_sum.copy_(rows)
+        model.vq_vae.cluster_size.fill_(1)
     started = time.process_time()
     while len(errors) < updates:
         for x, _ in loader:
