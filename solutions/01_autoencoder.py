@@ -58,8 +58,8 @@ check = notebook_checks("01_autoencoder")
 # %% [markdown]
 # ## The data
 #
-# MNIST: grey 28 × 28 digits. A small part of it comes with the course; with
-# `load_dataset("mnist", source="full")` you get all 60,000 (it is downloaded once).
+# MNIST: grey 28 × 28 digits. A small part of it comes with the course; set
+# `source = "full"` for all 60,000 (they are downloaded once).
 #
 # An image file holds whole numbers from 0 to 255, one byte for each pixel. A network wants floats
 # of a moderate size, and the sigmoid that will end your decoder can only reach values between 0
@@ -90,8 +90,9 @@ def apply_transform(pixels):
 check("transform")
 
 # %% run="data"
-train_set = load_dataset("mnist")
-test_set = load_dataset("mnist", train=False)
+source = "auto"
+train_set = load_dataset("mnist", source=source)
+test_set = load_dataset("mnist", train=False, source=source)
 train_images = torch.stack([apply_transform(pixels) for pixels in train_set.images[:, 0]])
 test_images = torch.stack([apply_transform(pixels) for pixels in test_set.images[:, 0]])
 plot_samples(train_images, train_set.labels, title="MNIST, as the model sees it")

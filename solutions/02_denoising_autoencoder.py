@@ -53,13 +53,14 @@ check = notebook_checks("02_denoising_autoencoder")
 # %% [markdown]
 # ## The data
 #
-# MNIST: grey 28 × 28 digits with values in [0, 1]. A small part of it comes with the course; with
-# `load_dataset("mnist", source="full")` you get all 60,000 (it is downloaded once).
+# MNIST: grey 28 × 28 digits with values in [0, 1]. A small part of it comes with the course; set
+# `source = "full"` for all 60,000 (they are downloaded once).
 
 # %% run="data"
 seed_everything(0)
-train_set = load_dataset("mnist")
-test_set = load_dataset("mnist", train=False)
+source = "auto"
+train_set = load_dataset("mnist", source=source)
+test_set = load_dataset("mnist", train=False, source=source)
 test_images = test_set.images / 255
 plot_samples(train_set.images, train_set.labels, title="MNIST, still clean")
 

@@ -55,12 +55,13 @@ check = notebook_checks("04_cvae")
 # %% [markdown]
 # ## The data
 #
-# MNIST again, this time with its labels. `load_dataset("mnist", source="full")` gives all 60,000.
+# MNIST again, this time with its labels. `source = "full"` gives all 60,000 digits.
 
 # %% run="data"
 seed_everything(0)
-train_set = load_dataset("mnist")
-test_set = load_dataset("mnist", train=False)
+source = "auto"
+train_set = load_dataset("mnist", source=source)
+test_set = load_dataset("mnist", train=False, source=source)
 plot_samples(train_set.images, train_set.labels, title="Images with their labels")
 
 # %% [markdown]

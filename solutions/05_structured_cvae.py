@@ -52,12 +52,13 @@ check = notebook_checks("05_structured_cvae")
 # %% [markdown]
 # ## The data
 #
-# `load_dataset("mnist", source="full")` gives all 60,000 digits.
+# `source = "full"` gives all 60,000 digits.
 
 # %% run="data"
 seed_everything(0)
-train_set = load_dataset("mnist")
-test_set = load_dataset("mnist", train=False)
+source = "auto"
+train_set = load_dataset("mnist", source=source)
+test_set = load_dataset("mnist", train=False, source=source)
 plot_samples(train_set.images, train_set.labels, title="Whole digits")
 
 # %% [markdown]

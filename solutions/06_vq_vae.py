@@ -56,15 +56,19 @@ check = notebook_checks("06_vq_vae")
 #
 # The source of this assignment trains on CIFAR-10, 50,000 colour images of 32 × 32. That set is
 # downloaded when you ask for it; so that the notebook runs anywhere, it starts with something
-# smaller of the same shape: 32 × 32 patches of two colour photographs. For CIFAR-10, replace the
-# line that makes `train_set` by `train_set = load_dataset("cifar10", source="full")`, and take
-# the source's sizes from the table under *Training*.
+# smaller of the same shape: 32 × 32 patches of two colour photographs. For CIFAR-10, set
+# `profile = "full"`, and take the source's sizes from the table under *Training*.
 
 # %% run="data"
 seed_everything(0)
-train_set = load_dataset("photo_patches").subset(2000)
-test_set = load_dataset("photo_patches", train=False).subset(1000)
-plot_samples(train_set.images, title="Patches, as bytes")
+profile = "quick"
+
+name, source = {"quick": ("photo_patches", "auto"), "full": ("cifar10", "full")}[profile]
+train_set = load_dataset(name, source=source)
+test_set = load_dataset(name, train=False, source=source)
+if profile == "quick":
+    train_set, test_set = train_set.subset(2000), test_set.subset(1000)
+plot_samples(train_set.images, title="Images, as bytes")
 
 # %% [markdown]
 # ### Units

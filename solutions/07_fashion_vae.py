@@ -94,13 +94,14 @@ check = notebook_checks("07_fashion_vae")
 # ## The data
 #
 # Fashion-MNIST: grey 28 × 28 pictures of ten kinds of clothes, already parted into a training and a
-# test set. A small part of it comes with the course; with
-# `load_dataset("fashion_mnist", source="full")` you get all 60,000 (it is downloaded once).
+# test set. A small part of it comes with the course; set `source = "full"` for all 60,000 (they are
+# downloaded once).
 
 # %% run="data"
 seed_everything(0)
-train_set = load_dataset("fashion_mnist")
-test_set = load_dataset("fashion_mnist", train=False)
+source = "auto"
+train_set = load_dataset("fashion_mnist", source=source)
+test_set = load_dataset("fashion_mnist", train=False, source=source)
 plot_samples(
     train_set.images,
     train_set.labels,
@@ -614,8 +615,8 @@ def perturb(decoder, dim, values):
     # TODO perturb
     ### BEGIN SOLUTION
     linear = next(m for m in decoder.modules() if isinstance(m, nn.Linear))
-    codes = torch.zeros(len(values), linear.in_features)
-    codes[:, dim] = torch.as_tensor(values, dtype=codes.dtype)
+    codes = linear.weight.new_zeros(len(values), linear.in_features)
+    codes[:, dim] = torch.as_tensor(values).to(codes)
     with torch.no_grad():
         return decoder(codes)
     ### END SOLUTION

@@ -55,14 +55,15 @@ check = notebook_checks("09_gaussian_vae")
 # %% [markdown]
 # ## Pixels as continuous numbers
 #
-# MNIST's pixels are whole numbers from 0 to 255. A small part of the set comes with the course; for
-# all 60,000 digits write `load_dataset("mnist", source="full")`. One tenth of the training digits
-# is set aside for validation; the test digits wait until the end.
+# MNIST's pixels are whole numbers from 0 to 255. A small part of the set comes with the course;
+# `source = "full"` takes all 60,000 training digits. One tenth of them is set aside for validation;
+# the test digits wait until the end.
 
 # %% run="data"
 seed_everything(0)
-digits = load_dataset("mnist")
-test_set = load_dataset("mnist", train=False)
+source = "auto"
+digits = load_dataset("mnist", source=source)
+test_set = load_dataset("mnist", train=False, source=source)
 held_out = len(digits) // 10
 train_set, val_set = digits[held_out:], digits[:held_out]
 plot_samples(train_set.images, train_set.labels, title="MNIST")
