@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.checking import Mistake, check, expect_close, expect_grad, expect_tensor
+from autograder.checks.expectation import expect_kl_is_expectation
 from autograder.checks.gaussian import KL_MISTAKES, RECON_MISTAKES, bce, kl_divergence
 from autograder.submission import Raised, Submission
 
@@ -234,6 +235,14 @@ def test_kl_known_number(submission: Submission) -> None:
     recon = working_recon(submission)[0]
     got = kl_term(submission, mu, logvar, recon)
     expect_close(got, torch.tensor(2.0), "The KL at mu = 2, σ = 1")
+
+
+@check("kl_divergence")
+def test_kl_is_an_expectation(submission: Submission) -> None:
+    """The KL term is the mean of log q(z) − log p(z) over draws z from q."""
+    mu, logvar = posterior(1, 3)
+    got = float(kl_term(submission, mu, logvar, working_recon(submission)[0]))
+    expect_kl_is_expectation(got, mu, (0.5 * logvar).exp())
 
 
 @check("kl_divergence")

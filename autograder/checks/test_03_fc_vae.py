@@ -12,6 +12,7 @@ from autograder.checks.vae_methods import (  # noqa: F401 - checks of this assig
     test_kl_adds_over_latents,
     test_kl_closed_form,
     test_kl_gradient,
+    test_kl_is_an_expectation,
     test_kl_known_number,
     test_noise_is_gaussian,
     test_one_draw_for_each_number,

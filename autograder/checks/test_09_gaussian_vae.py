@@ -46,7 +46,7 @@ from autograder.checks.gaussian_elbo import SUM_MISTAKES, expect_means, gaussian
 from autograder.checks.lines import LINE_MISTAKES, line
 from autograder.checks.log_sigma import (
     expect_both_signs,
-    expect_kl_is_expectation,
+    expect_kl_averages_draws,
     expect_kl_known_numbers,
     expect_kl_values,
     expect_one_each,
@@ -278,7 +278,7 @@ def test_kl_known_numbers(submission: Submission) -> None:
 @check("kl_divergence")
 def test_kl_is_an_expectation(submission: Submission) -> None:
     """The KL is the mean of log q(z) − log p(z) over draws from q, within six standard errors."""
-    expect_kl_is_expectation(called_kl(submission))
+    expect_kl_averages_draws(called_kl(submission))
 
 
 # The draw. What the decoder is called with is what was drawn.

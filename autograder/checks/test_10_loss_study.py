@@ -15,6 +15,7 @@ from autograder.checks.loss_terms import (  # noqa: F401 - its checks are collec
     test_both_has_one_kl,
     test_kl_closed_form,
     test_kl_gradient,
+    test_kl_is_an_expectation,
     test_kl_known_number,
     test_squared_error_gradient,
     test_squared_error_of_a_perfect_image,

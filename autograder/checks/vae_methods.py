@@ -6,6 +6,7 @@ They need no encoder, no decoder and no condition: one whose `__init__` fails wi
 import torch
 
 from autograder.checking import check, expect_close, expect_grad, expect_tensor
+from autograder.checks.expectation import expect_kl_is_expectation
 from autograder.checks.gaussian import KL_MISTAKES, RECON_MISTAKES, bce, kl_divergence
 from autograder.checks.parts import model_or_bare
 from autograder.checks.sampling import (
@@ -160,6 +161,14 @@ def test_kl_known_number(submission: Submission) -> None:
     """One code with mu = 2 and σ = 1 has a KL of exactly 2."""
     mu, logvar = torch.tensor([[2.0]]), torch.zeros(1, 1)
     expect_close(kl_term(submission, mu, logvar), torch.tensor(2.0), "The KL at mu = 2, σ = 1")
+
+
+@check("kl_divergence")
+def test_kl_is_an_expectation(submission: Submission) -> None:
+    """The KL term is the mean of log q(z) − log p(z) over draws z from q."""
+    mu, logvar = posterior(1, 3)
+    got = float(kl_term(submission, mu, logvar))
+    expect_kl_is_expectation(got, mu, (0.5 * logvar).exp())
 
 
 @check("kl_divergence")
