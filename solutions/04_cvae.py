@@ -351,7 +351,9 @@ plot_class_conditional(decode, latent_dim, n=6, title="Digits 0 to 9, six draws 
 # ### The same handwriting, another digit
 #
 # The encoder says how an image was written, and the label says what. Keep the first and change the
-# second.
+# second. In a good result each row below is one digit, and each column keeps its slant and weight.
+# Columns that don't change from row to row would mean that the decoder ignores the label; rows
+# whose digits all look alike, that it ignores the code.
 
 # %% run="restyled"
 with torch.no_grad():

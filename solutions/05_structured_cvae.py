@@ -349,6 +349,7 @@ baseline_optimizer = torch.optim.Adam(baseline.parameters(), lr=3e-3)
 
 # %% run="summary"
 model_summary(model, [(1, 28, 28), (conditional_vec_dim,)])
+model_summary(baseline, (conditional_vec_dim,))
 ratio = count_parameters(baseline) / count_parameters(model.decoder)
 print(f"{count_parameters(model.decoder):,} trainable parameters in the decoder,")
 print(f"{count_parameters(baseline):,} in the baseline: {ratio:.1%}, and 90 to 110 % is fair.")

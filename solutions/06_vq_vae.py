@@ -624,6 +624,11 @@ check("model")
 # | `decay` | 0, or 0.99 | 0, or 0.8 |
 # | `batch_size`, learning rate of Adam | 256, 1e-3 | 32, 2e-3 |
 # | `n_epochs` | 77, which are 15,000 updates | 8; at most 15 in what you hand in |
+#
+# A large codebook is hard to start. From uniform numbers, 512 vectors of 64 with moving averages
+# ended in our hands with one vector for all places (perplexity 1). Where that happens, start from
+# what the untrained encoder makes of some images: copy 512 of its vectors into the codebook and
+# into `cluster_sum`, and set `cluster_size` to 1.
 
 # %% solution="settings"
 seed_everything(0)
@@ -653,6 +658,7 @@ optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
 model_summary(model.encoder, (3, 32, 32))
 model_summary(model.decoder, (embedding_dim, 8, 8))
 codebook_size = num_embeddings * embedding_dim
+# The two halves by themselves: what is between them has no layers to list.
 print(f"{count_parameters(model):,} trainable parameters, with the codebook's {codebook_size:,};")
 print("this assignment sets no budget.")
 
@@ -836,7 +842,8 @@ plot_codebook(
 #
 # Patches from a part of the photographs that no model has seen, from much detail to little. Each
 # reconstruction is painted from 8 × 8 whole numbers below 64: 384 bits, where the patch itself has
-# 24,576.
+# 24,576. Good ones keep the large shapes and their colours and lose the grain; a square of one
+# colour is what a perplexity near 1 looks like.
 
 # %% run="reconstructions"
 by_detail = x_test.std(dim=(2, 3)).mean(1).argsort(descending=True)

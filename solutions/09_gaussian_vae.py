@@ -529,6 +529,10 @@ view = VaeView(
 )
 print(evaluate_elbo(view, make_loader(test_set, 500, shuffle=False, dequantize=True)))
 
+# %% [markdown]
+# Strokes should lie where they lay, with smoother edges; the noise in the bytes is not worth
+# a code and is gone. Grey haze around a digit, or another digit, would be bad signs.
+
 # %% run="reconstructions"
 model.eval()
 with torch.no_grad():
