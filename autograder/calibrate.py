@@ -9,7 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Run:
         losses: The training loss of each epoch, the mean over images.
         test_loss: Of the test images after the last epoch, codes drawn by the judge.
         seconds: CPU time of training, on one thread.
+        more: Further numbers of the trained model, by name.
     """
 
     assignment: str
@@ -53,6 +54,7 @@ class Run:
     losses: tuple[float, ...]
     test_loss: float
     seconds: float
+    more: dict[str, float] = field(default_factory=dict)
 
     @property
     def reached(self) -> int | None:
@@ -106,6 +108,7 @@ def train(assignment: str, plan: Plan, seed: int, source: str, say: Callable[[st
         losses=tuple(losses),
         test_loss=_test_loss(model, plan, source),
         seconds=round(seconds, 1),
+        more=plan.measure(model) if plan.measure else {},
     )
 
 
@@ -166,8 +169,8 @@ def as_markdown(runs: list[Run], plans: Mapping[str, Plan]) -> str:
         f"torch {torch.__version__.split('+')[0]}, {platform.machine()}.",
         "",
         "| assignment | data, images | parameters | threshold | passed in epoch | training loss, "
-        "last epoch | test loss | to reach, test | seconds |",
-        "| --- | --- | --: | --: | --: | --: | --: | --: | --: |",
+        "last epoch | test loss | to reach, test | also | seconds |",
+        "| --- | --- | --: | --: | --: | --: | --: | --: | --- | --: |",
     ]
     for (assignment, source), group in groups.items():
         one = group[0]
@@ -178,6 +181,7 @@ def as_markdown(runs: list[Run], plans: Mapping[str, Plan]) -> str:
             f"| {_several([r.losses[-1] for r in group], one.digits)} "
             f"| {_several([r.test_loss for r in group], one.digits)} "
             f"| {_headline(plans.get(assignment), source)} "
+            f"| {_more(group)} "
             f"| {_several([r.seconds for r in group], 0)} |"
         )
     remarks = [
@@ -192,6 +196,11 @@ def _headline(plan: Plan | None, source: str) -> str:
     if plan is None or source != "full" or math.isnan(plan.headline):
         return ""
     return f"{plan.headline:g}"
+
+
+def _more(group: list[Run]) -> str:
+    names = [name for name in group[0].more if all(name in run.more for run in group)]
+    return "; ".join(f"{n} {_several([run.more[n] for run in group], 3)}" for n in names)
 
 
 def _several(values: list[float], digits: int) -> str:

@@ -53,6 +53,7 @@ class Plan:
         step: The notebook's function that takes one step.
         names: The notebook's variables for what it trains, and for the optimizer.
         losses: The notebook's variable for the loss of each epoch.
+        measure: Gives more numbers of a trained model, by name, for the calibration table.
         data_full: What the full profile trains on where that is another set.
         headline: What the reference should reach on the test images of the full set.
         remark: Why it does not, or does otherwise; stands below the calibration table.
@@ -80,6 +81,7 @@ class Plan:
     step: str = "train_step"
     names: tuple[str, str] = ("model", "optimizer")
     losses: str = "train_losses"
+    measure: Callable[[Any], dict[str, float]] | None = None
     data_full: str = ""
     headline: float = math.nan
     remark: str = ""

@@ -19,6 +19,7 @@ RUN = Run(
     losses=(150.0, 119.9, 118.2),
     test_loss=117.04,
     seconds=31.4,
+    more={"agreement": 0.9},
 )
 
 
@@ -36,7 +37,10 @@ def test_each_seed_is_kept_once_and_the_table_shows_them_side_by_side(tmp_path):
     plan = replace(load_checks("03_fc_vae").module.PLAN, headline=116.5, remark="It was in haste.")
     lines = calibrate.as_markdown(runs, {"a": plan, "b": plan}).splitlines()
     (row,) = [line for line in lines if line.startswith("| `")]
-    assert "| 2, none of 3 | 118.2, 121.0 | 117.0, 117.0 | 116.5 | 31, 31 |" in row
+    assert (
+        "| 2, none of 3 | 118.2, 121.0 | 117.0, 117.0 | 116.5 | agreement 0.900, 0.900 | 31, 31 |"
+        in row
+    )
     assert lines[-1] == "- `a`: It was in haste."
     assert "| 120 nats per image |" in row
 
