@@ -4,6 +4,7 @@ Whatever code vectors it picks, its loss, output and perplexity are judged by th
 in the distances costs no more than its own task.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,11 @@ from autograder.checks.vq import (
     PERPLEXITY_MISTAKES,
     PULL_MISTAKES,
     Shares,
+    cut_wrongly,
     encode,
     mean_square,
+    nearest,
+    one_hot,
     perplexity,
     to_maps,
     to_rows,
@@ -106,7 +110,8 @@ def expect_encodings(answer: Answer, z: torch.Tensor, codebook: torch.Tensor) ->
     wrong = int((got != right).any(1).sum())
     if wrong == 0:
         return
-    for mistake in NEAREST_MISTAKES:
+    cuts = cut_wrongly(z, lambda rows: one_hot(nearest(rows, codebook), codebook))
+    for mistake in (*cuts, *NEAREST_MISTAKES):
         # With fewer places, another formula may pick the same ones by chance.
         expect(
             count < 7 or not torch.equal(got, mistake.formula(z, codebook)),
@@ -190,30 +195,14 @@ def expect_order(
     before: torch.Tensor,
     after: torch.Tensor,
     what: str,
-    gap: torch.Tensor | None = None,
+    inputs: Sequence[Any] = (),
+    mistakes: Sequence[Mistake] = (),
 ) -> None:
-    """Expect a value from before the update."""
-    mistakes = [
-        Mistake(
-            "updated_before_use",
-            "The codebook was updated before the batch was quantized with it: use the code "
-            "vectors, then update them.",
-            lambda: after,
-        )
-    ]
-    if gap is not None:
-        value = mean_square(gap)
-        mistakes += [
-            Mistake(
-                "codebook_loss_kept",
-                "The loss still has a codebook loss in it: here the averages move the codebook.",
-                lambda: (1 + BETA) * value,
-            ),
-            Mistake("beta_ignored", "β doesn't weight the commitment loss.", lambda: value),
-            Mistake(
-                "commitment_missing",
-                "The loss is 0: the commitment loss is still needed.",
-                lambda: torch.zeros(()),
-            ),
-        ]
-    expect_close(got, before, what, (), mistakes)
+    """Expect a value from before the update, or name a mistake as `expect_close` does."""
+    too_early = Mistake(
+        "updated_before_use",
+        "The codebook was updated before the batch was quantized with it: use the code vectors, "
+        "then update them.",
+        lambda *_: after,
+    )
+    expect_close(got, before, what, inputs, (too_early, *mistakes))
