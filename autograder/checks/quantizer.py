@@ -4,13 +4,12 @@ Whatever code vectors it picks, its loss, output and perplexity are judged by th
 in the distances costs no more than its own task.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from autograder.checking import Mistake, expect, expect_close, expect_tensor, kind
+from autograder.checking import expect, expect_close, expect_tensor, kind
 from autograder.checks.vq import (
     LOSS_MISTAKES,
     NEAREST_MISTAKES,
@@ -188,21 +187,3 @@ def expect_perplexity(answer: Answer, z: torch.Tensor, codebook: torch.Tensor) -
     encodings = torch.as_tensor(answer.encodings).detach().double()
     right = perplexity(encodings)
     expect_close(got, right, "The perplexity", (encodings.sum(0),), PERPLEXITY_MISTAKES)
-
-
-def expect_order(
-    got: torch.Tensor,
-    before: torch.Tensor,
-    after: torch.Tensor,
-    what: str,
-    inputs: Sequence[Any] = (),
-    mistakes: Sequence[Mistake] = (),
-) -> None:
-    """Expect a value from before the update, or name a mistake as `expect_close` does."""
-    too_early = Mistake(
-        "updated_before_use",
-        "The codebook was updated before the batch was quantized with it: use the code vectors, "
-        "then update them.",
-        lambda *_: after,
-    )
-    expect_close(got, before, what, inputs, (too_early, *mistakes))
