@@ -61,6 +61,15 @@ def batches(submission: Submission) -> Iterator[tuple[torch.Tensor, torch.Tensor
         yield maps((2, 3, 3, 5), codebook), codebook
 
 
+START_MISTAKES = (
+    Mistake(
+        "sums_start_at_zero",
+        "`cluster_sum` starts at zeros: code vectors that no place has picked yet would become 0.",
+        torch.zeros_like,
+    ),
+)
+
+
 @check("ema")
 def test_ema_buffers(submission: Submission) -> None:
     """`cluster_size` starts at zeros, `cluster_sum` as a copy of the codebook."""
@@ -69,7 +78,7 @@ def test_ema_buffers(submission: Submission) -> None:
     size = expect_tensor(quantizer.cluster_size.value(), (7,), "`cluster_size`")
     total = expect_tensor(quantizer.cluster_sum.value(), (7, 3), "`cluster_sum`")
     expect_close(size, torch.zeros(7), "`cluster_size` at the start")
-    expect_close(total, codebook, "`cluster_sum` at the start")
+    expect_close(total, codebook, "`cluster_sum` at the start", (codebook,), START_MISTAKES)
     state = quantizer.state_dict()
     expect(
         {"cluster_size", "cluster_sum"} <= set(state),
@@ -197,16 +206,13 @@ def test_ema_rests_in_eval(submission: Submission) -> None:
     z, codebook = clusters()
     quantizer = averaging(submission, codebook)
     quantizer.eval()
+    kept = (quantizer.embedding.weight, quantizer.cluster_sum, quantizer.cluster_size)
+    before = [torch.as_tensor(one.value()) for one in kept]
     quantize(quantizer, z)
-    for name, before in (
-        ("embedding.weight", codebook),
-        ("cluster_sum", codebook),
-        ("cluster_size", torch.zeros(4)),
-    ):
-        after = torch.as_tensor(quantizer.state_dict()[name])
+    for one, value in zip(kept, before, strict=True):
         expect(
-            torch.equal(after, before),
-            f"`{name}` changes in eval mode too: test images would move the codebook.",
+            torch.equal(torch.as_tensor(one.value()), value),
+            f"`{one.path}` changes in eval mode too: test images would move the codebook.",
             "updates_in_eval",
         )
 
