@@ -9,15 +9,18 @@ from typing import Any
 
 import torch
 
-from autograder.checking import Mistake, expect, expect_close, expect_tensor, kind
+from autograder.checking import expect, expect_close, expect_tensor, kind
 from autograder.checks.vq import (
     LOSS_MISTAKES,
     NEAREST_MISTAKES,
     PERPLEXITY_MISTAKES,
     PULL_MISTAKES,
     Shares,
+    cut_wrongly,
     encode,
     mean_square,
+    nearest,
+    one_hot,
     perplexity,
     to_maps,
     to_rows,
@@ -106,7 +109,8 @@ def expect_encodings(answer: Answer, z: torch.Tensor, codebook: torch.Tensor) ->
     wrong = int((got != right).any(1).sum())
     if wrong == 0:
         return
-    for mistake in NEAREST_MISTAKES:
+    cuts = cut_wrongly(z, lambda rows: one_hot(nearest(rows, codebook), codebook))
+    for mistake in (*cuts, *NEAREST_MISTAKES):
         # With fewer places, another formula may pick the same ones by chance.
         expect(
             count < 7 or not torch.equal(got, mistake.formula(z, codebook)),
@@ -183,37 +187,3 @@ def expect_perplexity(answer: Answer, z: torch.Tensor, codebook: torch.Tensor) -
     encodings = torch.as_tensor(answer.encodings).detach().double()
     right = perplexity(encodings)
     expect_close(got, right, "The perplexity", (encodings.sum(0),), PERPLEXITY_MISTAKES)
-
-
-def expect_order(
-    got: torch.Tensor,
-    before: torch.Tensor,
-    after: torch.Tensor,
-    what: str,
-    gap: torch.Tensor | None = None,
-) -> None:
-    """Expect a value from before the update."""
-    mistakes = [
-        Mistake(
-            "updated_before_use",
-            "The codebook was updated before the batch was quantized with it: use the code "
-            "vectors, then update them.",
-            lambda: after,
-        )
-    ]
-    if gap is not None:
-        value = mean_square(gap)
-        mistakes += [
-            Mistake(
-                "codebook_loss_kept",
-                "The loss still has a codebook loss in it: here the averages move the codebook.",
-                lambda: (1 + BETA) * value,
-            ),
-            Mistake("beta_ignored", "β doesn't weight the commitment loss.", lambda: value),
-            Mistake(
-                "commitment_missing",
-                "The loss is 0: the commitment loss is still needed.",
-                lambda: torch.zeros(()),
-            ),
-        ]
-    expect_close(got, before, what, (), mistakes)

@@ -51,11 +51,6 @@ def encode(z: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
     return one_hot(nearest(to_rows(z), codebook), codebook)
 
 
-def encode_unpermuted(z: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
-    """Give the encodings when rows are cut from z without moving the channels last."""
-    return one_hot(nearest(z.reshape(-1, z.shape[1]), codebook), codebook)
-
-
 def _by_score(
     score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
@@ -63,15 +58,40 @@ def _by_score(
     return lambda z, codebook: one_hot(score(to_rows(z), codebook).argmin(1), codebook)
 
 
+MIXED = (
+    "Your rows are not the vectors of single places: `inputs` is (N, D, H, W), so cutting it into "
+    "rows of D mixes places and channels. The channels have to come last first."
+)
+SHUFFLED = (
+    "The right vectors, in the wrong order: rows go image by image, and in each image row by row, "
+    "(N, H, W)."
+)
+WRONG_CUTS: tuple[tuple[str, str, Callable[[torch.Tensor], torch.Tensor]], ...] = (
+    ("channels_not_last", MIXED, lambda z: z.reshape(-1, z.shape[1])),
+    ("places_out_of_order", SHUFFLED, lambda z: to_rows(z.transpose(2, 3))),
+    ("places_out_of_order", SHUFFLED, lambda z: z.permute(2, 3, 0, 1).flatten(0, 2)),
+)
+
+
+def cut_wrongly(
+    z: torch.Tensor, value: Callable[[torch.Tensor], torch.Tensor]
+) -> tuple[Mistake, ...]:
+    """Give the mistakes of cutting z, (N, D, H, W), into wrong rows.
+
+    Args:
+        z: What is cut.
+        value: Computes what is looked at from rows (N·H·W, D).
+    """
+
+    def after(cut: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., torch.Tensor]:
+        return lambda *_: value(cut(z))
+
+    return tuple(Mistake(name, says, after(cut)) for name, says, cut in WRONG_CUTS)
+
+
 EXPAND = "Expand ‖z − e‖² in full: it has three terms, and the middle one a factor of its own."
 
 NEAREST_MISTAKES = (
-    Mistake(
-        "channels_not_last",
-        "Your rows are not the vectors of single places: `inputs` is (N, D, H, W), so cutting it "
-        "into rows of D mixes places and channels. The channels have to come last first.",
-        encode_unpermuted,
-    ),
     Mistake(
         "farthest_code",
         "Each place gets the code vector that is farthest away: nearest means smallest distance.",
@@ -106,20 +126,6 @@ NEAREST_MISTAKES = (
         "absolute_distance",
         "Your distance adds up absolute differences; here it is the squared ones.",
         _by_score(lambda rows, codebook: torch.cdist(rows, codebook, p=1.0)),
-    ),
-    Mistake(
-        "places_out_of_order",
-        "The right code vectors, in the wrong order: rows go image by image, and in each image row "
-        "by row, (N, H, W).",
-        lambda z, codebook: encode(z.transpose(2, 3), codebook),
-    ),
-    Mistake(
-        "places_out_of_order",
-        "The right code vectors, in the wrong order: rows go image by image, and in each image row "
-        "by row, (N, H, W).",
-        lambda z, codebook: one_hot(
-            nearest(z.permute(2, 3, 0, 1).flatten(0, 2), codebook), codebook
-        ),
     ),
 )
 
@@ -349,6 +355,40 @@ def _divided(
 
     return formula
 
+
+EMA_LOSS_MISTAKES = (
+    Mistake(
+        "codebook_loss_kept",
+        "The loss still has a codebook loss in it: here the averages move the codebook.",
+        lambda gap, beta: (1 + beta) * mean_square(gap),
+    ),
+    Mistake(
+        "beta_ignored",
+        "β doesn't weight the commitment loss.",
+        lambda gap, beta: mean_square(gap),
+    ),
+    Mistake(
+        "commitment_missing",
+        "The loss is 0: the commitment loss is still needed.",
+        lambda gap, beta: torch.zeros(()),
+    ),
+)
+
+# Gradients at z, times n / 2, of a loss that has the right value.
+EMA_PULL_MISTAKES = (
+    Mistake(
+        "loss_after_straight_through",
+        "The loss doesn't move z: the straight-through output, which it is computed from, moves "
+        "along. Compute the loss before the shortcut.",
+        lambda gap, beta: torch.zeros_like(gap),
+    ),
+    Mistake(
+        "loss_after_straight_through",
+        "The loss pushes z away from its code vector: it reaches z through the straight-through "
+        "output. Compute the loss before the shortcut.",
+        lambda gap, beta: -beta * gap,
+    ),
+)
 
 EMA_MISTAKES = (
     Mistake(
