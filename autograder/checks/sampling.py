@@ -93,6 +93,11 @@ LOG_SIGMA = Scale(
             "exp_missing",
             "You use logsigma itself where σ is due: it is a logarithm, and may be negative.",
         ),
+        (
+            math.log(4.0),
+            "softplus_for_exp",
+            "Your spread is the softplus of logsigma: positive, but it undoes no logarithm.",
+        ),
     ),
 )
 
