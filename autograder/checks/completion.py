@@ -96,6 +96,23 @@ def expect_samples(made: Completed) -> None:
     )
 
 
+def expect_new_codes(first: Completed, again: Completed) -> None:
+    """Expect other codes at another call.
+
+    Two of N(0, I) lie within 1e-3 of each other less than once in a thousand draws, so that six of
+    them all do less than once in 10¹⁸ runs.
+
+    Args:
+        first: One call.
+        again: Another one, with as many images and samples.
+    """
+    expect(
+        not torch.allclose(first.z, again.z, rtol=0, atol=1e-3),
+        "Two calls draw the same codes. Is a seed set inside?",
+        "reseeded",
+    )
+
+
 def expect_prior_only(made: Completed) -> None:
     """Expect codes of the prior, one for each sample, whatever the images are."""
     n = made.z.shape[1]

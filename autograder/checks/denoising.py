@@ -14,11 +14,11 @@ from autograder.submission import Affine, Raised, RemoteObject, Submission
 
 
 def known_map(
-    submission: Submission, *weights: torch.Tensor, as_images: bool = True
+    submission: Submission, *weights: torch.Tensor, as_images: bool = True, noise: bool = False
 ) -> RemoteObject:
-    """Make something to call that applies a known linear map."""
+    """Make something to call that applies a known linear map, and may add noise to it."""
     made = submission.bare("DenoiseAE")
-    made.plug("forward", Affine(weights, (1, 28, 28) if as_images else None))
+    made.plug("forward", Affine(weights, (1, 28, 28) if as_images else None), noise=noise)
     return made
 
 
@@ -72,7 +72,10 @@ X_HAT_MISTAKES = (
 
 @check("denoising_loss")
 def test_loss_wiring(submission: Submission) -> None:
-    """The noisy image goes through the model, and what comes out is held against the clean one."""
+    """The noisy image goes through the model, and what comes out is held against the clean one.
+
+    Two calls must draw noise twice, too.
+    """
     noise, restore = torch.randn(2, PIXELS, PIXELS) / 28
     # The same for both: which image a squared error is given first makes no difference.
     weigh = torch.randn(PIXELS)
@@ -100,6 +103,17 @@ def test_loss_wiring(submission: Submission) -> None:
         expect_close(loss, compare(right, x), "The loss", known, LOSS_MISTAKES)
         x_hat = expect_tensor(x_hat, (1, 1, 28, 28), "`x_hat`")
         expect_close(x_hat, right, "`x_hat`", known[:3], X_HAT_MISTAKES)
+    noisy = known_map(submission, noise, noise=True)
+    first, again = (
+        loss_and_images(submission.object("denoising_loss")(parts[0], x, noisy, parts[2]))[1]
+        for _ in range(2)
+    )
+    expect(
+        not torch.equal(first, again),
+        "The same image is spoilt by the same noise every time: is a seed set before `corrupt` is "
+        "called?",
+        "noise_drawn_once",
+    )
 
 
 def loss_and_images(got: Any) -> tuple[torch.Tensor, torch.Tensor]:

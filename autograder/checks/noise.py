@@ -36,11 +36,33 @@ def _error_of_mean(spread: float) -> float:
     return STANDARD_ERRORS * spread / math.sqrt(COUNT)
 
 
+def _expect_own_noise(add_noise: AddNoise) -> tuple[torch.Tensor, torch.Tensor]:
+    """Expect noise of its own for every pixel of every image, if there is any.
+
+    Statistics of noise that pixels share are a matter of luck.
+
+    Returns:
+        What two calls make of the same grey images.
+    """
+    first, again = (noisy(add_noise, _grey(), STD) for _ in range(2))
+    if float(first.std()) < 1e-6 and torch.equal(first, again):
+        return first, again
+    rows = first.flatten(1)
+    for dim, what in ((0, "images of a batch"), (1, "pixels of an image")):
+        expect(
+            float(rows.std(dim).min()) > 1e-6,
+            f"All {what} get the same noise. Draw one number for each pixel of each image.",
+            "shared_noise",
+        )
+    return first, again
+
+
 def expect_noise_spread(add_noise: AddNoise) -> None:
     """Expect noise with the standard deviation that is asked for.
 
     The sample deviation of n Gaussian draws has a standard error of σ / √(2n).
     """
+    _expect_own_noise(add_noise)
     for shade in (0.5, 0.7):
         spread = float(noisy(add_noise, _grey(shade), STD).std())
         expect(spread > 1e-6, NO_NOISE, "no_noise")
@@ -70,6 +92,7 @@ def _clipped_spread(std: float, shade: float) -> float:
 
 def expect_noise_centred(add_noise: AddNoise) -> None:
     """Expect noise with mean 0, where nothing is clipped."""
+    _expect_own_noise(add_noise)
     for shade in (0.5, 0.7):
         pixels = noisy(add_noise, _grey(shade), STD)
         mean = float(pixels.mean())
@@ -95,6 +118,7 @@ def expect_noise_centred(add_noise: AddNoise) -> None:
 
 def expect_noise_gaussian(add_noise: AddNoise) -> None:
     """Expect a kurtosis of 3; that of n Gaussian draws has a standard error of √(24 / n)."""
+    _expect_own_noise(add_noise)
     z = noisy(add_noise, _grey(), STD) - 0.5
     expect(float(z.std()) > 1e-6, NO_NOISE, "no_noise")
     kurtosis = float(((z - z.mean()) ** 4).mean() / z.var() ** 2)
@@ -107,6 +131,7 @@ def expect_noise_gaussian(add_noise: AddNoise) -> None:
 
 def expect_default_std(add_noise: AddNoise, std: float) -> None:
     """Expect the default to be `std`: black images brighten by as much either way."""
+    _expect_own_noise(add_noise)
     by_default, asked = (float(noisy(add_noise, _grey(0.0), *s).mean()) for s in ((), (std,)))
     # A pixel of black that is clipped spreads by less than `std`.
     expect(
@@ -119,6 +144,7 @@ def expect_default_std(add_noise: AddNoise, std: float) -> None:
 
 def expect_clipped(add_noise: AddNoise) -> None:
     """Expect that black and white stay so in half of their pixels, and that none lies outside."""
+    _expect_own_noise(add_noise)
     weak = noisy(add_noise, _grey(), STD)
     expect(
         float(weak.min()) > 0 and float(weak.max()) < 1,
@@ -147,17 +173,10 @@ def expect_clipped(add_noise: AddNoise) -> None:
 
 def expect_new_noise(add_noise: AddNoise) -> None:
     """Expect new noise at every call, and noise of its own for every pixel of every image."""
-    first, again = (noisy(add_noise, _grey(), STD) for _ in range(2))
+    first, again = _expect_own_noise(add_noise)
     expect(float(first.std()) > 1e-6, NO_NOISE, "no_noise")
     expect(
         not torch.equal(first, again),
         "Two calls draw the same noise. Is a seed set inside, or the noise drawn only once?",
         "noise_drawn_once",
     )
-    rows = first.flatten(1)
-    for dim, what in ((0, "images of a batch"), (1, "pixels of an image")):
-        expect(
-            float(rows.std(dim).min()) > 1e-6,
-            f"All {what} get the same noise. Draw one number for each pixel of each image.",
-            "shared_noise",
-        )

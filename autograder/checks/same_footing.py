@@ -17,7 +17,7 @@ from autograder.checks.loss_terms import (
     own,
 )
 from autograder.checks.parts import model_or_bare
-from autograder.checks.wiring import KnownVae
+from autograder.checks.wiring import TOLD, KnownVae
 from autograder.submission import Affine, Submission
 
 MEASURE_MISTAKES: dict[str, tuple[Mistake, ...]] = {
@@ -114,7 +114,7 @@ def test_measure_repeats(submission: Submission) -> None:
     vae = model_or_bare(submission, "VAE")
     KnownVae(vae, 1, 28)
     # Noise where it has no business: whoever draws a code gets another answer each time.
-    vae.plug("reparameterize", Affine([torch.eye(3), torch.eye(3)]), noise=True)
+    vae.plug("reparameterize", Affine([torch.eye(3), torch.eye(3)]), noise=True, names=TOLD)
     for n in (5, 1):
         x = images(n)
         first, again = (submission.object("measure")(vae, x) for _ in range(2))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from autograder.checking import expect, expect_close, expect_grad, expect_tensor
+from autograder.submission import Affine, RemoteObject
 
 Draw = Callable[[torch.Tensor, torch.Tensor], Any]
 ROWS, WIDTH = 40_000, 2
@@ -20,6 +21,11 @@ COUNT = ROWS * WIDTH
 STANDARD_ERRORS = 6.0
 SHARED = "All {} get the same noise. Draw one number for each entry of z."
 NO_NOISE = "There is no noise in z: every draw is the same."
+UNIFORM = "Your noise is uniform; it should be Gaussian."
+NO_GRADIENT = (
+    "No gradient reaches `{}` through z: is z detached, or drawn by something that passes no "
+    "gradient? Only the noise is a constant."
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,16 @@ LOGVAR = Scale(
         ),
         (2 * math.log(3.0), "sigma_is_logvar", "You use logvar itself where σ is due."),
         (math.sqrt(3.0), "sigma_root_twice", "Your spread is √σ: one half too many."),
+        (
+            math.sqrt(2 * math.log(3.0)),
+            "root_of_logvar",
+            "Your spread is the root of logvar: logvar is a logarithm, and may be negative.",
+        ),
+        (
+            math.log(10.0),
+            "softplus_for_exp",
+            "Your spread is the softplus of logvar: positive, but it undoes no logarithm.",
+        ),
     ),
 )
 LOG_SIGMA = Scale(
@@ -76,6 +92,11 @@ LOG_SIGMA = Scale(
             math.log(3.0),
             "exp_missing",
             "You use logsigma itself where σ is due: it is a logarithm, and may be negative.",
+        ),
+        (
+            math.log(4.0),
+            "softplus_for_exp",
+            "Your spread is the softplus of logsigma: positive, but it undoes no logarithm.",
         ),
     ),
 )
@@ -111,13 +132,18 @@ SIGMA = Scale(
 )
 
 
-def _draws(draw: Draw, mu: float, value: float, scale: Scale) -> torch.Tensor:
+def _draws(draw: Draw, mu: float, sigma: float, scale: Scale) -> torch.Tensor:
+    """Draw many z of one mean and spread, (ROWS, WIDTH)."""
     shape = (ROWS, WIDTH)
-    z = expect_tensor(draw(torch.full(shape, mu), torch.full(shape, value)), shape, scale.call)
-    # Repeated numbers would make every statistic below a matter of luck.
-    expect(
-        not 1 < len(z.unique()) < COUNT // 4, SHARED.format("entries of a batch"), "shared_noise"
+    given = torch.full(shape, mu), torch.full(shape, scale.power * math.log(sigma))
+    z = expect_tensor(draw(*given), shape, scale.call)
+    values = len(z.unique())
+    # One number everywhere is no noise at all, or, if another call gives another, shared noise.
+    shared = values < COUNT // 4 and (
+        values > 1 or not torch.equal(expect_tensor(draw(*given), shape, scale.call), z)
     )
+    # Repeated numbers would make every statistic below a matter of luck.
+    expect(not shared, SHARED.format("entries of a batch"), "shared_noise")
     return z
 
 
@@ -127,32 +153,41 @@ def expect_spread(draw: Draw, scale: Scale = LOGVAR) -> None:
     The sample deviation of n Gaussian draws has a standard error of σ / √(2n).
     """
     sigma = 3.0
-    spread = float(_draws(draw, 0.0, scale.power * math.log(sigma), scale).std())
+    z = _draws(draw, 0.0, sigma, scale)
+    spread = float(z.std())
     if abs(spread - sigma) <= STANDARD_ERRORS * sigma / math.sqrt(2 * COUNT):
         return
     shown = f" At {scale.name} = {scale.three} the spread should be 3, and is {spread:.3g}."
+    expect(spread > 0.015, NO_NOISE + shown, "no_sampling")
+    expect(abs(_kurtosis(z) - 1.8) > 0.1, UNIFORM + shown, "uniform_noise")
+    at_one = float(_draws(draw, 0.0, 1.0, scale).std())
+    expect(
+        abs(spread - sigma * at_one) > 0.03 * spread,
+        f"Your noise is scaled by σ as it should be, but is itself not standard normal: where σ is "
+        f"1, its spread is {at_one:.3g}." + shown,
+        "noise_spread",
+    )
     known = (
-        (0.0, "no_sampling", NO_NOISE),
         *scale.known,
         (
             1.0,
             "no_sigma",
             f"The noise is not scaled: its spread is 1 whatever {scale.name} says.",
         ),
-        (
-            sigma / math.sqrt(12),
-            "uniform_noise",
-            "Your noise is uniform on an interval of length 1; it should be Gaussian.",
-        ),
     )
     for wrong, name, says in known:
-        expect(abs(spread - wrong) > 0.03 * max(wrong, 0.5), says + shown, name)
+        expect(abs(spread - wrong) > 0.03 * wrong, says + shown, name)
     expect(False, f"The spread of z does not follow {scale.name}." + shown)
+
+
+def _kurtosis(z: torch.Tensor) -> float:
+    """The fourth moment around the mean, in units of the squared variance."""
+    return float(((z - z.mean()) ** 4).mean() / z.var() ** 2)
 
 
 def expect_centre(draw: Draw, scale: Scale = LOGVAR) -> None:
     """Expect a mean of mu; the mean of n draws has a standard error of σ / √n."""
-    mean = float(_draws(draw, 3.0, 0.0, scale).mean())
+    mean = float(_draws(draw, 3.0, 1.0, scale).mean())
     names = {0.0: "mu_dropped", -3.0: "mu_negated", 6.0: "mu_doubled", 3.5: "uniform_noise"}
     near = [name for wrong, name in names.items() if abs(mean - wrong) < 0.1]
     expect(
@@ -164,9 +199,10 @@ def expect_centre(draw: Draw, scale: Scale = LOGVAR) -> None:
 
 def expect_gaussian(draw: Draw, scale: Scale = LOGVAR) -> None:
     """Expect a kurtosis of 3; that of n Gaussian draws has a standard error of √(24 / n)."""
-    z = _draws(draw, 0.0, 0.0, scale)
+    # Not at σ = 1: where its logarithm is taken for σ, no noise would be left.
+    z = _draws(draw, 0.0, 3.0, scale)
     expect(float(z.std()) > 1e-6, NO_NOISE, "no_sampling")
-    kurtosis = float(((z - z.mean()) ** 4).mean() / z.var() ** 2)
+    kurtosis = _kurtosis(z)
     expect(
         abs(kurtosis - 3.0) <= STANDARD_ERRORS * math.sqrt(24 / COUNT),
         f"The noise does not look Gaussian: its kurtosis should be 3, and is {kurtosis:.2f}.",
@@ -176,13 +212,13 @@ def expect_gaussian(draw: Draw, scale: Scale = LOGVAR) -> None:
 
 def expect_fresh_noise(draw: Draw, scale: Scale = LOGVAR) -> None:
     """Expect noise of its own for every entry, and new noise at every call."""
-    at_prior = torch.zeros(2000, 4)
-    first, again = (
-        expect_tensor(draw(at_prior, at_prior), (2000, 4), scale.call) for _ in range(2)
-    )
-    expect(float(first.std()) > 1e-6, NO_NOISE, "no_sampling")
+    mu = torch.zeros(2000, 4)
+    value = torch.full_like(mu, scale.power * math.log(3.0))
+    first, again = (expect_tensor(draw(mu, value), (2000, 4), scale.call) for _ in range(2))
+    same = torch.equal(first, again)
+    expect(not same or float(first.std()) > 1e-6, NO_NOISE, "no_sampling")
     expect(
-        not torch.equal(first, again),
+        not same,
         "Two calls draw the same noise. Is a seed set inside, or the noise drawn only once?",
         "reseeded",
     )
@@ -194,12 +230,57 @@ def expect_fresh_noise(draw: Draw, scale: Scale = LOGVAR) -> None:
         )
 
 
+def draw_gradients(z: torch.Tensor, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """Expect that gradients flow from a draw to what it is told; return them.
+
+    Args:
+        z: The draw, (N, Z).
+        inputs: The mean and what says the spread, by name, (N, Z) each.
+
+    Raises:
+        CheckFailed: If one of them is reached by none, or by zeros alone.
+    """
+    grads = expect_grad(z, inputs, "z", "detached")
+    for name, grad in zip(inputs, grads, strict=True):
+        expect(bool(grad.any()), NO_GRADIENT.format(name), "detached")
+    return grads
+
+
 def expect_pathwise_gradients(draw: Draw, scale: Scale = LOGVAR) -> None:
     """Expect ∂z/∂mu = 1, and ∂z/∂logvar = (z − mu) / 2 (Kingma & Welling 2014, section 2.4)."""
     mu = (1.5 * torch.randn(6, 5)).requires_grad_()
     value = torch.randn(6, 5).requires_grad_()
     z = expect_tensor(draw(mu, value), (6, 5), scale.call)
-    by_mu, by_value = expect_grad(z, {"mu": mu, scale.name: value}, "z", "detached")
+    by_mu, by_value = draw_gradients(z, {"mu": mu, scale.name: value})
     expect_close(by_mu, torch.ones_like(by_mu), "The gradient of z by mu")
     right = (z - mu).detach() / scale.power
     expect_close(by_value, right, f"The gradient of z by {scale.name}")
+
+
+def expect_new_draws(
+    model: RemoteObject,
+    part: str,
+    names: tuple[str, str],
+    latents: int,
+    call: Callable[[], torch.Tensor],
+) -> None:
+    """Expect that who calls a model's draw twice gets two draws, in training and in eval mode.
+
+    Args:
+        model: The model, with known parts. What stands in for its draw is replaced by one that
+            adds standard normal noise to the mean.
+        part: The draw's name.
+        names: Its two arguments.
+        latents: Size of a code, Z.
+        call: Calls the method that is judged, always with the same images; gives a tensor.
+    """
+    mean_alone = Affine([torch.eye(latents), torch.zeros(latents, latents)])
+    model.plug(part, mean_alone, noise=True, names=names)
+    for mode in (model.train, model.eval):
+        mode()
+        expect(
+            not torch.equal(call(), call()),
+            f"The same images give the same codes every time: is a seed set before `{part}` is "
+            "called?",
+            "reseeded",
+        )

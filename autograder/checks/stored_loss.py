@@ -86,9 +86,19 @@ def known_parts(vae: RemoteObject) -> KnownParts:
         biases=torch.tensor([0.3, 0.5, -0.2, 0.1, 0.7, 0.4]),
     )
     bias = parts.biases.tolist()
-    vae.plug("encoder", Affine([parts.mu], bias=bias[0]), Affine([parts.sigma], bias=bias[1]))
+    vae.plug(
+        "encoder",
+        Affine([parts.mu], bias=bias[0]),
+        Affine([parts.sigma], bias=bias[1]),
+        names=("x",),
+    )
     vae.plug("gaussian", Affine([parts.by_mu, parts.by_sigma], bias=bias[2]), names=("mu", "sigma"))
-    vae.plug("decoder", Affine([parts.decoder], (1, 28, 28), bias=bias[3]), squash=True)
+    vae.plug(
+        "decoder",
+        Affine([parts.decoder], (1, 28, 28), bias=bias[3]),
+        squash=True,
+        names=("z",),
+    )
     vae.plug(
         "r_loss",
         Affine([parts.r_output, parts.r_image], bias=bias[4], total=True),

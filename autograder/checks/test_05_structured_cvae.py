@@ -15,7 +15,12 @@ from autograder.checking import (
     expect_tensor,
 )
 from autograder.checks import vae_parts
-from autograder.checks.completion import Completed, expect_prior_only, expect_samples
+from autograder.checks.completion import (
+    Completed,
+    expect_new_codes,
+    expect_prior_only,
+    expect_samples,
+)
 from autograder.checks.gaussian import bce, negative_elbo, sample
 from autograder.checks.parts import expect_own_rows, expect_pixel_range
 from autograder.checks.quarters import QUARTER_MISTAKES, quarter
@@ -255,11 +260,12 @@ def test_completion_shape(submission: Submission) -> None:
 
 @check("complete")
 def test_completion_draws_from_the_prior(submission: Submission) -> None:
-    """The codes are drawn from N(0, I), one for each sample; the covered part has no say in them.
+    """The codes are drawn from N(0, I) anew for each sample; the covered part has no say in them.
 
     Statistics are let pass within six standard errors.
     """
     expect_prior_only(completed(submission, 20, 200))
+    expect_new_codes(*(completed(submission, 2, 3) for _ in range(2)))
 
 
 # Training, and the competition

@@ -44,14 +44,17 @@ from autograder.checks.parts import model_or_bare
 from autograder.checks.sampling import (
     SIGMA,
     Draw,
+    draw_gradients,
     expect_centre,
     expect_fresh_noise,
     expect_gaussian,
+    expect_new_draws,
     expect_spread,
 )
 from autograder.checks.stored_loss import (
     BIASES,
     GRADIENT_MISTAKES,
+    LATENTS,
     LOSS_MISTAKES,
     OUTPUT_MISTAKES,
     gradients,
@@ -212,7 +215,7 @@ def test_gradients_pass(submission: Submission) -> None:
     """Gradients reach mu and sigma: ∂z/∂mu is 1 and ∂z/∂sigma is (z − mu) / σ."""
     mu, sigma = (t.requires_grad_() for t in posterior(6, 5))
     z = expect_tensor(any_vae(submission).gaussian(mu, sigma), (6, 5), "`gaussian(mu, sigma)`")
-    by_mu, by_sigma = expect_grad(z, {"mu": mu, "sigma": sigma}, "z", "detached")
+    by_mu, by_sigma = draw_gradients(z, {"mu": mu, "sigma": sigma})
     expect_close(by_mu, torch.ones_like(by_mu), "The gradient of z by mu")
     expect_close(by_sigma, ((z - mu) / sigma).detach(), "The gradient of z by sigma")
 
@@ -258,7 +261,10 @@ def stored_loss(vae: RemoteObject) -> torch.Tensor:
 
 @check("forward")
 def test_forward_wiring(submission: Submission) -> None:
-    """`forward` returns the output alone and stores the sum of both terms, in train and eval."""
+    """`forward` returns the output alone and stores the sum of both terms, in train and eval.
+
+    Two calls must draw twice, too.
+    """
     vae = any_vae(submission)
     parts = known_parts(vae)
     for n, mode in ((5, vae.train), (5, vae.eval), (1, vae.eval)):
@@ -274,6 +280,8 @@ def test_forward_wiring(submission: Submission) -> None:
         output = expect_tensor(got, (n, 1, 28, 28), what)
         expect_close(output, parts.output(x), what, inputs, OUTPUT_MISTAKES)
         expect_close(stored_loss(vae), parts.loss(x), "`self.loss`", inputs, LOSS_MISTAKES)
+    names = ("mu", "sigma")
+    expect_new_draws(vae, "gaussian", names, LATENTS, lambda: torch.as_tensor(vae(x)))
 
 
 @check("forward")

@@ -39,6 +39,7 @@ from autograder.checks.sampling import (
     expect_centre,
     expect_fresh_noise,
     expect_gaussian,
+    expect_new_draws,
     expect_pathwise_gradients,
     expect_spread,
 )
@@ -278,7 +279,10 @@ def test_kl_gradient(submission: Submission) -> None:
 
 @check("elbo")
 def test_elbo_value(submission: Submission) -> None:
-    """With known parts in place, log-likelihood minus KL, one number for each image."""
+    """With known parts in place, log-likelihood minus KL, one number for each image.
+
+    Two calls must draw twice, too.
+    """
     vae = any_vae(submission)
     parts = known_parts(vae, OBS, LATENTS)
     for n, mode in ((5, vae.train), (5, vae.eval), (1, vae.eval)):
@@ -287,6 +291,10 @@ def test_elbo_value(submission: Submission) -> None:
         x = 0.05 + 0.9 * torch.rand(n, OBS)
         got = expect_one_each(vae.elbo(x), n, "`elbo(x)`")
         expect_close(got, parts.elbo(x), "The ELBO", (parts, x), ELBO_MISTAKES)
+    names = ("mu", "logsigma")
+    expect_new_draws(
+        vae, "sample_with_reparam", names, LATENTS, lambda: torch.as_tensor(vae.elbo(x))
+    )
 
 
 @check("elbo")

@@ -32,10 +32,11 @@ from autograder.checks.sampling import (
     expect_centre,
     expect_fresh_noise,
     expect_gaussian,
+    expect_new_draws,
     expect_pathwise_gradients,
     expect_spread,
 )
-from autograder.checks.wiring import FORWARD_MISTAKES, HEADS_SWAPPED, KnownVae
+from autograder.checks.wiring import FORWARD_MISTAKES, HEADS_SWAPPED, TOLD, KnownVae
 from autograder.submission import Raised, RemoteObject, Submission
 
 TASKS = (
@@ -229,7 +230,10 @@ def test_gradients_pass(submission: Submission) -> None:
 
 @check("forward")
 def test_forward_wiring(submission: Submission) -> None:
-    """The image goes through encoder, reparameterize and decoder, in training and after."""
+    """The image goes through encoder, reparameterize and decoder, in training and after.
+
+    Two calls must draw twice, too.
+    """
     vae = model_or_bare(submission, "VAE")
     for n, channels, size, mode in (
         (5, 1, 28, vae.train),
@@ -250,6 +254,7 @@ def test_forward_wiring(submission: Submission) -> None:
         expect_close(expect_tensor(got[1], (n, 3), "`mu`"), mu, "`mu`", known, (HEADS_SWAPPED,))
         expect_close(expect_tensor(got[2], (n, 3), "`logvar`"), logvar, "`logvar`")
         expect_close(x_recon, parts.decode_draw(mu, logvar), "`x_recon`", known, FORWARD_MISTAKES)
+    expect_new_draws(vae, "reparameterize", TOLD, 3, lambda: torch.as_tensor(vae(x)[0]))
 
 
 @check("forward")

@@ -12,10 +12,12 @@ import torch
 
 from autograder.checking import expect, expect_close, expect_tensor, fail, kind
 from autograder.checks.parts import expect_own_rows, expect_pixel_range, model_or_bare
+from autograder.checks.sampling import expect_new_draws
 from autograder.checks.vae_methods import images
 from autograder.checks.wiring import (
     FORWARD_MISTAKES,
     HEADS_SWAPPED,
+    TOLD,
     KnownParts,
     expect_joined,
     known_parts,
@@ -226,6 +228,8 @@ def plugged(submission: Submission, condition: int = 0) -> tuple[RemoteObject, K
 def expect_forward(submission: Submission, conditions: Conditions = lambda n: ()) -> None:
     """Expect encoder, heads, draw and decoder in this order, each with what it should get.
 
+    Two calls must draw twice, too.
+
     Args:
         submission: Whose model.
         conditions: Makes the condition of n images, (n, C), no two rows alike; () for none.
@@ -256,6 +260,7 @@ def expect_forward(submission: Submission, conditions: Conditions = lambda n: ()
         expect_close(expect_tensor(got[2], shape, "`logvar`"), logvar, "`logvar`")
         right = parts.decode_draw(mu, logvar, *c)
         expect_close(x_hat, right, "`x_hat`", inputs, FORWARD_MISTAKES)
+    expect_new_draws(vae, "reparameterize", TOLD, LATENTS, lambda: torch.as_tensor(vae(x, *c)[0]))
 
 
 def expect_inputs_joined(

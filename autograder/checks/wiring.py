@@ -11,6 +11,9 @@ import torch
 from autograder.checking import Mistake, expect
 from autograder.submission import Affine, RemoteObject
 
+# What `reparameterize` is told, for a model that calls it by these names.
+TOLD = ("mu", "logvar")
+
 
 @dataclass(frozen=True)
 class KnownParts:
@@ -52,7 +55,7 @@ def known_parts(vae: RemoteObject, condition: int = 0) -> KnownParts:
     vae.plug("encoder", Affine([parts.encoder]))
     vae.plug("mu_layer", Affine([parts.mu_layer]))
     vae.plug("logvar_layer", Affine([parts.logvar_layer]))
-    vae.plug("reparameterize", Affine([parts.by_mu, parts.by_logvar]))
+    vae.plug("reparameterize", Affine([parts.by_mu, parts.by_logvar]), names=TOLD)
     vae.plug("decoder", Affine([parts.decoder], (1, 28, 28)))
     return parts
 
@@ -72,9 +75,9 @@ class KnownVae:
         self.mu, self.logvar = torch.randn(2, pixels, 3) / math.sqrt(pixels)
         self.by_mu, self.by_logvar = torch.randn(2, 3, 3)
         self.decoder = torch.randn(3, pixels)
-        vae.plug("encoder", Affine([self.mu]), Affine([self.logvar]))
-        vae.plug("reparameterize", Affine([self.by_mu, self.by_logvar]))
-        vae.plug("decoder", Affine([self.decoder], self.shape), squash=True)
+        vae.plug("encoder", Affine([self.mu]), Affine([self.logvar]), names=("x",))
+        vae.plug("reparameterize", Affine([self.by_mu, self.by_logvar]), names=TOLD)
+        vae.plug("decoder", Affine([self.decoder], self.shape), squash=True, names=("z",))
 
     def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Images to mu and logvar."""
