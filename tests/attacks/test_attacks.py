@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from attacks import naive
@@ -198,11 +199,13 @@ def _effects(attack: Attack, body: dict | None, code: int | None, peak: int) -> 
 
 
 def living_forkserver() -> list[int]:
-    return [
-        pid
-        for pid, process in living().items()
-        if any("forkserver" in word or "resource_tracker" in word for word in process.cmdline())
-    ]
+    def spawned(process: psutil.Process) -> bool:
+        with contextlib.suppress(psutil.Error):  # one that has ended meanwhile
+            words = " ".join(process.cmdline())
+            return "forkserver" in words or "resource_tracker" in words
+        return False
+
+    return [pid for pid, process in living().items() if spawned(process)]
 
 
 def _clean_up(before: set[int]) -> None:
