@@ -159,6 +159,11 @@ KL_MISTAKES = (
         "Your KL has no prior in it: only the posterior's own entropy is there.",
         lambda mu, s: -s.sum(1),
     ),
+    Mistake(
+        "kl_only_entropy",
+        "Your KL has no prior in it: only the posterior's own entropy is there, constants and all.",
+        lambda mu, s: -(s + 0.5 * (1 + math.log(2 * math.pi))).sum(1),
+    ),
 )
 
 
