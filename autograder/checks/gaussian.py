@@ -57,9 +57,7 @@ def kl_divergence(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
     return -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum(1).mean()
 
 
-EXP_MISSING = (
-    "Your KL squares logvar where σ² is due. But logvar is a logarithm: how do you undo it?"
-)
+EXP_MISSING = "Your KL squares logvar where σ² is due. How do you get σ² from its logarithm?"
 KL_MISTAKES = (
     Mistake(
         "kl_without_half",

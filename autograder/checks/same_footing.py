@@ -164,6 +164,7 @@ _dropping_decoder = _torch.nn.Sequential(
     _torch.nn.Sigmoid(),
     _torch.nn.Unflatten(1, (1, 28, 28)),
 )
+del _torch, _DroppingEncoder
 """
 
 
