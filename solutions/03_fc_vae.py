@@ -110,6 +110,8 @@ plot_samples(train_set.images, train_set.labels, title="MNIST, as the model sees
 class myVAE(nn.Module):
     """A fully connected variational autoencoder for 28 × 28 images.
 
+    Every layer has weights of its own.
+
     Args:
         hidden_dim: Number of hidden features, H.
         latent_dim: Size of the latent code, Z.

@@ -117,7 +117,8 @@ check("one_hot")
 # <details><summary>A hint for each TODO</summary>
 #
 # - **encoder**, **decoder**: only the first layer of each gets wider. Two hidden layers on each
-#   side are worth having here: see *Training* below.
+#   side are worth having here: see *Training* below. Write every layer out: `[layer] * 2` would
+#   be the same layer twice, with one set of weights.
 # - **forward**: `torch.cat` joins along the dimension that you name. Each image keeps its row, and
 #   the row gets wider.
 # - **C = 0**: what should happen when `c` is None?
@@ -127,6 +128,8 @@ check("one_hot")
 # %% solution="my_vae"
 class myVAE(nn.Module):
     """A fully connected VAE for 28 × 28 images, with a condition or without.
+
+    Every layer has weights of its own.
 
     Args:
         hidden_dim: Number of hidden features, H.

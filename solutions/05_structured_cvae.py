@@ -105,6 +105,8 @@ check("lower_left")
 class myVAE(nn.Module):
     """A fully connected VAE for 28 × 28 images, with a condition or without.
 
+    Every layer has weights of its own.
+
     Args:
         hidden_dim: Number of hidden features, H.
         latent_dim: Size of the latent code, Z.
@@ -240,6 +242,8 @@ check("forward")
 # %% solution="baseline_nn"
 class BaselineNN(nn.Module):
     """Makes one whole image of a quarter.
+
+    Every layer has weights of its own.
 
     Args:
         hidden_dim: Number of hidden features, H.

@@ -59,24 +59,6 @@ def decoded(model: RemoteObject, z: torch.Tensor) -> torch.Tensor:
     return expect_tensor(got, (len(z), 1, 28, 28), "`decoder(z)`")
 
 
-def expect_own_layers(model: RemoteObject, part: str) -> None:
-    """Expect that no two layers of a part are one and the same."""
-    try:
-        state = getattr(model, part).state_dict()
-    except Raised:
-        return  # A part that is no module has no layers to share.
-    weights = [w for w in state.values() if isinstance(w, torch.Tensor) and w.dim() > 1]
-    for i, first in enumerate(weights):
-        for second in weights[:i]:
-            # Fresh weights are random: two layers of their own are never equal.
-            expect(
-                not torch.equal(first, second) or float(first.std()) == 0,
-                f"Two layers of `{part}` have the same weights: they are one layer that is used "
-                "twice. Multiplying a list copies references; make each layer anew.",
-                "shared_layers",
-            )
-
-
 # Forward. Known linear maps stand in for the parts, so that only the wiring is judged.
 
 
@@ -191,6 +173,11 @@ CRITERION_MISTAKES = (
         "root_taken",
         "`criterion` takes the root of the mean squared error; leave it out.",
         lambda x_hat, x: (x_hat - x).pow(2).mean().sqrt(),
+    ),
+    Mistake(
+        "loss_sign",
+        "`criterion` has the wrong sign: training makes a loss small, and an error should be.",
+        lambda x_hat, x: -squared_error(x_hat, x),
     ),
 )
 

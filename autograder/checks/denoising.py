@@ -55,6 +55,12 @@ LOSS_MISTAKES = (
         "The image is spoilt twice before the model sees it.",
         lambda x, model, corrupt, compare: compare(model(corrupt(corrupt(x))), x),
     ),
+    Mistake(
+        "loss_sign",
+        "The loss has the wrong sign: what `criterion` gives is an error, which training should "
+        "make small.",
+        lambda x, model, corrupt, compare: -compare(model(corrupt(x)), x),
+    ),
 )
 X_HAT_MISTAKES = (
     Mistake(

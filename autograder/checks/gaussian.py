@@ -57,6 +57,7 @@ def kl_divergence(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
     return -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum(1).mean()
 
 
+EXP_MISSING = "Your KL squares logvar where σ² is due. How do you get σ² from its logarithm?"
 KL_MISTAKES = (
     Mistake(
         "kl_without_half",
@@ -124,6 +125,22 @@ KL_MISTAKES = (
         "kl_mu_not_squared",
         "The means enter your KL without their square.",
         lambda mu, logvar: -0.5 * (1 + logvar - mu - logvar.exp()).sum(1).mean(),
+    ),
+    Mistake(
+        "kl_log_sigma_for_log_variance",
+        "Your KL holds log σ where log σ² belongs.",
+        lambda mu, logvar: -0.5 * (1 + 0.5 * logvar - mu**2 - logvar.exp()).sum(1).mean(),
+    ),
+    Mistake(
+        "exp_missing",
+        EXP_MISSING,
+        lambda mu, logvar: -0.5 * (1 + logvar - mu**2 - logvar**2).sum(1).mean(),
+    ),
+    # The same less its value at N(0, I), where a KL is measured as a difference of two losses.
+    Mistake(
+        "exp_missing",
+        EXP_MISSING,
+        lambda mu, logvar: -0.5 * (logvar - mu**2 - logvar**2).sum(1).mean(),
     ),
 )
 

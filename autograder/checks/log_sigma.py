@@ -3,6 +3,7 @@
 mu and logsigma are (N, Z); every KL is (N,): summed within an image, images kept apart.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -157,6 +158,11 @@ KL_MISTAKES = (
         "kl_only_entropy",
         "Your KL has no prior in it: only the posterior's own entropy is there.",
         lambda mu, s: -s.sum(1),
+    ),
+    Mistake(
+        "kl_only_entropy",
+        "Your KL has no prior in it: only the posterior's own entropy is there, constants and all.",
+        lambda mu, s: -(s + 0.5 * (1 + math.log(2 * math.pi))).sum(1),
     ),
 )
 

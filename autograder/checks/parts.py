@@ -1,5 +1,6 @@
-"""What holds for the parts of any model here: budget, pixel range, rows apart, inputs kept."""
+"""What holds for the parts of any model here: budget, range, own layers and rows, inputs kept."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -76,6 +77,43 @@ def expect_pixel_range(pixels: torch.Tensor) -> None:
         "or white is out of reach. Is the sigmoid applied once, and last?",
         "squashed_twice",
     )
+
+
+def expect_own_layers(model: RemoteObject, part: str = "") -> None:
+    """Expect that no two layers of a part are one and the same.
+
+    Args:
+        model: The model.
+        part: The part's attribute; "" for the model itself.
+    """
+    try:
+        state = getattr(model, f"{part}.state_dict".lstrip("."))()
+    except Raised:
+        return  # A part that is no module has no layers to share.
+    # A parameter is listed once, under one name. So two with names of their own are two, and may
+    # begin with the same numbers, such as those of an identity.
+    own = {name.removeprefix(f"{part}.") for name in model.parameters()}
+    weights = [
+        (name, w)
+        for name, w in (state.items() if isinstance(state, dict) else ())
+        if isinstance(w, torch.Tensor) and w.is_floating_point() and w.dim() > 1
+    ]
+    for (first, weight), (second, other) in itertools.combinations(weights, 2):
+        # Fresh weights are random: two layers of their own are never equal.
+        expect(
+            not torch.equal(weight, other)
+            or float(weight.std()) == 0
+            or {first, second} <= own
+            or _without_places(first) != _without_places(second),
+            f"Two layers of `{part or model.kind}` have the same weights: they are one layer that "
+            "is used twice. Multiplying a list copies references; make each layer anew.",
+            "shared_layers",
+        )
+
+
+def _without_places(name: str) -> list[str]:
+    """A parameter's name less its places in lists; a layer that has two names is used once."""
+    return [step for step in name.split(".") if not step.isdigit()]
 
 
 def expect_own_rows(

@@ -55,6 +55,11 @@ MEASURE_MISTAKES: dict[str, tuple[Mistake, ...]] = {
             lambda parts, x, mu, logvar: F.mse_loss(parts.decode(mu), x),
         ),
         Mistake(
+            "measures_sum_of_images",
+            '"mse" grows with the number of images: average over them.',
+            lambda parts, x, mu, logvar: half_squared_error(parts.decode(mu), x) * len(x),
+        ),
+        Mistake(
             "measures_loss",
             '"mse" holds the KL as well: each number should be one term alone.',
             lambda parts, x, mu, logvar: (
@@ -139,4 +144,48 @@ def test_measure_is_plain_numbers(submission: Submission) -> None:
         "The numbers carry a graph with them, and with it the memory of a whole batch. Compute "
         "them under `torch.no_grad()`, or take them out with `.item()`.",
         "measure_keeps_graph",
+    )
+
+
+# Dropout in both parts, so that the mode that a model is in shows in its numbers.
+DROPPING = """
+import torch as _torch
+class _DroppingEncoder(_torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.drop = _torch.nn.Dropout(0.5)
+    def forward(self, x):
+        rows = self.drop(x.flatten(1))
+        return rows[:, :5], rows[:, 5:10]
+_dropping_encoder = _DroppingEncoder()
+_dropping_decoder = _torch.nn.Sequential(
+    _torch.nn.Linear(5, 784),
+    _torch.nn.Dropout(0.5),
+    _torch.nn.Sigmoid(),
+    _torch.nn.Unflatten(1, (1, 28, 28)),
+)
+del _torch, _DroppingEncoder
+"""
+
+
+@check("measure")
+def test_measure_switches_training_off(submission: Submission) -> None:
+    """A model with dropout is measured in eval mode, even if it was left in training mode."""
+    vae = model_or_bare(submission, "VAE")
+    submission.run(DROPPING, "dropping")
+    for part in ("encoder", "decoder"):
+        stand_in = submission.object(f"_dropping_{part}")
+        submission.request("set", ref=vae.ref, path=part, value=stand_in)
+    measure, x = submission.object("measure"), images(5)
+    measured = []
+    for mode in (vae.eval, vae.eval, vae.train):
+        mode()
+        # As text, whatever comes back can be compared.
+        measured.append(str(measure(vae, x)))
+    # What differs in eval mode too is another check's to name.
+    expect(
+        measured[0] != measured[1] or measured[2] == measured[0],
+        "In training mode, a model with dropout gets other numbers than in eval mode: `measure` "
+        "takes the model in whichever mode it finds it.",
+        "measures_in_training_mode",
     )

@@ -1,5 +1,6 @@
 """What `00_reparameterization` is graded on."""
 
+import math
 from typing import Any
 
 import torch
@@ -116,6 +117,16 @@ DRAW_MISTAKES = (
         "noise_subtracted",
         "Your z lies as far from mu as it should, but on the other side.",
         lambda mu, sigma, eps: mu - sigma * eps,
+    ),
+    Mistake(
+        "mu_doubled",
+        "Your z is centred on twice mu.",
+        lambda mu, sigma, eps: 2 * mu + sigma * eps,
+    ),
+    Mistake(
+        "mu_negated",
+        "Your z is centred on the opposite of mu.",
+        lambda mu, sigma, eps: -mu + sigma * eps,
     ),
 )
 
@@ -344,6 +355,11 @@ ROW_MISTAKES = (
         "kl_reversed",
         "Your KL is that of N(0, I) from q. It is the other way round: the mean is taken over q.",
         lambda mu, logvar: 0.5 * (logvar + (1 + mu**2) / logvar.exp() - 1).sum(1),
+    ),
+    Mistake(
+        "kl_only_entropy",
+        "Your KL has no prior in it: only the posterior's own entropy is there, constants and all.",
+        lambda mu, logvar: -0.5 * (1 + math.log(2 * math.pi) + logvar).sum(1),
     ),
 )
 

@@ -15,7 +15,6 @@ from autograder.checking import (
 from autograder.checks.autoencoder import (  # noqa: F401 - the criterion's checks are collected
     decoded,
     encode,
-    expect_own_layers,
     expect_plain_forward,
     images,
     squared_error,
@@ -24,6 +23,7 @@ from autograder.checks.autoencoder import (  # noqa: F401 - the criterion's chec
     test_criterion_value,
 )
 from autograder.checks.parts import (
+    expect_own_layers,
     expect_own_rows,
     expect_pixel_range,
     expect_within_budget,

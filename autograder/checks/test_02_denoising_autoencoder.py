@@ -9,7 +9,6 @@ from autograder.checks.autoencoder import (  # noqa: F401 - the criterion's chec
     PIXELS,
     decoded,
     encode,
-    expect_own_layers,
     expect_plain_forward,
     images,
     squared_error,
@@ -32,6 +31,7 @@ from autograder.checks.noise import (
 )
 from autograder.checks.parts import (
     expect_inputs_kept,
+    expect_own_layers,
     expect_own_rows,
     expect_pixel_range,
     expect_within_budget,

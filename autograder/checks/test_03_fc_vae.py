@@ -71,6 +71,12 @@ def test_encoder_sees_the_image(submission: Submission) -> None:
     vae_parts.expect_encoder_sees_its_input(submission)
 
 
+@check("encoder")
+def test_encoder_layers_differ(submission: Submission) -> None:
+    """Each layer of the encoder has weights of its own."""
+    vae_parts.expect_layers_differ(submission, "encoder")
+
+
 # Decoder
 
 
@@ -90,6 +96,12 @@ def test_decoder_range(submission: Submission) -> None:
 def test_decoder_uses_the_code(submission: Submission) -> None:
     """Another code gives another image, and each row depends on its own code alone."""
     vae_parts.expect_decoder_uses_its_input(submission)
+
+
+@check("decoder")
+def test_decoder_layers_differ(submission: Submission) -> None:
+    """Each layer of the decoder has weights of its own."""
+    vae_parts.expect_layers_differ(submission, "decoder")
 
 
 @check("forward")

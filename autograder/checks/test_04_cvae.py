@@ -152,6 +152,12 @@ def test_encoder_sees_image_and_condition(submission: Submission) -> None:
     vae_parts.expect_encoder_sees_its_input(submission, CLASSES)
 
 
+@check("encoder")
+def test_encoder_layers_differ(submission: Submission) -> None:
+    """Each layer of the encoder has weights of its own."""
+    vae_parts.expect_layers_differ(submission, "encoder", CLASSES)
+
+
 @check("decoder")
 def test_decoder_shape(submission: Submission) -> None:
     """Rows [z, c] of Z + C values become images (N, 1, 28, 28), for any C, 0 too."""
@@ -169,6 +175,12 @@ def test_decoder_range(submission: Submission) -> None:
 def test_decoder_uses_code_and_condition(submission: Submission) -> None:
     """Another code or another condition gives another image, each row on its own."""
     vae_parts.expect_decoder_uses_its_input(submission, CLASSES)
+
+
+@check("decoder")
+def test_decoder_layers_differ(submission: Submission) -> None:
+    """Each layer of the decoder has weights of its own."""
+    vae_parts.expect_layers_differ(submission, "decoder", CLASSES)
 
 
 # Forward

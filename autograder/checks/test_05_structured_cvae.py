@@ -22,7 +22,7 @@ from autograder.checks.completion import (
     expect_samples,
 )
 from autograder.checks.gaussian import bce, negative_elbo, sample
-from autograder.checks.parts import expect_own_rows, expect_pixel_range
+from autograder.checks.parts import expect_own_layers, expect_own_rows, expect_pixel_range
 from autograder.checks.quarters import QUARTER_MISTAKES, quarter
 from autograder.checks.vae_methods import (  # noqa: F401 - checks of this assignment too
     images,
@@ -134,6 +134,12 @@ def test_encoder_sees_image_and_condition(submission: Submission) -> None:
     vae_parts.expect_encoder_sees_its_input(submission, QUARTER)
 
 
+@check("encoder")
+def test_encoder_layers_differ(submission: Submission) -> None:
+    """Each layer of the encoder has weights of its own."""
+    vae_parts.expect_layers_differ(submission, "encoder", QUARTER)
+
+
 @check("decoder")
 def test_decoder_shape(submission: Submission) -> None:
     """Rows [z, c] of Z + C values become images (N, 1, 28, 28), for any C."""
@@ -151,6 +157,12 @@ def test_decoder_range(submission: Submission) -> None:
 def test_decoder_uses_code_and_condition(submission: Submission) -> None:
     """Another code or another condition gives another image, each row on its own."""
     vae_parts.expect_decoder_uses_its_input(submission, QUARTER)
+
+
+@check("decoder")
+def test_decoder_layers_differ(submission: Submission) -> None:
+    """Each layer of the decoder has weights of its own."""
+    vae_parts.expect_layers_differ(submission, "decoder", QUARTER)
 
 
 @check("forward")
@@ -210,6 +222,14 @@ def test_baseline_uses_the_quarter(submission: Submission) -> None:
         "Every quarter gives the same image: is `c` used?",
         "A quarter completed",
     )
+
+
+@check("baseline")
+def test_baseline_layers_differ(submission: Submission) -> None:
+    """Each layer of the baseline has weights of its own."""
+    baseline = new_baseline(submission)
+    guessed(baseline, torch.rand(2, QUARTER))
+    expect_own_layers(baseline)
 
 
 @check("same_capacity")

@@ -184,6 +184,13 @@ def decode(decoder: RemoteObject, z: torch.Tensor) -> torch.Tensor:
         "is in error).",
         "erratum_heads_on_decoder",
     )
+    shape = tuple(got.shape) if isinstance(got, torch.Tensor) else ()
+    expect(
+        len(shape) != 4 or shape[:2] != (len(z), 1) or shape[2:] == IMAGE[1:],
+        f"`Decoder(…)(z)` gives images of {' × '.join(map(str, shape[2:]))} pixels; they should "
+        "have 28 × 28. Follow the side through the layers: does each of them double it?",
+        "wrong_side",
+    )
     return expect_tensor(got, (len(z), *IMAGE), "`Decoder(…)(z)`")
 
 

@@ -26,6 +26,7 @@ from autograder.checks.same_footing import (  # noqa: F401 - its checks are coll
     test_measure,
     test_measure_is_plain_numbers,
     test_measure_repeats,
+    test_measure_switches_training_off,
 )
 from autograder.checks.sampling import (
     Draw,
@@ -36,7 +37,7 @@ from autograder.checks.sampling import (
     expect_pathwise_gradients,
     expect_spread,
 )
-from autograder.checks.wiring import FORWARD_MISTAKES, HEADS_SWAPPED, TOLD, KnownVae
+from autograder.checks.wiring import FORWARD_MISTAKES, HEAD_MISTAKES, TOLD, KnownVae
 from autograder.submission import Raised, RemoteObject, Submission
 
 TASKS = (
@@ -251,8 +252,9 @@ def test_forward_wiring(submission: Submission) -> None:
         )
         known = (parts, mu, logvar)
         x_recon = expect_tensor(got[0], tuple(x.shape), "`x_recon`")
-        expect_close(expect_tensor(got[1], (n, 3), "`mu`"), mu, "`mu`", known, (HEADS_SWAPPED,))
-        expect_close(expect_tensor(got[2], (n, 3), "`logvar`"), logvar, "`logvar`")
+        for head, value, due in zip(("mu", "logvar"), got[1:], (mu, logvar), strict=True):
+            value = expect_tensor(value, (n, 3), f"`{head}`")
+            expect_close(value, due, f"`{head}`", known, HEAD_MISTAKES[head])
         expect_close(x_recon, parts.decode_draw(mu, logvar), "`x_recon`", known, FORWARD_MISTAKES)
     expect_new_draws(vae, "reparameterize", TOLD, 3, lambda: torch.as_tensor(vae(x)[0]))
 

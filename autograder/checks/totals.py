@@ -4,6 +4,8 @@ Outputs and images are (N, ...); mu and sigma, the standard deviation, are (N, Z
 scalar.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -163,5 +165,10 @@ KL_MISTAKES = (
         "kl_only_entropy",
         "Your KL has no prior in it: only the posterior's own entropy is there.",
         lambda m, s: -s.log().sum(),
+    ),
+    Mistake(
+        "kl_only_entropy",
+        "Your KL has no prior in it: only the posterior's own entropy is there, constants and all.",
+        lambda m, s: -(s.log() + 0.5 * (1 + math.log(2 * math.pi))).sum(),
     ),
 )

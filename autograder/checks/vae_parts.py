@@ -11,12 +11,17 @@ from typing import Any
 import torch
 
 from autograder.checking import expect, expect_close, expect_tensor, fail, kind
-from autograder.checks.parts import expect_own_rows, expect_pixel_range, model_or_bare
+from autograder.checks.parts import (
+    expect_own_layers,
+    expect_own_rows,
+    expect_pixel_range,
+    model_or_bare,
+)
 from autograder.checks.sampling import expect_new_draws
 from autograder.checks.vae_methods import images
 from autograder.checks.wiring import (
     FORWARD_MISTAKES,
-    HEADS_SWAPPED,
+    HEAD_MISTAKES,
     TOLD,
     KnownParts,
     expect_joined,
@@ -205,6 +210,14 @@ def expect_decoder_uses_its_input(submission: Submission, condition: int = 0) ->
     )
 
 
+def expect_layers_differ(submission: Submission, part: str, condition: int = 0) -> None:
+    """Expect that each layer of a part, encoder or decoder, has weights of its own."""
+    vae = new_vae(submission, 5, condition)
+    width = PIXELS if part == "encoder" else 5
+    rows_for(getattr(vae, part), part, torch.rand(2, width + condition), condition)
+    expect_own_layers(vae, part)
+
+
 # Forward. Known linear maps stand in for the parts, so that only the wiring is judged.
 
 LATENTS = 3
@@ -256,8 +269,9 @@ def expect_forward(submission: Submission, conditions: Conditions = lambda n: ()
         x_hat = expect_tensor(got[0], (n, 1, 28, 28), "`x_hat`")
         inputs = (parts, mu, logvar, *c)
         shape = (n, LATENTS)
-        expect_close(expect_tensor(got[1], shape, "`mu`"), mu, "`mu`", inputs, (HEADS_SWAPPED,))
-        expect_close(expect_tensor(got[2], shape, "`logvar`"), logvar, "`logvar`")
+        for head, value, due in zip(("mu", "logvar"), got[1:], (mu, logvar), strict=True):
+            value = expect_tensor(value, shape, f"`{head}`")
+            expect_close(value, due, f"`{head}`", inputs, HEAD_MISTAKES[head])
         right = parts.decode_draw(mu, logvar, *c)
         expect_close(x_hat, right, "`x_hat`", inputs, FORWARD_MISTAKES)
     expect_new_draws(vae, "reparameterize", TOLD, LATENTS, lambda: torch.as_tensor(vae(x, *c)[0]))

@@ -4,9 +4,11 @@ Where there is a condition c (N, C), it is joined to the image and to the code; 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from autograder.checking import Mistake, expect
 from autograder.submission import Affine, RemoteObject
@@ -97,6 +99,23 @@ HEADS_SWAPPED = Mistake(
     "`mu` and `logvar` have changed places in what `forward` returns.",
     lambda parts, mu, logvar, *c: logvar,
 )
+
+
+def _activated(head: str) -> tuple[Mistake, ...]:
+    """The mistakes of an activation after a head, "mu" or "logvar", in `forward`."""
+
+    def after(activation: Callable[[torch.Tensor], torch.Tensor]) -> Mistake:
+        return Mistake(
+            "activation_on_head",
+            f"`forward` puts an activation on `{head}`: a mean and a log-variance may have any "
+            "value, so leave them as they come.",
+            lambda parts, mu, logvar, *c: activation(mu if head == "mu" else logvar),
+        )
+
+    return after(F.relu), after(F.softplus), after(torch.tanh), after(torch.sigmoid)
+
+
+HEAD_MISTAKES = {"mu": (HEADS_SWAPPED, *_activated("mu")), "logvar": _activated("logvar")}
 FORWARD_MISTAKES = (
     Mistake(
         "forward_decodes_mu",
