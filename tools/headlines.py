@@ -153,10 +153,13 @@ def as_markdown(kept: dict[str, Any]) -> str:
         lines += [
             "## A codebook of 512 on colour images",
             "",
-            f"`06_vq_vae`'s `Model` at the published sizes, trained on {found['images']:,} images: "
-            f"{last['update']:,} updates in {found['seconds']:,} s of one core, which is what the "
-            f"machine afforded. Squared error over variance {last['error']:.3f} (published: 0.056 "
-            f"after 10,000 updates), perplexity {last['perplexity']:.0f} (published: 326).",
+            f"`06_vq_vae`'s `Model` at the published sizes, trained on {found['images']:,} colour "
+            "images of CIFAR-10's kind, its codebook started from what the untrained encoder makes "
+            f"of some of them: {last['update']:,} updates in {found['seconds']:,} s of one core. "
+            f"Squared error over variance {last['error']:.3f} (published: 0.056 after 10,000 "
+            f"updates), perplexity {last['perplexity']:.0f} (published: 326), both the mean over "
+            f"the last {EVERY} updates. These images come from a JPEG copy of a part of the set, "
+            "which may make them a little easier.",
             "",
             "![Error and perplexity over updates](images/vq_curve.png)",
             "",
