@@ -22,7 +22,7 @@
 #
 # | what counts | how exact |
 # | --- | --- |
-# | `reparameterize`, `toy_gradients` | to rounding |
+# | `reparameterize`, `toy_gradients` | 1e-4 of the largest value |
 # | `kl_divergence` against its closed form | 1e-5 of the largest value |
 # | `kl_divergence` against 200,000 draws | six standard errors |
 #

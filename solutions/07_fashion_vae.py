@@ -27,8 +27,9 @@
 # what holds and what doesn't. Cells without a `TODO` are complete. You may add cells of your own
 # anywhere.
 #
-# > **Errata.** The sheet that this assignment comes from has a few slips in its formulas. Where you
-# > meet one of them, a box like this says what is right.
+# > **Errata.** The sheet that this assignment comes from has a few slips: it writes `kern3l`,
+# > numbers two items alike, and some of its formulas are off. Where you meet one of those, a box
+# > like this says what is right.
 
 # %% setup="imports"
 import numpy as np

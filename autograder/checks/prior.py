@@ -1,6 +1,8 @@
 """Checks of codes that should come from the prior N(0, I), shared by several assignments.
 
-Statistics are let pass within six standard errors; see `sampling`.
+Means and spreads are let pass within six standard errors; see `sampling`. The kurtosis of a few
+thousand numbers strays further upwards than a Gaussian would, so it is let pass within eight: with
+its skewness of 14.7 / √n, less than once in a thousand million runs fail at n = 6,000.
 """
 
 import math
@@ -12,6 +14,7 @@ from autograder.checks.sampling import STANDARD_ERRORS
 
 # Where a stand-in for the encoder puts its codes, for `expect_prior_codes` to know them by.
 ENCODED = 5.0
+KURTOSIS_ERRORS = 8.0
 
 
 def expect_prior_codes(z: torch.Tensor) -> None:
@@ -55,7 +58,7 @@ def expect_prior_codes(z: torch.Tensor) -> None:
     )
     kurtosis = float(((z - mean) ** 4).mean() / spread**4)
     expect(
-        abs(kurtosis - 3) <= STANDARD_ERRORS * math.sqrt(24 / count),
+        abs(kurtosis - 3) <= KURTOSIS_ERRORS * math.sqrt(24 / count),
         f"The codes do not look Gaussian: their kurtosis should be 3, and is {kurtosis:.2f}.",
         "uniform_noise" if abs(kurtosis - 1.8) < 0.1 else None,
     )
