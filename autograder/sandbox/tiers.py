@@ -1,15 +1,16 @@
 """Which sandbox this machine can give: probed by running attacks in it, never assumed."""
 
+import contextlib
 import functools
 import json
 import os
 import select
+import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,7 @@ def _attack(begin: Callable[[Pipes], Box | PlainBox]) -> list[str]:
     """Put targets up, run the attacks, and look at the targets."""
     os.environ["VAELAB_SECRET"] = "1"
     with (
-        tempfile.TemporaryDirectory(prefix="vaelab-probe-") as folder,
+        _neighbour() as (victim, folder),
         socket.create_server(("127.0.0.1", 0)) as tcp,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
         socket.socket(socket.AF_UNIX) as named,
@@ -177,7 +178,6 @@ def _attack(begin: Callable[[Pipes], Box | PlainBox]) -> list[str]:
         door.chmod(0o777)
         for listener in (named, path):
             listener.listen()
-        victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         try:
             targets = {
                 "secret": str(secret),
@@ -202,9 +202,46 @@ def _attack(begin: Callable[[Pipes], Box | PlainBox]) -> list[str]:
                 problems.append("something came out of it")
             return problems
         finally:
-            victim.kill()
-            victim.wait()
             del os.environ["VAELAB_SECRET"]
+
+
+# It takes the folder away itself, when its input ends: then its parent is done, or was killed.
+_NEIGHBOUR = """
+import shutil, sys, tempfile
+folder = tempfile.mkdtemp(prefix="vaelab-probe-")
+print(folder, flush=True)
+sys.stdin.read()
+shutil.rmtree(folder, ignore_errors=True)
+"""
+
+
+@contextlib.contextmanager
+def _neighbour() -> Iterator[tuple[subprocess.Popen, str]]:
+    """Give a process and a folder for attacks to aim at; neither outlives this process."""
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-c", _NEIGHBOUR],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdin
+    assert process.stdout
+    folder = process.stdout.readline().strip()
+    try:
+        if not folder:
+            raise SandboxError("no process can be started beside the judge")
+        yield process, folder
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        try:
+            process.wait(PROBE_SECONDS)
+        except subprocess.TimeoutExpired:  # an attack has stopped it
+            process.kill()
+            process.wait()
+        if folder:  # an attack may have killed it
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run(begin: Callable[[Pipes], Box | PlainBox], targets: str) -> dict[str, list[str]]:

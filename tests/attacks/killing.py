@@ -109,17 +109,21 @@ def kill_and_resume(folder: Path, kills: int) -> list[Killed]:
     before = set(living())
     whole, rng = folder / "whole", random.Random(time.time_ns())
     size = make_class(whole / "in")
+    started = time.monotonic()
     finish(grader(whole), whole)
+    needed = time.monotonic() - started
     right = results(whole)
     assert len(right) == size
     assert left_alive(before) == []
-    return [
-        # At any number of results, and any moment after it: a moment of the clock alone would
-        # fall into the imports on a busy machine, again and again.
-        _kill_once(
-            folder / f"kill-{n}", whole, rng.randrange(size), rng.uniform(0, 1.5), right, before
-        )
+    # In turn at any moment of the clock, which is mostly before the first result, and shortly after
+    # any number of results.
+    moments = [
+        (0, rng.uniform(0, needed)) if n % 2 == 0 else (rng.randrange(1, size), rng.uniform(0, 0.2))
         for n in range(kills)
+    ]
+    return [
+        _kill_once(folder / f"kill-{n}", whole, count, delay, right, before)
+        for n, (count, delay) in enumerate(moments)
     ]
 
 

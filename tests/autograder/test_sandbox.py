@@ -394,3 +394,30 @@ def test_no_system_call_is_listed_twice():
         for calls in (EVERYWHERE, WITHOUT_NAMESPACES):
             numbers = [n[which] for n in calls.values() if n[which] is not None]
             assert len(numbers) == len(set(numbers))
+
+
+KILLED_SELF_TEST = """
+import sys
+from autograder.sandbox.tiers import _neighbour
+with _neighbour() as (process, folder):
+    print(process.pid, folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_judge_that_is_killed_in_its_self_test_leaves_no_target_behind():
+    judge_ = subprocess.Popen(
+        [sys.executable, "-c", KILLED_SELF_TEST],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert judge_.stdout
+    pid, folder = judge_.stdout.readline().split()
+    target = psutil.Process(int(pid))
+    assert os.path.isdir(folder)
+    judge_.kill()
+    judge_.wait()
+    psutil.wait_procs([target], timeout=20)
+    assert not target.is_running() or target.status() == psutil.STATUS_ZOMBIE
+    assert not os.path.exists(folder)
