@@ -172,6 +172,7 @@ def test_codebook_is_trained(submission: Submission) -> None:
 @check("straight_through")
 def test_quantized_is_code(submission: Submission) -> None:
     """`quantized` holds, at each place, the code vector that was picked there."""
+    rows_are_right = True
     for shape in ((2, 4, 3, 5), (1, 3, 1, 2)):
         codebook = codebook_of(9, shape[1])
         z = maps(shape, codebook)
@@ -186,7 +187,8 @@ def test_quantized_is_code(submission: Submission) -> None:
         )
         right, *others = layouts(picked, z)
         fits = [torch.allclose(got, layout, atol=1e-4) for layout in (right, *others)]
-        rows_are_right = torch.equal(
+        # Of two places alone, rows cut wrongly may pick the right codes by chance.
+        rows_are_right &= torch.equal(
             torch.as_tensor(answer.encodings).double(), encode(z, codebook)
         )
         # Rows that were cut wrongly fit together again in the same wrong way: one slip, not two.
