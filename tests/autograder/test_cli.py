@@ -62,4 +62,4 @@ def test_pytest_itself_judges_a_submission(tmp_path):
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Your KL has the wrong sign" in done.stdout
     assert "test_kl_closed_form" in done.stdout
-    assert "3 failed, 3 passed" in done.stdout
+    assert "4 failed, 4 passed" in done.stdout
