@@ -9,7 +9,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from autograder import judge
 from autograder.host import BEST, Limits, Sandbox
+from autograder.lifeline import Lifeline, run_tied
 from autograder.results import Result
 
 TRIES = 2
@@ -144,7 +144,7 @@ class _Judge:
         context = multiprocessing.get_context("spawn")
         self.pipe, there = context.Pipe()
         how = (self.grade, self.assignment, self.limits, self.sandbox)
-        self.process = context.Process(target=_serve, args=(there, os.getpid(), *how))
+        self.process = context.Process(target=run_tied, args=(Lifeline(), _serve, there, *how))
         self.process.start()
         there.close()
 
@@ -209,7 +209,6 @@ def _given_up(tried: _Try, assignment: str, how: str) -> Result | None:
 
 def _serve(
     pipe: Connection,
-    parent: int,
     grade: Grade,
     assignment: str,
     limits: Limits,
@@ -217,7 +216,6 @@ def _serve(
 ) -> None:
     import torch
 
-    end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grader, which ends us
     torch.set_num_threads(1)
     with contextlib.suppress(EOFError, OSError):
@@ -256,19 +254,3 @@ def _link_below(entry: Entry) -> str | None:
             return between.name
         between = between.parent
     return None
-
-
-def end_with_parent(parent: int) -> None:
-    """Have the kernel end this process when its parent ends; does nothing outside Linux.
-
-    Args:
-        parent: The parent's process id, to notice one that is gone already.
-    """
-    import ctypes
-
-    if sys.platform != "linux":
-        return
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
