@@ -246,6 +246,10 @@ class RemoteObject:
         """Call it, a module, and fetch what it gave to one of its parts."""
         return self.submission.request("given", ref=self.ref, part=part, args=list(args))
 
+    def call_away(self, *args: Any) -> Any:
+        """Call it as if everything lay on another device; see `autograder.devices`."""
+        return self.submission.request("call_away", ref=self.ref, path=self.path, args=list(args))
+
     def plug(
         self,
         part: str,

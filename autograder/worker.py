@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from autograder.devices import call_away
 from autograder.frames import DTYPES, PREFIX, Frame, FrameError, lengths, pack, unpack
 from autograder.imports import guard
 
@@ -200,6 +201,10 @@ class Worker:
         if not seen:
             raise RuntimeError(f"`self.{part}` is never called")
         return seen[-1]
+
+    def do_call_away(self, read: "_Reader", ref: int, path: str, args: list) -> list[str]:
+        """Call as if everything lay on another device; says which tensors did not follow."""
+        return call_away(self.objects[ref], path, read(args))
 
     def do_backward(self, read: "_Reader", tape: int, grads: list) -> list:
         """Push gradients back through a taped call; returns those of its inputs."""

@@ -93,7 +93,7 @@ def add_noise(x, std=0.5):
         std: Standard deviation of the noise, before it is clipped.
 
     Returns:
-        New images of the same shape, in [0, 1], with new noise at every call.
+        New images of the same shape, on the same device, in [0, 1], with new noise at every call.
     """
     # TODO add_noise
     ### BEGIN SOLUTION

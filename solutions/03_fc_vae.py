@@ -154,7 +154,7 @@ class myVAE(nn.Module):
             logvar: Log-variances log σ², (N, Z).
 
         Returns:
-            One code for each row, (N, Z).
+            One code for each row, (N, Z), on mu's device.
         """
         # TODO reparameterize
         ### BEGIN SOLUTION

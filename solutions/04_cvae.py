@@ -89,7 +89,8 @@ def one_hot(labels, num_classes):
         num_classes: How many classes there are, C.
 
     Returns:
-        Zeros, and a single one in each row, (N, C), of a dtype that `forward` below can take.
+        Zeros, and a single one in each row, (N, C), on the labels' device and of a dtype that
+        `forward` below can take.
     """
     # TODO one_hot
     ### BEGIN SOLUTION
@@ -181,7 +182,7 @@ class myVAE(nn.Module):
             logvar: Log-variances log σ², (N, Z).
 
         Returns:
-            One code for each row, (N, Z).
+            One code for each row, (N, Z), on mu's device.
         """
         # TODO reparameterize, as in assignment 03
         ### BEGIN SOLUTION

@@ -157,7 +157,7 @@ class myVAE(nn.Module):
             logvar: Log-variances log σ², (N, Z).
 
         Returns:
-            One code for each row, (N, Z).
+            One code for each row, (N, Z), on mu's device.
         """
         # TODO reparameterize, as in assignment 03
         ### BEGIN SOLUTION
@@ -309,7 +309,7 @@ def complete(model, x, n):
         n: How many to draw for each.
 
     Returns:
-        The samples, (N, n, 1, 28, 28).
+        The samples, (N, n, 1, 28, 28), on x's device.
     """
     # TODO complete
     ### BEGIN SOLUTION

@@ -216,7 +216,7 @@ class VectorQuantizer(nn.Module):
             The tuple (loss, quantized, perplexity, encodings): codebook loss plus β times
             commitment loss, a scalar; the nearest code vectors, (N, D, H, W), which hand the
             gradient they get to `inputs`; the perplexity, a scalar; and which vector each place
-            picked, one-hot, (N·H·W, K), rows in the order (N, H, W).
+            picked, one-hot, (N·H·W, K), rows in the order (N, H, W). All lie on the inputs' device.
         """
         # TODO nearest code: encodings, one-hot, (N·H·W, K).
         ### BEGIN SOLUTION

@@ -350,7 +350,7 @@ class VAE(nn.Module):
             sigma: Standard deviations, (N, Z).
 
         Returns:
-            One code for each row, (N, Z).
+            One code for each row, (N, Z), on mu's device.
         """
         # TODO gaussian
         ### BEGIN SOLUTION

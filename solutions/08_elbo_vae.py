@@ -178,7 +178,7 @@ class VAE(nn.Module):
             logsigma: log σ, (N, L).
 
         Returns:
-            Codes, (N, L).
+            Codes, (N, L), on mu's device.
         """
         # TODO sample_with_reparam
         ### BEGIN SOLUTION
@@ -245,7 +245,7 @@ class VAE(nn.Module):
             num_samples: How many, N.
 
         Returns:
-            Pixels that are 0 or 1, (N, D), without gradient.
+            Pixels that are 0 or 1, (N, D), on the model's device, without gradient.
         """
         # TODO sample
         ### BEGIN SOLUTION

@@ -94,7 +94,7 @@ def dequantize(x_uint8):
         x_uint8: Images as whole numbers from 0 to 255, uint8, any shape.
 
     Returns:
-        Float images of the same shape, with new noise at every call.
+        Float images of the same shape, on the same device, with new noise at every call.
     """
     # TODO dequantize
     ### BEGIN SOLUTION
@@ -283,8 +283,8 @@ class VAE(nn.Module):
             x: Dequantized images, (N, 1, 28, 28).
 
         Returns:
-            The tuple (neg_elbo, recon, kl), one number for each image in each, (N,): the negative
-            ELBO; −log p(x | z), constants included; the KL in closed form.
+            The tuple (neg_elbo, recon, kl), one number for each image in each, (N,), on x's device:
+            the negative ELBO; −log p(x | z), constants included; the KL in closed form.
         """
         # TODO draw: encode x, and draw one code z for each image.
         ### BEGIN SOLUTION
@@ -315,7 +315,7 @@ class VAE(nn.Module):
             n: How many, N.
 
         Returns:
-            The mean of each pixel, (N, 1, 28, 28), without gradient.
+            The mean of each pixel, (N, 1, 28, 28), on the model's device, without gradient.
         """
         # TODO sample
         ### BEGIN SOLUTION
@@ -580,7 +580,7 @@ def interpolate(z1, z2, n=10):
         n: How many points, 2 or more.
 
     Returns:
-        The points in order, (n, Z).
+        The points in order, (n, Z), on z1's device.
     """
     # TODO interpolate
     ### BEGIN SOLUTION

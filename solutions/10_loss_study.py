@@ -196,7 +196,7 @@ class VAE(nn.Module):
             logvar: Log-variances log σ², (N, Z).
 
         Returns:
-            One code for each row, (N, Z).
+            One code for each row, (N, Z), on mu's device.
         """
         # TODO reparameterize
         ### BEGIN SOLUTION

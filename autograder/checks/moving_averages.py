@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from autograder.checking import Mistake, check, expect, expect_close, expect_grad, expect_tensor
+from autograder.checks.device import expect_follows_input
 from autograder.checks.quantizer import (
     BETA,
     codebook_of,
@@ -236,3 +237,12 @@ def test_ema_quantizes_alike(submission: Submission) -> None:
             expect_close(grad, weights, "The gradient at z, for a known one at `quantized`,")
     if "perplexity" not in submission.failed:
         expect_perplexity(answer, z.detach(), codebook)
+
+
+@check("ema")
+def test_ema_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in."""
+    # The averages begin with the quantizer's own forward: what fails there is said there.
+    if "nearest_code" not in submission.failed:
+        z, codebook = clusters()
+        expect_follows_input(averaging(submission, codebook), z, name="forward")

@@ -20,6 +20,7 @@ from autograder.checks.denoising import (  # noqa: F401 - its checks are collect
     test_loss_is_followed_back,
     test_loss_wiring,
 )
+from autograder.checks.device import expect_follows_input
 from autograder.checks.noise import (
     expect_clipped,
     expect_default_std,
@@ -99,6 +100,13 @@ def test_noise_spread(submission: Submission) -> None:
 def test_noise_is_gaussian(submission: Submission) -> None:
     """The noise is Gaussian: its fourth moment is 3 σ⁴."""
     expect_noise_gaussian(submission.object("add_noise"))
+
+
+@check("add_noise")
+def test_noise_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in."""
+    add_noise = submission.object("add_noise")
+    expect_follows_input(add_noise, torch.rand(3, 1, 28, 28), STD, name="add_noise")
 
 
 @check("add_noise")

@@ -8,6 +8,7 @@ from autograder.checks.gaussian import negative_elbo, sample
 from autograder.checks.parts import expect_within_budget
 from autograder.checks.vae_methods import (  # noqa: F401 - checks of this assignment too
     test_centre,
+    test_device,
     test_gradients_pass,
     test_kl_adds_over_latents,
     test_kl_closed_form,

@@ -6,11 +6,13 @@ import torch
 
 from autograder.checking import CheckFailed, LeftOut, Task, check, expect, expect_tensor, fail
 from autograder.checks import digits, vae_parts
+from autograder.checks.device import expect_follows_input
 from autograder.checks.gaussian import negative_elbo, sample
 from autograder.checks.parts import expect_within_budget
 from autograder.checks.vae_methods import (  # noqa: F401 - checks of this assignment too
     images,
     test_centre,
+    test_device,
     test_gradients_pass,
     test_kl_adds_over_latents,
     test_kl_closed_form,
@@ -106,6 +108,13 @@ def test_one_hot_values(submission: Submission) -> None:
         expect(not torch.equal(got, wrong), f"{says} Row i belongs to label i.", mistake)
     row = int((got != right).any(1).nonzero()[0])
     fail(f"For the label {int(labels[row])} the row is {got[row].tolist()}.")
+
+
+@check("one_hot")
+def test_one_hot_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in."""
+    labels = torch.tensor([4, 7, 0])
+    expect_follows_input(submission.object("one_hot"), labels, CLASSES, name="one_hot")
 
 
 @check("one_hot")

@@ -21,12 +21,14 @@ from autograder.checks.completion import (
     expect_prior_only,
     expect_samples,
 )
+from autograder.checks.device import expect_follows_input
 from autograder.checks.gaussian import bce, negative_elbo, sample
 from autograder.checks.parts import expect_own_layers, expect_own_rows, expect_pixel_range
 from autograder.checks.quarters import QUARTER_MISTAKES, quarter
 from autograder.checks.vae_methods import (  # noqa: F401 - checks of this assignment too
     images,
     test_centre,
+    test_device,
     test_gradients_pass,
     test_kl_adds_over_latents,
     test_kl_closed_form,
@@ -263,12 +265,17 @@ def lower_left(x):
 """
 
 
-def completed(submission: Submission, images_: int, n: int) -> Completed:
-    """Call `complete` on a model made of known parts."""
+def complete(submission: Submission) -> RemoteObject:
+    """The submission's `complete`, whatever its `lower_left` is worth."""
     if EVIDENCE.id in submission.failed:
         submission.run(RIGHT_QUARTER, "lower_left")
-    complete, x = submission.object("complete"), images(images_)
-    return Completed.by(submission, complete, x, quarter(x), n)
+    return submission.object("complete")
+
+
+def completed(submission: Submission, images_: int, n: int) -> Completed:
+    """Call `complete` on a model made of known parts."""
+    x = images(images_)
+    return Completed.by(submission, complete(submission), x, quarter(x), n)
 
 
 @check("complete")
@@ -276,6 +283,13 @@ def test_completion_shape(submission: Submission) -> None:
     """N images and n samples each give (N, n, 1, 28, 28), every sample with its image's quarter."""
     for images_, n in ((3, 4), (1, 5), (4, 1)):
         expect_samples(completed(submission, images_, n))
+
+
+@check("complete")
+def test_completion_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in."""
+    vae, _ = vae_parts.plugged(submission, QUARTER)
+    expect_follows_input(complete(submission), vae, images(3), 2, name="complete")
 
 
 @check("complete")

@@ -16,9 +16,11 @@ from autograder.checking import (
     expect_tensor,
     kind,
 )
+from autograder.checks.device import expect_follows_input
 from autograder.checks.moving_averages import (  # noqa: F401 - checks of this assignment too
     EMA,
     test_ema_buffers,
+    test_ema_device,
     test_ema_gradients,
     test_ema_quantizes_alike,
     test_ema_quantizes_first,
@@ -150,6 +152,14 @@ def test_nearest_code(submission: Submission) -> None:
         z = maps(shape, codebook)
         answer = quantize(make_quantizer(submission, codebook), z)
         expect_encodings(answer, z, codebook)
+
+
+@check("nearest_code")
+def test_nearest_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in."""
+    codebook = codebook_of(9, 4)
+    quantizer, z = make_quantizer(submission, codebook), maps((2, 4, 3, 5), codebook)
+    expect_follows_input(quantizer, z, name="forward")
 
 
 @check("nearest_code")

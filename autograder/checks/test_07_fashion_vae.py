@@ -31,6 +31,7 @@ from autograder.checks.convolutions import (  # noqa: F401 - both parts' checks 
     test_encoder_shapes,
     test_sigma_is_positive,
 )
+from autograder.checks.device import expect_follows_input
 from autograder.checks.expectation import expect_kl_is_expectation
 from autograder.checks.gaussian import negative_elbo, sample
 from autograder.checks.latent_dimensions import (  # noqa: F401 - collected, too
@@ -218,6 +219,13 @@ def test_gradients_pass(submission: Submission) -> None:
     by_mu, by_sigma = draw_gradients(z, {"mu": mu, "sigma": sigma})
     expect_close(by_mu, torch.ones_like(by_mu), "The gradient of z by mu")
     expect_close(by_sigma, ((z - mu) / sigma).detach(), "The gradient of z by sigma")
+
+
+@check("gaussian")
+def test_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in."""
+    gaussian, given = any_vae(submission).gaussian, posterior(3, 5)
+    expect_follows_input(gaussian, *given, name="gaussian")
 
 
 # Forward and backward. Known linear maps stand in for the parts, so that only the wiring is judged.

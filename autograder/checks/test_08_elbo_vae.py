@@ -18,6 +18,7 @@ from autograder.checks.bernoulli_decoder import (
     expect_probabilities,
 )
 from autograder.checks.bernoulli_elbo import ELBO_MISTAKES, known_parts
+from autograder.checks.device import expect_follows_input
 from autograder.checks.gaussian import negative_elbo, sample
 from autograder.checks.given_layers import expect_given_layers
 from autograder.checks.log_sigma import (
@@ -172,6 +173,14 @@ def test_one_draw_for_each_number(submission: Submission) -> None:
 def test_gradients_pass(submission: Submission) -> None:
     """Gradients reach mu and logsigma: ∂z/∂mu is 1 and ∂z/∂logsigma is z − mu."""
     expect_pathwise_gradients(draw(submission), LOG_SIGMA)
+
+
+@check("sample_with_reparam")
+def test_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in."""
+    given = torch.randn(3, 5), torch.randn(3, 5)
+    draw = any_vae(submission).sample_with_reparam
+    expect_follows_input(draw, *given, name="sample_with_reparam")
 
 
 # Decoder
@@ -418,6 +427,14 @@ def test_sample_is_new_every_time(submission: Submission) -> None:
         "Two calls give the same images. Is a seed set inside?",
         "reseeded",
     )
+
+
+@check("sample")
+def test_sample_device(submission: Submission) -> None:
+    """New tensors are made on the device of the model."""
+    vae = any_vae(submission)
+    vae.plug("decoder", Affine([torch.randn(LATENTS, OBS)]), squash=True, names=("z",))
+    expect_follows_input(vae.sample, 4, name="sample")
 
 
 @check("sample")

@@ -41,6 +41,7 @@ from autograder.checks.dequantization import (
     expect_levels_kept,
     expect_own_noise,
 )
+from autograder.checks.device import expect_follows_input
 from autograder.checks.gaussian import sample
 from autograder.checks.gaussian_elbo import SUM_MISTAKES, expect_means, gaussian_nll
 from autograder.checks.lines import LINE_MISTAKES, line
@@ -116,6 +117,12 @@ def test_dequantize_keeps_levels(submission: Submission) -> None:
 def test_dequantize_noise(submission: Submission) -> None:
     """Every pixel of every image has noise of its own, new at every call."""
     expect_own_noise(*(dequantized(submission, flat(7)) for _ in range(2)))
+
+
+@check("dequantize")
+def test_dequantize_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in."""
+    expect_follows_input(submission.object("dequantize"), flat(100), name="dequantize")
 
 
 @check("dequantize")
@@ -333,6 +340,16 @@ def test_elbo_is_the_sum(submission: Submission) -> None:
 
 
 @check("elbo")
+def test_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in."""
+    vae = any_vae(submission)
+    plug_encoder(vae, 5)
+    plug_decoder(vae, torch.randn(5, PIXELS))
+    x = with_posterior(torch.randn(4, 5), torch.randn(4, 5))
+    expect_follows_input(vae.calc_elbo, x, name="calc_elbo")
+
+
+@check("elbo")
 def test_gradient_through_the_draw(submission: Submission) -> None:
     """Gradients reach mu and logsigma through z: ∂z/∂mu is 1 and ∂z/∂logsigma is z − mu."""
     expect_gradient_through_draw(submission)
@@ -402,6 +419,14 @@ def test_sample_is_new_every_time(submission: Submission) -> None:
 
 
 @check("sample")
+def test_sample_device(submission: Submission) -> None:
+    """New tensors are made on the device of the model."""
+    vae = any_vae(submission)
+    plug_decoder(vae, torch.randn(5, PIXELS))
+    expect_follows_input(vae.sample, 4, name="sample")
+
+
+@check("sample")
 def test_sample_carries_no_gradient(submission: Submission) -> None:
     """The samples are plain numbers: no graph hangs on them."""
     vae = any_vae(submission)
@@ -466,6 +491,13 @@ def test_line_is_straight(submission: Submission) -> None:
         got = expect_tensor(got, (n, latent_dim), f"`interpolate(z1, z2, {n})`")
         right = line(a, b, torch.linspace(0, 1, n))
         expect_close(got, right, "The line", (a, b, n), LINE_MISTAKES)
+
+
+@check("interpolate")
+def test_line_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in."""
+    interpolate, ends = submission.object("interpolate"), torch.randn(2, 5)
+    expect_follows_input(interpolate, *ends, 7, name="interpolate")
 
 
 # The whole model. The loss is in bits per dimension at σ_x = 0.1.

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from autograder.checking import Task, check, expect, expect_close, expect_tensor, fail, kind
+from autograder.checks.device import expect_follows_input
 from autograder.checks.loss_terms import (  # noqa: F401 - its checks are collected
     images,
     test_bce_gradient,
@@ -224,6 +225,14 @@ def test_one_draw_for_each_number(submission: Submission) -> None:
 def test_gradients_pass(submission: Submission) -> None:
     """Gradients reach mu and logvar: ∂z/∂mu is 1 and ∂z/∂logvar is (z − mu) / 2."""
     expect_pathwise_gradients(draw(submission))
+
+
+@check("reparameterize")
+def test_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in."""
+    reparameterize = model_or_bare(submission, "VAE").reparameterize
+    given = torch.randn(3, 5), torch.randn(3, 5)
+    expect_follows_input(reparameterize, *given, name="reparameterize")
 
 
 # Forward. Known linear maps stand in for the parts, so that only the wiring is judged.

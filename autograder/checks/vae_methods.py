@@ -6,6 +6,7 @@ They need no encoder, no decoder and no condition: one whose `__init__` fails wi
 import torch
 
 from autograder.checking import check, expect_close, expect_grad, expect_tensor
+from autograder.checks.device import expect_follows_input
 from autograder.checks.expectation import expect_kl_is_expectation
 from autograder.checks.gaussian import KL_MISTAKES, RECON_MISTAKES, bce, kl_divergence
 from autograder.checks.parts import model_or_bare
@@ -74,6 +75,13 @@ def test_one_draw_for_each_number(submission: Submission) -> None:
 def test_gradients_pass(submission: Submission) -> None:
     """Gradients reach mu and logvar: ∂z/∂mu is 1 and ∂z/∂logvar is (z − mu) / 2."""
     expect_pathwise_gradients(draw(submission))
+
+
+@check("reparameterize")
+def test_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in."""
+    draw, given = any_vae(submission).reparameterize, posterior(3, 5)
+    expect_follows_input(draw, *given, name="reparameterize")
 
 
 # Loss. The reconstruction is measured where the KL is 0, and the KL as a difference of two losses

@@ -8,6 +8,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 # All of the repository that a worker needs: no check, no solution, no test.
 GIVEN = (
     "autograder/__init__.py",
+    "autograder/devices.py",
     "autograder/frames.py",
     "autograder/imports.py",
     "autograder/worker.py",
