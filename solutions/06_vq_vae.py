@@ -159,8 +159,8 @@ print(f"variance of the training data: {variance:.4f}")
 # gradient at $e_k$ to $z$ as it is (section 3.2; the idea is from Bengio, Léonard & Courville
 # 2013).
 #
-# **4. The perplexity** says how many code vectors are in use, in effect. With $p_j$ the share of
-# places that picked vector j,
+# **4. The perplexity** (Jelinek, Mercer, Bahl & Baker 1977), the exponential of an entropy, says
+# how many code vectors are in use, in effect. With $p_j$ the share of places that picked vector j,
 #
 # $$\text{perplexity} = \exp\Big(-\sum_j p_j \ln p_j\Big),$$
 #

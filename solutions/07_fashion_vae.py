@@ -522,6 +522,12 @@ plot_prior_samples(model.decoder, lat, n=20)
 # $$s_j^2 = \frac{1}{N} \sum_{n=1}^{N} \big(z_{nj} - \bar z_j\big)^2.$$
 #
 # Find the two dimensions in which it is largest.
+#
+# <details><summary>Hints</summary>
+#
+# - Which axis are the images on? A variance for each dimension is taken along that one.
+# - `torch.as_tensor` takes tensors and NumPy arrays alike; `argsort` can go downwards.
+# </details>
 
 # %% run="embeddings"
 seed_everything(1)
@@ -599,6 +605,13 @@ check("quantiles")
 # %% [markdown]
 # Now make the codes and decode them. How long is a code? Ask the decoder: its first linear layer
 # knows.
+#
+# <details><summary>Hints</summary>
+#
+# - `decoder.modules()` goes through all layers in order, however deep they lie; a linear layer has
+#   `in_features`.
+# - Start from zeros and fill one column. SciPy's numbers are float64, the decoder's weights aren't.
+# </details>
 
 
 # %% solution="my_perturb"

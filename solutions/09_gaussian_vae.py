@@ -232,7 +232,7 @@ check("decoder")
 #
 # **Reconstruction.** Each of the $D = 784$ pixels is Gaussian around the decoder's mean $\hat x_d$,
 # with one standard deviation $\sigma_x$ for all, a number that you choose. Its density, constants
-# and all:
+# and all (appendix C.2 there, with a fixed variance):
 #
 # $$\log p(x \mid z) = \sum_{d=1}^{D} \Big[ -\frac{(x_d - \hat x_d)^2}{2 \sigma_x^2}
 # - \log \sigma_x - \tfrac12 \log 2\pi \Big].$$
@@ -352,8 +352,15 @@ check("sample")
 #
 # $$\text{bits per dimension} = \frac{-\mathrm{ELBO}}{D \ln 2} + \log_2 256.$$
 #
-# A model that knows nothing, uniform on $[0, 1]^D$, has a log-density of 0 and so 8 bits per
-# dimension: one plain byte for each pixel. What is below 8 has been learned.
+# (Theis, van den Oord & Bethge 2016, section 3.1, on why the density of dequantized images bounds
+# that of the grey levels.) A model that knows nothing, uniform on $[0, 1]^D$, has a log-density of
+# 0 and so 8 bits per dimension: one plain byte for each pixel. What is below 8 has been learned.
+#
+# <details><summary>Hint</summary>
+#
+# `math.log` takes plain numbers and gives one; a tensor times a plain number is a tensor of the
+# same shape. Try 0 nats: what should come out?
+# </details>
 
 
 # %% solution="bits"
@@ -565,9 +572,15 @@ plot_embeddings(test_means, test_set.labels, title="Posterior means of test digi
 # %% [markdown]
 # ## From one digit to another
 #
-# Take two images, draw a code for each from its own posterior, and walk from one to the other in
-# $n$ equal steps along a straight line: $z^{(i)} = z_1 + t_i (z_2 - z_1)$. The first point is $z_1$
-# and the last is $z_2$.
+# Take two images, draw a code for each from its own posterior, and walk from one to the other
+# along a straight line, over $n$ evenly spaced points: $z^{(i)} = z_1 + t_i (z_2 - z_1)$. The first
+# is $z_1$ and the last is $z_2$.
+#
+# <details><summary>Hint</summary>
+#
+# What are $t_1$ and $t_n$? `torch.linspace` counts both ends. As a column, (n, 1), the shares meet
+# a row of Z numbers n times.
+# </details>
 
 
 # %% solution="line"

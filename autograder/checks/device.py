@@ -9,8 +9,8 @@ from autograder.submission import Raised, RemoteObject
 def expect_follows_input(called: RemoteObject, *args: Any, name: str) -> None:
     """Expect no tensor on the CPU where the input, and the model, lie on another device.
 
-    That the tensors followed is self-reported: whoever forges it has gained nothing but this.
-    What can't be tried without numbers, such as a branch on a tensor's value, is let pass.
+    That the tensors followed is self-reported: no number that comes back could show it. What can't
+    be tried without numbers, such as a branch on a tensor's value, is let pass.
 
     Args:
         called: The function or method.

@@ -241,7 +241,7 @@ def test_ema_quantizes_alike(submission: Submission) -> None:
 
 @check("ema")
 def test_ema_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in."""
+    """New tensors are made on the device of those that come in (self-reported)."""
     # The averages begin with the quantizer's own forward: what fails there is said there.
     if "nearest_code" not in submission.failed:
         z, codebook = clusters()

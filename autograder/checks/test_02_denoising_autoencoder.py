@@ -104,7 +104,7 @@ def test_noise_is_gaussian(submission: Submission) -> None:
 
 @check("add_noise")
 def test_noise_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in."""
+    """New tensors are made on the device of those that come in (self-reported)."""
     add_noise = submission.object("add_noise")
     expect_follows_input(add_noise, torch.rand(3, 1, 28, 28), STD, name="add_noise")
 

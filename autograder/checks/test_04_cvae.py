@@ -112,7 +112,7 @@ def test_one_hot_values(submission: Submission) -> None:
 
 @check("one_hot")
 def test_one_hot_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in."""
+    """New tensors are made on the device of those that come in (self-reported)."""
     labels = torch.tensor([4, 7, 0])
     expect_follows_input(submission.object("one_hot"), labels, CLASSES, name="one_hot")
 

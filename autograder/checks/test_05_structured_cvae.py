@@ -287,7 +287,7 @@ def test_completion_shape(submission: Submission) -> None:
 
 @check("complete")
 def test_completion_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in."""
+    """New tensors are made on the device of those that come in (self-reported)."""
     vae, _ = vae_parts.plugged(submission, QUARTER)
     expect_follows_input(complete(submission), vae, images(3), 2, name="complete")
 

@@ -156,7 +156,7 @@ def test_nearest_code(submission: Submission) -> None:
 
 @check("nearest_code")
 def test_nearest_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in."""
+    """New tensors are made on the device of those that come in (self-reported)."""
     codebook = codebook_of(9, 4)
     quantizer, z = make_quantizer(submission, codebook), maps((2, 4, 3, 5), codebook)
     expect_follows_input(quantizer, z, name="forward")

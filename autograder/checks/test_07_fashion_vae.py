@@ -223,7 +223,7 @@ def test_gradients_pass(submission: Submission) -> None:
 
 @check("gaussian")
 def test_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in."""
+    """New tensors are made on the device of those that come in (self-reported)."""
     gaussian, given = any_vae(submission).gaussian, posterior(3, 5)
     expect_follows_input(gaussian, *given, name="gaussian")
 

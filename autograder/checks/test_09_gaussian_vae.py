@@ -121,7 +121,7 @@ def test_dequantize_noise(submission: Submission) -> None:
 
 @check("dequantize")
 def test_dequantize_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in."""
+    """New tensors are made on the device of those that come in (self-reported)."""
     expect_follows_input(submission.object("dequantize"), flat(100), name="dequantize")
 
 
@@ -341,7 +341,7 @@ def test_elbo_is_the_sum(submission: Submission) -> None:
 
 @check("elbo")
 def test_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in."""
+    """New tensors are made on the device of those that come in (self-reported)."""
     vae = any_vae(submission)
     plug_encoder(vae, 5)
     plug_decoder(vae, torch.randn(5, PIXELS))
@@ -420,7 +420,7 @@ def test_sample_is_new_every_time(submission: Submission) -> None:
 
 @check("sample")
 def test_sample_device(submission: Submission) -> None:
-    """New tensors are made on the device of the model."""
+    """New tensors are made on the device of the model (self-reported)."""
     vae = any_vae(submission)
     plug_decoder(vae, torch.randn(5, PIXELS))
     expect_follows_input(vae.sample, 4, name="sample")
@@ -495,7 +495,7 @@ def test_line_is_straight(submission: Submission) -> None:
 
 @check("interpolate")
 def test_line_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in."""
+    """New tensors are made on the device of those that come in (self-reported)."""
     interpolate, ends = submission.object("interpolate"), torch.randn(2, 5)
     expect_follows_input(interpolate, *ends, 7, name="interpolate")
 

@@ -229,7 +229,7 @@ def test_gradients_pass(submission: Submission) -> None:
 
 @check("reparameterize")
 def test_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in."""
+    """New tensors are made on the device of those that come in (self-reported)."""
     reparameterize = model_or_bare(submission, "VAE").reparameterize
     given = torch.randn(3, 5), torch.randn(3, 5)
     expect_follows_input(reparameterize, *given, name="reparameterize")

@@ -79,7 +79,7 @@ def test_gradients_pass(submission: Submission) -> None:
 
 @check("reparameterize")
 def test_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in."""
+    """New tensors are made on the device of those that come in (self-reported)."""
     draw, given = any_vae(submission).reparameterize, posterior(3, 5)
     expect_follows_input(draw, *given, name="reparameterize")
 
