@@ -165,7 +165,8 @@ def as_markdown(runs: list[Run], plans: Mapping[str, Plan]) -> str:
         "",
         "Each assignment's reference, trained with its own settings for the whole of the epochs "
         "that a student has. Made by `vaelab calibrate`; every run stands in `calibration.json`. "
-        "Several numbers in one place are several seeds. Seconds are CPU time on one thread, "
+        "Several numbers in one place are several seeds. An assignment that is not here trains to "
+        "no threshold. Seconds are CPU time on one thread, "
         f"torch {torch.__version__.split('+')[0]}, {platform.machine()}.",
         "",
         "| assignment | data, images | parameters | threshold | passed in epoch | training loss, "
@@ -179,8 +180,8 @@ def as_markdown(runs: list[Run], plans: Mapping[str, Plan]) -> str:
             f"| {one.below:g} {one.unit} "
             f"| {', '.join(str(r.reached or 'none') for r in group)} of {len(one.losses)} "
             f"| {_several([r.losses[-1] for r in group], one.digits)} "
-            f"| {_several([r.test_loss for r in group], one.digits)} "
-            f"| {_headline(plans.get(assignment), source)} "
+            f"| {_several([r.test_loss for r in group], one.digits + 1)} "
+            f"| {_headline(plans.get(assignment), group)} "
             f"| {_more(group)} "
             f"| {_several([r.seconds for r in group], 0)} |"
         )
@@ -192,10 +193,11 @@ def as_markdown(runs: list[Run], plans: Mapping[str, Plan]) -> str:
     return "\n".join([*lines, "", *remarks] if remarks else lines) + "\n"
 
 
-def _headline(plan: Plan | None, source: str) -> str:
-    if plan is None or source != "full" or math.isnan(plan.headline):
+def _headline(plan: Plan | None, group: list[Run]) -> str:
+    if plan is None or group[0].source != "full" or math.isnan(plan.headline):
         return ""
-    return f"{plan.headline:g}"
+    reached = sum(run.test_loss <= plan.headline for run in group)
+    return f"{plan.headline:g}, by {reached} of {len(group)}"
 
 
 def _more(group: list[Run]) -> str:

@@ -114,6 +114,7 @@ def verify(
     console = Console()
     sandbox = _sandbox(own=True)
     table = Table("assignment", "in step", "reference", "starter", "right ones", "wrong ones")
+    table.columns[0].no_wrap = True
     failed = False
     for name in names or assignments():
         with console.status(f"Grading the bank of {name} …"):

@@ -346,6 +346,7 @@ PLAN = Plan(
         "With each code drawn from your model's own mu and sigma, and decoded by your decoder"
     ),
     headline=243.0,
+    remark="the published number lies within what one seed and another differ by.",
 )
 
 
