@@ -39,8 +39,7 @@ def test_each_seed_is_kept_once_and_the_table_shows_them_side_by_side(tmp_path):
     (row,) = [line for line in lines if line.startswith("| `")]
     assert (
         "| 2, none of 3 | 118.2, 121.0 | 117.04, 117.04 | 116.5, by 0 of 2 "
-        "| agreement 0.900, 0.900 | 31, 31 |"
-        in row
+        "| agreement 0.900, 0.900 | 31, 31 |" in row
     )
     assert lines[-1] == "- `a`: It was in haste."
     assert "| 120 nats per image |" in row
