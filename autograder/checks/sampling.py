@@ -211,7 +211,17 @@ def expect_gaussian(draw: Draw, scale: Scale = LOGVAR) -> None:
 
 
 def expect_fresh_noise(draw: Draw, scale: Scale = LOGVAR) -> None:
-    """Expect noise of its own for every entry, and new noise at every call."""
+    """Expect noise of its own for every entry, and new noise at every call, of any shape."""
+    for shape in ((1, 5), (5, 1), (1, 1)):
+        alone = draw(torch.zeros(shape), torch.zeros(shape))
+        gone = isinstance(alone, torch.Tensor) and alone.dim() < 2
+        expect(
+            not gone or alone.numel() != math.prod(shape),
+            f"With mu of shape {shape}, z has shape {tuple(alone.shape)}: one row alone, or one "
+            "latent alone, keeps both axes.",
+            "squeezed",
+        )
+        expect_tensor(alone, shape, scale.call)
     mu = torch.zeros(2000, 4)
     value = torch.full_like(mu, scale.power * math.log(3.0))
     first, again = (expect_tensor(draw(mu, value), (2000, 4), scale.call) for _ in range(2))
