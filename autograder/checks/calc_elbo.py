@@ -175,6 +175,7 @@ def expect_gradient_through_kl(submission: Submission) -> None:
     total = terms(vae, with_posterior(mu, logsigma))[0]
     inputs = {"mu": mu, "logsigma": logsigma}
     by_mu, by_logsigma = expect_grad(total, inputs, "the negative ELBO", "elbo_detached")
+    # A KL divided by all pixels still slopes by 1e-3, the images within the error by below 1e-7.
     expect(
         float(by_mu.abs().max() + by_logsigma.abs().max()) > 1e-5,
         "No gradient comes back through the KL: is it detached? Both terms train the model.",
