@@ -12,7 +12,7 @@ __all__ = ["notebook_checks"]
 def __getattr__(name: str) -> Any:
     """Load what notebooks need when it is asked for, so that importing the package is free."""
     if name == "notebook_checks":
-        from autograder.card import notebook_checks
+        from autograder.student.check import notebook_checks
 
         return notebook_checks
     raise AttributeError(f"module 'autograder' has no attribute {name!r}")

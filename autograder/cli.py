@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from autograder.course import ROOT, CourseError
+from autograder.course.sources import ROOT, CourseError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 NoSandbox = Annotated[
@@ -30,7 +30,7 @@ def build(
     ] = None,
 ) -> None:
     """Build the starter notebooks from their sources."""
-    from autograder import build as builder
+    from autograder.build import notebooks as builder
 
     if nbgrader:
         for path in builder.build_nbgrader(nbgrader, names):
@@ -70,7 +70,7 @@ def grade(
     Results are written as they come. Started again, after a kill or with new submissions, it
     grades only those whose results are not there yet or that have changed since.
     """
-    from autograder.host import Limits
+    from autograder.sandbox.limits import Limits
 
     limits = Limits(seconds=timeout, call_seconds=call_timeout, memory_mib=memory)
     _grade(submissions, assignment, out, jobs, limits, _sandbox(no_sandbox), again)
@@ -84,8 +84,8 @@ def demo(
     jobs: Annotated[int, typer.Option(help="Submissions at a time.", min=1)] = os.cpu_count() or 1,
 ) -> None:
     """Grade a demo class of real submissions to 03_fc_vae."""
-    from autograder import demo as demo_class
-    from autograder.host import Limits
+    from autograder.quality import demo as demo_class
+    from autograder.sandbox.limits import Limits
 
     folder = demo_class.make_class(out / "submissions")
     limits = Limits(call_seconds=15.0)
@@ -107,9 +107,9 @@ def verify(
     With `--quick` most of the bank is not trained: the reference is, one right submission, and
     those wrong ones whose faults show in training alone.
     """
-    from autograder.course import assignments
-    from autograder.host import Limits
-    from autograder.verify import verify_from_scratch
+    from autograder.course.sources import assignments
+    from autograder.quality.verify import verify_from_scratch
+    from autograder.sandbox.limits import Limits
 
     console = Console()
     sandbox = _sandbox(own=True)
@@ -145,9 +145,9 @@ def calibrate(
     out: Annotated[Path, typer.Option(help="Where the table and the runs go.")] = ROOT / "docs",
 ) -> None:
     """Train each reference for its whole budget and write how far its threshold is."""
-    from autograder import calibrate as calibration
-    from autograder.course import assignments
-    from autograder.results import write_text
+    from autograder.course.sources import assignments
+    from autograder.quality import calibrate as calibration
+    from autograder.records.results import write_text
 
     found = {name: calibration.plan_of(name) for name in assignments()}
     plans = {name: plan for name, plan in found.items() if plan}
@@ -165,7 +165,7 @@ def calibrate(
 
 def _sandbox(unconfined: bool = False, *, own: bool = False):  # type: ignore[no-untyped-def]
     """Choose how to confine submissions, and say so; the course's `own` may run in any case."""
-    from autograder.sandbox.system import SandboxError
+    from autograder.sandbox.inside.system import SandboxError
     from autograder.sandbox.tiers import TIERS, Sandbox
 
     try:
@@ -191,10 +191,10 @@ def _sandbox(unconfined: bool = False, *, own: bool = False):  # type: ignore[no
 def _grade(  # type: ignore[no-untyped-def]
     submissions: Path, assignment: str, out: Path, jobs: int, limits, sandbox, again: bool
 ) -> None:
-    from autograder.batch import find_submissions, grade_all
-    from autograder.course import load_source
-    from autograder.report import Report, grader_digest
-    from autograder.text import shown
+    from autograder.course.sources import load_source
+    from autograder.grading.batch import find_submissions, grade_all
+    from autograder.records.text import shown
+    from autograder.reports.report import Report, grader_digest
 
     console = Console()
     load_source(assignment)
@@ -233,7 +233,7 @@ def _grade(  # type: ignore[no-untyped-def]
 
 
 def _table(results) -> Table:  # type: ignore[no-untyped-def]
-    from autograder.text import shown
+    from autograder.records.text import shown
 
     table = Table(title=results[0].assignment, title_justify="left")
     table.add_column("student")
@@ -255,8 +255,8 @@ def _table(results) -> Table:  # type: ignore[no-untyped-def]
 
 def main() -> None:
     """Run the command; a user's mistake is one line, not a traceback."""
-    from autograder.batch import BatchError
-    from autograder.sandbox.system import SandboxError
+    from autograder.grading.batch import BatchError
+    from autograder.sandbox.inside.system import SandboxError
 
     try:
         app()

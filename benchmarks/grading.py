@@ -4,10 +4,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from autograder.bank import write
-from autograder.build import reference
-from autograder.course import assignments
-from autograder.judge import judging, run_checks
+from autograder.build.notebooks import reference
+from autograder.course.sources import assignments
+from autograder.grading.judge import judging, run_checks
+from autograder.quality.bank import write
 from benchmarks.measure import Row, in_words
 
 ASSIGNMENT = "03_fc_vae"

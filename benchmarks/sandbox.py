@@ -5,10 +5,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from autograder.bank import write
-from autograder.build import reference
-from autograder.host import Limits, Sandbox
-from autograder.judge import judging, run_checks
+from autograder.build.notebooks import reference
+from autograder.grading.judge import judging, run_checks
+from autograder.quality.bank import write
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.tiers import Sandbox
 from benchmarks.measure import Row, ratio
 
 ASSIGNMENT = "03_fc_vae"

@@ -16,8 +16,8 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
-from autograder.build import EXPECTED, reference
-from autograder.course import assignments, load_source
+from autograder.build.notebooks import EXPECTED, reference
+from autograder.course.sources import assignments, load_source
 
 WIDTH = 480
 COLOURS = 64

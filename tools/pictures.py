@@ -10,11 +10,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from autograder import bank
-from autograder.build import solved
-from autograder.card import as_html, run_in_notebook
-from autograder.checks import load_checks
-from autograder.course import ROOT, load_source
+from autograder.checks.registry import load_checks
+from autograder.course.regions import solved
+from autograder.course.sources import ROOT, load_source
+from autograder.quality import bank
+from autograder.student.check import run_in_notebook
+from autograder.student.display import as_html
 
 IMAGES = ROOT / "docs" / "images"
 OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]

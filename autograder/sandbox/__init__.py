@@ -1,1 +1,1 @@
-"""Where a submission runs, and what it can reach from there."""
+"""Confines workers: tiers, limits, and the judge's end of a worker process."""

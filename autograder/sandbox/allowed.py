@@ -8,16 +8,11 @@ PACKAGE = Path(__file__).resolve().parent.parent
 # All of the repository that a worker needs: no check, no solution, no test.
 GIVEN = (
     "autograder/__init__.py",
-    "autograder/devices.py",
-    "autograder/frames.py",
-    "autograder/imports.py",
-    "autograder/worker.py",
+    "autograder/protocol/__init__.py",
+    "autograder/protocol/frames.py",
     "autograder/sandbox/__init__.py",
-    "autograder/sandbox/hostile.py",
-    "autograder/sandbox/inside.py",
-    "autograder/sandbox/landlock.py",
-    "autograder/sandbox/seccomp.py",
-    "autograder/sandbox/system.py",
+    "autograder/sandbox/inside",
+    "autograder/worker",
     "vae_utils",
 )
 SYSTEM = (

@@ -17,12 +17,14 @@ from typing import Any
 import psutil
 
 from autograder.sandbox import allowed, bubblewrap
-from autograder.sandbox.inside import WRITABLE
+from autograder.sandbox.inside.start import WRITABLE
+from autograder.sandbox.inside.system import SandboxError
 from autograder.sandbox.limits import MIB, MOST_FILES, Limits
-from autograder.sandbox.system import SandboxError
 from autograder.sandbox.usage import Usage, of_namespace, of_process
 
-START = "import sys; sys.path.insert(0, {!r}); from autograder.sandbox.inside import main; main()"
+START = (
+    "import sys; sys.path.insert(0, {!r}); from autograder.sandbox.inside.start import main; main()"
+)
 TEARDOWN_SECONDS = 60.0
 FIRST_UID = 0x7000_0000
 FOLDER = "vaelab-worker-"

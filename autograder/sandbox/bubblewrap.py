@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from autograder.sandbox.allowed import DEVICES, GIVEN, PACKAGE, SYSTEM, python_folders
-from autograder.sandbox.inside import WRITABLE
+from autograder.sandbox.inside.start import WRITABLE
 
 LIBRARY = "/vaelab"
 # Where what lies in a writable folder is shown, for an empty one covers that.

@@ -16,16 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from autograder.sandbox import bubblewrap, warm
-from autograder.sandbox.box import (
-    Box,
-    Pipes,
-    PlainBox,
-    orders,
-    start_in_bubblewrap,
-    start_plain,
-)
+from autograder.sandbox.box import Box, Pipes, PlainBox, orders, start_in_bubblewrap, start_plain
+from autograder.sandbox.inside.system import SandboxError
 from autograder.sandbox.limits import Limits
-from autograder.sandbox.system import SandboxError
 
 TIERS = {
     "A": "sandboxed by bubblewrap",

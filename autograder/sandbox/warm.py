@@ -15,9 +15,9 @@ from typing import Any
 
 from autograder.sandbox import bubblewrap
 from autograder.sandbox.box import Box, Pipes, orders, start_in_bubblewrap
-from autograder.sandbox.inside import READY
+from autograder.sandbox.inside.start import READY
+from autograder.sandbox.inside.system import SandboxError
 from autograder.sandbox.limits import Limits
-from autograder.sandbox.system import SandboxError
 
 FORK_SECONDS = 30.0
 MAX_REPLY = 1000

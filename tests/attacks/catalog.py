@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from autograder import build
-from autograder.build import to_text
+from autograder.build import notebooks as build
+from autograder.build.notebooks import to_text
 
 HERE = Path(__file__).parent
 A = "00_reparameterization"

@@ -23,11 +23,11 @@ import pytest
 
 from attacks import catalog, killing, naive
 from attacks.catalog import A, Attack
-from autograder import build
-from autograder.build import to_text
-from autograder.course import ROOT
-from autograder.host import Limits
-from autograder.results import Result, from_json, times_apart
+from autograder.build import notebooks as build
+from autograder.build.notebooks import to_text
+from autograder.course.sources import ROOT
+from autograder.records.results import Result, from_json, times_apart
+from autograder.sandbox.limits import Limits
 
 # Short, since some attacks wait for them; generous for honest work on a loaded machine.
 LIMITS = Limits(

@@ -12,9 +12,10 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["autograder.frames", "autograder.notebook"]):
-    from autograder import frames, notebook
+    from autograder.grading import notebook
+    from autograder.protocol import frames
 
-from autograder.build import starter, to_text
+from autograder.build.notebooks import starter, to_text
 
 ASSIGNMENT = "00_reparameterization"
 

@@ -15,22 +15,18 @@ import numpy as np
 import torch
 
 from attacks.catalog import A
-from autograder import (
-    checking,
-    checks,
-    evaluate,
-    frames,
-    host,
-    judge,
-    notebook,
-    report,
-    submission,
-    worker,
-)
-from autograder.exports import pages, table
-from autograder.frames import Frame
-from autograder.host import Ended
-from autograder.results import CheckOutcome, Result
+from autograder.checks import evaluate
+from autograder.checks import registry as checks
+from autograder.checks import vocabulary as checking
+from autograder.grading import judge, notebook
+from autograder.protocol import frames
+from autograder.protocol import remote as submission
+from autograder.protocol.ended import Ended
+from autograder.protocol.frames import Frame
+from autograder.records.results import CheckOutcome, Result
+from autograder.reports import pages, report, table
+from autograder.sandbox import host
+from autograder.worker import worker
 
 Hole = Callable[[], contextlib.AbstractContextManager[Any]]
 

@@ -9,10 +9,11 @@ import psutil
 import torch
 
 from attacks.catalog import A
-from autograder import batch, judge
-from autograder.batch import Entry
-from autograder.host import Limits, Sandbox
-from autograder.results import to_json
+from autograder.grading import batch, judge
+from autograder.grading.batch import Entry
+from autograder.records.results import to_json
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.tiers import Sandbox
 
 
 def main(tier: str) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 
 from attacks.catalog import A
-from autograder import bank
-from autograder.build import reference, starter
-from autograder.course import ROOT
-from autograder.results import from_json, times_apart
+from autograder.build.notebooks import reference, starter
+from autograder.course.sources import ROOT
+from autograder.quality import bank
+from autograder.records.results import from_json, times_apart
 
 
 def adopt_orphans() -> None:

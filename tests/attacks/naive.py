@@ -14,12 +14,14 @@ from typing import Any
 
 from attacks import holes
 from attacks.catalog import A
-from autograder import checks, judge
-from autograder.evaluate import evaluate
-from autograder.host import Limits, Sandbox
-from autograder.notebook import open_notebook
-from autograder.results import to_json
+from autograder.checks import registry as checks
+from autograder.checks.evaluate import evaluate
+from autograder.grading import judge
+from autograder.grading.notebook import open_notebook
+from autograder.records.results import to_json
 from autograder.sandbox import limits as sandbox_limits
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.tiers import Sandbox
 
 
 class Live:

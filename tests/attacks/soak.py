@@ -21,11 +21,12 @@ import psutil
 
 from attacks import killing
 from attacks.catalog import A, Attack, load, place
-from autograder import bank, judge
-from autograder.build import reference, starter
-from autograder.course import ROOT
-from autograder.host import Limits
-from autograder.results import Result, from_json, times_apart
+from autograder.build.notebooks import reference, starter
+from autograder.course.sources import ROOT
+from autograder.grading import judge
+from autograder.quality import bank
+from autograder.records.results import Result, from_json, times_apart
+from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import TIERS, Sandbox
 
 HOSTILE_SHARE = 10

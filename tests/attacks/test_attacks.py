@@ -25,10 +25,10 @@ from attacks.conftest import (
     told,
 )
 from attacks.killing import left_alive, living
-from autograder.host import Limits, Sandbox
-from autograder.report import Report
-from autograder.results import Result, times_apart, to_json
-from autograder.sandbox.tiers import DEFENCES
+from autograder.records.results import Result, times_apart, to_json
+from autograder.reports.report import Report
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.tiers import DEFENCES, Sandbox
 
 ATTACKS = load()
 ROWS = range(1, 53)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from autograder import verify
-from autograder.host import Limits
-from autograder.results import Result
+from autograder.quality import verify
+from autograder.records.results import Result
+from autograder.sandbox.limits import Limits
 
 LIMITS = Limits(call_seconds=20.0)
 Graded = Callable[[str], dict[str, Result]]

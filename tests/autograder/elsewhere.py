@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from autograder.course import ROOT
+from autograder.course.sources import ROOT
 from autograder.sandbox.bubblewrap import find
 
 USER = 12345

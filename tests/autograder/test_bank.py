@@ -2,12 +2,12 @@
 
 import pytest
 
-from autograder.bank import load_bank, make, write
-from autograder.batch import Entry, grade_all
-from autograder.checks import load_checks
-from autograder.course import CourseError, assignments
-from autograder.host import Limits
-from autograder.verify import lost, problems_with, verify
+from autograder.checks.registry import load_checks
+from autograder.course.sources import CourseError, assignments
+from autograder.grading.batch import Entry, grade_all
+from autograder.quality.bank import load_bank, make, write
+from autograder.quality.verify import lost, problems_with, verify
+from autograder.sandbox.limits import Limits
 
 EVERY = assignments()
 BANKED = [(assignment, name) for assignment in EVERY for name in load_bank(assignment)]

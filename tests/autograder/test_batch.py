@@ -5,11 +5,12 @@ import os
 
 import pytest
 
-from autograder import bank, judge
-from autograder.batch import BatchError, Entry, find_submissions, grade_all
-from autograder.build import reference, starter
-from autograder.host import Limits
-from autograder.results import times_apart
+from autograder.build.notebooks import reference, starter
+from autograder.grading import judge
+from autograder.grading.batch import BatchError, Entry, find_submissions, grade_all
+from autograder.quality import bank
+from autograder.records.results import times_apart
+from autograder.sandbox.limits import Limits
 
 ASSIGNMENT = "03_fc_vae"
 

@@ -9,9 +9,9 @@ import nbformat
 import pytest
 from nbgrader.nbgraderformat.v3 import MetadataValidatorV3
 
-from autograder import build
-from autograder.checks import load_checks
-from autograder.course import NOTEBOOKS, CourseError, assignments, load_source
+from autograder.build import notebooks as build
+from autograder.checks.registry import load_checks
+from autograder.course.sources import NOTEBOOKS, CourseError, assignments, load_source
 
 EVERY = assignments()
 

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from autograder import calibrate
-from autograder.calibrate import Run
-from autograder.checks import load_checks
+from autograder.checks.registry import load_checks
+from autograder.quality import calibrate
+from autograder.quality.calibrate import Run
 
 RUN = Run(
     assignment="a",

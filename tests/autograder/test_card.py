@@ -7,12 +7,12 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.testing.globalipapp import start_ipython
 
-from autograder import card
-from autograder.build import solved
-from autograder.checking import Task
-from autograder.checks import info, load_checks
-from autograder.course import load_source
-from autograder.results import CheckOutcome
+from autograder.checks.registry import info, load_checks
+from autograder.checks.vocabulary import Task
+from autograder.course.regions import solved
+from autograder.course.sources import load_source
+from autograder.records.results import CheckOutcome
+from autograder.student import check as card
 
 A = "03_fc_vae"
 TASK = Task("kl_divergence", 15, "KL divergence")

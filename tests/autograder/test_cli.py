@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from autograder import bank
-from autograder.build import starter
+from autograder.build.notebooks import starter
+from autograder.quality import bank
 
 A = "03_fc_vae"
 VAELAB = [sys.executable, "-c", "from autograder.cli import main; main()"]
@@ -51,7 +51,7 @@ def test_build_check_speaks_by_its_exit_code():
 
 def test_pytest_itself_judges_a_submission(tmp_path):
     path = bank.write(bank.make(A, bank.load_bank(A)["kl_sign"]), tmp_path, "ada", A)
-    checks = Path(bank.__file__).parent / "checks"
+    checks = bank.CHECKS
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", checks]
     done = subprocess.run(
         [*command, "--submission", path, "-k", "kl or encoder"],

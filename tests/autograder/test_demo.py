@@ -2,9 +2,9 @@
 
 import pytest
 
-from autograder import bank, demo
-from autograder.batch import find_submissions, grade_all
-from autograder.host import Limits
+from autograder.grading.batch import find_submissions, grade_all
+from autograder.quality import bank, demo
+from autograder.sandbox.limits import Limits
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from autograder.checking import CheckFailed
-from autograder.checks.device import expect_follows_input
-from autograder.devices import AWAY, DeviceError, call_away
-from autograder.submission import Submission, direct
-from autograder.worker import Worker
+from autograder.checks.shared.device import expect_follows_input
+from autograder.checks.vocabulary import CheckFailed
+from autograder.protocol.remote import Submission, direct
+from autograder.worker.devices import AWAY, DeviceError, call_away
+from autograder.worker.worker import Worker
 
 X = torch.rand(3, 4)
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from autograder.checks import digits
+from autograder.checks.a04_cvae import digits
 from vae_utils import load_dataset
 
 

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from autograder.frames import DTYPES, MAGIC, PREFIX, Frame, FrameError, lengths, pack, unpack
+from autograder.protocol.frames import (
+    DTYPES,
+    MAGIC,
+    PREFIX,
+    Frame,
+    FrameError,
+    lengths,
+    pack,
+    unpack,
+)
 
 
 def through(frame: Frame) -> Frame:

@@ -6,9 +6,11 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from autograder.host import Ended, Limits, WorkerProcess
+from autograder.protocol.ended import Ended
+from autograder.protocol.remote import Raised, Submission
+from autograder.sandbox.host import WorkerProcess
+from autograder.sandbox.limits import Limits
 from autograder.sandbox.usage import tree
-from autograder.submission import Raised, Submission
 
 QUICK = Limits(seconds=120.0, call_seconds=10.0, memory_mib=1500)
 

@@ -8,9 +8,12 @@ import pytest
 import torch
 import torch.testing
 
-from autograder import bank, judge
-from autograder.bank import Banked, Edit
-from autograder.imports import ForbiddenImport, ImportRule, guard, imported
+from autograder.checks.vocabulary import ImportRule
+from autograder.course.sources import imported
+from autograder.grading import judge
+from autograder.quality import bank
+from autograder.quality.bank import Banked, Edit
+from autograder.worker.imports import ForbiddenImport, guard
 
 GIVEN = "import torch\nimport torch.nn.functional as F\nfrom torch import nn"
 

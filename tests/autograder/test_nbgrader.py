@@ -10,7 +10,7 @@ import pytest
 from nbgrader.apps import NbGraderAPI
 from traitlets.config import Config
 
-from autograder.build import build_nbgrader, reference, to_text
+from autograder.build.notebooks import build_nbgrader, reference, to_text
 
 A = "03_fc_vae"
 

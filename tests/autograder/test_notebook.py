@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autograder.build import reference, starter, to_text
-from autograder.frames import Frame, pack
-from autograder.notebook import (
+from autograder.build.notebooks import reference, starter, to_text
+from autograder.grading.notebook import (
     MAX_BYTES,
     MAX_SOURCE,
     UnreadableError,
     open_notebook,
     parse_notebook,
 )
-from autograder.text import shown
+from autograder.protocol.frames import Frame, pack
+from autograder.records.text import shown
 
 A = "03_fc_vae"
 WHOLE = to_text(reference(A)).encode()

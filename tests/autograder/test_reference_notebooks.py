@@ -8,8 +8,8 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from autograder.build import reference
-from autograder.course import assignments, load_source
+from autograder.build.notebooks import reference
+from autograder.course.sources import assignments, load_source
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from autograder.exports.pages import class_page, curve, feedback_page, score_bars, seen_mistakes
-from autograder.exports.table import plain, to_csv
-from autograder.report import Report
-from autograder.results import CheckOutcome, Result, TaskScore, from_json, to_json
-from autograder.text import shown
+from autograder.records.results import CheckOutcome, Result, TaskScore, from_json, to_json
+from autograder.records.text import shown
+from autograder.reports.pages import class_page, curve, feedback_page, score_bars, seen_mistakes
+from autograder.reports.report import Report
+from autograder.reports.table import plain, to_csv
 
 EVIL = '<script>alert("x")</script>=cmd()'
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from autograder import bank
-from autograder.batch import BatchError, Entry
-from autograder.build import reference, starter
-from autograder.judge import unjudged
-from autograder.report import Report
-from autograder.text import file_name
+from autograder.build.notebooks import reference, starter
+from autograder.grading.batch import BatchError, Entry
+from autograder.grading.judge import unjudged
+from autograder.quality import bank
+from autograder.records.text import file_name
+from autograder.reports.report import Report
 
 A = "00_reparameterization"
 # What is kept, and what is graded again

@@ -12,14 +12,17 @@ import psutil
 import pytest
 from elsewhere import WHO, answer
 
-from autograder import bank, judge
-from autograder.host import Limits, Sandbox, WorkerProcess
-from autograder.results import times_apart
+from autograder.grading import judge
+from autograder.protocol.remote import Submission
+from autograder.quality import bank
+from autograder.records.results import times_apart
 from autograder.sandbox import bubblewrap, tiers, warm
 from autograder.sandbox.bubblewrap import find
-from autograder.sandbox.hostile import ATTACKS
-from autograder.sandbox.seccomp import ARCHITECTURES, EVERYWHERE, WITHOUT_NAMESPACES, program
-from autograder.submission import Submission
+from autograder.sandbox.host import WorkerProcess
+from autograder.sandbox.inside.hostile import ATTACKS
+from autograder.sandbox.inside.seccomp import ARCHITECTURES, EVERYWHERE, WITHOUT_NAMESPACES, program
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.tiers import Sandbox
 
 A = Sandbox("A")
 PROBE = (

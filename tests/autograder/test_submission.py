@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from autograder.frames import Frame
-from autograder.host import Limits, WorkerProcess
-from autograder.submission import Affine, Other, Raised, RemoteObject, Submission, direct
-from autograder.worker import Worker
+from autograder.protocol.frames import Frame
+from autograder.protocol.remote import Affine, Other, Raised, RemoteObject, Submission, direct
+from autograder.sandbox.host import WorkerProcess
+from autograder.sandbox.limits import Limits
+from autograder.worker.worker import Worker
 
 CELL = """
 import torch

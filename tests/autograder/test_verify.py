@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from autograder import verify
-from autograder.judge import unjudged
+from autograder.grading.judge import unjudged
+from autograder.quality import verify
 
 ASSIGNMENT = "00_reparameterization"
 

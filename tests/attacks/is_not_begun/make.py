@@ -1,6 +1,6 @@
 """Writes nothing, or the starter."""
 
-from autograder.build import starter, to_text
+from autograder.build.notebooks import starter, to_text
 
 
 def place(path, honest, bait):

@@ -5,7 +5,7 @@ import zlib
 
 import torch
 
-from autograder.checks import load_checks
+from autograder.checks.registry import load_checks
 
 CELL = """
 TABLE = {table}

@@ -4,7 +4,7 @@ import json
 
 from attacks.catalog import A
 
-from autograder.build import starter, to_text
+from autograder.build.notebooks import starter, to_text
 
 
 def place(path, honest, bait):

@@ -1,0 +1,1 @@
+"""The checks of `00_reparameterization` and its submission corpus."""

@@ -1,0 +1,1 @@
+"""The checks of `01_autoencoder` and its submission corpus."""

@@ -1,0 +1,279 @@
+"""What `01_autoencoder` is graded on."""
+
+import torch
+
+from autograder.checks.shared.autoencoder import (
+    decoded,
+    encode,
+    expect_plain_forward,
+    images,
+    squared_error,
+    test_criterion_gradient,
+    test_criterion_of_a_perfect_image,
+    test_criterion_value,
+)
+from autograder.checks.shared.parts import (
+    expect_own_layers,
+    expect_own_rows,
+    expect_pixel_range,
+    expect_within_budget,
+    model_or_bare,
+)
+from autograder.checks.training import Plan, expect_trained
+from autograder.checks.vocabulary import (
+    CheckFailed,
+    Mistake,
+    Task,
+    check,
+    expect,
+    expect_close,
+    expect_tensor,
+    kind,
+)
+from autograder.protocol.remote import RemoteObject, Submission
+
+TASKS = (
+    Task("transform", 10, "Transform"),
+    Task("encoder", 15, "Encoder", parts=("encoder",)),
+    Task("decoder", 15, "Decoder", parts=("decoder",)),
+    Task("forward", 10, "Forward pass", parts=("forward",), uses=("encoder", "decoder")),
+    Task("criterion", 15, "Loss", names=("criterion",)),
+    Task("latent_size", 5, "Latent size"),
+    Task("parameter_budget", 5, "Parameter budget"),
+    Task("training", 15, "Training loss"),
+)
+
+BUDGET = 1_500_000
+LATENT_DIM = 2
+
+
+def new_autoencoder(submission: Submission, latent_dim: int = 5) -> RemoteObject:
+    """Make a small model in eval mode: batch normalisation cannot train on one image."""
+    model = submission.new("Autoencoder", 48, latent_dim)
+    model.eval()
+    return model
+
+
+# Transform. The notebook's `apply_transform` makes the PIL image and passes it on.
+
+
+def transformed(submission: Submission, pixels: torch.Tensor) -> torch.Tensor:
+    """What `transform` makes of bytes (H, W)."""
+    got = submission.object("apply_transform")(pixels)
+    return expect_tensor(got, (1, *pixels.shape), "What `transform` makes of a PIL image")
+
+
+TRANSFORM_MISTAKES = (
+    Mistake(
+        "bytes_kept",
+        "`transform` leaves pixels between 0 and 255: they should lie in [0, 1].",
+        lambda pixels: pixels,
+    ),
+    Mistake(
+        "shifted_range",
+        "`transform` shifts pixels to [-1, 1]: a sigmoid at the decoder's end can't reach those "
+        "below 0. Stay in [0, 1].",
+        lambda pixels: pixels / 127.5 - 1,
+    ),
+    Mistake(
+        "inverted",
+        "`transform` turns black into white.",
+        lambda pixels: 1 - pixels / 255,
+    ),
+    Mistake(
+        "divided_by_256",
+        "`transform` divides by 256: white, a byte of 255, should become 1.",
+        lambda pixels: pixels / 256,
+    ),
+)
+
+
+@check("transform")
+def test_transform_values(submission: Submission) -> None:
+    """A grey PIL image becomes a tensor (1, H, W) with values byte / 255, whatever its size."""
+    for height, width in ((28, 28), (20, 32)):
+        pixels = torch.randint(256, (height, width), dtype=torch.uint8)
+        pixels[0, :2] = torch.tensor([0, 255])
+        scaled = pixels[None].double()
+        got = transformed(submission, pixels)
+        expect_close(got, scaled / 255, "A pixel", (scaled,), TRANSFORM_MISTAKES)
+
+
+@check("transform")
+def test_transform_type(submission: Submission) -> None:
+    """The tensor holds floats."""
+    got = submission.object("apply_transform")(torch.zeros(28, 28, dtype=torch.uint8))
+    expect(
+        isinstance(got, torch.Tensor) and got.is_floating_point(),
+        f"`transform` should give a tensor of floats, got {kind(got)} that holds none.",
+    )
+
+
+@check("transform")
+def test_transform_repeats(submission: Submission) -> None:
+    """The same image gives the same tensor each time."""
+    pixels = torch.randint(256, (28, 28), dtype=torch.uint8)
+    first, second = (transformed(submission, pixels) for _ in range(2))
+    expect_close(second, first, "The same image, transformed again,")
+
+
+# Encoder
+
+
+def codes_of(model: RemoteObject, x: torch.Tensor, latent_dim: int) -> torch.Tensor:
+    """Encode images and expect codes (N, Z)."""
+    return expect_tensor(encode(model.encoder, x), (len(x), latent_dim), "`encoder(x)`")
+
+
+@check("encoder")
+def test_encoder_shape(submission: Submission) -> None:
+    """Images (N, 1, 28, 28) become codes (N, Z), one image alone included."""
+    for n, latent_dim in ((1, 2), (7, 5), (4, 13)):
+        codes_of(new_autoencoder(submission, latent_dim), images(n), latent_dim)
+
+
+@check("encoder")
+def test_code_is_free(submission: Submission) -> None:
+    """Codes reach everywhere: there is no activation at the encoder's end."""
+    # Inputs far apart drive features, and with them any activation, to their ends. A linear
+    # layer's 32 outputs then lie on both sides of 0 alike, and not all near one bound.
+    codes = codes_of(new_autoencoder(submission, 32), 1e3 * torch.randn(256, 1, 28, 28), 32)
+    below, above = float((-codes).clamp(min=0).mean()), float(codes.clamp(min=0).mean())
+    expect(
+        below >= 0.05 * above,
+        "Codes are hardly ever negative. An activation at the encoder's end cuts half of every "
+        "axis away: of a plane, three quadrants out of four.",
+        "activation_on_code",
+    )
+    expect(
+        float(codes.abs().max()) > 1.0001 or float(codes.abs().median()) < 0.9,
+        "Codes never leave [-1, 1], and lie at its ends for extreme images. Is there an "
+        "activation at the encoder's end? A code may have any size.",
+        "activation_on_code",
+    )
+
+
+@check("encoder")
+def test_encoder_sees_the_image(submission: Submission) -> None:
+    """Different images get different codes, and each code depends on its own image alone."""
+    model = new_autoencoder(submission)
+    expect_own_rows(
+        lambda x: codes_of(model, x, 5),
+        images(6),
+        "Every image gets the same code: is `x` used?",
+        "The code of an image encoded",
+        "image_ignored",
+    )
+
+
+@check("encoder")
+def test_encoder_layers_differ(submission: Submission) -> None:
+    """Each layer of the encoder has weights of its own."""
+    model = new_autoencoder(submission)
+    codes_of(model, images(2), 5)
+    expect_own_layers(model, "encoder")
+
+
+# Decoder
+
+
+@check("decoder")
+def test_decoder_shape(submission: Submission) -> None:
+    """Codes (N, Z) become images (N, 1, 28, 28), one code alone included."""
+    for n, latent_dim in ((1, 2), (7, 5), (4, 13)):
+        decoded(new_autoencoder(submission, latent_dim), torch.randn(n, latent_dim))
+
+
+@check("decoder")
+def test_decoder_range(submission: Submission) -> None:
+    """Decoded pixels lie in [0, 1] and can be dark as well as bright."""
+    expect_pixel_range(decoded(new_autoencoder(submission), 1e3 * torch.randn(64, 5)))
+
+
+@check("decoder")
+def test_decoder_uses_the_code(submission: Submission) -> None:
+    """Another code gives another image, and each image depends on its own code alone."""
+    model = new_autoencoder(submission)
+    expect_own_rows(
+        lambda z: decoded(model, z),
+        torch.randn(6, 5),
+        "Every code gives the same image: is `z` used?",
+        "A code decoded",
+        "code_ignored",
+    )
+
+
+@check("decoder")
+def test_decoder_layers_differ(submission: Submission) -> None:
+    """Each layer of the decoder has weights of its own."""
+    model = new_autoencoder(submission)
+    decoded(model, torch.randn(2, 5))
+    expect_own_layers(model, "decoder")
+
+
+# Forward
+
+
+@check("forward")
+def test_forward_wiring(submission: Submission) -> None:
+    """The image goes through encoder and decoder, in training and after; x_hat alone comes out."""
+    expect_plain_forward(model_or_bare(submission, "Autoencoder", 48, 3, latent_dim=3))
+
+
+# The whole model
+
+
+@check("latent_size")
+def test_latent_size(submission: Submission) -> None:
+    """`latent_dim` is 2, and your `model` has codes of two numbers."""
+    latent_dim = submission.value("latent_dim")
+    if type(latent_dim) is not int:
+        raise CheckFailed("`latent_dim` is not filled in yet: it should be 2.", todo=True)
+    expect(
+        latent_dim == LATENT_DIM,
+        f"`latent_dim` is {latent_dim}; hand in a model with a latent size of {LATENT_DIM}, so "
+        "that its codes can be drawn on a plane.",
+        "wrong_latent_size",
+    )
+    if "encoder" not in submission.failed:
+        code = encode(submission.object("model").encoder, images(2))
+        shown = code.shape[-1] if isinstance(code, torch.Tensor) and code.dim() else kind(code)
+        expect(
+            shown == LATENT_DIM,
+            f"`latent_dim` is {LATENT_DIM}, but the codes of `model` have size {shown}. Is `model` "
+            "made with `latent_dim`?",
+            "wrong_latent_size",
+        )
+
+
+@check("parameter_budget")
+def test_parameter_budget(submission: Submission) -> None:
+    """Your `model` has at most 1.5 million trainable parameters."""
+    expect_within_budget(submission, BUDGET, ("encoder", "decoder"))
+
+
+def error_through_the_code(model: RemoteObject, x: torch.Tensor) -> torch.Tensor:
+    """The error where only the code goes from encoder to decoder: nothing can pass beside it."""
+    return squared_error(model.decoder(encode(model.encoder, x)), x)
+
+
+PLAN = Plan(
+    model="Autoencoder",
+    data="mnist",
+    epochs=15,
+    below=0.04,
+    unit="in mean squared error",
+    batch=lambda x, labels: (x,),
+    loss=lambda batch, x_hat: squared_error(x_hat, batch[0]),
+    confirm=error_through_the_code,
+    confirmed="With your decoder given nothing but your encoder's codes",
+    digits=4,
+    calls={"encoder": encode},
+    headline=0.036,
+)
+
+
+@check("training")
+def test_training_loss(submission: Submission) -> None:
+    """Trained from scratch with your settings, the error falls below 0.04 within 15 epochs."""
+    expect_trained(submission, TASKS, PLAN)

@@ -1,0 +1,1 @@
+"""The checks of `02_denoising_autoencoder` and its submission corpus."""

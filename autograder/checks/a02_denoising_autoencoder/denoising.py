@@ -1,0 +1,174 @@
+"""Checks of `denoising_loss(model, x, corrupt, criterion)`.
+
+Known linear maps stand in for the model, the noise and the criterion, so that only the loss's own
+wiring is judged.
+"""
+
+from typing import Any
+
+import torch
+
+from autograder.checks.shared.autoencoder import PIXELS, images
+from autograder.checks.vocabulary import Mistake, check, expect, expect_close, expect_tensor, kind
+from autograder.protocol.remote import Affine, Raised, RemoteObject, Submission
+
+
+def known_map(
+    submission: Submission, *weights: torch.Tensor, as_images: bool = True, noise: bool = False
+) -> RemoteObject:
+    """Make something to call that applies a known linear map, and may add noise to it."""
+    made = submission.bare("DenoiseAE")
+    made.plug("forward", Affine(weights, (1, 28, 28) if as_images else None), noise=noise)
+    return made
+
+
+LOSS_MISTAKES = (
+    Mistake(
+        "noisy_target",
+        "The loss compares with the noisy image: the model would learn to draw noise. Which image "
+        "should it find again?",
+        lambda x, model, corrupt, compare: compare(model(corrupt(x)), corrupt(x)),
+    ),
+    Mistake(
+        "clean_input",
+        "The model is shown the clean image: there is nothing to denoise.",
+        lambda x, model, corrupt, compare: compare(model(x), x),
+    ),
+    Mistake(
+        "clean_input",
+        "The model is shown the clean image, and the noisy one is its target. It is the other way "
+        "round.",
+        lambda x, model, corrupt, compare: compare(model(x), corrupt(x)),
+    ),
+    Mistake(
+        "model_not_used",
+        "The loss compares the noisy image itself with the clean one: the model isn't in it.",
+        lambda x, model, corrupt, compare: compare(corrupt(x), x),
+    ),
+    Mistake(
+        "noise_after_the_model",
+        "Noise is put on what the model gives, not on what it gets.",
+        lambda x, model, corrupt, compare: compare(corrupt(model(x)), x),
+    ),
+    Mistake(
+        "spoilt_twice",
+        "The image is spoilt twice before the model sees it.",
+        lambda x, model, corrupt, compare: compare(model(corrupt(corrupt(x))), x),
+    ),
+    Mistake(
+        "loss_sign",
+        "The loss has the wrong sign: what `criterion` gives is an error, which training should "
+        "make small.",
+        lambda x, model, corrupt, compare: -compare(model(corrupt(x)), x),
+    ),
+)
+X_HAT_MISTAKES = (
+    Mistake(
+        "returns_noisy",
+        "What should be `x_hat` is the noisy image.",
+        lambda x, model, corrupt: corrupt(x),
+    ),
+    Mistake(
+        "returns_clean",
+        "What should be `x_hat` is the clean image.",
+        lambda x, model, corrupt: x,
+    ),
+)
+
+
+@check("denoising_loss")
+def test_loss_wiring(submission: Submission) -> None:
+    """The noisy image goes through the model, and what comes out is held against the clean one.
+
+    Two calls must draw noise twice, too.
+    """
+    noise, restore = torch.randn(2, PIXELS, PIXELS) / 28
+    # The same for both: which image a squared error is given first makes no difference.
+    weigh = torch.randn(PIXELS)
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return (x.flatten(1) @ restore).unflatten(1, (1, 28, 28))
+
+    def corrupt(x: torch.Tensor) -> torch.Tensor:
+        return (x.flatten(1) @ noise).unflatten(1, (1, 28, 28))
+
+    def compare(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        return (first + second).flatten(1) @ weigh
+
+    parts = (
+        known_map(submission, restore),
+        known_map(submission, noise),
+        known_map(submission, weigh, weigh, as_images=False),
+    )
+    for _ in range(2):
+        x = images(1)
+        loss, x_hat = loss_and_images(submission.object("denoising_loss")(parts[0], x, *parts[1:]))
+        right = model(corrupt(x))
+        known = (x, model, corrupt, compare)
+        loss = expect_tensor(loss.reshape(-1), (1,), "The loss")
+        expect_close(loss, compare(right, x), "The loss", known, LOSS_MISTAKES)
+        x_hat = expect_tensor(x_hat, (1, 1, 28, 28), "`x_hat`")
+        expect_close(x_hat, right, "`x_hat`", known[:3], X_HAT_MISTAKES)
+    noisy = known_map(submission, noise, noise=True)
+    first, again = (
+        loss_and_images(submission.object("denoising_loss")(parts[0], x, noisy, parts[2]))[1]
+        for _ in range(2)
+    )
+    expect(
+        not torch.equal(first, again),
+        "The same image is spoilt by the same noise every time: is a seed set before `corrupt` is "
+        "called?",
+        "noise_drawn_once",
+    )
+
+
+def loss_and_images(got: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Expect the two values that `denoising_loss` returns."""
+    expect(
+        isinstance(got, tuple) and len(got) == 2,
+        f"`denoising_loss` should return the two values (loss, x_hat), got {kind(got)}.",
+        "returns_loss_alone" if isinstance(got, torch.Tensor | float) else None,
+    )
+    loss, x_hat = got
+    expect(
+        not isinstance(loss, float),
+        "The loss is a plain number; as a tensor it could be followed back. Leave out `.item()`.",
+        "loss_detached",
+    )
+    expect(
+        isinstance(loss, torch.Tensor) and isinstance(x_hat, torch.Tensor),
+        f"`denoising_loss` should return (loss, x_hat), got {kind(loss)} and {kind(x_hat)}.",
+    )
+    expect(
+        loss.numel() == 1 or x_hat.numel() > 1,
+        "The loss and `x_hat` have changed places in what `denoising_loss` returns.",
+        "outputs_swapped",
+    )
+    return loss, x_hat
+
+
+def working_criterion(submission: Submission) -> RemoteObject:
+    """The submission's own criterion if gradients flow through it, or else a known one."""
+    try:
+        own = submission.object("criterion")
+        value = own(images(2).requires_grad_(), images(2))
+        if isinstance(value, torch.Tensor) and value.requires_grad:
+            return own
+    except Raised:
+        pass
+    weigh = torch.randn(PIXELS)
+    return known_map(submission, weigh, weigh, as_images=False)
+
+
+@check("denoising_loss")
+def test_loss_is_followed_back(submission: Submission) -> None:
+    """Gradients reach the model from the loss."""
+    known = known_map(submission, torch.randn(PIXELS, PIXELS) / 28)
+    loss_function, x = submission.object("denoising_loss"), images(2)
+    loss, _ = loss_and_images(loss_function.trace(known, x, known, working_criterion(submission)))
+    expect(
+        loss.requires_grad,
+        "No gradient reaches the model from the loss. Is something detached, or computed under "
+        "`torch.no_grad()`?",
+        "loss_detached",
+    )

@@ -1,0 +1,1 @@
+"""The checks of `03_fc_vae` and its submission corpus."""

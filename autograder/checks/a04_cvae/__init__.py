@@ -1,0 +1,1 @@
+"""The checks of `04_cvae` and its submission corpus."""

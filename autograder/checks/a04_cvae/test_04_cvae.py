@@ -1,0 +1,332 @@
+"""What `04_cvae` is graded on."""
+
+from typing import Any
+
+import torch
+
+from autograder.checks.a04_cvae import digits
+from autograder.checks.shared import vae_parts
+from autograder.checks.shared.device import expect_follows_input
+from autograder.checks.shared.gaussian import negative_elbo, sample
+from autograder.checks.shared.parts import expect_within_budget
+from autograder.checks.shared.vae_methods import (
+    images,
+    test_centre,
+    test_device,
+    test_gradients_pass,
+    test_kl_adds_over_latents,
+    test_kl_closed_form,
+    test_kl_gradient,
+    test_kl_is_an_expectation,
+    test_kl_known_number,
+    test_noise_is_gaussian,
+    test_one_draw_for_each_number,
+    test_reconstruction_gradient,
+    test_reconstruction_of_black_and_white,
+    test_reconstruction_value,
+    test_spread,
+)
+from autograder.checks.training import Plan, expect_trained
+from autograder.checks.vocabulary import (
+    CheckFailed,
+    LeftOut,
+    Task,
+    check,
+    expect,
+    expect_tensor,
+    fail,
+)
+from autograder.protocol.remote import Raised, RemoteObject, Submission
+
+TASKS = (
+    Task("one_hot", 10, "One-hot vectors", names=("one_hot",)),
+    Task("encoder", 10, "Encoder", parts=("encoder", "mu_layer", "logvar_layer")),
+    Task("decoder", 10, "Decoder", parts=("decoder",)),
+    Task("reparameterize", 5, "Reparameterization", parts=("reparameterize",)),
+    Task("reconstruction", 5, "Reconstruction loss", parts=("loss_function",)),
+    Task("kl_divergence", 5, "KL divergence", parts=("loss_function",)),
+    Task(
+        "forward",
+        20,
+        "Forward pass",
+        parts=("forward",),
+        uses=("encoder", "mu_layer", "logvar_layer", "reparameterize", "decoder"),
+    ),
+    Task("unconditional", 5, "Without a condition"),
+    Task("parameter_budget", 5, "Parameter budget"),
+    Task("training", 15, "Training, and digits on demand"),
+)
+CLASSES = 10
+BUDGET = 1_500_000
+
+
+# One-hot vectors
+
+
+def eye_rows(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """One-hot rows, (N, C)."""
+    return torch.eye(num_classes)[labels]
+
+
+@check("one_hot")
+def test_one_hot_shape(submission: Submission) -> None:
+    """Labels (N,) become rows (N, C), whichever classes a batch happens to hold."""
+    one_hot = submission.object("one_hot")
+    for labels, num_classes in (([3, 0, 3], 10), ([9], 10), ([1, 0, 1, 2, 0], 7), ([0, 1], 2)):
+        n = len(labels)
+        got = one_hot(torch.tensor(labels), num_classes)
+        shape = tuple(got.shape) if isinstance(got, torch.Tensor) else None
+        if shape is not None and shape != (n, num_classes):
+            expect(
+                shape not in ((n,), (n, 1)),
+                "`one_hot` gives one number for each label. Classes have no order: give each a "
+                "place of its own.",
+                "condition_as_number",
+            )
+            expect(
+                shape != (num_classes, n),
+                f"`one_hot` gives {shape}: a column for each label. It should be a row.",
+                "one_hot_transposed",
+            )
+            expect(
+                shape not in ((n, max(labels) + 1), (n, len(set(labels)))),
+                f"For the labels {labels} and {num_classes} classes `one_hot` gives shape {shape}: "
+                "not every batch holds every class.",
+                "classes_from_batch",
+            )
+        expect_tensor(got, (n, num_classes), f"`one_hot(labels, {num_classes})`")
+
+
+@check("one_hot")
+def test_one_hot_values(submission: Submission) -> None:
+    """Each row holds a single one, at the place of its own label."""
+    labels = torch.tensor([4, 7, 0, 9, 4, 2])
+    got = expect_tensor(submission.object("one_hot")(labels, 10), (6, 10), "`one_hot(labels, 10)`")
+    right = eye_rows(labels, 10).double()
+    if torch.equal(got, right):
+        return
+    known = (
+        (1 - right, "one_hot_inverted", "Ones and zeros have changed places."),
+        (right.roll(-1, 1), "one_hot_shifted", "The ones are one place off: labels start at 0."),
+        (right.roll(1, 1), "one_hot_shifted", "The ones are one place off: labels start at 0."),
+        (right[labels.argsort()], "conditions_out_of_order", "The rows are sorted by label."),
+        (right.flip(0), "conditions_out_of_order", "The rows come in another order."),
+        (right * labels[:, None], "one_hot_label_value", "The label itself is where a 1 is due."),
+    )
+    for wrong, mistake, says in known:
+        expect(not torch.equal(got, wrong), f"{says} Row i belongs to label i.", mistake)
+    row = int((got != right).any(1).nonzero()[0])
+    fail(f"For the label {int(labels[row])} the row is {got[row].tolist()}.")
+
+
+@check("one_hot")
+def test_one_hot_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in (self-reported)."""
+    labels = torch.tensor([4, 7, 0])
+    expect_follows_input(submission.object("one_hot"), labels, CLASSES, name="one_hot")
+
+
+@check("one_hot")
+def test_one_hot_fits_the_model(submission: Submission) -> None:
+    """What `one_hot` gives is something that your model's `forward` can take."""
+    x, labels = images(3), torch.tensor([1, 5, 5])
+    c = submission.object("one_hot")(labels, CLASSES)
+    try:
+        vae = vae_parts.new_vae(submission, condition=CLASSES)
+        vae(x, eye_rows(labels, CLASSES))
+    except Raised:
+        return  # `forward` can't take anything yet; its own task says so.
+    try:
+        vae(x, c)
+    except Raised as error:
+        fail(f"`forward` can't use what `one_hot` gives, {c.dtype}: {error}", "one_hot_dtype")
+
+
+# Encoder and decoder
+
+
+@check("encoder")
+def test_encoder_shapes(submission: Submission) -> None:
+    """Rows [x, c] of 784 + C values go to features and both heads to (N, Z), for any C, 0 too."""
+    for condition in (CLASSES, 3, 0):
+        vae_parts.expect_encoder_shapes(submission, condition, CLASSES)
+
+
+@check("encoder")
+def test_heads_differ(submission: Submission) -> None:
+    """The mean and the log-variance come from two separate layers."""
+    vae_parts.expect_heads_differ(submission, CLASSES)
+
+
+@check("encoder")
+def test_heads_reach_both_signs(submission: Submission) -> None:
+    """Means and log-variances can be negative as well as positive."""
+    vae_parts.expect_heads_reach_both_signs(submission, CLASSES)
+
+
+@check("encoder")
+def test_encoder_sees_image_and_condition(submission: Submission) -> None:
+    """Another image or another condition gives another mean, each row on its own."""
+    vae_parts.expect_encoder_sees_its_input(submission, CLASSES)
+
+
+@check("encoder")
+def test_encoder_layers_differ(submission: Submission) -> None:
+    """Each layer of the encoder has weights of its own."""
+    vae_parts.expect_layers_differ(submission, "encoder", CLASSES)
+
+
+@check("decoder")
+def test_decoder_shape(submission: Submission) -> None:
+    """Rows [z, c] of Z + C values become images (N, 1, 28, 28), for any C, 0 too."""
+    for condition in (CLASSES, 3, 0):
+        vae_parts.expect_decoder_shape(submission, condition, CLASSES)
+
+
+@check("decoder")
+def test_decoder_range(submission: Submission) -> None:
+    """Decoded pixels lie in [0, 1] and can be dark as well as bright."""
+    vae_parts.expect_decoder_range(submission, CLASSES)
+
+
+@check("decoder")
+def test_decoder_uses_code_and_condition(submission: Submission) -> None:
+    """Another code or another condition gives another image, each row on its own."""
+    vae_parts.expect_decoder_uses_its_input(submission, CLASSES)
+
+
+@check("decoder")
+def test_decoder_layers_differ(submission: Submission) -> None:
+    """Each layer of the decoder has weights of its own."""
+    vae_parts.expect_layers_differ(submission, "decoder", CLASSES)
+
+
+# Forward
+
+
+def distinct_labels(n: int) -> tuple[torch.Tensor]:
+    """One-hot conditions of n different classes, (n, 10)."""
+    return (eye_rows(torch.randperm(CLASSES)[:n], CLASSES),)
+
+
+@check("forward")
+def test_forward_wiring(submission: Submission) -> None:
+    """[x, c] goes to the encoder and [z, c] to the decoder, in training and after."""
+    vae_parts.expect_forward(submission, distinct_labels)
+
+
+@check("unconditional")
+def test_forward_without_condition(submission: Submission) -> None:
+    """With C = 0, `forward(x)` works as in assignment 03: encoder and decoder get x and z alone."""
+    vae, _ = vae_parts.plugged(submission)
+    x = images(4)
+    try:
+        vae(x)
+    except Raised:
+        conditional, _ = vae_parts.plugged(submission, CLASSES)
+        conditional(x, *distinct_labels(4))
+        fail(
+            "With `conditional_vec_dim = 0` there is nothing to join: `forward(x)` is called with "
+            "c = None, and should do what it did in assignment 03.",
+            "condition_required",
+        )
+    seen, codes = vae.encoder.seen(), vae.decoder.seen()
+    expect(
+        seen.shape == (4, 784) and torch.allclose(seen, x.flatten(1)),
+        "Without a condition the encoder should get 784 pixels a row, and nothing else.",
+    )
+    expect(
+        codes.shape == (4, vae_parts.LATENTS),
+        "Without a condition the decoder should get Z numbers a row, and nothing else.",
+    )
+
+
+# The whole model
+
+
+@check("parameter_budget")
+def test_parameter_budget(submission: Submission) -> None:
+    """Your `model` has at most 1.5 million trainable parameters."""
+    parts = ("encoder", "mu_layer", "logvar_layer", "decoder")
+    expect_within_budget(submission, BUDGET, parts)
+
+
+def loss_through_the_code(
+    model: RemoteObject, x: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """The loss where the code is drawn here: nothing of the image can pass beside it."""
+    c = eye_rows(labels, CLASSES)
+    _, mu, logvar = model(x, c)
+    x_hat = model.decoder(torch.cat([sample(mu, logvar), c], 1))
+    return negative_elbo(x_hat, x, mu, logvar)
+
+
+PLAN = Plan(
+    model="myVAE",
+    data="mnist",
+    epochs=10,
+    below=120.0,
+    unit="nats per image",
+    batch=lambda x, labels: (x, labels),
+    loss=lambda batch, x_hat, mu, logvar: negative_elbo(x_hat, batch[0], mu, logvar),
+    confirm=loss_through_the_code,
+    sizes=("hidden_dim", "latent_dim", "conditional_vec_dim"),
+    to_the_end=True,
+    labelled=True,
+    measure=lambda model: {"agreement": agreement(model).mean().item()},
+)
+# Of the samples of a model trained on the embedded digits. On all of MNIST it is 0.9.
+AGREEMENT = 0.75
+SAMPLES = 2000
+
+
+@check("training")
+def test_training_loss(submission: Submission) -> None:
+    """Trained from scratch with your settings, the loss falls below 120 within 10 epochs."""
+    submission.kept["trained"] = expect_trained(submission, TASKS, PLAN)
+
+
+@check("training")
+def test_digits_on_demand(submission: Submission) -> None:
+    """Of the digits that the trained model draws on demand, 75 % look like what was asked for.
+
+    The judge's classifier says so; see `digits.classifier`. A model whose true share is 0.797 falls
+    below 0.75 in 2,000 samples about once in ten million times (5.2 standard errors).
+    """
+    if not submission.train:
+        raise LeftOut
+    if "trained" not in submission.kept:
+        raise CheckFailed("This is judged once the training loss is reached.", todo=True)
+    by_digit = agreement(submission.kept["trained"])
+    overall, worst = by_digit.mean().item(), int(by_digit.argmin())
+    submission.facts["agreement"] = round(overall, 4)
+    ignored = overall < 0.2
+    expect(
+        overall >= AGREEMENT,
+        f"{overall:.0%} of the samples look like the digit that was asked for; {AGREEMENT:.0%} "
+        f"should. Worst is the {worst}, with {by_digit[worst]:.0%}. "
+        + (
+            "The decoder does as good as nothing with its condition."
+            if ignored
+            else "The code still carries the class, so that the decoder has little use for c."
+        ),
+        "condition_ignored" if ignored else "class_in_code",
+    )
+
+
+def agreement(model: Any) -> torch.Tensor:
+    """Of a trained model's samples of each digit, the share that the classifier reads so, (10,)."""
+    asked = torch.arange(SAMPLES) % CLASSES
+    right = (digits.read(draw(model, asked)) == asked).double()
+    return right.reshape(-1, CLASSES).mean(0)
+
+
+def draw(model: Any, labels: torch.Tensor) -> torch.Tensor:
+    """Decode codes from the prior together with labels, (N, 1, 28, 28)."""
+    c = eye_rows(labels, CLASSES)
+    with torch.no_grad():
+        model.eval()
+        latent_dim = model(images(2), c[:2])[1].shape[1]
+        x = model.decoder(torch.cat([torch.randn(len(c), latent_dim), c], 1))
+        model.train()
+    return expect_tensor(x, (len(c), 1, 28, 28), "`decoder([z, c])`")

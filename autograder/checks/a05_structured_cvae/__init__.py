@@ -1,0 +1,1 @@
+"""The checks of `05_structured_cvae` and its submission corpus."""

@@ -1,0 +1,145 @@
+"""What a function that completes images from a part of them has decoded, and from what."""
+
+from dataclasses import dataclass
+
+import torch
+
+from autograder.checks.shared.prior import ENCODED, expect_prior_codes
+from autograder.checks.shared.vae_parts import LATENTS, PIXELS, plugged
+from autograder.checks.vocabulary import expect, expect_tensor
+from autograder.protocol.remote import Affine, Raised, RemoteObject, Submission
+
+
+@dataclass(frozen=True)
+class Completed:
+    """One call of a submission's `complete(model, x, n)` with known parts in the model.
+
+    Attributes:
+        x: The images, (N, 1, 28, 28).
+        c: The evidence that belongs to each, (N, C).
+        z: The codes that the samples were decoded from, (N, n, Z).
+        given: The conditions that they were decoded with, (N, n, C).
+        encoded: What the encoder was called with, (rows, 784 + C); no rows if it wasn't.
+    """
+
+    x: torch.Tensor
+    c: torch.Tensor
+    z: torch.Tensor
+    given: torch.Tensor
+    encoded: torch.Tensor
+
+    @classmethod
+    def by(
+        cls,
+        submission: Submission,
+        complete: RemoteObject,
+        x: torch.Tensor,
+        c: torch.Tensor,
+        n: int,
+    ) -> "Completed":
+        """Call it. The decoder is linear, so that its input can be read off what it makes."""
+        condition = c.shape[1]
+        vae, _ = plugged(submission, condition)
+        decoder = torch.randn(LATENTS + condition, PIXELS, dtype=torch.float64)
+        vae.plug("decoder", Affine([decoder.float()], (1, 28, 28)))
+        # A code that comes from the encoder lies where no code of the prior's does.
+        vae.plug("encoder", Affine([torch.zeros(PIXELS + condition, 4)]))
+        vae.plug("mu_layer", Affine([torch.zeros(4, LATENTS)], bias=ENCODED))
+        vae.plug("logvar_layer", Affine([torch.zeros(4, LATENTS)], bias=-4.0))
+        vae.plug("reparameterize", Affine([torch.eye(LATENTS), torch.zeros(LATENTS, LATENTS)]))
+        try:
+            got = complete(vae, x, n)
+        except Raised:
+            width = vae.decoder.seen().shape[-1]
+            expect(
+                not width or width == LATENTS + condition,
+                f"`complete` calls the decoder of a model with Z = {LATENTS} and C = {condition} "
+                f"with rows of {width} values. They should be [z, c], of "
+                f"{LATENTS + condition}; `model.latent_dim` is Z.",
+                "wrong_width",
+            )
+            raise
+        if isinstance(got, torch.Tensor) and n != len(x):
+            expect(
+                tuple(got.shape[:2]) != (n, len(x)),
+                f"`complete` gives shape {tuple(got.shape)}: images and samples have changed "
+                "places.",
+                "samples_first",
+            )
+        samples = expect_tensor(got, (len(x), n, 1, 28, 28), "`complete(model, x, n)`")
+        rows = samples.flatten(2) @ torch.linalg.pinv(decoder.float().double())
+        encoded = vae.encoder.seen()
+        return cls(x, c.double(), rows[..., :LATENTS], rows[..., LATENTS:], encoded)
+
+
+def expect_samples(made: Completed) -> None:
+    """Expect that each sample was decoded with its own image's evidence."""
+    due = made.c[:, None].expand_as(made.given)
+    if torch.allclose(made.given, due, atol=1e-3):
+        return
+    own = torch.cdist(made.given.flatten(0, 1), made.c)
+    expect(
+        float(own.min(1).values.max()) > 1e-2,
+        "Samples and quarters are mixed up: some samples of an image have been decoded with "
+        "another image's quarter. `repeat` and `repeat_interleave` put copies in different orders.",
+        "quarters_mixed_up",
+    )
+    expect(
+        float(made.given.abs().max()) > 1e-2,
+        "The decoder does not get the quarter. Show it the evidence.",
+        "condition_missing_in_decoder",
+    )
+    expect(
+        False,
+        "The decoder gets something else than what `lower_left` gives. Join z and the quarter.",
+        "wrong_evidence",
+    )
+
+
+def expect_new_codes(first: Completed, again: Completed) -> None:
+    """Expect other codes at another call.
+
+    Two of N(0, I) lie within 1e-3 of each other less than once in a thousand draws, so that six of
+    them all do less than once in 10¹⁸ runs.
+
+    Args:
+        first: One call.
+        again: Another one, with as many images and samples.
+    """
+    expect(
+        not torch.allclose(first.z, again.z, rtol=0, atol=1e-3),
+        "Two calls draw the same codes. Is a seed set inside?",
+        "reseeded",
+    )
+
+
+def expect_prior_only(made: Completed) -> None:
+    """Expect codes of the prior, one for each sample, whatever the images are."""
+    n = made.z.shape[1]
+    from_encoder = abs(float(made.z.mean()) - ENCODED) < 1
+    hidden = made.x.flatten(1).double()
+    seen = made.encoded[:, :PIXELS].double() if len(made.encoded) else hidden[:0]
+    whole = len(seen) > 0 and float(torch.cdist(seen[:1], hidden).min()) < 1e-3
+    expect(
+        not (from_encoder and whole),
+        "`complete` encodes the whole image: its codes have seen what is covered. At test time the "
+        "rest is unknown.",
+        "sees_the_rest",
+    )
+    expect(
+        not from_encoder,
+        "`complete` takes its codes from the encoder, to which the image is not known. Draw them "
+        "from the prior.",
+        "posterior_for_prior",
+    )
+    expect(
+        n == 1 or float(made.z.std(1).max()) > 1e-6,
+        "All samples of an image have the same code, so they are all alike. Draw one for each.",
+        "samples_alike",
+    )
+    expect(
+        float(made.z.std(0).max()) > 1e-6,
+        "Every image gets the same codes. Draw new ones for each.",
+        "shared_noise",
+    )
+    expect_prior_codes(made.z.flatten(0, 1)[:, :2])

@@ -1,0 +1,47 @@
+"""The lower left quarter of an image, and what is taken for it."""
+
+import torch
+
+from autograder.checks.vocabulary import Mistake
+
+
+def quarter(x: torch.Tensor) -> torch.Tensor:
+    """The lower left quarter of images (N, 1, H, W), row by row, (N, H·W/4)."""
+    height, width = x.shape[-2:]
+    return x[:, 0, height // 2 :, : width // 2].flatten(1)
+
+
+QUARTER_MISTAKES = (
+    Mistake(
+        "wrong_quarter",
+        "This is the upper left quarter: row 0 is at the top of a picture.",
+        lambda x: _block(x, 0, 0).flatten(1),
+    ),
+    Mistake(
+        "wrong_quarter",
+        "This is the lower right quarter.",
+        lambda x: _block(x, 1, 1).flatten(1),
+    ),
+    Mistake(
+        "wrong_quarter",
+        "This is the upper right quarter.",
+        lambda x: _block(x, 0, 1).flatten(1),
+    ),
+    Mistake(
+        "columns_first",
+        "The quarter is read column by column. Read it row by row, as `flatten` does.",
+        lambda x: _block(x, 1, 0).transpose(1, 2).flatten(1),
+    ),
+    Mistake(
+        "upside_down",
+        "The quarter stands on its head: its rows come from the bottom up.",
+        lambda x: _block(x, 1, 0).flip(1).flatten(1),
+    ),
+)
+
+
+def _block(x: torch.Tensor, row: int, column: int) -> torch.Tensor:
+    """One of the four quarters, (N, H/2, W/2)."""
+    height, width = (side // 2 for side in x.shape[-2:])
+    rows = slice(row * height, (row + 1) * height)
+    return x[:, 0, rows, column * width : (column + 1) * width]

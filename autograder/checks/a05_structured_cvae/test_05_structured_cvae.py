@@ -1,0 +1,414 @@
+"""What `05_structured_cvae` is graded on."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from autograder.checks.a05_structured_cvae.completion import (
+    Completed,
+    expect_new_codes,
+    expect_prior_only,
+    expect_samples,
+)
+from autograder.checks.a05_structured_cvae.quarters import QUARTER_MISTAKES, quarter
+from autograder.checks.shared import vae_parts
+from autograder.checks.shared.device import expect_follows_input
+from autograder.checks.shared.gaussian import bce, negative_elbo, sample
+from autograder.checks.shared.parts import expect_own_layers, expect_own_rows, expect_pixel_range
+from autograder.checks.shared.vae_methods import (
+    images,
+    test_centre,
+    test_device,
+    test_gradients_pass,
+    test_kl_adds_over_latents,
+    test_kl_closed_form,
+    test_kl_gradient,
+    test_kl_is_an_expectation,
+    test_kl_known_number,
+    test_noise_is_gaussian,
+    test_one_draw_for_each_number,
+    test_reconstruction_gradient,
+    test_reconstruction_of_black_and_white,
+    test_reconstruction_value,
+    test_spread,
+)
+from autograder.checks.training import Plan, expect_trained, train_reference
+from autograder.checks.vocabulary import (
+    CheckFailed,
+    LeftOut,
+    Task,
+    check,
+    expect,
+    expect_close,
+    expect_tensor,
+)
+from autograder.course.reference import load_reference
+from autograder.protocol.remote import RemoteObject, Submission
+
+EVIDENCE = Task("lower_left", 10, "The quarter", names=("lower_left",))
+BASELINE = Task("baseline", 15, "Baseline")
+TASKS = (
+    EVIDENCE,
+    Task("encoder", 5, "Encoder", parts=("encoder", "mu_layer", "logvar_layer")),
+    Task("decoder", 5, "Decoder", parts=("decoder",)),
+    Task("reparameterize", 5, "Reparameterization", parts=("reparameterize",)),
+    Task("reconstruction", 5, "Reconstruction loss", parts=("loss_function",)),
+    Task("kl_divergence", 5, "KL divergence", parts=("loss_function",)),
+    Task(
+        "forward",
+        10,
+        "Forward pass",
+        parts=("forward",),
+        uses=("encoder", "mu_layer", "logvar_layer", "reparameterize", "decoder"),
+    ),
+    BASELINE,
+    Task("complete", 15, "Completion"),
+    Task("same_capacity", 5, "Equal chances"),
+    Task("training", 10, "Training, and the nearest of ten"),
+)
+QUARTER = 14 * 14
+
+
+# The quarter
+
+
+@check("lower_left")
+def test_quarter(submission: Submission) -> None:
+    """Rows from H/2 and columns up to W/2, row by row, for any even H and W."""
+    lower_left = submission.object("lower_left")
+    for n, height, width in ((3, 28, 28), (1, 28, 28), (2, 8, 12), (4, 6, 2)):
+        # Every pixel differs from every other: nothing can be mistaken for something else.
+        x = torch.randperm(n * height * width).float().view(n, 1, height, width)
+        got, what = lower_left(x), f"`lower_left` of {height} × {width} images"
+        size = height * width // 4
+        if isinstance(got, torch.Tensor) and tuple(got.shape) != (n, size):
+            shape = tuple(got.shape)
+            expect(
+                shape != (n, 3 * size),
+                f"{what} gives {3 * size} values each: that is everything but a quarter.",
+                "complement",
+            )
+            expect(
+                shape != (n, 2 * size),
+                f"{what} gives {2 * size} values each: that is a half.",
+                "half",
+            )
+            expect(
+                got.numel() != n * size,
+                f"{what} has shape {shape}. Make a row of each quarter: {(n, size)}.",
+                "not_flattened",
+            )
+            expect(
+                (height, width) == (28, 28),
+                f"{what} has shape {shape}, not {(n, size)}. Read H and W from `x.shape`.",
+                "hard_coded_size",
+            )
+        got = expect_tensor(got, (n, size), what)
+        expect_close(got, quarter(x), what, (x,), QUARTER_MISTAKES)
+
+
+# The model, with a quarter as its condition
+
+
+@check("encoder")
+def test_encoder_shapes(submission: Submission) -> None:
+    """Rows [x, c] of 784 + C values go to features and both heads to (N, Z), for any C."""
+    for condition in (QUARTER, 3):
+        vae_parts.expect_encoder_shapes(submission, condition, QUARTER)
+
+
+@check("encoder")
+def test_heads_differ(submission: Submission) -> None:
+    """The mean and the log-variance come from two separate layers."""
+    vae_parts.expect_heads_differ(submission, QUARTER)
+
+
+@check("encoder")
+def test_heads_reach_both_signs(submission: Submission) -> None:
+    """Means and log-variances can be negative as well as positive."""
+    vae_parts.expect_heads_reach_both_signs(submission, QUARTER)
+
+
+@check("encoder")
+def test_encoder_sees_image_and_condition(submission: Submission) -> None:
+    """Another image or another condition gives another mean, each row on its own."""
+    vae_parts.expect_encoder_sees_its_input(submission, QUARTER)
+
+
+@check("encoder")
+def test_encoder_layers_differ(submission: Submission) -> None:
+    """Each layer of the encoder has weights of its own."""
+    vae_parts.expect_layers_differ(submission, "encoder", QUARTER)
+
+
+@check("decoder")
+def test_decoder_shape(submission: Submission) -> None:
+    """Rows [z, c] of Z + C values become images (N, 1, 28, 28), for any C."""
+    for condition in (QUARTER, 3):
+        vae_parts.expect_decoder_shape(submission, condition, QUARTER)
+
+
+@check("decoder")
+def test_decoder_range(submission: Submission) -> None:
+    """Decoded pixels lie in [0, 1] and can be dark as well as bright."""
+    vae_parts.expect_decoder_range(submission, QUARTER)
+
+
+@check("decoder")
+def test_decoder_uses_code_and_condition(submission: Submission) -> None:
+    """Another code or another condition gives another image, each row on its own."""
+    vae_parts.expect_decoder_uses_its_input(submission, QUARTER)
+
+
+@check("decoder")
+def test_decoder_layers_differ(submission: Submission) -> None:
+    """Each layer of the decoder has weights of its own."""
+    vae_parts.expect_layers_differ(submission, "decoder", QUARTER)
+
+
+@check("forward")
+def test_forward_wiring(submission: Submission) -> None:
+    """[x, c] goes to the encoder and [z, c] to the decoder, in training and after."""
+    vae_parts.expect_forward(submission, lambda n: (torch.rand(n, QUARTER),))
+
+
+# The baseline
+
+
+def new_baseline(submission: Submission, condition: int = QUARTER) -> RemoteObject:
+    """Make a small baseline, in eval mode."""
+    baseline = submission.new("BaselineNN", 40, condition)
+    baseline.eval()
+    return baseline
+
+
+def guessed(baseline: RemoteObject, c: torch.Tensor) -> torch.Tensor:
+    """Call a baseline and expect images (N, 1, 28, 28)."""
+    return expect_tensor(baseline(c), (len(c), 1, 28, 28), "`BaselineNN(…)(c)`")
+
+
+@check("baseline")
+def test_baseline_shape(submission: Submission) -> None:
+    """Quarters (N, C) become images (N, 1, 28, 28), for any C, one quarter alone included."""
+    for n, condition in ((1, QUARTER), (7, QUARTER), (4, 25)):
+        guessed(new_baseline(submission, condition), torch.rand(n, condition))
+
+
+@check("baseline")
+def test_baseline_range(submission: Submission) -> None:
+    """Its pixels lie in [0, 1] and can be dark as well as bright."""
+    far = 1e3 * torch.randn(64, QUARTER)
+    expect_pixel_range(guessed(new_baseline(submission), far))
+
+
+@check("baseline")
+def test_baseline_gives_one_answer(submission: Submission) -> None:
+    """The same quarter gives the same image every time: there is nothing to draw."""
+    baseline, c = new_baseline(submission), torch.rand(5, QUARTER)
+    expect(
+        torch.equal(guessed(baseline, c), guessed(baseline, c)),
+        "`BaselineNN` gives another image when it is asked again. It should have no code and no "
+        "noise: one answer for each quarter.",
+        "baseline_samples",
+    )
+
+
+@check("baseline")
+def test_baseline_uses_the_quarter(submission: Submission) -> None:
+    """Another quarter gives another image, and each row depends on its own quarter alone."""
+    baseline = new_baseline(submission)
+    expect_own_rows(
+        lambda c: guessed(baseline, c),
+        torch.rand(6, QUARTER),
+        "Every quarter gives the same image: is `c` used?",
+        "A quarter completed",
+    )
+
+
+@check("baseline")
+def test_baseline_layers_differ(submission: Submission) -> None:
+    """Each layer of the baseline has weights of its own."""
+    baseline = new_baseline(submission)
+    guessed(baseline, torch.rand(2, QUARTER))
+    expect_own_layers(baseline)
+
+
+@check("same_capacity")
+def test_same_capacity(submission: Submission) -> None:
+    """Your `baseline` has as many parameters as your model's decoder, within 10 %."""
+    own = submission.object("model").parameters()
+    decoder = sum(p.numel() for name, p in own.items() if name.startswith("decoder."))
+    baseline = sum(p.numel() for p in submission.object("baseline").parameters().values())
+    if not own or not baseline:
+        raise CheckFailed("`model` or `baseline` has no trainable parameters yet.", todo=True)
+    counts = [decoder]
+    if "decoder" in submission.failed:
+        # A decoder that is wrong may be of a wrong size too; its points are lost already.
+        sizes = [submission.value(name) for name in PLAN.sizes]
+        reference = load_reference(submission.assignment)[PLAN.model](*sizes)
+        counts.append(sum(p.numel() for p in reference.decoder.parameters()))
+    expect(
+        any(0.9 * count <= baseline <= 1.1 * count for count in counts),
+        f"Your baseline has {baseline:,} trainable parameters and your decoder {decoder:,}: it "
+        "should be within 10 %. Give both the same chance.",
+        "another_capacity",
+    )
+
+
+# Completion
+
+
+RIGHT_QUARTER = """
+def lower_left(x):
+    return x[:, 0, x.shape[2] // 2 :, : x.shape[3] // 2].flatten(1)
+"""
+
+
+def complete(submission: Submission) -> RemoteObject:
+    """The submission's `complete`, whatever its `lower_left` is worth."""
+    if EVIDENCE.id in submission.failed:
+        submission.run(RIGHT_QUARTER, "lower_left")
+    return submission.object("complete")
+
+
+def completed(submission: Submission, images_: int, n: int) -> Completed:
+    """Call `complete` on a model made of known parts."""
+    x = images(images_)
+    return Completed.by(submission, complete(submission), x, quarter(x), n)
+
+
+@check("complete")
+def test_completion_shape(submission: Submission) -> None:
+    """N images and n samples each give (N, n, 1, 28, 28), every sample with its image's quarter."""
+    for images_, n in ((3, 4), (1, 5), (4, 1)):
+        expect_samples(completed(submission, images_, n))
+
+
+@check("complete")
+def test_completion_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in (self-reported)."""
+    vae, _ = vae_parts.plugged(submission, QUARTER)
+    expect_follows_input(complete(submission), vae, images(3), 2, name="complete")
+
+
+@check("complete")
+def test_completion_draws_from_the_prior(submission: Submission) -> None:
+    """The codes are drawn from N(0, I) anew for each sample; the covered part has no say in them.
+
+    Statistics are let pass within six standard errors.
+    """
+    expect_prior_only(completed(submission, 20, 200))
+    expect_new_codes(*(completed(submission, 2, 3) for _ in range(2)))
+
+
+# Training, and the competition
+
+
+def loss_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
+    """The loss where the code is drawn here: nothing of the image can pass beside it."""
+    c = quarter(x)
+    _, mu, logvar = model(x, c)
+    return negative_elbo(model.decoder(torch.cat([sample(mu, logvar), c], 1)), x, mu, logvar)
+
+
+PLAN = Plan(
+    model="myVAE",
+    data="mnist",
+    epochs=10,
+    below=120.0,
+    unit="nats per image",
+    batch=lambda x, labels: (x,),
+    loss=lambda batch, x_hat, mu, logvar: negative_elbo(x_hat, batch[0], mu, logvar),
+    confirm=loss_through_the_code,
+    sizes=("hidden_dim", "latent_dim", "conditional_vec_dim"),
+    to_the_end=True,
+)
+BASELINE_PLAN = Plan(
+    model="BaselineNN",
+    data="mnist",
+    epochs=10,
+    below=125.0,
+    unit="nats per image",
+    batch=lambda x, labels: (x,),
+    loss=lambda batch, x_hat: bce(x_hat, batch[0]),
+    confirm=lambda baseline, x: bce(baseline(quarter(x)).float(), x),
+    confirmed="Asked again with the grader's own quarters",
+    sizes=("hidden_dim", "conditional_vec_dim"),
+    to_the_end=True,
+    step="baseline_step",
+    names=("baseline", "baseline_optimizer"),
+    losses="baseline_losses",
+)
+DRAWS = 10
+# Squared distance of a sample from the mean of its image's ten; the reference's is about 8.
+LEAST_SPREAD = 1.0
+
+
+@check("training")
+def test_baseline_loss(submission: Submission) -> None:
+    """Trained from scratch with your settings, the baseline's loss falls below 125."""
+    if BASELINE.id in submission.failed:
+        submission.kept["baseline"] = train_reference(submission, BASELINE_PLAN)
+        return
+    tasks = (EVIDENCE, replace(BASELINE, parts=("forward",)))
+    submission.kept["baseline"] = expect_trained(submission, tasks, BASELINE_PLAN)
+
+
+@check("training")
+def test_training_loss(submission: Submission) -> None:
+    """Trained from scratch with your settings, the CVAE's loss falls below 120."""
+    submission.kept["model"] = expect_trained(submission, TASKS, PLAN)
+
+
+@check("training")
+def test_nearest_of_ten(submission: Submission) -> None:
+    """Of ten samples the nearest is nearer to the original than the baseline, on test images."""
+    if not submission.train:
+        raise LeftOut
+    if not {"model", "baseline"} <= set(submission.kept):
+        raise CheckFailed("This is judged once both losses are reached.", todo=True)
+    from vae_utils import load_dataset
+
+    held_out = load_dataset("mnist", train=False, source="embedded", quiet=True)
+    x = held_out.images.float() / 255
+    nearest, spread, baseline = (
+        torch.cat(parts).mean().item()
+        for parts in zip(*(_compete(submission.kept, part) for part in x.split(200)), strict=True)
+    )
+    submission.facts.update(
+        nearest=round(nearest, 2), baseline=round(baseline, 2), spread=round(spread, 2)
+    )
+    expect(
+        spread > LEAST_SPREAD,
+        f"The {DRAWS} samples of one image are almost the same: their squared distance from their "
+        f"mean is {spread:.2f}. The decoder has not learned to use its code.",
+        "samples_alike",
+    )
+    expect(
+        nearest < baseline,
+        f"The nearest of {DRAWS} samples is {nearest:.1f} from the original (squared error, mean "
+        f"over {len(x):,} test images), and the baseline {baseline:.1f}.",
+        "baseline_wins",
+    )
+
+
+def _compete(
+    kept: dict[str, Any], x: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Squared error of the nearest sample, the samples' spread, and the baseline's, (N,) each."""
+    model, baseline, c = kept["model"], kept["baseline"], quarter(x)
+    with torch.no_grad():
+        for one in (model, baseline):
+            one.eval()
+        latent_dim = model(x[:2], c[:2])[1].shape[1]
+        rows = c.repeat_interleave(DRAWS, 0)
+        drawn = model.decoder(torch.cat([torch.randn(len(rows), latent_dim), rows], 1))
+        samples = drawn.float().reshape(len(x), DRAWS, -1)
+        guess = baseline(c).float().reshape(len(x), -1)
+        for one in (model, baseline):
+            one.train()
+    truth = x.flatten(1)
+    errors = (samples - truth[:, None]).square().sum(2)
+    spread = (samples - samples.mean(1, keepdim=True)).square().sum(2).mean(1)
+    return errors.min(1).values, spread, (guess - truth).square().sum(1)

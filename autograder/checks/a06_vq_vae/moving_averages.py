@@ -1,0 +1,258 @@
+"""Checks of a codebook that is moved by averages instead of gradients, `VectorQuantizerEMA`."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from autograder.checks.a06_vq_vae.quantizer import (
+    BETA,
+    codebook_of,
+    expect_encodings,
+    expect_perplexity,
+    make_quantizer,
+    maps,
+    places,
+    quantize,
+    scalar,
+)
+from autograder.checks.a06_vq_vae.vq import (
+    EMA_LOSS_MISTAKES,
+    EMA_MISTAKES,
+    EMA_PULL_MISTAKES,
+    cut_wrongly,
+    first_averages,
+    first_update,
+    mean_square,
+    smoothed,
+    to_maps,
+    to_rows,
+)
+from autograder.checks.shared.device import expect_follows_input
+from autograder.checks.vocabulary import (
+    Mistake,
+    check,
+    expect,
+    expect_close,
+    expect_grad,
+    expect_tensor,
+)
+from autograder.protocol.remote import RemoteObject, Submission
+
+# ε is large here, so that smoothing shows.
+GAMMA, EPSILON = 0.7, 0.5
+EMA = "VectorQuantizerEMA"
+
+
+def averaging(submission: Submission, codebook: torch.Tensor) -> RemoteObject:
+    """Make a quantizer with moving averages."""
+    return make_quantizer(submission, codebook, name=EMA, decay=GAMMA, epsilon=EPSILON)
+
+
+def clusters() -> tuple[torch.Tensor, torch.Tensor]:
+    """Make 60 single places and a codebook of 4, nearest to very unequal shares of them.
+
+    Half way to another code vector are 5 standard deviations of the noise or more: that a place is
+    so torn between two (within 1e-5) that right formulas differ happens less than once in 10⁶ runs.
+    """
+    codebook = torch.eye(4, 3) * torch.tensor([1.0, 1.5, 2.0]) - 0.2
+    chosen = torch.repeat_interleave(torch.arange(4), torch.tensor([30, 18, 9, 3]))
+    return codebook[chosen][:, :, None, None] + 0.1 * places(60, 3), codebook
+
+
+def batches(submission: Submission) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Make single places, then images of several, where the way that rows are cut matters."""
+    yield clusters()
+    # Other rows make other encodings: where these have failed, that is said already.
+    if "nearest_code" not in submission.failed:
+        codebook = codebook_of(4, 3)
+        yield maps((2, 3, 3, 5), codebook), codebook
+
+
+START_MISTAKES = (
+    Mistake(
+        "sums_start_at_zero",
+        "`cluster_sum` starts at zeros: code vectors that no place has picked yet would become 0.",
+        torch.zeros_like,
+    ),
+)
+
+
+@check("ema")
+def test_ema_buffers(submission: Submission) -> None:
+    """`cluster_size` starts at zeros, `cluster_sum` as a copy of the codebook."""
+    quantizer = submission.new(EMA, 7, 3, BETA)
+    codebook = expect_tensor(quantizer.embedding.weight.value(), (7, 3), "`embedding.weight`")
+    size = expect_tensor(quantizer.cluster_size.value(), (7,), "`cluster_size`")
+    total = expect_tensor(quantizer.cluster_sum.value(), (7, 3), "`cluster_sum`")
+    expect_close(size, torch.zeros(7), "`cluster_size` at the start")
+    expect_close(total, codebook, "`cluster_sum` at the start", (codebook,), START_MISTAKES)
+    state = quantizer.state_dict()
+    expect(
+        {"cluster_size", "cluster_sum"} <= set(state),
+        "`cluster_size` and `cluster_sum` are no buffers: they would not be saved with the model, "
+        "nor move to another device with it.",
+        "averages_not_buffers",
+    )
+
+
+@check("ema")
+def test_ema_quantizes_first(submission: Submission) -> None:
+    """A batch is quantized with the codebook as it was, and only then updates it."""
+    for z, codebook in batches(submission):
+        quantizer = averaging(submission, codebook)
+        answer = quantize(quantizer, z)
+        if "nearest_code" not in submission.failed:
+            expect_encodings(answer, z, codebook)
+        picked = answer.picked(codebook, z)
+        moved = answer.picked(quantizer.embedding.weight.value(), z)
+        if "straight_through" not in submission.failed:
+            got = expect_tensor(answer.quantized, z.shape, "`quantized`")
+            expect_order(to_rows(got), picked, moved, "`quantized` in training mode")
+        expect_commitment(scalar(answer.loss, "`loss`"), z.double(), picked, moved)
+
+
+def expect_order(
+    got: torch.Tensor,
+    before: torch.Tensor,
+    after: torch.Tensor,
+    what: str,
+    inputs: Sequence[Any] = (),
+    mistakes: Sequence[Mistake] = (),
+) -> None:
+    """Expect a value from before the update, or name a mistake as `expect_close` does."""
+    too_early = Mistake(
+        "updated_before_use",
+        "The codebook was updated before the batch was quantized with it: use the code vectors, "
+        "then update them.",
+        lambda *_: after,
+    )
+    expect_close(got, before, what, inputs, (too_early, *mistakes))
+
+
+def expect_commitment(
+    got: torch.Tensor, z: torch.Tensor, picked: torch.Tensor, moved: torch.Tensor
+) -> None:
+    """Expect β times the commitment loss.
+
+    Args:
+        got: The loss, a scalar.
+        z: What was quantized, (N, D, H, W).
+        picked: The code vectors before the update, (N·H·W, D).
+        moved: The same ones after it.
+    """
+
+    def commitment(rows: torch.Tensor, codes: torch.Tensor = picked) -> torch.Tensor:
+        return BETA * mean_square(rows - codes)
+
+    rows = to_rows(z)
+    mistakes = (*EMA_LOSS_MISTAKES, *cut_wrongly(z, commitment))
+    right, late = commitment(rows), commitment(rows, moved)
+    expect_order(got, right, late, "The loss", (rows - picked, BETA), mistakes)
+
+
+@check("ema")
+def test_ema_gradients(submission: Submission) -> None:
+    """The loss moves z alone, with 2β (z − e) / n, and a second step can follow."""
+    z, codebook = clusters()
+    quantizer = averaging(submission, codebook)
+    for step in range(2):
+        z = z.detach().requires_grad_()
+        before = quantizer.embedding.weight.value()
+        answer = quantize(quantizer, z)
+        loss = scalar(answer.loss, "`loss`")
+        (grad,) = expect_grad(loss, {"z": z}, "the loss", "commitment_detached")
+        gap = to_rows(z.detach().double()) - answer.picked(before, z)
+        got = to_rows(grad) * z.numel() / 2
+        # A loss of 0 moves nothing for another reason.
+        mistakes = EMA_PULL_MISTAKES if float(loss.detach()) > 0 else ()
+        what = f"The gradient at z in step {step + 1}, times n / 2,"
+        expect_close(got, BETA * gap, what, (gap, BETA), mistakes)
+    expect(
+        not isinstance(quantizer.embedding.weight.grad.value(), torch.Tensor),
+        "A gradient reaches the codebook, and the optimizer would move it too: the averages alone "
+        "should.",
+        "ema_codebook_gets_gradient",
+    )
+
+
+@check("ema")
+def test_ema_update(submission: Submission) -> None:
+    """In training mode the codebook becomes averaged sums over smoothed averaged sizes."""
+    for z, codebook in batches(submission):
+        expect_updates(averaging(submission, codebook), z, codebook)
+
+
+def expect_updates(quantizer: RemoteObject, z: torch.Tensor, codebook: torch.Tensor) -> None:
+    """Expect the right codebook after one update, and after two."""
+    rows = to_rows(z).double()
+    answer = quantize(quantizer, z)
+    answer.picked(codebook, z)
+    encodings = torch.as_tensor(answer.encodings).detach().double()
+    got = expect_tensor(quantizer.embedding.weight.value(), codebook.shape, "The new codebook")
+    inputs = (codebook.double(), rows, encodings, GAMMA, EPSILON)
+    cuts = cut_wrongly(z.double(), lambda rows: first_update(inputs[0], rows, *inputs[2:]))
+    mistakes = (*EMA_MISTAKES, *cuts)
+    expect_close(got, first_update(*inputs), "The new codebook", inputs, mistakes)
+
+    # The second update: it goes on from the averages, whether sizes are kept smoothed or not.
+    size, total = first_averages(*inputs[:4])
+    again = torch.as_tensor(quantize(quantizer, z).encodings).double()
+    total = GAMMA * total + (1 - GAMMA) * again.T @ rows
+    rights = [
+        total / smoothed(GAMMA * kept + (1 - GAMMA) * again.sum(0), EPSILON)[:, None]
+        for kept in (size, smoothed(size, EPSILON))
+    ]
+    got = expect_tensor(quantizer.embedding.weight.value(), codebook.shape, "The new codebook")
+    if not torch.allclose(got, rights[1], atol=1e-4):
+        expect_close(got, rights[0], "The codebook after a second update")
+
+
+@check("ema")
+def test_ema_rests_in_eval(submission: Submission) -> None:
+    """In eval mode nothing is updated."""
+    z, codebook = clusters()
+    quantizer = averaging(submission, codebook)
+    quantizer.eval()
+    kept = (quantizer.embedding.weight, quantizer.cluster_sum, quantizer.cluster_size)
+    before = [torch.as_tensor(one.value()) for one in kept]
+    quantize(quantizer, z)
+    for one, value in zip(kept, before, strict=True):
+        expect(
+            torch.equal(torch.as_tensor(one.value()), value),
+            f"`{one.path}` changes in eval mode too: test images would move the codebook.",
+            "updates_in_eval",
+        )
+
+
+@check("ema")
+def test_ema_quantizes_alike(submission: Submission) -> None:
+    """Codes, output and perplexity are those of `VectorQuantizer`."""
+    codebook, weights = codebook_of(9, 4), torch.randn(2, 4, 3, 5)
+    z = maps((2, 4, 3, 5), codebook)
+    quantizer = averaging(submission, codebook)
+    quantizer.eval()
+    z.requires_grad_()
+    answer = quantize(quantizer, z)
+    if "nearest_code" not in submission.failed:
+        expect_encodings(answer, z.detach(), codebook)
+        if "straight_through" not in submission.failed:
+            got = expect_tensor(answer.quantized, z.shape, "`quantized`")
+            right = to_maps(answer.picked(codebook, z), z)
+            expect_close(got.detach(), right, "`quantized`")
+            (grad,) = expect_grad(got * weights, {"z": z}, "`quantized`", "no_straight_through")
+            expect_close(grad, weights, "The gradient at z, for a known one at `quantized`,")
+    if "perplexity" not in submission.failed:
+        expect_perplexity(answer, z.detach(), codebook)
+
+
+@check("ema")
+def test_ema_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in (self-reported)."""
+    z, codebook = clusters()
+    quantizer = averaging(submission, codebook)
+    # The averages begin with the quantizer's own forward: what fails there is said there.
+    if "nearest_code" in submission.failed:
+        quantizer(z)
+    else:
+        expect_follows_input(quantizer, z, name="forward")

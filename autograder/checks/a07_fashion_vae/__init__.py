@@ -1,0 +1,1 @@
+"""The checks of `07_fashion_vae` and its submission corpus."""

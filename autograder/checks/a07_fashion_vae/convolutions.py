@@ -1,0 +1,321 @@
+"""Checks of an encoder and a decoder made of two unpadded convolutions each.
+
+The checks are here whole; an assignment with the tasks `encoder` and `decoder` takes them by
+importing them. What a part is made of is judged by its parameters' shapes and by what it computes.
+"""
+
+from dataclasses import astuple, dataclass, replace
+from typing import Any
+
+import torch
+
+from autograder.checks.shared.parts import expect_own_rows, expect_pixel_range
+from autograder.checks.vocabulary import (
+    CheckFailed,
+    check,
+    expect,
+    expect_grad,
+    expect_tensor,
+    kind,
+)
+from autograder.protocol.remote import Raised, RemoteObject, Submission
+
+SIDE = 28
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What an encoder, a decoder and a VAE are made with.
+
+    Attributes:
+        c1: Channels after the encoder's first convolution.
+        c2: Channels after its second.
+        lat: Size of the latent code.
+        k: Side of the kernels.
+    """
+
+    c1: int
+    c2: int
+    lat: int
+    k: int
+
+    @property
+    def features(self) -> int:
+        """Features of an image after two unpadded convolutions."""
+        return self.c2 * (SIDE - 2 * (self.k - 1)) ** 2
+
+    @property
+    def printed_features(self) -> int:
+        """What the assignment's original sheet prints for it: the size after one convolution."""
+        return self.c2 * (SIDE - (self.k - 1)) ** 2
+
+    def make(self, submission: Submission, name: str) -> RemoteObject:
+        """Make an instance of the class `name`, in eval mode.
+
+        Batch normalisation cannot train on one image, and need not.
+        """
+        made = submission.new(name, *astuple(self))
+        made.eval()
+        return made
+
+
+def images(n: int) -> torch.Tensor:
+    """Make n grey images, (n, 1, 28, 28)."""
+    return torch.rand(n, 1, 28, 28)
+
+
+# Sizes that nobody would write into a class by hand; c1 may be larger than c2.
+SMALL = Sizes(3, 5, 4, 3)
+EVERY = (SMALL, Sizes(2, 3, 7, 5), Sizes(6, 2, 1, 3))
+
+LINEAR_SIZE = (
+    "The linear layer of `{}` is made for {} features, as the formula on the assignment's original "
+    "sheet says, which is an erratum: it is the size after one convolution. With c2 = {}, k = {} "
+    "and two convolutions there are {}."
+)
+
+
+def linear_size(name: str, sizes: Sizes) -> CheckFailed:
+    """Say that a layer has the printed size."""
+    told = LINEAR_SIZE.format(name, sizes.printed_features, sizes.c2, sizes.k, sizes.features)
+    return CheckFailed(told, "linear_size_as_printed")
+
+
+def shapes(module: RemoteObject, part: str = "") -> list[tuple[int, ...]]:
+    """List the shapes of a module's parameters, sorted, or of one part's."""
+    named = module.parameters().items()
+    return sorted(tuple(p.shape) for name, p in named if name.startswith(part))
+
+
+def expect_sizes_used(submission: Submission, name: str, x: torch.Tensor) -> None:
+    """Expect layers that follow c1, c2 and k, in this order.
+
+    Args:
+        submission: Whose class.
+        name: The class: "Encoder" or "Decoder".
+        x: An input for `SMALL`, so that lazy layers learn their sizes.
+
+    Raises:
+        CheckFailed: If one of the three changes nothing, or c1 and c2 have changed places.
+    """
+
+    def made(sizes: Sizes) -> list[tuple[int, ...]]:
+        module = sizes.make(submission, name)
+        module(x)
+        return shapes(module)
+
+    own = made(SMALL)
+    for argument, value in (("c1", SMALL.c1 + 1), ("c2", SMALL.c2 + 1), ("k", SMALL.k + 2)):
+        expect(
+            made(replace(SMALL, **{argument: value})) != own,
+            f"`{name}` is the same whatever `{argument}` is. Make its layers of the sizes that "
+            "come in.",
+            f"{argument}_ignored",
+        )
+    kernels = {shape[:2] for shape in own if len(shape) == 4}
+    one_channel = {c for pair in kernels if 1 in pair for c in pair}
+    expect(
+        not (SMALL.c2 in one_channel and SMALL.c1 not in one_channel),
+        f"In `{name}` c1 and c2 have changed places: the convolution next to the image has c1 "
+        "channels on its other side.",
+        "channels_swapped",
+    )
+
+
+def expect_images(got: Any, n: int, sizes: Sizes) -> torch.Tensor:
+    """Expect n images from a decoder, or say which layer's size is off."""
+    shape = tuple(got.shape) if isinstance(got, torch.Tensor) else ()
+    if len(shape) == 4 and shape[0] == n and shape != (n, 1, SIDE, SIDE):
+        channels, side = shape[1], shape[2]
+        expect(
+            channels != sizes.c1 or side != SIDE,
+            f"`decoder(z)` has {channels} channels, c1 of them, as the assignment's original sheet "
+            "has it, which is an erratum: the channels go c2, c1, 1. The picture is grey.",
+            "channels_as_printed",
+        )
+        if side == SIDE + sizes.k - 1:
+            raise linear_size("Decoder", sizes)
+        expect(
+            side == SIDE,
+            f"`decoder(z)` gives images of {side} × {shape[3]} pixels, not 28 × 28, at k = "
+            f"{sizes.k}. A transposed convolution without padding adds k − 1 to each side's "
+            "length; how long must the sides be to begin with?",
+            "wrong_side",
+        )
+    return expect_tensor(got, (n, 1, SIDE, SIDE), "`decoder(z)`")
+
+
+# Encoder
+
+
+def encode(encoder: RemoteObject, x: torch.Tensor, sizes: Sizes = SMALL) -> list[torch.Tensor]:
+    """Call `Encoder` and expect mu and sigma, (N, Z) each."""
+    got = encoder(x)
+    expect(
+        isinstance(got, tuple) and len(got) == 2,
+        f"`Encoder` should return the two values (mu, sigma), got {kind(got)}.",
+    )
+    shape = (len(x), sizes.lat)
+    return [expect_tensor(t, shape, name) for t, name in zip(got, ("`mu`", "`sigma`"), strict=True)]
+
+
+@check("encoder")
+def test_encoder_shapes(submission: Submission) -> None:
+    """Images go to mu and sigma, (N, Z) each, for k of 3 and 5 and any sizes, one image alone."""
+    for sizes in EVERY:
+        encoder = sizes.make(submission, "Encoder")
+        for n in (6, 1):
+            try:
+                encode(encoder, images(n), sizes)
+            except Raised:
+                if (sizes.lat, sizes.printed_features) in shapes(encoder):
+                    raise linear_size("Encoder", sizes) from None
+                raise
+
+
+@check("encoder")
+def test_encoder_follows_its_sizes(submission: Submission) -> None:
+    """The layers are made with c1, c2 and k."""
+    expect_sizes_used(submission, "Encoder", images(2))
+
+
+@check("encoder")
+def test_sigma_is_positive(submission: Submission) -> None:
+    """Standard deviations are positive; means have both signs."""
+    sizes = replace(SMALL, lat=16)
+    encoder = sizes.make(submission, "Encoder")
+    mu, sigma = encode(encoder, 3 * torch.randn(128, 1, 28, 28), sizes)
+    expect(
+        bool((sigma > 0).all()) or bool((mu <= 0).any()),
+        "sigma comes first, and mu second: return (mu, sigma).",
+        "outputs_swapped",
+    )
+    expect(
+        bool((sigma >= 0).all()),
+        "`sigma` has negative values. A standard deviation has none: is the exponential still to "
+        "be taken?",
+        "sigma_is_log_sigma",
+    )
+    expect(
+        bool((sigma > 0).all()),
+        "`sigma` is exactly 0 for many images, as after a ReLU. A cloud without any width has an "
+        "infinite KL: use a map whose values are positive.",
+        "sigma_is_zero",
+    )
+    expect(
+        bool((mu < 0).any() and (mu > 0).any()),
+        "`mu` only ever has one sign: a mean may have any. Is there an activation after its layer?",
+        "activation_on_head",
+    )
+    expect(
+        not torch.allclose(mu.exp(), sigma, rtol=1e-3),
+        "mu and sigma come from the same layer: each has its own.",
+        "same_head",
+    )
+
+
+@check("encoder")
+def test_encoder_is_not_linear(submission: Submission) -> None:
+    """ReLUs stand between the encoder's layers."""
+    encoder = SMALL.make(submission, "Encoder")
+    a, b = 5 * torch.randn(2, 20, 1, 28, 28)
+    middle, left, right = (encode(encoder, x)[0] for x in ((a + b) / 2, a, b))
+    expect(
+        not torch.allclose(middle, (left + right) / 2, atol=1e-4),
+        "There is no activation between the encoder's layers: without one they are all together "
+        "a single linear map.",
+        "no_activation",
+    )
+
+
+@check("encoder")
+def test_encoder_sees_the_image(submission: Submission) -> None:
+    """Each row depends on its own image alone, and gradients pass."""
+    encoder = SMALL.make(submission, "Encoder")
+    expect_own_rows(
+        lambda x: torch.cat(encode(encoder, x), dim=1),
+        images(6),
+        "Every image gets the same `mu` and `sigma`: is `x` used?",
+        "What the encoder says of an image",
+        "image_ignored",
+    )
+    x = images(3).requires_grad_()
+    for number, name in enumerate(("mu", "sigma")):
+        expect_grad(encode(encoder, x)[number], {"x": x}, f"`{name}`", "encoder_detached")
+
+
+# Decoder
+
+
+def decode(decoder: RemoteObject, z: torch.Tensor, sizes: Sizes = SMALL) -> torch.Tensor:
+    """Call `Decoder` and expect images, (N, 1, 28, 28)."""
+    return expect_images(decoder(z), len(z), sizes)
+
+
+def works_on_features(decoder: RemoteObject, sizes: Sizes) -> bool:
+    """Say whether a decoder takes features where codes are due."""
+    try:
+        got = decoder(torch.rand(2, sizes.features))
+    except Raised:
+        return False
+    return isinstance(got, torch.Tensor) and got.shape == (2, 1, 28, 28)
+
+
+@check("decoder")
+def test_decoder_shape(submission: Submission) -> None:
+    """Codes become images (N, 1, 28, 28), for k of 3 and 5 and any sizes, one code alone."""
+    for sizes in EVERY:
+        decoder = sizes.make(submission, "Decoder")
+        for n in (6, 1):
+            try:
+                decode(decoder, torch.randn(n, sizes.lat), sizes)
+            except Raised:
+                expect(
+                    not works_on_features(decoder, sizes),
+                    "`Decoder` folds up z itself, as the assignment's original sheet says, which "
+                    "is an erratum: a code has far too few numbers. What comes before the ReLU?",
+                    "linear_left_out",
+                )
+                raise
+
+
+@check("decoder")
+def test_decoder_follows_its_sizes(submission: Submission) -> None:
+    """The layers are made with c1, c2 and k."""
+    expect_sizes_used(submission, "Decoder", torch.randn(2, SMALL.lat))
+
+
+@check("decoder")
+def test_decoder_range(submission: Submission) -> None:
+    """Decoded pixels lie in [0, 1] and can be dark as well as bright."""
+    sizes = replace(SMALL, c1=8)
+    decoder = sizes.make(submission, "Decoder")
+    expect_pixel_range(decode(decoder, 1e3 * torch.randn(64, sizes.lat), sizes))
+
+
+@check("decoder")
+def test_decoder_sees_the_sign(submission: Submission) -> None:
+    """Negative numbers in a code count, too."""
+    decoder = SMALL.make(submission, "Decoder")
+    z = torch.randn(6, SMALL.lat)
+    expect(
+        not torch.allclose(decode(decoder, z), decode(decoder, z.clamp(min=0)), atol=1e-6),
+        "`Decoder` cuts negative numbers off the code: a ReLU is applied to z itself, as the "
+        "assignment's original sheet says, which is an erratum. The linear layer comes first.",
+        "relu_on_code",
+    )
+
+
+@check("decoder")
+def test_decoder_uses_the_code(submission: Submission) -> None:
+    """Each image depends on its own code alone, and gradients pass."""
+    decoder = SMALL.make(submission, "Decoder")
+    expect_own_rows(
+        lambda z: decode(decoder, z),
+        torch.randn(6, SMALL.lat),
+        "Every code gives the same image: is `z` used?",
+        "A code decoded",
+        "code_ignored",
+    )
+    z = torch.randn(3, SMALL.lat).requires_grad_()
+    expect_grad(decode(decoder, z), {"z": z}, "the decoded pixels", "decoder_detached")

@@ -1,0 +1,1 @@
+"""The checks of `08_elbo_vae` and its submission corpus."""

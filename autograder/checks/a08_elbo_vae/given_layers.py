@@ -1,0 +1,79 @@
+"""What an encoder made of given layers should compute with them, and what else it may compute."""
+
+import torch
+import torch.nn.functional as F
+
+from autograder.checks.vocabulary import Mistake, expect
+from autograder.protocol.remote import RemoteObject
+
+ENCODER_MISTAKES = (
+    Mistake(
+        "outputs_swapped",
+        "mu and logsigma have changed places: `linear21` gives mu, `linear22` gives logsigma, and "
+        "mu is returned first.",
+        lambda mu, logsigma, plain: torch.stack([logsigma, mu]),
+    ),
+    Mistake(
+        "sigma_for_log_sigma",
+        "The second value is exp(logsigma), which is σ. `encoder` returns its logarithm.",
+        lambda mu, logsigma, plain: torch.stack([mu, logsigma.exp()]),
+    ),
+    Mistake(
+        "sigma_for_log_sigma",
+        "The second value is exp(2 logsigma), which is σ². `encoder` returns log σ.",
+        lambda mu, logsigma, plain: torch.stack([mu, (2 * logsigma).exp()]),
+    ),
+    Mistake(
+        "log_variance",
+        "The second value is twice what it should be: log σ², not log σ.",
+        lambda mu, logsigma, plain: torch.stack([mu, 2 * logsigma]),
+    ),
+    Mistake(
+        "same_head",
+        "mu and logsigma come from the same layer: each has its own.",
+        lambda mu, logsigma, plain: torch.stack([mu, mu]),
+    ),
+    Mistake(
+        "no_activation",
+        "There is no ReLU between the encoder's layers: without it, two linear layers are one.",
+        lambda mu, logsigma, plain: plain,
+    ),
+)
+
+
+def expect_given_layers(
+    vae: RemoteObject, x: torch.Tensor, got: torch.Tensor, hidden_dim: int
+) -> None:
+    """Expect that an encoder's output is none that is known to be wrong.
+
+    What is none of the known mistakes may be right in its own way: another activation, say. Nothing
+    is expected of an encoder that has other layers than `linear1`, `linear21` and `linear22`.
+
+    Args:
+        vae: The model.
+        x: Images, (N, D).
+        got: What the encoder made of them: mu and logsigma, (2, N, Z).
+        hidden_dim: Number of hidden features.
+    """
+    weights = {name: p.double() for name, p in vae.parameters().items()}
+    latents = got.shape[2]
+    shapes = {
+        "linear1": (hidden_dim, x.shape[1]),
+        "linear21": (latents, hidden_dim),
+        "linear22": (latents, hidden_dim),
+    }
+    for name, shape in shapes.items():
+        there = weights.get(f"{name}.weight"), weights.get(f"{name}.bias")
+        if there[0] is None or there[1] is None or tuple(there[0].shape) != shape:
+            return
+
+    def linear(name: str, rows: torch.Tensor) -> torch.Tensor:
+        return F.linear(rows, weights[f"{name}.weight"], weights[f"{name}.bias"])
+
+    def heads(hidden: torch.Tensor) -> torch.Tensor:
+        return torch.stack([linear("linear21", hidden), linear("linear22", hidden)])
+
+    before = linear("linear1", x.double())
+    for mistake in ENCODER_MISTAKES:
+        wrong = mistake.formula(*heads(before.relu()), heads(before))
+        expect(not torch.allclose(got, wrong, atol=1e-4), mistake.says, mistake.name)

@@ -1,0 +1,1 @@
+"""The checks of `10_loss_study` and its submission corpus."""

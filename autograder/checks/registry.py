@@ -1,0 +1,82 @@
+"""What "right" means: one pytest module for each assignment, `test_<assignment>.py`.
+
+A module holds `TASKS`, its checks and, where it has one, its rule on imports, `IMPORTS`. A check
+reads like the sentence in the assignment.
+"""
+
+import functools
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+
+from autograder.checks.vocabulary import CheckInfo, ImportRule, Task
+from autograder.course.sources import CourseError
+
+
+@dataclass(frozen=True)
+class CheckSet:
+    """An assignment's tasks and checks, in the order in which they are judged."""
+
+    assignment: str
+    module: ModuleType
+    tasks: tuple[Task, ...]
+    functions: tuple[Callable[..., None], ...]
+    imports: ImportRule
+
+    def task(self, task_id: str) -> Task:
+        """Find a task.
+
+        Raises:
+            CourseError: If there is none of that name.
+        """
+        for task in self.tasks:
+            if task.id == task_id:
+                return task
+        known = ", ".join(task.id for task in self.tasks)
+        raise CourseError(f"There is no task '{task_id}' here. There are: {known}.")
+
+    def of(self, task_id: str) -> tuple[Callable[..., None], ...]:
+        """Give a task's checks."""
+        self.task(task_id)
+        return tuple(f for f in self.functions if info(f).task == task_id)
+
+
+def info(function: Callable[..., None]) -> CheckInfo:
+    """Read what `@check` noted on a function."""
+    return function.check  # type: ignore[attr-defined]
+
+
+def _line(function: Callable[..., None]) -> int:
+    return function.__code__.co_firstlineno
+
+
+@functools.cache
+def load_checks(assignment: str) -> CheckSet:
+    """Load an assignment's tasks and checks.
+
+    Raises:
+        CourseError: If it has none, or a check belongs to no task, or a task has no check.
+    """
+    name = f"autograder.checks.a{assignment}.test_{assignment}"
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise CourseError(f"'{assignment}' has no checks: {name} is missing.") from error
+    tasks: tuple[Task, ...] = module.TASKS
+    functions = [f for f in vars(module).values() if callable(f) and hasattr(f, "check")]
+    order = [task.id for task in tasks]
+    for function in functions:
+        if info(function).task not in order:
+            raise CourseError(f"{name}.{function.__name__} belongs to no task of this assignment.")
+    for task in tasks:
+        if not any(info(f).task == task.id for f in functions):
+            raise CourseError(f"{name}: nothing checks the task '{task.id}'.")
+    # A task's checks in the order in which they are written, those that are imported too.
+    functions.sort(
+        key=lambda f: (order.index(info(f).task), f.__module__.rpartition(".")[2], _line(f))
+    )
+    rule = getattr(module, "IMPORTS", ImportRule())
+    return CheckSet(assignment, module, tasks, tuple(functions), rule)

@@ -1,0 +1,1 @@
+"""Checks and known mistakes that several assignments use."""

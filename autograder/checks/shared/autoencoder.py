@@ -1,0 +1,210 @@
+"""What the plain and the denoising autoencoder share: images through a code, and their error.
+
+The checks of `criterion` are here whole; an assignment takes them by importing them.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from autograder.checks.vocabulary import (
+    Mistake,
+    check,
+    expect,
+    expect_close,
+    expect_grad,
+    expect_tensor,
+    kind,
+)
+from autograder.protocol.remote import Affine, Raised, RemoteObject, Submission
+
+PIXELS = 28 * 28
+
+
+def images(n: int) -> torch.Tensor:
+    """Make n grey images, (n, 1, 28, 28)."""
+    return torch.rand(n, 1, 28, 28)
+
+
+def encode(encoder: Callable[..., Any], x: torch.Tensor) -> Any:
+    """Encode images (N, 1, 28, 28); an encoder that takes rows (N, 784) is right too."""
+    try:
+        return encoder(x)
+    except Raised as error:
+        try:
+            return encoder(x.flatten(1))
+        except Raised:
+            raise error from None
+
+
+def decoded(model: RemoteObject, z: torch.Tensor) -> torch.Tensor:
+    """Decode codes and expect images (N, 1, 28, 28)."""
+    got = model.decoder(z)
+    shape = tuple(got.shape) if isinstance(got, torch.Tensor) else ()
+    expect(
+        shape != (len(z), PIXELS),
+        f"`decoder(z)` gives rows of {PIXELS} pixels; it should give images, "
+        f"({len(z)}, 1, 28, 28). What is the reverse of flattening?",
+        "flat_images",
+    )
+    expect(
+        shape[:2] != (len(z), 1) or len(shape) != 4 or shape[2:] == (28, 28),
+        f"`decoder(z)` gives images of {' × '.join(map(str, shape[2:]))} pixels; they should have "
+        "28 × 28. Follow the side through the layers: a transposed convolution makes "
+        "(n − 1) · stride − 2 · padding + kernel size + output padding of n.",
+        "wrong_side",
+    )
+    return expect_tensor(got, (len(z), 1, 28, 28), "`decoder(z)`")
+
+
+# Forward. Known linear maps stand in for the parts, so that only the wiring is judged.
+
+
+FORWARD_MISTAKES = (
+    Mistake(
+        "squashed_twice",
+        "`forward` applies a sigmoid to what the decoder has already squashed.",
+        lambda code, decode: decode(code).sigmoid(),
+    ),
+    Mistake(
+        "activation_on_code",
+        "`forward` applies an activation to the code: the decoder should see it as it is.",
+        lambda code, decode: decode(code.relu()),
+    ),
+    Mistake(
+        "clamped",
+        "`forward` clamps what the decoder gives: outside [0, 1] no gradient would come back.",
+        lambda code, decode: decode(code).clamp(0, 1),
+    ),
+)
+
+
+def expect_plain_forward(model: RemoteObject) -> None:
+    """Expect that the image goes through encoder and decoder, and that x_hat alone comes out."""
+    to_code, to_pixels = torch.randn(PIXELS, 3) / 28, torch.randn(3, PIXELS)
+    model.plug("encoder", Affine([to_code]))
+    model.plug("decoder", Affine([to_pixels], (1, 28, 28)))
+
+    def decode(code: torch.Tensor) -> torch.Tensor:
+        return (code @ to_pixels).unflatten(1, (1, 28, 28))
+
+    for n, mode in ((5, model.train), (5, model.eval), (1, model.eval)):
+        mode()
+        x = images(n)
+        code = x.flatten(1) @ to_code
+        got = model(x)
+        expect(
+            not isinstance(got, tuple),
+            f"`forward` returns {kind(got)}; it should return the reconstruction `x_hat` alone.",
+            "returns_several",
+        )
+        expect(
+            not isinstance(got, torch.Tensor) or got.shape != code.shape,
+            "`forward` returns the code; it should go on and decode it.",
+            "returns_code",
+        )
+        x_hat = expect_tensor(got, (n, 1, 28, 28), "`x_hat`")
+        expect(
+            torch.equal(x_hat, torch.as_tensor(model(x)).double()),
+            "`forward` gives something else each time it is called with the same images: it draws "
+            "random numbers. What spoils the images belongs outside of the model.",
+            "noise_in_forward",
+        )
+        expect_close(x_hat, decode(code), "`x_hat`", (code, decode), FORWARD_MISTAKES)
+
+
+# Criterion
+
+
+def squared_error(x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """The mean squared error over all images and pixels."""
+    return F.mse_loss(x_hat.flatten(1), x.flatten(1))
+
+
+def criterion(submission: Submission, x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Call `criterion` and expect a scalar."""
+    function = submission.object("criterion")
+    expect(
+        function.kind != "type",
+        "`criterion` is a class. Call it once, with brackets, to make the loss that you then call "
+        "with images.",
+        "class_not_made",
+    )
+    value = function(x_hat, x)
+    if isinstance(value, float):
+        value = torch.tensor(value)
+    expect(
+        not isinstance(value, torch.Tensor) or value.shape != x.shape,
+        "`criterion` gives one number for each pixel; it should give their mean.",
+        "not_reduced",
+    )
+    return expect_tensor(value, (), "`criterion(x_hat, x)`")
+
+
+CRITERION_MISTAKES = (
+    Mistake(
+        "summed",
+        "`criterion` adds up the squared errors of all pixels and images; it should average.",
+        lambda x_hat, x: (x_hat - x).pow(2).sum(),
+    ),
+    Mistake(
+        "summed_over_pixels",
+        "`criterion` averages over images but adds up pixels; it should average over both.",
+        lambda x_hat, x: (x_hat - x).pow(2).sum() / len(x),
+    ),
+    Mistake(
+        "absolute_error",
+        "`criterion` is the mean absolute error; the squared one is asked for.",
+        lambda x_hat, x: (x_hat - x).abs().mean(),
+    ),
+    Mistake(
+        "cross_entropy",
+        "`criterion` is the binary cross-entropy; the mean squared error is asked for.",
+        F.binary_cross_entropy,
+    ),
+    Mistake(
+        "half_squared_error",
+        "`criterion` is half the mean squared error. Some robust losses are that for small errors.",
+        lambda x_hat, x: (x_hat - x).pow(2).mean() / 2,
+    ),
+    Mistake(
+        "root_taken",
+        "`criterion` takes the root of the mean squared error; leave it out.",
+        lambda x_hat, x: (x_hat - x).pow(2).mean().sqrt(),
+    ),
+    Mistake(
+        "loss_sign",
+        "`criterion` has the wrong sign: training makes a loss small, and an error should be.",
+        lambda x_hat, x: -squared_error(x_hat, x),
+    ),
+)
+
+
+@check("criterion")
+def test_criterion_value(submission: Submission) -> None:
+    """The loss is the mean over all images and pixels of the squared difference."""
+    for n in (3, 1):
+        x_hat, x = 0.05 + 0.9 * images(n), images(n)
+        right = squared_error(x_hat, x)
+        got = criterion(submission, x_hat, x)
+        expect_close(got, right, "`criterion(x_hat, x)`", (x_hat, x), CRITERION_MISTAKES)
+
+
+@check("criterion")
+def test_criterion_of_a_perfect_image(submission: Submission) -> None:
+    """A perfect reconstruction costs nothing."""
+    x = images(3)
+    expect_close(criterion(submission, x, x), torch.zeros(()), "The cost of a perfect image")
+
+
+@check("criterion")
+def test_criterion_gradient(submission: Submission) -> None:
+    """The gradient is 2 (x_hat − x) over the number of pixels: it pulls towards the image."""
+    x, x_hat = images(3), images(3).requires_grad_()
+    value = criterion(submission, x_hat, x)
+    (grad,) = expect_grad(value, {"x_hat": x_hat}, "the loss", "criterion_detached")
+    # Per pixel it is tiny: compare it on the scale of pixels.
+    right = 2 * (x_hat - x).detach()
+    expect_close(grad * x.numel(), right, "The gradient, times the number of pixels,")

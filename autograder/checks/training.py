@@ -1,0 +1,360 @@
+"""Thresholds: trains a submission's model under a budget and recomputes every loss.
+
+What the submission reports about itself is never read. The worker trains with the notebook's own
+`train_step` and streams what each step computed; the judge computes the loss from it, on its own
+copy of the data. A part whose task has failed is replaced by the reference's: those parts live
+here, the submission's stay in the worker, and gradients cross between them as arrays.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from autograder.checks.vocabulary import CheckFailed, LeftOut, Task, expect
+from autograder.course.reference import load_reference, run_reference
+from autograder.protocol.remote import RemoteObject, Submission
+
+CHUNK = 1000
+# In a live notebook an answer is due within a second: an estimate on these must do.
+NOTEBOOK_IMAGES = 3000
+# What a model may lose from one step to the next, after an epoch that has passed.
+SLACK = 1.05
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A threshold task.
+
+    Attributes:
+        model: The graded class.
+        data: The data set, as `vae_utils.load_dataset` knows it.
+        epochs: The contract's budget.
+        below: The loss to get under.
+        unit: The loss's unit, for messages.
+        batch: Makes what `train_step` takes from images (N, C, H, W) in [0, 1] and labels (N,).
+        loss: Computes a batch's mean loss per image from that and from what `train_step` returned
+            after its first value.
+        confirm: Computes it once more from a trained model and images, keeping to the bottleneck.
+        sizes: The notebook's variables that the class is made with.
+        task: The task's id.
+        confirmed: How `confirm` computes it, for messages.
+        digits: Decimals of a loss in messages.
+        images: How many of the data set's training images to take, drawn at random; 0 for all.
+        calls: How the reference calls a part of the submission's that may take its input in more
+            than one form: a function of the part and the arguments, by the part's name.
+        below_full: The loss to get under with the full set, where the embedded one needs another.
+        to_the_end: Whether training goes on for all of the submission's epochs, because what has
+            been trained is looked at afterwards; else it ends with the epoch that passes.
+        labelled: Whether `confirm` takes the images' labels too.
+        step: The notebook's function that takes one step.
+        names: The notebook's variables for what it trains, and for the optimizer.
+        losses: The notebook's variable for the loss of each epoch.
+        measure: Gives more numbers of a trained model, by name, for the calibration table.
+        data_full: What the full profile trains on where that is another set.
+        headline: What the reference should reach on the test images of the full set.
+        remark: Why it does not, or does otherwise; stands below the calibration table.
+    """
+
+    model: str
+    data: str
+    epochs: int
+    below: float
+    unit: str
+    batch: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
+    loss: Callable[..., torch.Tensor]
+    confirm: Callable[..., torch.Tensor]
+    sizes: tuple[str, ...] = ("hidden_dim", "latent_dim")
+    task: str = "training"
+    confirmed: str = (
+        "With each code drawn from your model's own mu and logvar, and decoded by your decoder"
+    )
+    digits: int = 1
+    images: int = 0
+    calls: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    below_full: float | None = None
+    to_the_end: bool = False
+    labelled: bool = False
+    step: str = "train_step"
+    names: tuple[str, str] = ("model", "optimizer")
+    losses: str = "train_losses"
+    measure: Callable[[Any], dict[str, float]] | None = None
+    data_full: str = ""
+    headline: float = math.nan
+    remark: str = ""
+
+    def threshold(self, source: str) -> float:
+        """The loss to get under with the "full" or the "embedded" set."""
+        return self.below_full if source == "full" and self.below_full else self.below
+
+
+def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) -> Any:
+    """Expect that training reaches the threshold.
+
+    In a live notebook the model that is there is measured; when graded, a fresh one is trained.
+
+    Returns:
+        The trained model: the submission's own, or the reference's with its parts.
+
+    Raises:
+        CheckFailed: If it doesn't, or the settings are not filled in.
+        LeftOut: If the submission is graded without training.
+    """
+    settings = _settings(submission, plan)
+    if not submission.train:
+        raise LeftOut
+    x, labels = _data(plan)
+    if submission.in_notebook:
+        model: Any = submission.object(plan.names[0])
+        _expect_epochs(submission, plan)
+        _confirm(model, x[:NOTEBOOK_IMAGES], labels[:NOTEBOOK_IMAGES], plan, plan.below)
+        return model
+    model = _train(submission, tasks, plan, settings, plan.batch(x, labels))
+    # After an epoch that has passed, one noisy last step must not fail it; a leak is far beyond.
+    _confirm(model, x, labels, plan, plan.below * SLACK)
+    return model
+
+
+def train_reference(submission: Submission, plan: Plan) -> nn.Module:
+    """Train the reference's own for as long as the submission's settings say.
+
+    It takes the place of what can't be trained, where something else is judged beside it.
+    """
+    settings = _settings(submission, plan)
+    if not submission.train:
+        raise LeftOut
+    names = run_reference(submission.assignment)
+    model, optimizer, step = (names[name] for name in (*plan.names, plan.step))
+    batch = plan.batch(*_data(plan))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(settings["n_epochs"]):
+        for _step in steps(step, model, optimizer, batch, names["batch_size"], generator):
+            pass
+    return model
+
+
+def _train(
+    submission: Submission,
+    tasks: Sequence[Task],
+    plan: Plan,
+    settings: dict[str, int],
+    batch: tuple[torch.Tensor, ...],
+) -> Any:
+    """Train from scratch and expect an epoch below the threshold; returns the model."""
+    own, model, epochs = _prepare(submission, tasks, plan, settings)
+    losses: list[float] = []
+    submission.facts.update(
+        training_losses=losses, below=plan.below, unit=plan.unit, curve_of=plan.task
+    )
+    for _ in range(min(plan.epochs, settings["n_epochs"])):
+        losses.append(epoch_loss(epochs(batch), plan, len(batch[0])))
+        if not math.isfinite(losses[-1]):
+            raise CheckFailed(f"In epoch {len(losses)} the loss is no longer a finite number.")
+        if losses[-1] < plan.below and not plan.to_the_end:
+            break
+    told = ", ".join(f"{loss:.{plan.digits}f}" for loss in losses)
+    expect(
+        min(losses) < plan.below,
+        f"After {len(losses)} epochs the training loss is {losses[-1]:.{plan.digits}f} "
+        f"{plan.unit}; it should be below {plan.below:g}. Epoch by epoch: {told}.",
+    )
+    return own if own is not None else model
+
+
+def _settings(submission: Submission, plan: Plan) -> dict[str, int]:
+    settings = {}
+    for name in ("batch_size", "n_epochs"):
+        value = submission.value(name)
+        if type(value) is not int:
+            raise CheckFailed(
+                f"`{name}` is not filled in yet: it should be a whole number.", todo=True
+            )
+        expect(1 <= value <= 100_000, f"`{name}` is {value}; it should be at least 1.")
+        settings[name] = value
+    expect(
+        settings["n_epochs"] <= plan.epochs,
+        f"`n_epochs` is {settings['n_epochs']}; the budget is {plan.epochs} epochs.",
+        "too_many_epochs",
+    )
+    return settings
+
+
+def _data(plan: Plan) -> tuple[torch.Tensor, torch.Tensor]:
+    from vae_utils import load_dataset
+
+    images = load_dataset(plan.data, source="embedded", quiet=True)
+    images = images.subset(plan.images) if plan.images else images
+    return images.images.float() / 255, images.labels
+
+
+def _expect_epochs(submission: Submission, plan: Plan) -> None:
+    done = submission.value(plan.losses)
+    count = len(done) if isinstance(done, tuple) else 0
+    expect(count > 0, f"`{plan.losses}` is empty: run the training cell first.")
+    expect(count <= plan.epochs, f"Training took {count} epochs; the budget is {plan.epochs}.")
+
+
+# One epoch, in either place
+
+
+Epochs = Callable[[tuple[torch.Tensor, ...]], Iterator[tuple[tuple[torch.Tensor, ...], Any]]]
+
+
+def _prepare(
+    submission: Submission, tasks: Sequence[Task], plan: Plan, settings: dict[str, int]
+) -> tuple[RemoteObject | None, nn.Module | None, Epochs]:
+    """Decide where to train: in the worker, or across both sides with the reference's parts."""
+    failed = {
+        part
+        for task in tasks
+        if task.id in submission.failed
+        for part in (*task.parts, *task.names)
+    }
+    generator = torch.Generator().manual_seed(0)
+    size = settings["batch_size"]
+
+    if not failed:
+
+        def own_epoch(batch: tuple[torch.Tensor, ...]) -> Iterator[Any]:
+            order = torch.randperm(len(batch[0]), generator=generator)
+            answers = submission.epoch(plan.step, list(plan.names), list(batch), order, size)
+            for rows, returned in zip(order.split(size), answers, strict=True):
+                yield tuple(column[rows] for column in batch), returned
+
+        return submission.object(plan.names[0]), None, own_epoch
+
+    reference = load_reference(submission.assignment)
+    model = _hybrid(submission, tasks, plan, failed)
+    optimizer = _Pair(submission.object(plan.names[1]), list(model.parameters()))
+    step = reference[plan.step]
+
+    def mixed_epoch(batch: tuple[torch.Tensor, ...]) -> Iterator[Any]:
+        return steps(step, model, optimizer, batch, size, generator)
+
+    return None, model, mixed_epoch
+
+
+def steps(
+    step: Callable[..., Any],
+    model: Any,
+    optimizer: Any,
+    batch: tuple[torch.Tensor, ...],
+    size: int,
+    generator: torch.Generator,
+) -> Iterator[tuple[tuple[torch.Tensor, ...], Any]]:
+    """Take the steps of one epoch here, in a random order; yield each batch and what came of it."""
+    for rows in torch.randperm(len(batch[0]), generator=generator).split(size):
+        part = tuple(column[rows] for column in batch)
+        yield part, step(model, optimizer, *part)
+
+
+def epoch_loss(taken: Iterator[Any], plan: Plan, n: int) -> float:
+    """The mean over one epoch of the loss per image, computed by the judge."""
+    total = 0.0
+    for batch, returned in taken:
+        outputs = tuple(returned[1:]) if isinstance(returned, tuple) else ()
+        total += float(_loss(plan, batch, outputs)) * len(batch[0])
+    return total / n
+
+
+def _loss(plan: Plan, batch: tuple[torch.Tensor, ...], outputs: tuple[Any, ...]) -> torch.Tensor:
+    if not all(isinstance(t, torch.Tensor) and len(t) == len(batch[0]) for t in outputs):
+        raise CheckFailed("`forward` does not return one row for each image while it trains.")
+    if not all(bool(torch.isfinite(t).all()) for t in outputs):
+        return torch.tensor(math.nan)
+    # `detach` ends the graph: the step has already used it.
+    return plan.loss(batch, *(t.detach().float() for t in outputs))
+
+
+def mean_confirmed(model: Any, x: torch.Tensor, labels: torch.Tensor, plan: Plan) -> float:
+    """The loss of a trained model per image, computed by the judge alone."""
+    columns = (x, labels) if plan.labelled else (x,)
+    with torch.no_grad():
+        model.eval()
+        parts = zip(*(column.split(CHUNK) for column in columns), strict=True)
+        total = sum(float(plan.confirm(model, *part)) * len(part[0]) for part in parts)
+        model.train()
+    return total / len(x)
+
+
+def _confirm(model: Any, x: torch.Tensor, labels: torch.Tensor, plan: Plan, below: float) -> None:
+    loss = mean_confirmed(model, x, labels, plan)
+    expect(
+        math.isfinite(loss) and loss < below,
+        f"{plan.confirmed}, the loss is {loss:.{plan.digits}f} {plan.unit}; it should be below "
+        f"{plan.below:g}.",
+    )
+
+
+# The reference's parts beside the submission's
+
+
+class RemotePart(nn.Module):
+    """A part that stays with the submission; gradients reach its parameters there."""
+
+    def __init__(self, remote: RemoteObject, call: Callable[..., Any] | None = None):
+        super().__init__()
+        self.remote = remote
+        self.call = call
+
+    def forward(self, *args: Any) -> Any:
+        """Call it there."""
+        part = self.remote.trace if torch.is_grad_enabled() else self.remote
+        return self.call(part, *args) if self.call else part(*args)
+
+
+class _Pair:
+    """The submission's optimizer, and one of its kind for the reference's parameters."""
+
+    def __init__(self, remote: RemoteObject, parameters: list[torch.Tensor]):
+        self.remote = remote
+        self.local: torch.optim.Optimizer | None = None
+        if parameters:
+            # Its name and rate are what the submission says of itself: believed within reason.
+            named = getattr(torch.optim, remote.kind, None)
+            known = isinstance(named, type) and issubclass(named, torch.optim.Optimizer)
+            defaults = remote.defaults.value()
+            lr = defaults.get("lr") if isinstance(defaults, dict) else None
+            rate = float(lr) if isinstance(lr, int | float | torch.Tensor) else 1e-3
+            self.local = (named if known else torch.optim.Adam)(parameters, lr=rate)  # type: ignore[misc]
+
+    def zero_grad(self) -> None:
+        self.remote.zero_grad()
+        if self.local:
+            self.local.zero_grad()
+
+    def step(self) -> None:
+        self.remote.step()
+        if self.local:
+            self.local.step()
+
+
+def _hybrid(
+    submission: Submission, tasks: Sequence[Task], plan: Plan, failed: set[str]
+) -> nn.Module:
+    """The reference's model with every part of the submission's that has passed."""
+    with_parts = [task for task in tasks if task.parts]
+    if with_parts and all(task.id in submission.failed for task in with_parts):
+        raise CheckFailed(
+            "There is nothing to train yet: none of the parts above works.", todo=True
+        )
+    reference = load_reference(submission.assignment)
+    torch.manual_seed(0)
+    sizes = [submission.value(name) for name in plan.sizes]
+    known = all(type(s) in (int, float) and 0 <= s <= 10_000 for s in sizes)
+    expect(known, "The sizes are not filled in.")
+    model = reference[plan.model](*sizes)
+    own = submission.object(plan.names[0])
+    for task in tasks:
+        if failed & {*task.parts, *task.uses}:
+            continue
+        for part in task.parts:
+            remote = RemotePart(getattr(own, part), plan.calls.get(part))
+            if part in dict(model.named_children()):
+                setattr(model, part, remote)
+            else:
+                object.__setattr__(model, part, remote)
+    return model

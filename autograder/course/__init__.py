@@ -1,0 +1,1 @@
+"""The course on disk: where it is, its sources, its reference solutions."""

@@ -1,0 +1,106 @@
+"""Where the course lives on disk, and how an assignment's one source is read.
+
+A source is percent-format Python. Each cell that has a role says so in its header, with its id:
+
+    # %% setup="imports"             given; the judge runs it
+    # %% solution="my_vae"           the student's; reference code between the solution marks
+    # %% test="kl_divergence"        a visible check; its points are its task's
+    # %% run="train"                 given; figures and training, not run for grading
+    # %% [markdown] answer="why" points=10     a written answer, graded by a person
+"""
+
+import ast
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jupytext
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SOLUTIONS = ROOT / "solutions"
+NOTEBOOKS = ROOT / "notebooks"
+ROLES = ("setup", "solution", "test", "run", "answer")
+
+
+class CourseError(Exception):
+    """Something is wrong with the course itself, not with a submission."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a source.
+
+    Attributes:
+        kind: "markdown" or "code".
+        source: Its text, solutions included.
+        role: One of `ROLES`, or "text".
+        id: Its one name; a number for plain text.
+        points: What a written answer earns; 0 elsewhere.
+    """
+
+    kind: str
+    source: str
+    role: str
+    id: str
+    points: float = 0.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """An assignment as its author wrote it."""
+
+    assignment: str
+    cells: tuple[Cell, ...]
+
+    def of(self, *roles: str) -> tuple[Cell, ...]:
+        """Give the cells of some roles, in order."""
+        return tuple(cell for cell in self.cells if cell.role in roles)
+
+    @property
+    def title(self) -> str:
+        """The notebook's first heading."""
+        return self.cells[0].source.splitlines()[0].lstrip("# ")
+
+
+def assignments() -> list[str]:
+    """Name every assignment of the course, in order."""
+    return sorted(path.stem for path in SOLUTIONS.glob("[0-9]*.py"))
+
+
+@functools.cache
+def load_source(assignment: str) -> Source:
+    """Read an assignment's source.
+
+    Raises:
+        CourseError: If there is no such assignment, or a cell has two roles or a used id.
+    """
+    path = SOLUTIONS / f"{assignment}.py"
+    if not path.is_file():
+        known = ", ".join(assignments())
+        raise CourseError(f"There is no assignment '{assignment}'. There are: {known}.")
+    notebook = jupytext.read(path, fmt="py:percent")
+    cells: list[Cell] = []
+    for number, cell in enumerate(notebook.cells):
+        roles = [role for role in ROLES if role in cell.metadata]
+        if len(roles) > 1:
+            raise CourseError(f"{path}: cell {number} has the roles {' and '.join(roles)}.")
+        role = roles[0] if roles else "text"
+        name = cell.metadata[role] if roles else f"text-{number}"
+        if any(name == earlier.id and role == earlier.role for earlier in cells):
+            raise CourseError(f"{path}: two cells are called '{name}'.")
+        points = float(cell.metadata.get("points", 0))
+        cells.append(Cell(cell.cell_type, cell.source, role, name, points))
+    return Source(assignment, tuple(cells))
+
+
+def imported(sources: Iterable[str]) -> list[str]:
+    """List the top-level packages that given cells import."""
+    names: set[str] = set()
+    for source in sources:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.partition(".")[0])
+    return sorted(names)

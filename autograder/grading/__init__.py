@@ -1,0 +1,1 @@
+"""Grades submissions: reads notebooks, runs the checks against a worker, many side by side."""

@@ -1,0 +1,1 @@
+"""Tests of the course itself: submission corpora, verification, calibration, the demo class."""

@@ -1,0 +1,1 @@
+"""What grading produces, and text that is safe to show."""

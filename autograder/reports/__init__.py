@@ -1,0 +1,1 @@
+"""Writes results for people and other programs: pages, tables, the output folder."""

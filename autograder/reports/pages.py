@@ -1,0 +1,162 @@
+"""The HTML pages: one for each student, and one for the class. Neither needs a network."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from autograder.course.sources import load_source
+from autograder.records.results import STATUSES, Result
+from autograder.records.text import SIGNS, file_name, marked, shown
+from autograder.sandbox.tiers import TIERS
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a chart: its label, its count, and its share of the largest or of all."""
+
+    label: str
+    count: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A mistake that was recognised, and in whose work."""
+
+    name: str
+    message: str
+    students: tuple[str, ...]
+
+
+def feedback_page(result: Result) -> str:
+    """Write the page that a student gets back."""
+    losses = result.facts.get("training_losses") or []
+    return _render(
+        "feedback.html",
+        result=result,
+        title=load_source(result.assignment).title,
+        checks={t.task: [c for c in result.checks if c.task == t.task] for t in result.tasks},
+        curve=curve(losses, result.facts.get("below"), result.facts.get("unit", "")),
+    )
+
+
+def class_page(results: Sequence[Result]) -> str:
+    """Write the class's page: scores, each task's pass rate, the most frequent mistakes."""
+    shares = [100 * r.score / r.max_score for r in results if r.status == "graded"]
+    return _render(
+        "class.html",
+        results=results,
+        title=load_source(results[0].assignment).title,
+        assignment=results[0].assignment,
+        tasks=[task for task in results[0].tasks if not task.pending],
+        pending=sum(task.max_points for task in results[0].tasks if task.pending),
+        histogram=score_bars(shares),
+        pass_rates=pass_bars(results),
+        mistakes=seen_mistakes(results),
+        median=statistics.median(shares) if shares else None,
+        graded=len(shares),
+        others=[r for r in results if r.status != "graded"],
+    )
+
+
+def score_bars(shares: Sequence[float]) -> list[Bar]:
+    """Count scores, in per cent, in ten bins; 100 belongs to the last."""
+    counts = [0] * BINS
+    for share in shares:
+        counts[min(int(share * BINS / 100), BINS - 1)] += 1
+    most = max([*counts, 1])
+    width = 100 // BINS
+    return [
+        Bar(f"{i * width}–{(i + 1) * width}", count, count / most) for i, count in enumerate(counts)
+    ]
+
+
+def pass_bars(results: Sequence[Result]) -> list[Bar]:
+    """Count, for each task, the graded submissions that earned its points."""
+    graded = [result for result in results if result.status == "graded"]
+    bars = []
+    for number, task in enumerate(results[0].tasks):
+        if task.pending:
+            continue
+        passed = sum(r.tasks[number].points == r.tasks[number].max_points for r in graded)
+        bars.append(Bar(task.title, passed, passed / max(len(graded), 1)))
+    return bars
+
+
+def seen_mistakes(results: Sequence[Result]) -> list[Seen]:
+    """List recognised mistakes, the most frequent first."""
+    students: dict[str, list[str]] = defaultdict(list)
+    messages: dict[str, str] = {}
+    for result in results:
+        for check in result.checks:
+            if check.mistake and result.student not in students[check.mistake]:
+                students[check.mistake].append(result.student)
+                messages.setdefault(check.mistake, check.message.split(" Expected ")[0])
+    order = sorted(students, key=lambda name: (-len(students[name]), name))
+    return [Seen(name, messages[name], tuple(students[name])) for name in order]
+
+
+def curve(losses: Sequence[float], below: float | None, unit: str) -> Markup | None:
+    """Draw training losses as an SVG line with the threshold; None if there is no loss."""
+    values = [loss for loss in losses if loss == loss and abs(loss) < 1e6]
+    if not values:
+        return None
+    low = min([*values, below or values[0]]) * 0.97
+    high = max([*values, below or values[0]]) * 1.02
+    left, right, top, bottom = 56, 508, 14, 164
+    wide = max(len(values) - 1, 1)
+
+    def y(value: float) -> float:
+        return bottom - (bottom - top) * (value - low) / (high - low)
+
+    def x(number: int) -> float:
+        return left + (right - left) * number / wide
+
+    points = " ".join(f"{x(i):.1f},{y(v):.1f}" for i, v in enumerate(values))
+    dots = "".join(
+        f'<circle cx="{x(i):.1f}" cy="{y(v):.1f}" r="3.5"><title>epoch {i + 1}: {v:.1f}</title>'
+        "</circle>"
+        f'<text class="tick" x="{x(i):.1f}" y="{bottom + 18}" text-anchor="middle">{i + 1}</text>'
+        for i, v in enumerate(values)
+    )
+    line = ""
+    if below is not None:
+        line = (
+            f'<line class="limit" x1="{left}" x2="{right}" '
+            f'y1="{y(below):.1f}" y2="{y(below):.1f}"/>'
+            f'<text class="tick" x="{left + 8}" y="{y(below) - 6:.1f}">'
+            f"threshold {below:g}</text>"
+        )
+    ends = "".join(
+        f'<text class="tick" x="{left - 8}" y="{y(v) + 4:.1f}" text-anchor="end">{v:.0f}</text>'
+        for v in (values[0], values[-1])
+    )
+    return Markup(
+        f'<svg viewBox="0 0 540 206" role="img" aria-label="Training loss by epoch">'
+        f'<polyline points="{points}"/>{line}{dots}{ends}'
+        f'<text class="tick" x="{(left + right) / 2}" y="200" text-anchor="middle">epoch</text>'
+        f'<text class="tick" transform="translate(14,{(top + bottom) / 2}) rotate(-90)" '
+        f'text-anchor="middle">{escape(unit)}</text></svg>'
+    )
+
+
+def _render(template: str, **values: object) -> str:
+    environment = Environment(
+        loader=PackageLoader("autograder.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["marked"] = lambda text: Markup(marked(shown(text, keep="\n")))
+    environment.filters["link"] = lambda name: quote(file_name(name), errors="backslashreplace")
+    environment.filters["shown"] = shown
+    environment.globals.update(statuses=STATUSES, signs=SIGNS, tiers=TIERS)
+    return environment.get_template(template).render(**values) + "\n"

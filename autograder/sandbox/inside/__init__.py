@@ -1,0 +1,1 @@
+"""What runs inside a sandbox, beside a submission."""

@@ -1,0 +1,1 @@
+"""The check inside a student's notebook and its display."""

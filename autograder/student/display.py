@@ -1,0 +1,81 @@
+"""How a check result looks in a notebook: as HTML, and as plain text for headless runs."""
+
+import html
+import textwrap
+
+from autograder.checks.vocabulary import Task
+from autograder.records.results import CheckOutcome
+from autograder.records.text import SIGNS, marked
+
+WIDTH = 88
+COLOURS = {"passed": "#00724f", "failed": "#b3401d", "todo": "#5b6470", "not_run": "#5b6470"}
+VERDICTS = {
+    "passed": "All checks hold",
+    "failed": "Not yet",
+    "todo": "Still to do",
+    "not_run": "Not run",
+}
+
+
+def verdict(outcomes: list[CheckOutcome]) -> str:
+    """Sum outcomes up: the worst of them, "todo" if nothing has been tried."""
+    found = {outcome.outcome for outcome in outcomes}
+    if found <= {"todo"}:
+        return "todo"
+    return "passed" if found == {"passed"} else "failed"
+
+
+def as_text(task: Task, outcomes: list[CheckOutcome], earned: float) -> str:
+    """Draw the card in plain text, for headless runs and terminals."""
+    state = verdict(outcomes)
+    head = f"{SIGNS[state]} {task.title}: {VERDICTS[state].lower()} ({earned:g} / {task.points:g})"
+    lines = [head]
+    for outcome in _worth_showing(outcomes):
+        lines.append(f"  {SIGNS[outcome.outcome]} {outcome.sentence}")
+        lines += textwrap.wrap(
+            outcome.message, WIDTH, initial_indent="      ", subsequent_indent="      "
+        )
+    return "\n".join(lines)
+
+
+def as_html(task: Task, outcomes: list[CheckOutcome], earned: float) -> str:
+    """Draw the card in HTML; every text of the submission's is escaped."""
+    state = verdict(outcomes)
+    rows = "".join(
+        f'<div style="display:flex;gap:.6em;margin-top:.45em">'
+        f'<span style="color:{COLOURS[o.outcome]};font-weight:700;flex:0 0 1em">'
+        f"{SIGNS[o.outcome]}</span><div><div>{marked(o.sentence)}</div>"
+        + (
+            f'<div style="opacity:.85;margin-top:.15em">{marked(o.message)}</div>'
+            if o.message
+            else ""
+        )
+        + "</div></div>"
+        for o in _worth_showing(outcomes)
+    )
+    return (
+        f'<div style="border:1px solid #8884;border-left:5px solid {COLOURS[state]};'
+        f"border-radius:6px;padding:.7em 1em;max-width:46em;font-family:system-ui,sans-serif;"
+        f'font-size:14px;line-height:1.45">'
+        f'<div style="display:flex;justify-content:space-between;gap:1em">'
+        f'<b style="color:{COLOURS[state]}">{SIGNS[state]} {html.escape(task.title)}: '
+        f"{VERDICTS[state].lower()}</b><span>{earned:g} / {task.points:g} points</span></div>"
+        f"{rows}</div>"
+    )
+
+
+def _worth_showing(outcomes: list[CheckOutcome]) -> list[CheckOutcome]:
+    """Show every check; of work not started, one line says it all."""
+    return outcomes[:1] if verdict(outcomes) == "todo" else outcomes
+
+
+def show(task: Task, outcomes: list[CheckOutcome], earned: float) -> None:
+    """Show a check result in the notebook; print it where there is no notebook."""
+    from IPython import get_ipython
+    from IPython.display import display
+
+    text = as_text(task, outcomes, earned)
+    if get_ipython() is None:
+        print(text)
+        return
+    display({"text/plain": text, "text/html": as_html(task, outcomes, earned)}, raw=True)

@@ -1,0 +1,1 @@
+"""The untrusted side: runs a submission's cells; knows no check."""
