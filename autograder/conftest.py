@@ -15,18 +15,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--assignment", help="its assignment; by default the notebook's file name")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep one assignment's checks, parts before what is built from them."""
-    checks = load_checks(_assignment(config))
-    order = checks.functions
-    # Assignments share checks: the function alone does not say whose it is.
-    kept = [
-        item
-        for item in items
-        if getattr(item, "function", None) in order and str(item.path) == checks.module.__file__
-    ]
-    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = sorted(kept, key=lambda item: order.index(item.function))  # type: ignore[attr-defined]
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
+    """Collect the checks of the submission's assignment in the order of judging, and no others."""
+    made: pytest.Module = AssignmentChecks.from_parent(parent, path=module_path)
+    return made
+
+
+class AssignmentChecks(pytest.Module):
+    """A module of checks, those that shared families made for it included."""
+
+    def collect(self) -> Iterator[pytest.Function]:
+        """Yield one test for each check of the submission's assignment."""
+        checks = load_checks(_assignment(self.config))
+        if str(self.path) == checks.module.__file__:
+            for function in checks.functions:
+                yield pytest.Function.from_parent(self, name=function.__name__, callobj=function)
 
 
 @pytest.fixture(scope="session")

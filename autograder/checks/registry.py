@@ -1,7 +1,7 @@
-"""What "right" means: one pytest module for each assignment, `test_<assignment>.py`.
+"""Finds an assignment's tasks and checks: `autograder/checks/a<assignment>/test_<assignment>.py`.
 
-A module holds `TASKS`, its checks and, where it has one, its rule on imports, `IMPORTS`. A check
-reads like the sentence in the assignment.
+Such a module holds `TASKS`, its own checks and, where it needs them, `FAMILIES` (checks that a
+shared family made for it) and `IMPORTS` (its rule on imports).
 """
 
 import functools
@@ -47,10 +47,6 @@ def info(function: Callable[..., None]) -> CheckInfo:
     return function.check  # type: ignore[attr-defined]
 
 
-def _line(function: Callable[..., None]) -> int:
-    return function.__code__.co_firstlineno
-
-
 @functools.cache
 def load_checks(assignment: str) -> CheckSet:
     """Load an assignment's tasks and checks.
@@ -66,7 +62,8 @@ def load_checks(assignment: str) -> CheckSet:
             raise
         raise CourseError(f"'{assignment}' has no checks: {name} is missing.") from error
     tasks: tuple[Task, ...] = module.TASKS
-    functions = [f for f in vars(module).values() if callable(f) and hasattr(f, "check")]
+    functions = [f for family in getattr(module, "FAMILIES", ()) for f in family]
+    functions += [f for f in vars(module).values() if callable(f) and hasattr(f, "check")]
     order = [task.id for task in tasks]
     for function in functions:
         if info(function).task not in order:
@@ -74,9 +71,7 @@ def load_checks(assignment: str) -> CheckSet:
     for task in tasks:
         if not any(info(f).task == task.id for f in functions):
             raise CourseError(f"{name}: nothing checks the task '{task.id}'.")
-    # A task's checks in the order in which they are written, those that are imported too.
-    functions.sort(
-        key=lambda f: (order.index(info(f).task), f.__module__.rpartition(".")[2], _line(f))
-    )
+    # A task's checks: its families' first, then its own, each in the order of the module.
+    functions.sort(key=lambda f: order.index(info(f).task))
     rule = getattr(module, "IMPORTS", ImportRule())
     return CheckSet(assignment, module, tasks, tuple(functions), rule)
