@@ -9,7 +9,6 @@ lives in a worker process or in the notebook that asks:
 """
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from autograder.protocol.codec import CodecError, Decoder, Encoder
+from autograder.protocol.codec import Other as Other
 from autograder.protocol.frames import Frame
 from autograder.records.text import shown
 
 MESSAGE_LIMIT, CODE_LIMIT = 600, 200
-# Deeper than any value that a check asks for; far from the end of this process's own stack.
-MAX_DEPTH = 32
-MAX_INT = 2**63
 BAD = {"type": "a bad answer"}
 Ask = Callable[[Frame, float | None], Iterator[Frame]]
 
@@ -146,18 +144,13 @@ class Submission:
         self, step: str, names: list[str], data: list[torch.Tensor], order: torch.Tensor, size: int
     ) -> Iterator[Any]:
         """Train one epoch in the worker with its own step; yield what each step returned."""
-        arrays: list[np.ndarray] = []
-        packed = {
-            "step": step,
-            "names": names,
-            "data": _pack(data, arrays),
-            "order": _pack(order, arrays),
-            "size": size,
-        }
-        for frame in self._answers("epoch", packed, arrays):
+        encode = _encoder()
+        arguments = {"step": step, "names": names, "data": data, "order": order, "size": size}
+        packed = {key: encode(value) for key, value in arguments.items()}
+        for frame in self._answers("epoch", packed, encode.arrays):
             body = frame.body if isinstance(frame.body, dict) else {"error": BAD}
             if "item" in body:
-                yield _unpack(body["item"], frame.arrays)
+                yield _decode(body["item"], frame.arrays)
             elif "error" in body:
                 raise Raised(body["error"])
 
@@ -167,10 +160,10 @@ class Submission:
         Raises:
             Raised: If the submission's code raised.
         """
-        arrays: list[np.ndarray] = []
-        packed = {key: _pack(value, arrays) for key, value in arguments.items()}
-        body, received = self.one_answer(do, packed, arrays)
-        return _unpack(body, received)
+        encode = _encoder()
+        packed = {key: encode(value) for key, value in arguments.items()}
+        body, received = self.one_answer(do, packed, encode.arrays)
+        return _decode(body, received)
 
     def one_answer(
         self, do: str, packed: dict[str, Any], arrays: list[np.ndarray]
@@ -305,20 +298,20 @@ class _Taped(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, target: RemoteObject, shape: list, args: tuple, *_: torch.Tensor) -> Any:
-        arrays: list[np.ndarray] = []
+        encode = _encoder(mark_grad=True)
         packed = {
             "ref": target.ref,
             "path": target.path,
-            "args": [_pack(arg, arrays, grad=_wants_grad(arg)) for arg in args],
-            "kwargs": {},
+            "args": [encode(arg) for arg in args],
+            "kwargs": {"$dict": {}},
             "tape": True,
         }
         submission = target.submission
-        reply, received = submission.one_answer("call", packed, arrays)
+        reply, received = submission.one_answer("call", packed, encode.arrays)
         match reply:
             case {"value": value, "tape": int(tape), "grads": list(wants)}:
                 tensors: list[torch.Tensor] = []
-                shape.append(_unpack(value, received, tensors))
+                shape.append(_decode(value, received, tensors))
             case _:
                 raise Raised(BAD)
         if len(wants) != len(tensors):
@@ -363,72 +356,37 @@ def _wants_grad(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.requires_grad
 
 
-def _pack(value: Any, arrays: list[np.ndarray], grad: bool = False) -> Any:
-    if isinstance(value, torch.Tensor):
-        arrays.append(value.detach().cpu().numpy())
-        return {"$array": len(arrays) - 1, "grad": grad}
-    if isinstance(value, RemoteObject):
-        return {"$ref": value.ref}
-    if isinstance(value, list | tuple):
-        return [_pack(item, arrays) for item in value]
-    if isinstance(value, dict):
-        return {key: _pack(item, arrays) for key, item in value.items()}
-    return value
-
-
-class Other:
-    """Something that cannot cross: not a number, a string, or a dense tensor.
-
-    Args:
-        kind: What it is, in words.
-    """
-
-    def __init__(self, kind: str):
-        self.kind = kind
-
-    def __repr__(self) -> str:
-        return self.kind
+def _encoder(*, mark_grad: bool = False) -> Encoder:
+    return Encoder(lambda x: x.ref if isinstance(x, RemoteObject) else None, mark_grad=mark_grad)
 
 
 class _Slot(int):
     """The place of one differentiable tensor in a result."""
 
 
-def _unpack(
-    body: Any, arrays: Sequence[np.ndarray], tensors: list | None = None, depth: int = 0
+def _decode(
+    body: Any, arrays: Sequence[np.ndarray], tensors: list[torch.Tensor] | None = None
 ) -> Any:
     """Rebuild a value from what a worker sent; with `tensors`, put those aside as slots.
 
     Raises:
-        Raised: If it is of no agreed form.
+        Raised: If it is not of the agreed form.
     """
-    if depth > MAX_DEPTH:
-        raise Raised({"type": "a bad answer", "message": "it is nested too deeply"})
-    if isinstance(body, list):
-        return tuple(_unpack(item, arrays, tensors, depth + 1) for item in body)
-    if isinstance(body, int) and abs(body) >= MAX_INT:
-        return Other("an integer beyond 64 bits")
-    if not isinstance(body, dict):
-        return body
-    match body:
-        case {"$array": int(index)} if 0 <= index < len(arrays):
-            tensor = torch.from_numpy(np.array(arrays[index]))
-            if tensors is None:
-                return tensor
-            tensors.append(tensor)
-            return _Slot(len(tensors) - 1)
-        case {"$float": str(text)} if len(text) < 40:
-            try:
-                return float(text)
-            except ValueError:
-                return math.nan
-        case {"$dict": dict(items)}:
-            return {k: _unpack(item, arrays, tensors, depth + 1) for k, item in items.items()}
-        case {"$other": str(kind)}:
-            return Other(shown(kind, 200))
-        case {"$ref": int(ref), "type": str(kind)}:
-            return {"$ref": ref, "type": shown(kind, 80)}
-    raise Raised(BAD)
+
+    def tensor(array: np.ndarray, _: bool) -> Any:
+        made = torch.from_numpy(np.array(array))
+        if tensors is None:
+            return made
+        tensors.append(made)
+        return _Slot(len(tensors) - 1)
+
+    def reference(number: int, kind: str) -> dict[str, Any]:
+        return {"$ref": number, "type": shown(kind, 80)}
+
+    try:
+        return Decoder(arrays, tensor, reference)(body)
+    except CodecError as error:
+        raise Raised(BAD | ({"message": str(error)} if str(error) else {})) from error
 
 
 def _fill(shape: Any, flat: Sequence[torch.Tensor]) -> Any:

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 GIVEN = (
     "autograder/__init__.py",
     "autograder/protocol/__init__.py",
+    "autograder/protocol/codec.py",
     "autograder/protocol/frames.py",
     "autograder/sandbox/__init__.py",
     "autograder/sandbox/inside",

@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from autograder.protocol.frames import DTYPES, PREFIX, Frame, FrameError, lengths, pack, unpack
+from autograder.protocol.codec import Decoder, Encoder
+from autograder.protocol.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
 from autograder.worker.devices import call_away
 from autograder.worker.imports import guard
 
@@ -100,18 +101,19 @@ class Worker:
         torch.manual_seed(body.get("seed", 0))
         try:
             operation = getattr(self, "do_" + body["do"])
-            result = operation(_Reader(self, request.arrays), **body.get("with", {}))
+            decode = self._decoder(request.arrays)
+            result = operation(**{key: decode(v) for key, v in body.get("with", {}).items()})
             if isinstance(result, types.GeneratorType):
                 result = yield from result
-            reply = result if isinstance(result, Frame) else self.encode(result)
+            reply = result if isinstance(result, Frame) else encoded(result)
             yield Frame({"ok": reply.body}, reply.arrays)
         # Whatever a submission raises, SystemExit and KeyboardInterrupt included, is its answer.
         except BaseException as error:
             yield Frame({"error": describe(error)})
 
-    # What the judge can ask for. Each takes a reader of the request's arrays, then JSON values.
+    # What the judge can ask for.
 
-    def do_run(self, read: "_Reader", source: str, name: str, seconds: float | None = None) -> None:
+    def do_run(self, source: str, name: str, seconds: float | None = None) -> None:
         """Run one cell; `seconds` bounds a cell that nobody asked for."""
         filename = CELL.format(name)
         code = compile_cell(source, filename)
@@ -119,34 +121,33 @@ class Worker:
         with alarm(seconds):
             exec(code, self.namespace)
 
-    def do_restrict(self, read: "_Reader", allowed: list[str] | None, forbidden: list[str]) -> None:
+    def do_restrict(self, allowed: list[str] | None, forbidden: list[str]) -> None:
         """Hold the cells that follow to a rule on imports."""
         guard(self.namespace, allowed, forbidden)
 
-    def do_object(self, read: "_Reader", name: str) -> dict[str, Any]:
+    def do_object(self, name: str) -> dict[str, Any]:
         """Keep the object that a global name stands for."""
         return self.keep(self.find(name))
 
-    def do_new(self, read: "_Reader", name: str, args: list, kwargs: dict, bare: bool) -> Any:
+    def do_new(self, name: str, args: list, kwargs: dict, bare: bool) -> Any:
         """Make an instance; a `bare` one skips the class's own `__init__`."""
         cls = self.find(name)
         if not bare:
-            return self.keep(cls(*read(args), **read(kwargs)))
+            return self.keep(cls(*args, **kwargs))
         instance = cls.__new__(cls)
         nn.Module.__init__(instance)
         return self.keep(instance)
 
-    def do_get(self, read: "_Reader", ref: int, path: str) -> Any:
+    def do_get(self, ref: int, path: str) -> Any:
         """Read an attribute."""
         return self.reach(ref, path)
 
-    def do_set(self, read: "_Reader", ref: int, path: str, value: Any) -> None:
+    def do_set(self, ref: int, path: str, value: Any) -> None:
         """Write an attribute."""
-        setattr(self.objects[ref], path, read(value))
+        setattr(self.objects[ref], path, value)
 
     def do_plug(
         self,
-        read: "_Reader",
         ref: int,
         path: str,
         outputs: list,
@@ -155,7 +156,7 @@ class Worker:
         names: list[str],
     ) -> None:
         """Put a `StandIn` where a part is."""
-        part = StandIn(read(outputs), squash, noise, names)
+        part = StandIn(outputs, squash, noise, names)
         model = self.objects[ref]
         # A part that was a plain method stays one, whatever nn.Module thinks of its name.
         model.__dict__.pop(path, None)
@@ -165,53 +166,49 @@ class Worker:
         # Under another name it is a submodule too: a model asks its parameters for their device.
         model.add_module(f"stand_in_{path}", part)
 
-    def do_hold(self, read: "_Reader", value: Any, as_array: bool) -> dict[str, Any]:
+    def do_hold(self, value: Any, as_array: bool) -> dict[str, Any]:
         """Keep a value of the judge's, so that several calls get the very same object."""
-        held = read(value)
-        return self.keep(held.numpy() if as_array else held)
+        return self.keep(value.numpy() if as_array else value)
 
-    def do_call(
-        self, read: "_Reader", ref: int, path: str, args: list, kwargs: dict, tape: bool = False
-    ) -> Any:
+    def do_call(self, ref: int, path: str, args: list, kwargs: dict, tape: bool = False) -> Any:
         """Call an object or one of its methods; with `tape`, keep the graph for `do_backward`."""
-        args, kwargs = read(args), read(kwargs)
         target = self.reach(ref, path)
         if not callable(target):
             raise TypeError(f"'{path or 'it'}' is {type(target).__name__}, not something to call")
         result = target(*args, **kwargs)
         if not tape:
             return result
-        reply = _Writer(self)
-        body = reply(result)
+        encode = Encoder()
+        body = encode(result)
         self.count += 1
-        self.tapes[self.count] = (read.tensors, reply.tensors)
-        grads = [t.requires_grad for t in reply.tensors]
-        return Frame({"tape": self.count, "value": body, "grads": grads}, reply.arrays)
+        self.tapes[self.count] = (self.leaves, encode.tensors)
+        grads = [t.requires_grad for t in encode.tensors]
+        return Frame({"tape": self.count, "value": body, "grads": grads}, encode.arrays)
 
-    def do_given(self, read: "_Reader", ref: int, part: str, args: list) -> Any:
+    def do_given(self, ref: int, part: str, args: list) -> Any:
         """Call a module, and say what it gave to one of its parts; nothing in it is changed."""
         module, seen = self.objects[ref], list[Any]()
         hook = module.get_submodule(part).register_forward_pre_hook(
             lambda _, inputs: seen.append(inputs)
         )
         try:
-            module(*read(args))
+            module(*args)
         finally:
             hook.remove()
         if not seen:
             raise RuntimeError(f"`self.{part}` is never called")
         return seen[-1]
 
-    def do_call_away(self, read: "_Reader", ref: int, path: str, args: list) -> list[str]:
+    def do_call_away(self, ref: int, path: str, args: list) -> list[str]:
         """Call as if everything lay on another device; says which tensors did not follow."""
-        return call_away(self.objects[ref], path, read(args))
+        return call_away(self.objects[ref], path, args)
 
-    def do_backward(self, read: "_Reader", tape: int, grads: list) -> list:
+    def do_backward(self, tape: int, grads: list) -> list:
         """Push gradients back through a taped call; returns those of its inputs."""
         inputs, outputs = self.tapes.pop(tape)
         pairs = [
             (out, grad)
-            for out, grad in zip(outputs, read(grads), strict=True)
+            for out, grad in zip(outputs, grads, strict=True)
             if grad is not None and out.requires_grad
         ]
         for tensor in inputs:
@@ -219,24 +216,19 @@ class Worker:
         torch.autograd.backward([out for out, _ in pairs], [grad for _, grad in pairs])
         return [tensor.grad for tensor in inputs]
 
-    def do_drop(self, read: "_Reader", tape: int) -> None:
-        """Forget a taped call."""
-        self.tapes.pop(tape, None)
-
-    def do_parameters(self, read: "_Reader", ref: int) -> dict[str, Any]:
+    def do_parameters(self, ref: int) -> dict[str, Any]:
         """List a module's trainable parameters, each once."""
         named = self.objects[ref].named_parameters()
         return {name: p.detach() for name, p in named if p.requires_grad}
 
     def do_epoch(
-        self, read: "_Reader", step: str, names: list[str], data: list, order: Any, size: int
+        self, step: str, names: list[str], data: list, order: Any, size: int
     ) -> Iterator[Frame]:
         """Train one epoch with the notebook's own step; stream what each step returns."""
         function = self.find(step)
         objects = [self.find(name) for name in names]
-        columns, order = read(data), read(order)
         for rows in order.split(size):
-            result = self.encode(function(*objects, *(column[rows] for column in columns)))
+            result = encoded(function(*objects, *(column[rows] for column in data)))
             yield Frame({"item": result.body}, result.arrays)
 
     # Values on their way in and out.
@@ -260,68 +252,25 @@ class Worker:
             value = getattr(value, name)
         return value
 
-    def encode(self, value: Any) -> Frame:
-        """Turn any value into JSON and arrays."""
-        writer = _Writer(self)
-        return Frame(writer(value), writer.arrays)
+    def _decoder(self, arrays: Sequence[np.ndarray]) -> Decoder:
+        """Read one request's values; tensors are fresh, references are the objects themselves."""
+        self.leaves: list[torch.Tensor] = []
+
+        def tensor(array: np.ndarray, grad: bool) -> torch.Tensor:
+            made = torch.from_numpy(np.array(array))
+            if not grad:
+                return made
+            self.leaves.append(made.requires_grad_())
+            # A copy, so that in-place work on an input is as legal as on any activation.
+            return made.clone()
+
+        return Decoder(arrays, tensor, lambda number, _: self.objects[number], sequence=list)
 
 
-class _Reader:
-    """Turns `{"$array": i}` back into fresh tensors."""
-
-    def __init__(self, worker: Worker, arrays: Sequence[np.ndarray]):
-        self.worker = worker
-        self.arrays = arrays
-        self.tensors: list[torch.Tensor] = []
-
-    def __call__(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        if "$array" in value:
-            tensor = torch.from_numpy(np.array(self.arrays[value["$array"]]))
-            if value.get("grad"):
-                tensor.requires_grad_()
-                self.tensors.append(tensor)
-                # A copy, so that in-place work on an input is as legal as on any activation.
-                return tensor.clone()
-            return tensor
-        if "$ref" in value:
-            return self.worker.objects[value["$ref"]]
-        return {key: self(item) for key, item in value.items()}
-
-
-class _Writer:
-    """Turns values into JSON, putting dense tensors aside as arrays."""
-
-    def __init__(self, worker: Worker):
-        self.worker = worker
-        self.arrays: list[np.ndarray] = []
-        self.tensors: list[torch.Tensor] = []
-
-    def __call__(self, value: Any) -> Any:
-        if issubclass(type(value), torch.Tensor):  # whatever its `__class__` says
-            return self.tensor(value)
-        if isinstance(value, np.ndarray | np.generic):
-            return self.tensor(torch.as_tensor(value))
-        if value is None or isinstance(value, bool | int | str):
-            return value
-        if isinstance(value, float):
-            return {"$float": repr(value)}
-        if isinstance(value, list | tuple):
-            return [self(item) for item in value]
-        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-            return {"$dict": {key: self(item) for key, item in value.items()}}
-        return {"$other": type(value).__name__}
-
-    def tensor(self, value: torch.Tensor) -> dict[str, Any]:
-        name = str(value.dtype).removeprefix("torch.")
-        if value.layout != torch.strided or value.device.type == "meta" or name not in DTYPES:
-            return {"$other": f"a {value.layout} tensor of {value.dtype} on {value.device.type}"}
-        self.arrays.append(value.detach().cpu().numpy())
-        self.tensors.append(value)
-        return {"$array": len(self.arrays) - 1}
+def encoded(value: Any) -> Frame:
+    """Turn any value into JSON and arrays."""
+    encode = Encoder()
+    return Frame(encode(value), encode.arrays)
 
 
 def compile_cell(source: str, filename: str) -> types.CodeType:

@@ -21,6 +21,7 @@ from autograder.checks import vocabulary as checking
 from autograder.grading import judge, notebook
 from autograder.protocol import frames
 from autograder.protocol import remote as submission
+from autograder.protocol.codec import Decoder
 from autograder.protocol.ended import Ended
 from autograder.protocol.frames import Frame
 from autograder.records.results import CheckOutcome, Result
@@ -114,19 +115,20 @@ def without_salt() -> Any:
 
 def shared_inputs() -> Any:
     """A worker that is handed the judge's own tensors, and a check less that would notice."""
-    read = worker._Reader.__call__
 
-    def no_copy(self: Any, value: Any) -> Any:
-        if not isinstance(value, dict) or "$array" not in value:
-            return read(self, value)
-        tensor = torch.from_numpy(self.arrays[value["$array"]])
-        if value.get("grad"):
-            tensor.requires_grad_()
-            self.tensors.append(tensor)
-        return tensor
+    def no_copy(self: Any, arrays: Any) -> Decoder:
+        self.leaves = []
+
+        def tensor(array: np.ndarray, grad: bool) -> torch.Tensor:
+            made = torch.from_numpy(array)
+            if grad:
+                self.leaves.append(made.requires_grad_())
+            return made
+
+        return Decoder(arrays, tensor, lambda number, _: self.objects[number], sequence=list)
 
     return _both(
-        mock.patch.object(worker._Reader, "__call__", no_copy),
+        mock.patch.object(worker.Worker, "_decoder", no_copy),
         without_checks("kl_keeps_its_inputs")(),
     )
 

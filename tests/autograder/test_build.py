@@ -11,6 +11,7 @@ from nbgrader.nbgraderformat.v3 import MetadataValidatorV3
 
 from autograder.build import notebooks as build
 from autograder.checks.registry import load_checks
+from autograder.course import regions
 from autograder.course.sources import NOTEBOOKS, CourseError, assignments, load_source
 
 EVERY = assignments()
@@ -56,7 +57,7 @@ def test_a_starter_holds_no_solution_and_no_output(assignment):
     assert "SOLUTION" not in texts
     given = "\n".join(cell.source for cell in load_source(assignment).of("setup", "run"))
     for cell in load_source(assignment).of("solution"):
-        for _, secret in build.REGION.findall(cell.source):
+        for _, secret in regions.REGION.findall(cell.source):
             for line in filter(None, map(str.strip, secret.splitlines())):
                 # A closing bracket alone gives nothing away, nor does what is given anyway.
                 assert len(line) < 12 or line in given or line not in texts, line
@@ -106,8 +107,8 @@ def test_nbgrader_metadata_is_valid_and_points_add_up(assignment):
     ],
 )
 def test_what_a_solution_leaves_behind(solution, left):
-    source = f"# TODO the thing: as above.\n{build.BEGIN}\n{solution}{build.END}\n"
-    assert build.REGION.sub(lambda m: build._stub(m, source), source).endswith(left)
+    source = f"# TODO the thing: as above.\n{regions.BEGIN}\n{solution}{regions.END}\n"
+    assert regions.REGION.sub(lambda m: regions._stub(m, source), source).endswith(left)
 
 
 def test_points_that_do_not_add_up_are_refused(monkeypatch):

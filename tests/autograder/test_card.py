@@ -13,6 +13,7 @@ from autograder.course.regions import solved
 from autograder.course.sources import load_source
 from autograder.records.results import CheckOutcome
 from autograder.student import check as card
+from autograder.student import display
 
 A = "03_fc_vae"
 TASK = Task("kl_divergence", 15, "KL divergence")
@@ -73,7 +74,7 @@ def outcome(kind: str, message: str = "", mistake: str | None = None) -> CheckOu
 
 
 def test_a_card_shows_every_check_with_its_reason():
-    text = card.as_text(TASK, [outcome("passed"), outcome("failed", "Not so.")], 0.0)
+    text = display.as_text(TASK, [outcome("passed"), outcome("failed", "Not so.")], 0.0)
     assert text.splitlines() == [
         "✗ KL divergence: not yet (0 / 15)",
         "  ✓ The KL is `right`.",
@@ -83,7 +84,7 @@ def test_a_card_shows_every_check_with_its_reason():
 
 
 def test_a_card_escapes_what_a_submission_said():
-    page = card.as_html(TASK, [outcome("failed", "<script>alert(1)</script> `<b>`")], 0.0)
+    page = display.as_html(TASK, [outcome("failed", "<script>alert(1)</script> `<b>`")], 0.0)
     assert "<script>" not in page
     assert "<code>&lt;b&gt;</code>" in page
 

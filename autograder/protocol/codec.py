@@ -1,0 +1,142 @@
+"""The one codec of values: turns them into JSON and arrays, and back.
+
+Both ends use it. A value is None, a bool, an int, a string, a list, or an object with one tag:
+
+    {"$float": "0.5"}                     a float, NaN and infinities included
+    {"$array": i, "grad": false}          the frame's array i; `grad` if a gradient is wanted for it
+    {"$ref": n, "type": "Linear"}         an object that stays in the worker
+    {"$dict": {"name": value}}            a dictionary with string keys
+    {"$other": "a generator"}             a value that cannot be sent, in words
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from autograder.protocol.frames import DTYPES
+
+# Deeper than any value that a check asks for, and far from the end of this process's own stack.
+MAX_DEPTH = 32
+MAX_INT = 2**63
+FLOAT_LIMIT = 40
+
+
+class CodecError(ValueError):
+    """A message holds a value that is not of the agreed form."""
+
+
+class Other:
+    """A value that cannot be sent: not a number, a string, or a dense tensor.
+
+    Args:
+        kind: What it is, in words.
+    """
+
+    def __init__(self, kind: str):
+        self.kind = kind
+
+    def __repr__(self) -> str:
+        return self.kind
+
+
+class Encoder:
+    """Write values as JSON, and put dense tensors aside as arrays.
+
+    Args:
+        reference: Return the number of an object that is in the worker already; None for others.
+        mark_grad: Whether to mark tensors that require a gradient.
+
+    Attributes:
+        arrays: The arrays of all values written so far.
+        tensors: The tensors that these arrays were made from.
+    """
+
+    def __init__(
+        self, reference: Callable[[Any], int | None] = lambda _: None, *, mark_grad: bool = False
+    ):
+        self.reference = reference
+        self.mark_grad = mark_grad
+        self.arrays: list[np.ndarray] = []
+        self.tensors: list[torch.Tensor] = []
+
+    def __call__(self, value: Any) -> Any:
+        """Return a value's JSON."""
+        if issubclass(type(value), torch.Tensor):  # whatever its `__class__` says
+            return self._tensor(value)
+        if isinstance(value, np.ndarray | np.generic):
+            return self._tensor(torch.as_tensor(value))
+        if value is None or isinstance(value, bool | int | str):
+            return value
+        if isinstance(value, float):
+            return {"$float": repr(value)}
+        if isinstance(value, list | tuple):
+            return [self(item) for item in value]
+        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            return {"$dict": {key: self(item) for key, item in value.items()}}
+        number = self.reference(value)
+        if number is not None:
+            return {"$ref": number, "type": ""}
+        return {"$other": type(value).__name__}
+
+    def _tensor(self, value: torch.Tensor) -> dict[str, Any]:
+        name = str(value.dtype).removeprefix("torch.")
+        if value.layout != torch.strided or value.device.type == "meta" or name not in DTYPES:
+            return {"$other": f"a {value.layout} tensor of {value.dtype} on {value.device.type}"}
+        self.arrays.append(value.detach().cpu().numpy())
+        self.tensors.append(value)
+        grad = self.mark_grad and value.requires_grad
+        return {"$array": len(self.arrays) - 1, "grad": grad}
+
+
+class Decoder:
+    """Rebuild values from their JSON and arrays.
+
+    Args:
+        arrays: The frame's arrays.
+        tensor: Make a tensor from an array; the flag says whether a gradient is wanted for it.
+        reference: Return what an object's number stands for, given the number and its type's name.
+        sequence: What a list becomes.
+    """
+
+    def __init__(
+        self,
+        arrays: Sequence[np.ndarray],
+        tensor: Callable[[np.ndarray, bool], Any],
+        reference: Callable[[int, str], Any],
+        sequence: Callable[..., Any] = tuple,
+    ):
+        self.arrays, self.sequence = arrays, sequence
+        self.tensor, self.reference = tensor, reference
+
+    def __call__(self, body: Any, depth: int = 0) -> Any:
+        """Return the value of its JSON.
+
+        Raises:
+            CodecError: If the JSON is not of the agreed form.
+        """
+        if depth > MAX_DEPTH:
+            raise CodecError("it is nested too deeply")
+        if isinstance(body, list):
+            return self.sequence(self(item, depth + 1) for item in body)
+        if isinstance(body, int) and abs(body) >= MAX_INT:
+            return Other("an integer beyond 64 bits")
+        if not isinstance(body, dict):
+            return body
+        match body:
+            case {"$array": int(index)} if 0 <= index < len(self.arrays):
+                return self.tensor(self.arrays[index], body.get("grad") is True)
+            case {"$float": str(text)} if len(text) < FLOAT_LIMIT:
+                try:
+                    return float(text)
+                except ValueError:
+                    return math.nan
+            case {"$dict": dict(items)}:
+                return {key: self(item, depth + 1) for key, item in items.items()}
+            case {"$other": str(kind)}:
+                return Other(kind)
+            case {"$ref": int(number), "type": str(kind)}:
+                return self.reference(number, kind)
+        raise CodecError("")
