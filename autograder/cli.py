@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from autograder.course.sources import ROOT, CourseError
+from autograder.course.locate import CourseError, use_course
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 NoSandbox = Annotated[
@@ -19,6 +19,26 @@ NoSandbox = Annotated[
     typer.Option("--no-sandbox", help="Run submissions unconfined. Only for people you trust."),
 ]
 Names = Annotated[list[str] | None, typer.Argument(help="Assignments; all of them by default.")]
+Jobs = Annotated[int, typer.Option(help="Submissions at a time.", min=1)]
+CORES = os.cpu_count() or 1
+
+
+def _use(folder: Path | None) -> None:
+    if folder:
+        use_course(folder)
+
+
+CourseDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--course",
+        metavar="DIR",
+        callback=_use,
+        is_eager=True,
+        help="The course's folder. Default: the course around the current folder, else the "
+        "installed one.",
+    ),
+]
 
 
 @app.command()
@@ -28,11 +48,18 @@ def build(
     nbgrader: Annotated[
         Path | None, typer.Option(help="Lay out an nbgrader course directory here instead.")
     ] = None,
+    solved: Annotated[
+        Path | None, typer.Option(help="Write the filled-in notebooks into this folder instead.")
+    ] = None,
+    course: CourseDir = None,
 ) -> None:
     """Build the starter notebooks from their sources."""
     from autograder.build import notebooks as builder
 
-    if nbgrader:
+    if solved:
+        for path in builder.write_solved(solved, names):
+            typer.echo(f"wrote {path}")
+    elif nbgrader:
         for path in builder.build_nbgrader(nbgrader, names):
             typer.echo(f"wrote {path}")
     elif check:
@@ -46,7 +73,7 @@ def build(
     else:
         changed = builder.build(names)
         for path in changed:
-            typer.echo(f"wrote {path.relative_to(ROOT)}")
+            typer.echo(f"wrote {path}")
         if not changed:
             typer.echo("Every notebook was up to date.")
 
@@ -56,7 +83,7 @@ def grade(
     submissions: Annotated[Path, typer.Argument(help="<student>/<assignment>/<assignment>.ipynb")],
     assignment: Annotated[str, typer.Option(help="The assignment's name.")],
     out: Annotated[Path, typer.Option(help="Where scores, results and pages go.")],
-    jobs: Annotated[int, typer.Option(help="Submissions at a time.", min=1)] = os.cpu_count() or 1,
+    jobs: Jobs = CORES,
     timeout: Annotated[float, typer.Option(help="Seconds for one submission.", min=1)] = 300.0,
     call_timeout: Annotated[float, typer.Option(help="Seconds for one call.", min=1)] = 30.0,
     memory: Annotated[int, typer.Option(help="MiB for one submission.", min=256)] = 2048,
@@ -64,6 +91,7 @@ def grade(
         bool, typer.Option("--again", help="Grade all anew, not only what is new or changed.")
     ] = False,
     no_sandbox: NoSandbox = False,
+    course: CourseDir = None,
 ) -> None:
     """Grade a folder of submissions; the exit code speaks of the grader, not of the class.
 
@@ -81,7 +109,8 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where the class and its report go.")] = Path(
         "out/demo"
     ),
-    jobs: Annotated[int, typer.Option(help="Submissions at a time.", min=1)] = os.cpu_count() or 1,
+    jobs: Jobs = CORES,
+    course: CourseDir = None,
 ) -> None:
     """Grade a demo class of real submissions to 03_fc_vae."""
     from autograder.quality import demo as demo_class
@@ -96,11 +125,12 @@ def demo(
 @app.command()
 def verify(
     names: Names = None,
-    jobs: Annotated[int, typer.Option(help="Submissions at a time.", min=1)] = os.cpu_count() or 1,
+    jobs: Jobs = CORES,
     quick: Annotated[bool, typer.Option("--quick", help="Train only where it must be.")] = False,
     twice: Annotated[
         bool, typer.Option("--twice", help="Grade again with cold workers: the same bytes?")
     ] = False,
+    course: CourseDir = None,
 ) -> None:
     """Hold each assignment against its bank: reference, starter, right and wrong submissions.
 
@@ -142,7 +172,8 @@ def calibrate(
     names: Names = None,
     seeds: Annotated[int, typer.Option(help="Trainings of each.", min=1)] = 3,
     source: Annotated[str, typer.Option(help="full or embedded")] = "full",
-    out: Annotated[Path, typer.Option(help="Where the table and the runs go.")] = ROOT / "docs",
+    out: Annotated[Path, typer.Option(help="Where the table and the runs go.")] = Path("docs"),
+    course: CourseDir = None,
 ) -> None:
     """Train each reference for its whole budget and write how far its threshold is."""
     from autograder.course.sources import assignments
@@ -161,6 +192,19 @@ def calibrate(
             runs = calibration.keep(run, out / "calibration.json")
             write_text(out / "calibration.md", calibration.as_markdown(runs, plans))
     typer.echo(f"Table: {out / 'calibration.md'}")
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    course: CourseDir = None,
+) -> None:
+    """Write an editable copy of the course: sources, starters, checks, submission corpora."""
+    from autograder.build.copy import copy_course
+
+    made = copy_course(folder)
+    typer.echo(f"wrote {made}")
+    typer.echo(f"Edit {made / 'solutions'} and {made / 'checks'}, then run there: vaelab build")
 
 
 def _sandbox(unconfined: bool = False, *, own: bool = False):  # type: ignore[no-untyped-def]

@@ -16,7 +16,8 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
-from autograder.build.notebooks import EXPECTED, reference
+from autograder.build.notebooks import reference
+from autograder.course.locate import current_course
 from autograder.course.sources import assignments, load_source
 
 WIDTH = 480
@@ -27,7 +28,7 @@ def draw(assignment: str) -> None:
     """Run an assignment's solution and keep its figures."""
     notebook = nbformat.from_dict(reference(assignment))
     NotebookClient(notebook, timeout=1200, kernel_name="python3").execute()
-    folder = EXPECTED / assignment
+    folder = current_course().expected / assignment
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     cells = {cell.id: cell for cell in notebook.cells}
@@ -51,4 +52,4 @@ if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"
     for name in sys.argv[1:] or assignments():
         draw(name)
-        print(f"drew {EXPECTED / name}")
+        print(f"drew {current_course().expected / name}")

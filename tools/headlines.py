@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from autograder.course.reference import run_reference
-from autograder.course.sources import ROOT
 from autograder.records.results import write_text
 from vae_utils import VaeView, importance_weighted_bound, load_dataset, make_loader, seed_everything
 from vae_utils.plots.style import BLUE, QUIET, RED, new_figure, set_title
 
+ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 KEPT = DOCS / "headlines.json"
 DRAWS = 100

@@ -12,11 +12,12 @@ from PIL import Image
 
 from autograder.checks.registry import load_checks
 from autograder.course.regions import solved
-from autograder.course.sources import ROOT, load_source
+from autograder.course.sources import load_source
 from autograder.quality import bank
 from autograder.student.check import run_in_notebook
 from autograder.student.display import as_html
 
+ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
 OPTIONS += ["--disable-background-networking", "--disable-sync", "--disable-component-update"]

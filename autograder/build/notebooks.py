@@ -8,12 +8,10 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder.checks.registry import CheckSet, load_checks
+from autograder.course.locate import CourseError, current_course
 from autograder.course.regions import left_to_do, solved
 from autograder.course.sources import (
-    NOTEBOOKS,
-    SOLUTIONS,
     Cell,
-    CourseError,
     Source,
     assignments,
     load_source,
@@ -21,7 +19,6 @@ from autograder.course.sources import (
 from autograder.records.results import write_text
 
 TOTAL_POINTS = 100.0
-EXPECTED = SOLUTIONS / "expected"
 SETTINGS = """\
 # How nbgrader runs this course; written by `vaelab build --nbgrader`.
 c = get_config()  # noqa: F821
@@ -38,7 +35,7 @@ def starter(assignment: str) -> NotebookNode:
     """Build the notebook that a student opens; below each figure's cell, what is expected."""
     notebook = _notebook(assignment, left_to_do)
     for place, cell in reversed(list(enumerate(notebook.cells, 1))):
-        picture = EXPECTED / assignment / f"{cell.id.removeprefix('run-')}.png"
+        picture = current_course().expected / assignment / f"{cell.id.removeprefix('run-')}.png"
         if cell.id.startswith("run-") and picture.is_file():
             notebook.cells.insert(place, _expected(picture))
     return notebook
@@ -59,6 +56,15 @@ def _expected(picture: Path) -> NotebookNode:
     data = base64.b64encode(picture.read_bytes()).decode()
     cell.attachments = {picture.name: {"image/png": data}}
     return cell
+
+
+def write_solved(folder: Path, names: list[str] | None = None) -> list[Path]:
+    """Write the filled-in notebooks, `<folder>/<assignment>.ipynb`; returns their paths."""
+    paths = []
+    for name in names or assignments():
+        paths.append(folder / f"{name}.ipynb")
+        write_text(paths[-1], to_text(reference(name)))
+    return paths
 
 
 def nbgrader_source(assignment: str) -> NotebookNode:
@@ -92,7 +98,9 @@ def out_of_step(names: list[str] | None = None) -> list[str]:
             wrong.append(f"{path} differs from what its source builds")
     if names is None:
         sources = set(assignments())
-        strays = (p for p in sorted(NOTEBOOKS.glob("*.ipynb")) if p.stem not in sources)
+        strays = (
+            p for p in sorted(current_course().notebooks.glob("*.ipynb")) if p.stem not in sources
+        )
         wrong += [f"{path} has no source" for path in strays]
     return wrong
 
@@ -112,7 +120,7 @@ def build_nbgrader(course: Path, names: list[str] | None = None) -> list[Path]:
 
 def _built(names: list[str] | None) -> Iterator[tuple[Path, str]]:
     for name in names or assignments():
-        yield NOTEBOOKS / f"{name}.ipynb", to_text(starter(name))
+        yield current_course().notebooks / f"{name}.ipynb", to_text(starter(name))
 
 
 def _notebook(assignment: str, text_of) -> NotebookNode:  # type: ignore[no-untyped-def]

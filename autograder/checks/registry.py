@@ -8,10 +8,12 @@ import functools
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
+from autograder import checks
 from autograder.checks.vocabulary import CheckInfo, ImportRule, Task
-from autograder.course.sources import CourseError
+from autograder.course.locate import CourseError, current_course
 
 
 @dataclass(frozen=True)
@@ -47,20 +49,28 @@ def info(function: Callable[..., None]) -> CheckInfo:
     return function.check  # type: ignore[attr-defined]
 
 
-@functools.cache
 def load_checks(assignment: str) -> CheckSet:
     """Load an assignment's tasks and checks.
 
     Raises:
         CourseError: If it has none, or a check belongs to no task, or a task has no check.
     """
+    return _load(current_course().checks, assignment)
+
+
+@functools.cache
+def _load(folder: Path, assignment: str) -> CheckSet:
+    # A course of its own brings its assignments' checks; what they share comes from here.
+    if str(folder) not in checks.__path__:
+        checks.__path__.insert(0, str(folder))
     name = f"autograder.checks.a{assignment}.test_{assignment}"
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != name:
+        if error.name not in (name, name.rpartition(".")[0]):
             raise
-        raise CourseError(f"'{assignment}' has no checks: {name} is missing.") from error
+        missing = folder / f"a{assignment}" / f"test_{assignment}.py"
+        raise CourseError(f"'{assignment}' has no checks: there is no {missing}.") from error
     tasks: tuple[Task, ...] = module.TASKS
     functions = [f for family in getattr(module, "FAMILIES", ()) for f in family]
     functions += [f for f in vars(module).values() if callable(f) and hasattr(f, "check")]

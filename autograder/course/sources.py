@@ -1,4 +1,4 @@
-"""Where the course lives on disk, and how an assignment's one source is read.
+"""How an assignment's one source is read.
 
 A source is percent-format Python. Each cell that has a role says so in its header, with its id:
 
@@ -17,14 +17,9 @@ from pathlib import Path
 
 import jupytext
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-SOLUTIONS = ROOT / "solutions"
-NOTEBOOKS = ROOT / "notebooks"
+from autograder.course.locate import CourseError, current_course
+
 ROLES = ("setup", "solution", "test", "run", "answer")
-
-
-class CourseError(Exception):
-    """Something is wrong with the course itself, not with a submission."""
 
 
 @dataclass(frozen=True)
@@ -64,21 +59,32 @@ class Source:
 
 
 def assignments() -> list[str]:
-    """Name every assignment of the course, in order."""
-    return sorted(path.stem for path in SOLUTIONS.glob("[0-9]*.py"))
+    """Name every assignment of the course, in order.
+
+    Raises:
+        CourseError: If the course has none.
+    """
+    folder = current_course().solutions
+    names = sorted(path.stem for path in folder.glob("[0-9]*.py"))
+    if not names:
+        raise CourseError(f"No assignment found: {folder} holds no file such as 03_fc_vae.py.")
+    return names
 
 
-@functools.cache
 def load_source(assignment: str) -> Source:
     """Read an assignment's source.
 
     Raises:
         CourseError: If there is no such assignment, or a cell has two roles or a used id.
     """
-    path = SOLUTIONS / f"{assignment}.py"
+    return _load(current_course().solutions / f"{assignment}.py")
+
+
+@functools.cache
+def _load(path: Path) -> Source:
     if not path.is_file():
         known = ", ".join(assignments())
-        raise CourseError(f"There is no assignment '{assignment}'. There are: {known}.")
+        raise CourseError(f"There is no assignment '{path.stem}' in {path.parent}, only: {known}.")
     notebook = jupytext.read(path, fmt="py:percent")
     cells: list[Cell] = []
     for number, cell in enumerate(notebook.cells):
@@ -91,7 +97,7 @@ def load_source(assignment: str) -> Source:
             raise CourseError(f"{path}: two cells are called '{name}'.")
         points = float(cell.metadata.get("points", 0))
         cells.append(Cell(cell.cell_type, cell.source, role, name, points))
-    return Source(assignment, tuple(cells))
+    return Source(path.stem, tuple(cells))
 
 
 def imported(sources: Iterable[str]) -> list[str]:

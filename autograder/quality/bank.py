@@ -12,9 +12,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from autograder.build.notebooks import reference, to_text
-from autograder.course.sources import ROOT, CourseError
-
-CHECKS = ROOT / "autograder" / "checks"
+from autograder.course.locate import CourseError, current_course
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def load_bank(assignment: str) -> dict[str, Banked]:
     Raises:
         CourseError: If there is no bank, or a name stands twice in it.
     """
-    path = CHECKS / f"a{assignment}" / "corpus.toml"
+    path = current_course().checks / f"a{assignment}" / "corpus.toml"
     if not path.is_file():
         raise CourseError(f"There is no bank of submissions at {path}.")
     bank: dict[str, Banked] = {}

@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from autograder.course.sources import ROOT, SOLUTIONS
+from autograder.course.locate import current_course
 from autograder.grading.batch import BatchError, Entry
 from autograder.grading.notebook import UnreadableError, read_bytes
 from autograder.records.results import PART, Result, from_json, to_json, write_text
@@ -118,11 +118,8 @@ class Report:
 def grader_digest(assignment: str, limits: Limits, sandbox: Sandbox) -> str:
     """Digest all that a result depends on beside the submission: source, checks, engine, limits."""
     digest = hashlib.sha256(f"{limits} {sandbox.tier} {version('torch')}".encode())
-    code = [path for package in ("autograder", "vae_utils") for path in _code(ROOT / package)]
-    for path in [SOLUTIONS / f"{assignment}.py", *code]:
+    course = current_course()
+    code = [path for folder in course.code for path in sorted(folder.rglob("*.py"))]
+    for path in [course.solutions / f"{assignment}.py", *code]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def _code(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.py"))

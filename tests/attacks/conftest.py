@@ -25,7 +25,6 @@ from attacks import catalog, killing, naive
 from attacks.catalog import A, Attack
 from autograder.build import notebooks as build
 from autograder.build.notebooks import to_text
-from autograder.course.sources import ROOT
 from autograder.records.results import Result, from_json, times_apart
 from autograder.sandbox.limits import Limits
 
@@ -80,6 +79,9 @@ class Bait:
             for p in sorted(self.folder.rglob("*"))
             if p.is_file()
         }
+
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def _listen(bait: Path, reached: list[str]) -> tuple[int, list[socket.socket]]:

@@ -16,9 +16,10 @@ import psutil
 
 from attacks.catalog import A
 from autograder.build.notebooks import reference, starter
-from autograder.course.sources import ROOT
 from autograder.quality import bank
 from autograder.records.results import from_json, times_apart
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def adopt_orphans() -> None:

@@ -22,13 +22,13 @@ import psutil
 from attacks import killing
 from attacks.catalog import A, Attack, load, place
 from autograder.build.notebooks import reference, starter
-from autograder.course.sources import ROOT
 from autograder.grading import judge
 from autograder.quality import bank
 from autograder.records.results import Result, from_json, times_apart
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import TIERS, Sandbox
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 HOSTILE_SHARE = 10
 # What waits for a limit takes long each time; `test_attacks` has these, under lower limits.
 SLOW = ("never_ends", "ignores_signals", "prints_gigabytes", "drip", "eats_memory", "large")

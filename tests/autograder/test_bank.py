@@ -3,7 +3,8 @@
 import pytest
 
 from autograder.checks.registry import load_checks
-from autograder.course.sources import CourseError, assignments
+from autograder.course.locate import CourseError
+from autograder.course.sources import assignments
 from autograder.grading.batch import Entry, grade_all
 from autograder.quality.bank import load_bank, make, write
 from autograder.quality.verify import lost, problems_with, verify

@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import dataclasses
 import itertools
 import re
 
@@ -12,7 +13,8 @@ from nbgrader.nbgraderformat.v3 import MetadataValidatorV3
 from autograder.build import notebooks as build
 from autograder.checks.registry import load_checks
 from autograder.course import regions
-from autograder.course.sources import NOTEBOOKS, CourseError, assignments, load_source
+from autograder.course.locate import CourseError, current_course
+from autograder.course.sources import assignments, load_source
 
 EVERY = assignments()
 
@@ -22,13 +24,15 @@ def test_every_notebook_on_disk_is_in_step():
 
 
 def test_an_edited_notebook_a_missing_one_and_a_stray_are_noticed(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "NOTEBOOKS", tmp_path)
+    course = dataclasses.replace(current_course(), root=tmp_path)
+    monkeypatch.setattr(build, "current_course", lambda: course)
+    (tmp_path / "notebooks").mkdir()
     assert "is missing" in build.out_of_step()[0]
     (path, *_) = build.build()
     assert build.out_of_step() == []
     assert build.build() == []
     path.write_text(path.read_text().replace("TODO", "DONE", 1))
-    (tmp_path / "99_stray.ipynb").write_text("{}")
+    (tmp_path / "notebooks/99_stray.ipynb").write_text("{}")
     edited, stray = build.out_of_step()
     assert "differs" in edited
     assert "has no source" in stray
@@ -52,7 +56,7 @@ def test_below_each_figure_stands_what_it_should_look_like(assignment):
 
 @pytest.mark.parametrize("assignment", EVERY)
 def test_a_starter_holds_no_solution_and_no_output(assignment):
-    starter = nbformat.read(NOTEBOOKS / f"{assignment}.ipynb", 4)
+    starter = nbformat.read(current_course().notebooks / f"{assignment}.ipynb", 4)
     texts = "\n".join(cell.source for cell in starter.cells)
     assert "SOLUTION" not in texts
     given = "\n".join(cell.source for cell in load_source(assignment).of("setup", "run"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from autograder.build.notebooks import starter
+from autograder.course.locate import current_course
 from autograder.quality import bank
 
 A = "03_fc_vae"
@@ -51,7 +52,7 @@ def test_build_check_speaks_by_its_exit_code():
 
 def test_pytest_itself_judges_a_submission(tmp_path):
     path = bank.write(bank.make(A, bank.load_bank(A)["kl_sign"]), tmp_path, "ada", A)
-    checks = bank.CHECKS
+    checks = current_course().checks
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", checks]
     done = subprocess.run(
         [*command, "--submission", path, "-k", "kl or encoder"],

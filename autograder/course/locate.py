@@ -1,0 +1,95 @@
+"""Finds the course: the folder with its sources, notebooks, checks and submission corpora.
+
+The option `--course DIR` comes first, then the course around the current folder, then the one that
+is installed with the package. A folder is a course if it holds the file `vaelab.toml`.
+"""
+
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+MARKER = "vaelab.toml"
+VARIABLE = "VAELAB_COURSE"
+PACKAGE = Path(__file__).resolve().parent.parent
+INSTALLED = PACKAGE / "course" / "installed"
+
+
+class CourseError(Exception):
+    """Something is wrong with the course itself, not with a submission."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """A course on disk.
+
+    Attributes:
+        root: Its folder.
+        checks: The folder that holds `a<assignment>`, the checks and the corpus of each assignment.
+    """
+
+    root: Path
+    checks: Path
+
+    @property
+    def solutions(self) -> Path:
+        """The folder of the sources."""
+        return self.root / "solutions"
+
+    @property
+    def expected(self) -> Path:
+        """The folder of the figures that starters show as expected."""
+        return self.solutions / "expected"
+
+    @property
+    def notebooks(self) -> Path:
+        """The folder of the starters."""
+        return self.root / "notebooks"
+
+    @property
+    def code(self) -> list[Path]:
+        """The folders of the code that judges submissions."""
+        import vae_utils
+
+        folders = {PACKAGE, Path(vae_utils.__file__).resolve().parent, self.checks}
+        return sorted(f for f in folders if not any(f.is_relative_to(o) for o in folders - {f}))
+
+
+def use_course(folder: Path) -> None:
+    """Make `folder` the course of this process and of the processes that it starts.
+
+    Raises:
+        CourseError: If it is not a course.
+    """
+    _course_at(folder.resolve())
+    os.environ[VARIABLE] = str(folder.resolve())
+    current_course.cache_clear()
+
+
+@functools.cache
+def current_course() -> Course:
+    """Find the course of this process.
+
+    Raises:
+        CourseError: If there is none; the message lists the places that were searched.
+    """
+    if named := os.environ.get(VARIABLE):
+        return _course_at(Path(named))
+    here = Path.cwd()
+    places = [here, *here.parents, PACKAGE.parent, INSTALLED]
+    for place in places:
+        if (place / MARKER).is_file():
+            return _course_at(place)
+    raise CourseError(
+        f"No course found: the file {MARKER} is in none of {', '.join(map(str, places))}. "
+        "Name its folder with --course DIR, or make one with `vaelab init DIR`."
+    )
+
+
+def _course_at(root: Path) -> Course:
+    if not (root / MARKER).is_file():
+        raise CourseError(f"{root} is not a course: it holds no file {MARKER}.")
+    if root == INSTALLED:
+        return Course(root, PACKAGE / "checks")
+    own, inside = root / "checks", root / "autograder" / "checks"
+    return Course(root, own if own.is_dir() else inside)
