@@ -50,7 +50,7 @@ BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 # %% [markdown]
 # ## Why sampling stops the gradient
 #
-# An encoder outputs a mean $\mu$ and a standard deviation $\sigma$. A code $z$ is sampled from
+# An encoder outputs a mean $\mu$ and a standard deviation $\sigma$. A latent $z$ is sampled from
 # $\mathcal{N}(\mu, \sigma^2)$, and the loss is computed from $z$. To train the encoder we need
 # $\partial L / \partial \mu$ and $\partial L / \partial \sigma$. The next cell samples $z$ with
 # PyTorch and asks whether $z$ has a gradient:
@@ -316,10 +316,11 @@ check("kl_divergence")
 # standard errors long in each direction.
 #
 # **What it should look like.** The lines go through the dots, inside nearly every error bar. The KL
-# is zero at $\mu = 0$ and at $\sigma = 1$, and never negative. As a function of $\mu$ it is a
-# parabola. As a function of $\sigma$ it is not symmetric: it grows without limit as $\sigma$ goes
-# to zero. This keeps $\sigma$ away from zero. If a line is steeper than the dots, check the ½. If a
-# line is zero at another place, check whether you mixed up σ, σ² and log σ².
+# is never negative. It is zero at $\mu = 0$ on the left and at $\sigma = 1$ on the right. As a
+# function of $\mu$ it is a parabola. As a function of $\sigma$ it is not symmetric: it grows
+# without limit as $\sigma$ goes to zero. This keeps $\sigma$ away from zero. If a line is steeper
+# than the dots, check the ½. If a line is zero at another place, check whether you mixed up σ, σ²
+# and log σ².
 
 # %% run="kl_curves"
 seed_everything(0)
@@ -470,9 +471,9 @@ plt.show()
 #
 # **A model answer.** The decoder gets z as its input and is trained as before. The encoder learns
 # nothing from the reconstruction: the sampled z has no computation graph, so the chain rule stops
-# there, and only the KL still trains the encoder, towards the prior. If ε is sampled from N(0, I)
-# separately, z is computed from μ and σ by scaling and shifting; the derivatives are 1 and ε, so
-# gradients of the reconstruction reach the encoder. The same trick works for every distribution
-# whose samples are a smooth function of its parameters and of noise that does not depend on them.
-# For example, −log(u)/λ with u uniform on (0, 1) is a sample of the exponential distribution, with
-# a gradient in λ; samples of a discrete distribution are no such function, because they jump.
+# there, and only the KL still trains the encoder, towards the prior. If ε is sampled separately
+# from N(0, I), z is computed from μ and σ by scaling and shifting: the derivatives are 1 and ε, so
+# the error reaches the encoder. The same trick works if the samples are a smooth function of the
+# parameters and of noise that does not depend on them. For example, −log(u)/λ with u uniform on (0,
+# 1) is an exponential sample with a gradient in λ, but a sample of a discrete distribution is no
+# such function, because it jumps.

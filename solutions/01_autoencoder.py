@@ -108,7 +108,7 @@ plot_samples(train_images, train_set.labels, title="MNIST, as the model sees it"
 #
 # $$z = f(x) \in \mathbb{R}^{Z}, \qquad \hat{x} = g(z) \in [0, 1]^{1 \times H \times W}.$$
 #
-# Both are stacks of linear layers. An activation follows each linear layer, with two exceptions:
+# Both are stacks of linear layers with an activation after each layer. The last layers are special:
 #
 # - **No activation after the last layer of the encoder.** It would exclude a part of the code's
 #   plane. For example, with a ReLU there, three of the four quadrants are never used.
@@ -385,10 +385,10 @@ plot_latent_space_images(model.decoder, extent)
 #   to give every image a Gaussian instead of a point, and to pull all Gaussians towards one
 #   standard normal, as a VAE does.
 #
-# **A model answer.** A code from an empty area decodes to a blend of the clusters around it, or
-# to strokes that are no digit, as the gaps and corners of the second figure show. The mean squared
+# **A model answer.** A code from an empty area decodes to a blend of the clusters around it, or to
+# strokes that are no digit, as the gaps and corners of the second figure show. The mean squared
 # error is computed at the codes of training images only, so the decoder is not trained at other
-# places, and the encoder may leave gaps between its codes, because the loss does not depend on
-# their positions. To generate new digits we must know the distribution of the codes, and it must
-# have no gaps. If each image had a small Gaussian instead of a point, and all Gaussians together
-# had to fill a standard normal, the decoder would be trained at all places that we sample from.
+# places. The encoder may leave gaps between its codes, because the loss has no term for their
+# positions. To generate new digits we must know the distribution of the codes, and it must have no
+# gaps. If each image had a small Gaussian instead of a point, and all Gaussians together had to
+# fill a standard normal, the decoder would be trained wherever we sample.

@@ -74,9 +74,9 @@ plot_samples(train_set.images, train_set.labels, title="MNIST, without noise")
 # $$\tilde{x} = \mathrm{clip}\big(x + s\,\varepsilon,\ 0,\ 1\big), \qquad
 # \varepsilon \sim \mathcal{N}(0, I),$$
 #
-# with the standard deviation $s$ = 0.5 in training. (Vincent et al. 2008, section 2, set pixels to
-# zero instead. The idea is the same.) The clean image is needed again later, so `add_noise` must
-# not change it.
+# with the standard deviation $s$ = 0.5 in training. (Vincent et al. 2008, section 2, set some
+# pixels to zero instead. The idea is the same.) The clean image is needed again later, so
+# `add_noise` must not change it.
 #
 # <details><summary>A hint</summary>
 #
@@ -115,9 +115,9 @@ plot_reconstructions(
 # %% [markdown]
 # ## The model
 #
-# Encoder and decoder consist of convolutions only. A convolution looks at one small patch at a
-# time, and uses the same few weights for every patch. It recognises a stroke in the same way
-# everywhere in the image. That is why so few parameters are enough.
+# Encoder and decoder use convolutions instead of linear layers. A convolution looks at one small
+# patch at a time, and uses the same few weights for every patch. It recognises a stroke in the same
+# way everywhere in the image. That is why so few parameters are enough.
 #
 # **The encoder** has three blocks of `nn.Conv2d`, `nn.BatchNorm2d` and `nn.LeakyReLU`. After each
 # block, a pooling layer halves height and width (rounded down): 28 → 14 → 7 → 3. The output is the
@@ -451,10 +451,9 @@ plot_reconstructions(
 #   whole range. The answer may add that the model can also get the standard deviation as an input.
 #
 # **A model answer.** The model has seen thousands of digits, and its output is the mean of those
-# digits that the noisy image could have come from: where the noise has made a gap in a stroke, the
-# model fills it, because such places usually belong to a stroke. With more noise than 0.5, bright
-# pixels join into blobs that did not occur in training; the model takes some of them for strokes
-# and loses real strokes, and the error grows quickly. With less noise, the error falls only to
-# about 0.01: the model still treats its input as unreliable, and the small code loses details even
-# of a clean image. To train for all these cases, sample a new standard deviation for every image,
-# for example between 0 and 2.
+# that the noisy image could have come from: it fills a gap in a stroke, because such places usually
+# belong to a stroke. With more noise than 0.5, bright pixels join into blobs that did not occur in
+# training. The model takes some of them for strokes and loses real strokes, and the error grows
+# quickly. With less noise, the error falls only to about 0.01: the model still treats its input as
+# unreliable, and the small code loses details even of a clean image. To train for all these cases,
+# sample a new standard deviation for every image, for example between 0 and 2.

@@ -394,7 +394,7 @@ plot_embeddings(means, test_set.labels, title="Posterior means of test digits")
 #   would decode to images that do not look like digits.
 #
 # **A model answer.** The KL term increases the loss of each posterior that differs from N(0, I), so
-# the encoder keeps the posteriors wide and close to the origin, where they overlap; a latent vector
+# the encoder keeps the posteriors wide and close to the origin, where they overlap. A latent vector
 # that is far from its own mean is in the region of another digit and is decoded as that digit.
 # Without this term only the reconstruction would count, and noise makes the reconstruction worse:
 # the variances would go to zero and the means would move far apart. Both rows would then repeat the

@@ -402,7 +402,7 @@ plot_embeddings(means, test_set.labels, title="Means of q(z | x, c)")
 # %% [markdown]
 # ## In your own words (10 points, graded by a person)
 #
-# In the map above, the classes overlap much more than in assignment 03. No part of the code asks
+# In the map above, the classes overlap much more than in assignment 03. No term of the loss asks
 # for this explicitly. Answer in three to five sentences:
 #
 # - Which term of the loss removes the class from $z$?
@@ -411,7 +411,7 @@ plot_embeddings(means, test_set.labels, title="Means of q(z | x, c)")
 # %% [markdown] answer="class_leaves_the_code" points=10
 # **Rubric**
 #
-# - 4 points: The answer names the KL term. It has a cost for all information about the image in z.
+# - 4 points: The answer names the KL term. It grows with the information about the image in z.
 # - 3 points: The answer says why z need not contain the class: the decoder gets the class from c,
 #   without any KL cost.
 # - 3 points: The answer draws the conclusion. If z repeats the label, this costs KL and brings no
@@ -422,5 +422,5 @@ plot_embeddings(means, test_set.labels, title="Means of q(z | x, c)")
 # already gets the class through c, so writing the class into z as well costs KL and does not
 # improve the reconstruction. Training therefore removes the class from z and keeps what the label
 # does not say: slant, width, line thickness. The latent vectors of all classes then fill the same
-# region. That is why the colours mix, and why any z from the prior can be decoded together with any
-# label.
+# region. That is why the colours mix, and why any z from the prior can be decoded together with
+# every label.
