@@ -11,23 +11,25 @@
 #
 # *Difficulty: ●●○○○ · about 60 minutes · 100 points*
 #
-# Describe a handwritten digit with two numbers, so well that someone else can redraw it from them.
-# No rule tells you which two numbers to choose. An **autoencoder** finds them: one network squeezes
-# 784 pixels into a code, a second one redraws the image from the code, and both are trained
-# together on the only question that needs no label: does what comes out look like what went in?
+# An **autoencoder** learns to describe an image with a few numbers. It has two networks. The first
+# network, the encoder, compresses 784 pixels into a code. The second network, the decoder,
+# reconstructs the image from the code. Both are trained together, with one goal: the output should
+# look like the input. This goal needs no labels. It also needs no rule for choosing the numbers of
+# the code: training finds them.
 #
-# With two numbers for each image, the whole of what was learned fits on a sheet of paper. You will
-# build both networks, train them in under a minute, draw that map, and find out where it is blank.
+# In this assignment the code of a digit has only two numbers. So one figure can show all codes. You
+# will build both networks, train them in under a minute, plot this map of codes, and find its empty
+# areas.
 #
-# | what counts | limit |
+# | what is checked | limit |
 # | --- | --- |
 # | trainable parameters | at most 1.5 million |
 # | training loss, mean squared error | below 0.04 within 15 epochs |
 # | latent size Z | exactly 2 |
 #
-# **How to work.** Fill in each `TODO`, run the cell, then run the `check` below it: it tells you
-# what holds and what doesn't. Cells without a `TODO` are complete. You may add cells of your own
-# anywhere.
+# **How to work.** Fill in each `TODO` and run the cell. Then run the `check` below it. The check
+# tells you what is correct and what is not. Cells without a `TODO` are complete. You may add your
+# own cells anywhere.
 
 # %% setup="imports"
 import numpy as np
@@ -58,23 +60,24 @@ check = notebook_checks("01_autoencoder")
 # %% [markdown]
 # ## The data
 #
-# MNIST: grey 28 × 28 digits. A small part of it comes with the course; set
-# `source = "full"` for all 60,000 (they are downloaded once).
+# MNIST contains grey images of digits, 28 × 28 pixels each. The course includes a small part of it.
+# Set `source = "full"` for all 60,000 training images (they are downloaded once).
 #
-# An image file holds whole numbers from 0 to 255, one byte for each pixel. A network wants floats
-# of a moderate size, and the sigmoid that will end your decoder can only reach values between 0
-# and 1. So `transform` has to make, of one grey PIL image of size H × W, a float tensor
+# An image file stores whole numbers from 0 to 255, one byte for each pixel. A network works better
+# with floats of moderate size. Also, your decoder will end in a sigmoid, and a sigmoid only outputs
+# values between 0 and 1. So the targets must be in this range too. Your `transform` converts one
+# grey PIL image of size H × W to a float tensor:
 #
 # $$x \in [0, 1]^{1 \times H \times W}, \qquad x = \text{byte} / 255.$$
 #
 # <details><summary>A hint</summary>
 #
-# `torchvision.transforms` has a class that does all of this at once: type, range, and the leading
-# axis for the one channel. A function of your own is just as good.
+# `torchvision.transforms` has a class that does all three steps: the type, the range, and the
+# leading axis for the one channel. You may also write your own function.
 # </details>
 
 # %% solution="my_transform"
-# TODO transform: a callable that turns a PIL image into a float tensor (1, H, W) in [0, 1].
+# TODO transform: a callable that converts a PIL image to a float tensor (1, H, W) in [0, 1].
 ### BEGIN SOLUTION
 transform = transforms.ToTensor()
 ### END SOLUTION
@@ -82,7 +85,7 @@ transform = transforms.ToTensor()
 
 # %% setup="apply_transform"
 def apply_transform(pixels):
-    """Make a PIL image of the bytes (H, W) and pass it through `transform`."""
+    """Make a PIL image from the bytes (H, W) and apply `transform` to it."""
     return transform(Image.fromarray(np.asarray(pixels)))
 
 
@@ -100,26 +103,27 @@ plot_samples(train_images, train_set.labels, title="MNIST, as the model sees it"
 # %% [markdown]
 # ## The model
 #
-# The **encoder** $f$ maps an image $x$ to its code $z$, the **decoder** $g$ maps a code back to an
+# The **encoder** $f$ maps an image $x$ to its code $z$. The **decoder** $g$ maps a code back to an
 # image (Hinton & Salakhutdinov 2006, figure 1):
 #
 # $$z = f(x) \in \mathbb{R}^{Z}, \qquad \hat{x} = g(z) \in [0, 1]^{1 \times H \times W}.$$
 #
-# Both are stacks of linear layers with an activation after each, except where the values have to
-# be free or bounded:
+# Both are stacks of linear layers with an activation after each layer. The last layers are special:
 #
-# - **Nothing after the code's layer.** An activation there would cut away part of the plane: after
-#   a ReLU, three of its four quadrants can never be used.
-# - **A sigmoid at the very end.** Pixels lie in [0, 1], and so must what redraws them.
+# - **No activation after the last layer of the encoder.** It would exclude a part of the code's
+#   plane. For example, with a ReLU there, three of the four quadrants are never used.
+# - **A sigmoid after the last layer of the decoder.** Pixels are in [0, 1], so the reconstruction
+#   must be in [0, 1] too.
 #
-# Three hidden layers of the same size on either side work well, with `nn.LeakyReLU` between them.
+# Three hidden layers of the same size in each network work well, with `nn.LeakyReLU` between them.
 #
 # <details><summary>A hint for each TODO</summary>
 #
 # - **encoder**: `nn.Flatten` turns images into rows. The sizes then go 784 → H → H → H → Z. Write
-#   every layer out: `[layer] * 3` would be the same layer three times, with one set of weights.
-# - **decoder**: the same sizes backwards. `nn.Unflatten(1, ...)` gives rows the shape of images.
-# - **forward**: one line. What has to come out is the image alone.
+#   every layer separately: `[layer] * 3` is the same layer three times, with one set of weights.
+# - **decoder**: use the same sizes in reverse order. `nn.Unflatten(1, ...)` reshapes rows to
+#   images.
+# - **forward**: one line is enough. Return only the image.
 # </details>
 
 
@@ -128,11 +132,11 @@ class Autoencoder(nn.Module):
     """A fully connected autoencoder for 28 × 28 images.
 
     Args:
-        hidden_dim: Number of features in the hidden layers, H.
-        latent_dim: Size of the latent code, Z.
+        hidden_dim: Number of features in each hidden layer, H.
+        latent_dim: Size of the code, Z.
 
     Attributes:
-        encoder: Maps images (N, 1, 28, 28) to codes (N, Z); no activation at its end.
+        encoder: Maps images (N, 1, 28, 28) to codes (N, Z); it has no activation at the end.
         decoder: Maps codes (N, Z) to images (N, 1, 28, 28) with values in [0, 1].
     """
 
@@ -177,7 +181,7 @@ class Autoencoder(nn.Module):
             x: Images, (N, 1, 28, 28), in [0, 1].
 
         Returns:
-            The reconstructions x_hat alone, (N, 1, 28, 28).
+            Only the reconstructions x_hat, (N, 1, 28, 28).
         """
         # TODO forward
         ### BEGIN SOLUTION
@@ -188,8 +192,8 @@ class Autoencoder(nn.Module):
 # %% [markdown]
 # ### Check each part
 #
-# The parts are judged one by one, each with known values around it, so that a slip in one place
-# costs you nothing elsewhere. Correct the class above, run its cell again, and check again.
+# The grader tests each part alone, with known values as its inputs. So an error in one part does
+# not cost points in another part. Correct the class above, run its cell again, and check again.
 
 # %% test="encoder"
 check("encoder")
@@ -203,23 +207,23 @@ check("forward")
 # %% [markdown]
 # ## The loss
 #
-# How far is the reconstruction from the image? Take the **mean squared error**, over all N images
-# of a batch and all their pixels (H · W of them, for one channel):
+# The loss measures how far the reconstruction is from the image. Use the **mean squared error**. It
+# is the mean over all N images of a batch and over all their pixels (H · W, for one channel):
 #
 # $$\mathrm{MSE} = \frac{1}{N \cdot H \cdot W} \sum_{n=1}^{N} \sum_{p=1}^{H \cdot W}
 # \big(\hat{x}_{np} - x_{np}\big)^2.$$
 #
-# A feeling for its size: an answer of ½ everywhere costs 0.23, the mean of all digits 0.067, and
-# below 0.04 most digits can be read.
+# Some values for comparison: an output of ½ for every pixel has a loss of 0.23. The mean image of
+# all digits has 0.067. Below 0.04, you can read most digits.
 #
 # <details><summary>A hint</summary>
 #
-# `torch.nn` has a class for it, and its default is to average over everything. A class has to be
-# called once to make the thing that you then call with images.
+# `torch.nn` has a class for this loss. By default it averages over everything. First make an object
+# of the class, then call the object with images.
 # </details>
 
 # %% solution="my_criterion"
-# TODO criterion: a callable; criterion(x_hat, x) gives the mean squared error, a scalar.
+# TODO criterion: a callable; criterion(x_hat, x) returns the mean squared error, a scalar.
 ### BEGIN SOLUTION
 criterion = nn.MSELoss()
 ### END SOLUTION
@@ -230,9 +234,9 @@ check("criterion")
 # %% [markdown]
 # ## Training
 #
-# Choose the sizes and an optimizer. The latent size is 2 for what you hand in, so that the map
-# below can be drawn; do try others on the way and see how the loss answers. Smaller batches make
-# more updates in an epoch, and only epochs are counted.
+# Choose the sizes and an optimizer. The latent size of the model that you hand in must be 2,
+# because the map below has two axes. Before that, try other latent sizes and see how the loss
+# changes. Smaller batches give more updates in an epoch, and only the number of epochs is limited.
 
 # %% solution="settings"
 seed_everything(0)
@@ -254,7 +258,7 @@ optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
 # %% run="summary"
 model_summary(model, (1, 28, 28))
-print(f"{count_parameters(model):,} trainable parameters; the budget is 1,500,000.")
+print(f"{count_parameters(model):,} trainable parameters; the limit is 1,500,000.")
 
 # %% test="latent_size"
 check("latent_size")
@@ -265,7 +269,16 @@ check("parameter_budget")
 
 # %% setup="train_step"
 def train_step(model, optimizer, x):
-    """One update of the parameters; returns the loss and the reconstructions it is the loss of."""
+    """Update the parameters once.
+
+    Args:
+        model: An `Autoencoder`.
+        optimizer: The optimizer of its parameters.
+        x: Images, (N, 1, 28, 28), in [0, 1].
+
+    Returns:
+        The tuple (loss, x_hat): the loss before the update, and its reconstructions.
+    """
     x_hat = model(x)
     loss = criterion(x_hat, x)
     optimizer.zero_grad()
@@ -275,13 +288,14 @@ def train_step(model, optimizer, x):
 
 
 # %% [markdown]
-# The loop below is the whole of training. It keeps one number for each epoch: the mean loss over
+# The loop below is the complete training. It stores one number for each epoch: the mean loss over
 # the images.
 #
-# - **Good**: the loss starts near 0.06, and passes 0.04 after 5 to 10 epochs.
-# - **Bad**: it stays at 0.067 from the start. The model then answers with the mean of all digits,
-#   whatever you show it: no information comes through the code, or the step size is far too large.
-# - **Bad**: it starts near 0.23 and hardly moves: the parameters aren't updated.
+# - **Good**: the loss starts near 0.06 and falls below 0.04 after 5 to 10 epochs.
+# - **Bad**: the loss stays at 0.067 from the start. The model then outputs the mean of all digits
+#   for every image. Either no information passes through the code, or the learning rate is far too
+#   large.
+# - **Bad**: the loss starts near 0.23 and hardly changes. The parameters are not updated.
 
 # %% run="train"
 train_losses = []
@@ -300,8 +314,8 @@ plot_losses(
 )
 
 # %% [markdown]
-# This check looks at the model that you have just trained. When your work is graded, your model is
-# trained again from scratch, with your settings, on the grader's own digits.
+# This check tests the model that you have just trained. For your grade, your model is trained again
+# from scratch, with your settings, on the grader's own digits.
 
 # %% test="training"
 check("training")
@@ -309,9 +323,9 @@ check("training")
 # %% [markdown]
 # ## What has it learned?
 #
-# First, digits that it never saw in training. Two numbers are enough for a readable 0 or 1; expect
-# a 4 to come back as a 9 now and then, and every stroke to be softer than it was. Grey blobs that
-# all look alike would mean that the code isn't used.
+# The first figure shows test digits, which were not used in training. Two numbers are enough for a
+# readable 0 or 1. Some 4s become 9s, and every stroke is softer than in the original. If all
+# reconstructions are similar grey blobs, the model does not use the code.
 
 # %% run="reconstructions"
 model.eval()
@@ -324,49 +338,57 @@ plot_reconstructions({"original": test_images, "reconstruction": restored})
 # %% [markdown]
 # ### The map of codes
 #
-# Every test digit is one point, at its own code. The model never saw a label, yet digits of one
-# kind gather: what looks alike is redrawn alike. Look at the numbers on the axes, too. Nothing in
-# the loss says where codes should lie, or how far apart.
+# In this figure, each test digit is one point, at the position of its code. The model never saw a
+# label. Still, digits of one class form clusters, because similar images have similar
+# reconstructions. Look at the numbers on the axes, too. The loss does not say where the codes
+# should be, or how far apart.
 
 # %% run="latent_space"
 extent = latent_extent(codes)
 plot_latent_space(codes, test_set.labels, extent=extent)
 
 # %% [markdown]
-# ### What the decoder draws at each place
+# ### What the decoder outputs at each place
 #
-# Now the other direction: codes on a regular grid over the same axes, decoded. Compare the two
-# figures place by place. Inside a cluster you find its digit; where clusters meet, one shape melts
-# into the other through strokes that belong to no digit; and far from all points, one shape is
-# drawn over and over, or falls to pieces.
+# Now use the decoder alone. The next cell decodes codes on a regular grid, with the same axes as
+# above. Compare the two figures place by place:
+#
+# - Inside a cluster you see its digit.
+# - Between clusters, one digit changes gradually into another, and some strokes belong to no digit.
+# - Far from all points, the same shape appears again and again, or the shapes are not digits.
 
 # %% run="latent_space_images"
 plot_latent_space_images(model.decoder, extent)
 
 # %% [markdown]
-# ## In your own words (10 points, read by a person)
+# ## In your own words (10 points, graded by a person)
 #
-# Suppose you want new digits, and pick codes at random from the square that the two figures show.
-# In three to five sentences: what do you get where there are no points, and why does nothing in
-# the training prevent it? What would have to be asked of the codes for random ones to decode well?
+# Suppose that you want new digits, so you choose random codes from the square that the two figures
+# show. Answer in three to five sentences:
+#
+# - What do you get from a code in an area without points?
+# - Why does the training not prevent this?
+# - Which property must the codes have, so that random codes decode to digits?
 
 # %% [markdown] answer="empty_places" points=10
 # **Rubric**
 #
-# - 3 points: between and beyond the clusters the decoder gives blends or shapes that are no digit
-#   (or, at random, the digit of a much too large region), and refers to the figures.
-# - 4 points: gives the reason: the loss only ever looks at decoded codes of training images. The
-#   decoder is never trained at other places, and nothing asks the encoder to put its codes in any
-#   particular place, close together, or without gaps; so we don't know from where to draw.
-# - 3 points: says what is missing: the codes' distribution must be a known one without holes that
-#   one can draw from, and neighbouring codes must decode alike; such as by giving every image a
-#   cloud instead of a point and pulling all clouds towards one standard normal, as a VAE does.
+# - 3 points: Between and outside the clusters, the decoder outputs blends or shapes that are no
+#   digit (or, at random codes, the digit of a region that is much too large). The answer refers to
+#   the figures.
+# - 4 points: The answer gives the reason. The loss is computed only from the codes of training
+#   images. The decoder is never trained at other places. Nothing requires the encoder to put its
+#   codes at particular places, close together, or without gaps. So we do not know from which
+#   distribution to sample.
+# - 3 points: The answer says what is missing. The distribution of the codes must be known, have no
+#   gaps, and be easy to sample from. Neighbouring codes must decode to similar images. One way is
+#   to give every image a Gaussian instead of a point, and to pull all Gaussians towards one
+#   standard normal, as a VAE does.
 #
-# **A model answer.** A code from an empty place decodes to a blend of the clusters around it, or
-# to strokes that are no digit, as the gaps and corners of the second figure show. The mean squared
-# error is computed at the codes of training images only: the decoder may do as it likes anywhere
-# else, and the encoder may scatter its codes with gaps between them, since nothing in the loss
-# mentions where they lie. To draw new digits we would need to know the distribution of codes, and
-# it would have to leave no holes. If each image were given a small cloud instead of a point, and
-# the clouds were asked to fill a standard normal together, the decoder would be trained wherever
-# we draw from.
+# **A model answer.** A code from an empty area decodes to a blend of the clusters around it, or to
+# strokes that are no digit, as the gaps and corners of the second figure show. The mean squared
+# error is computed at the codes of training images only, so the decoder is not trained at other
+# places. The encoder may leave gaps between its codes, because the loss has no term for their
+# positions. To generate new digits we must know the distribution of the codes, and it must have no
+# gaps. If each image had a small Gaussian instead of a point, and all Gaussians together had to
+# fill a standard normal, the decoder would be trained wherever we sample.

@@ -11,24 +11,24 @@
 #
 # *Difficulty: ●●○○○ · about 75 minutes · 100 points*
 #
-# A photograph taken at night is full of grain, and yet you see at once what it shows: you know what
-# the world looks like, and grain is not in it. A **denoising autoencoder** learns the same from
-# examples. It gets a spoilt image and is asked for the clean one. To answer, it has to know what
-# digits look like, since the noise has wiped out part of every stroke.
+# A photograph taken at night is noisy, but you still see what it shows: you know what the world
+# looks like without noise. A **denoising autoencoder** learns this from examples. Its input is a
+# noisy image, and its target is the clean image. The noise destroys a part of every stroke. So the
+# model can restore an image only if it knows what digits look like.
 #
-# This one is made of convolutions, and it is small: 15 thousand weights, a hundredth of what the
-# fully connected one was allowed. You will spoil images, build the network, train it in under a
-# minute, and find out what it does with more noise than it has ever seen.
+# The model consists of convolutions and is small: it may have 15 thousand parameters. This is a
+# hundredth of the limit for the fully connected autoencoder. You will add noise to images, build
+# the network, train it in under a minute, and test it with more noise than in training.
 #
-# | what counts | limit |
+# | what is checked | limit |
 # | --- | --- |
 # | trainable parameters | at most 15,000 |
 # | training loss, mean squared error | below 0.025 within 20 epochs |
-# | values in a code | fewer than an image's 784 |
+# | values in a code | fewer than the 784 of an image |
 #
-# **How to work.** Fill in each `TODO`, run the cell, then run the `check` below it: it tells you
-# what holds and what doesn't. Cells without a `TODO` are complete. You may add cells of your own
-# anywhere.
+# **How to work.** Fill in each `TODO` and run the cell. Then run the `check` below it. The check
+# tells you what is correct and what is not. Cells without a `TODO` are complete. You may add your
+# own cells anywhere.
 
 # %% setup="imports"
 import torch
@@ -53,8 +53,9 @@ check = notebook_checks("02_denoising_autoencoder")
 # %% [markdown]
 # ## The data
 #
-# MNIST: grey 28 × 28 digits with values in [0, 1]. A small part of it comes with the course; set
-# `source = "full"` for all 60,000 (they are downloaded once).
+# MNIST contains grey images of digits, 28 × 28 pixels each, with values in [0, 1]. The course
+# includes a small part of it. Set `source = "full"` for all 60,000 training images (they are
+# downloaded once).
 
 # %% run="data"
 seed_everything(0)
@@ -62,25 +63,25 @@ source = "auto"
 train_set = load_dataset("mnist", source=source)
 test_set = load_dataset("mnist", train=False, source=source)
 test_images = test_set.images / 255
-plot_samples(train_set.images, train_set.labels, title="MNIST, still clean")
+plot_samples(train_set.images, train_set.labels, title="MNIST, without noise")
 
 # %% [markdown]
 # ## Noise
 #
-# Every pixel of every image gets a Gaussian number of its own, and what leaves the range of a pixel
-# is cut off:
+# To train the model we need noisy images. Add an independent Gaussian number to every pixel of
+# every image. Then clip the values that are outside the range of a pixel:
 #
 # $$\tilde{x} = \mathrm{clip}\big(x + s\,\varepsilon,\ 0,\ 1\big), \qquad
 # \varepsilon \sim \mathcal{N}(0, I),$$
 #
-# with the standard deviation $s$ = 0.5 in training. (Vincent et al. 2008, section 2, blank pixels
-# out instead; the idea is the same.) The clean image is needed again afterwards, so `add_noise`
-# has to leave it as it is.
+# with the standard deviation $s$ = 0.5 in training. (Vincent et al. 2008, section 2, set some
+# pixels to zero instead. The idea is the same.) The clean image is needed again later, so
+# `add_noise` must not change it.
 #
 # <details><summary>A hint</summary>
 #
-# `torch.randn_like` draws as many numbers as a tensor has, on its device and of its type. Methods
-# whose names end in an underscore change the tensor that they are called on.
+# `torch.randn_like` samples as many numbers as a tensor has, on the same device and with the same
+# dtype. Methods whose names end in an underscore change the tensor itself.
 # </details>
 
 
@@ -89,11 +90,11 @@ def add_noise(x, std=0.5):
     """Add Gaussian noise to images and clip the sum.
 
     Args:
-        x: Images in [0, 1], of any shape; they stay as they are.
-        std: Standard deviation of the noise, before it is clipped.
+        x: Images in [0, 1], of any shape. They do not change.
+        std: Standard deviation of the noise, before clipping.
 
     Returns:
-        New images of the same shape, on the same device, in [0, 1], with new noise at every call.
+        New images of the same shape, on the same device, in [0, 1], with new noise in every call.
     """
     # TODO add_noise
     ### BEGIN SOLUTION
@@ -108,51 +109,52 @@ check("add_noise")
 clean = test_images[:10]
 plot_reconstructions(
     {"clean": clean, **{f"std {std:g}": add_noise(clean, std) for std in (0.25, 0.5, 1)}},
-    title="The same digits, with more and more noise",
+    title="The same digits, with increasing noise",
 )
 
 # %% [markdown]
 # ## The model
 #
-# Encoder and decoder are made of convolutions alone. A convolution looks at a small patch at a
-# time, with the same few weights wherever the patch lies: a stroke is a stroke in every corner.
-# That is why so few parameters are enough.
+# Encoder and decoder use convolutions instead of linear layers. A convolution looks at one small
+# patch at a time, and uses the same few weights for every patch. It recognises a stroke in the same
+# way everywhere in the image. That is why so few parameters are enough.
 #
-# **The encoder** has three blocks of `nn.Conv2d`, `nn.BatchNorm2d` and `nn.LeakyReLU`, each
-# followed by a pooling that halves both sides (rounding down): 28 → 14 → 7 → 3. Its output is the
-# **bottleneck**: $C$ channels of 3 × 3, and $9\,C$ has to be less than 784. A wide bottleneck lets
-# the noise slip through, a narrow one loses the shape of the strokes.
+# **The encoder** has three blocks of `nn.Conv2d`, `nn.BatchNorm2d` and `nn.LeakyReLU`. After each
+# block, a pooling layer halves height and width (rounded down): 28 → 14 → 7 → 3. The output is the
+# **bottleneck**: $C$ channels of 3 × 3 values, and $9\,C$ must be less than 784. If the bottleneck
+# is too large, it also keeps the noise. If it is too small, it loses the shape of the strokes.
 #
-# **The decoder** goes the way back with three `nn.ConvTranspose2d`. With kernel size $k$, stride
-# $s$, padding $p$ and output padding $o$, a side of $n$ becomes
+# **The decoder** goes back to 28 × 28 with three `nn.ConvTranspose2d`. With kernel size $k$, stride
+# $s$, padding $p$ and output padding $o$, a side of length $n$ becomes
 #
 # $$n' = (n - 1)\,s - 2p + k + o.$$
 #
-# BatchNorm and LeakyReLU come after the first two of them; after the third comes a sigmoid, since
-# pixels lie in [0, 1].
+# BatchNorm and LeakyReLU follow the first two transposed convolutions. A sigmoid follows the third,
+# because pixels are in [0, 1].
 #
-# *An erratum.* The homework that this assignment follows asks for BatchNorm and LeakyReLU after the
-# third transposed convolution too. Nearly all that then reaches the sigmoid is positive, and the
-# sigmoid of a positive number is above ½: most of every image could not be drawn, since it is
-# black. Built as printed, a model of this size was still at 0.21 after six epochs. Leave both out
-# there.
+# *Erratum.* The homework that this assignment is based on puts BatchNorm and LeakyReLU after the
+# third transposed convolution too. Leave both out there. LeakyReLU multiplies negative values by
+# 0.01. So the inputs of the sigmoid are positive or only slightly below 0, and its outputs cannot
+# be much below ½. But most pixels of every image are black, so the model cannot output them. A
+# model of this size, built as the homework says, still had a loss of 0.21 after six epochs.
 #
 # <details><summary>A hint for each TODO</summary>
 #
-# - **encoder**: padding keeps a convolution from shrinking the image: with kernel size 3 it is 1.
-#   Few channels where the image is large save time, and more where it is small cost little.
-# - **decoder**: 3 → 7 is (3 − 1) · 2 + 3: kernel size 3, stride 2, no padding. Find a kernel size
-#   and a padding that double a side, with the formula above, for 7 → 14 → 28.
-# - **forward**: one line. What has to come out is the image alone.
+# - **encoder**: with padding, a convolution keeps the size of the image: for kernel size 3, use
+#   padding 1. Use few channels where the image is large, because this saves time. More channels
+#   where the image is small cost little.
+# - **decoder**: 3 → 7 is (3 − 1) · 2 + 3: kernel size 3, stride 2, no padding. For 7 → 14 → 28, use
+#   the formula above to find a kernel size and a padding that double a side.
+# - **forward**: one line is enough. Return only the image.
 # </details>
 
 
 # %% solution="denoise_ae"
 class DenoiseAE(nn.Module):
-    """A small convolutional autoencoder for 28 × 28 images; it is made without arguments.
+    """A small convolutional autoencoder for 28 × 28 images; the constructor has no arguments.
 
     Attributes:
-        encoder: Maps images (N, 1, 28, 28) to codes of fewer than 784 values each.
+        encoder: Maps images (N, 1, 28, 28) to codes with fewer than 784 values for each image.
         decoder: Maps codes to images (N, 1, 28, 28) with values in [0, 1].
     """
 
@@ -192,7 +194,7 @@ class DenoiseAE(nn.Module):
         ### END SOLUTION
 
     def forward(self, x):
-        """Encode the images and decode their codes; no noise is added here.
+        """Encode the images and decode their codes, without adding noise.
 
         Calls `self.encoder` and `self.decoder`.
 
@@ -200,7 +202,7 @@ class DenoiseAE(nn.Module):
             x: Images, noisy or not, (N, 1, 28, 28), in [0, 1].
 
         Returns:
-            The denoised images x_hat alone, (N, 1, 28, 28).
+            Only the denoised images x_hat, (N, 1, 28, 28).
         """
         # TODO forward
         ### BEGIN SOLUTION
@@ -211,8 +213,8 @@ class DenoiseAE(nn.Module):
 # %% [markdown]
 # ### Check each part
 #
-# The parts are judged one by one, each with known values around it, so that a slip in one place
-# costs you nothing elsewhere. Correct the class above, run its cell again, and check again.
+# The grader tests each part alone, with known values as its inputs. So an error in one part does
+# not cost points in another part. Correct the class above, run its cell again, and check again.
 
 # %% test="encoder"
 check("encoder")
@@ -229,43 +231,45 @@ check("forward")
 # %% [markdown]
 # ## The loss
 #
-# The **mean squared error**, over all images and pixels, as for the plain autoencoder. What is new
-# is what is compared: the model $g \circ f$ sees the noisy image, but its answer is held against
-# the *clean* one (Vincent et al. 2008, section 2):
+# The loss is the **mean squared error** over all images and pixels, as for the plain autoencoder.
+# The difference is what we compare. The input of the model $g \circ f$ is the noisy image, but its
+# output is compared with the *clean* image (Vincent et al. 2008, section 2):
 #
 # $$\mathcal{L} = \mathrm{MSE}(\hat{x},\ x), \qquad \hat{x} = g\big(f(\tilde{x})\big).$$
 #
-# Held against $\tilde{x}$, it would learn to draw noise.
+# If you compared the output with $\tilde{x}$, the model would learn to reproduce the noise.
 #
-# A feeling for its size: the noisy images themselves are 0.12 away from the clean ones, the mean of
-# all digits 0.067, and below 0.025 the digits can be read again.
+# Some values for comparison: the noisy images themselves have an error of 0.12. The mean image of
+# all digits has 0.067. Below 0.025, you can read the digits again.
 #
 # <details><summary>A hint</summary>
 #
-# `criterion` is the same as for the plain autoencoder. `denoising_loss` needs three lines: spoil,
-# denoise, compare. It gets its tools as arguments: use those rather than the names outside, then
-# you can try it with other noise, and so can the check.
+# `criterion` is the same as for the plain autoencoder. `denoising_loss` needs three lines: add
+# noise, denoise, compare. Use its arguments `corrupt` and `criterion`, not the global functions.
+# Then you can try the function with other noise, and the check can do so too.
 # </details>
 
 
 # %% solution="my_loss"
-# TODO criterion: a callable; criterion(x_hat, x) gives the mean squared error, a scalar.
+# TODO criterion: a callable; criterion(x_hat, x) returns the mean squared error, a scalar.
 ### BEGIN SOLUTION
 criterion = nn.MSELoss()
 ### END SOLUTION
 
 
 def denoising_loss(model, x, corrupt, criterion):
-    """Measure how well a model restores what noise has spoilt.
+    """Measure how well a model restores clean images from noisy ones.
 
     Args:
         model: Maps images to images, such as a `DenoiseAE`.
         x: Clean images, (N, 1, 28, 28).
-        corrupt: Makes noisy images of clean ones, such as `add_noise`; called with them alone.
+        corrupt: Makes noisy images from clean ones, such as `add_noise`. Call it with the clean
+            images as its only argument.
         criterion: Compares two batches of images.
 
     Returns:
-        The tuple (loss, x_hat): what `criterion` gives, and the denoised images (N, 1, 28, 28).
+        The tuple (loss, x_hat): the result of `criterion`, and the denoised images
+        (N, 1, 28, 28).
     """
     # TODO denoising_loss
     ### BEGIN SOLUTION
@@ -283,9 +287,9 @@ check("denoising_loss")
 # %% [markdown]
 # ## Training
 #
-# Choose a batch size, a number of epochs and an optimizer. Smaller batches make more updates in an
-# epoch, and only epochs are counted. With BatchNorm in it, a model bears larger steps than without:
-# try 2e-3.
+# Choose a batch size, a number of epochs and an optimizer. Smaller batches give more updates in an
+# epoch, and only the number of epochs is limited. Models with BatchNorm work with larger learning
+# rates than models without it: try 2e-3.
 
 # %% solution="settings"
 seed_everything(0)
@@ -304,7 +308,7 @@ optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
 
 # %% run="summary"
 model_summary(model, (1, 28, 28))
-print(f"{count_parameters(model):,} trainable parameters; the budget is 15,000.")
+print(f"{count_parameters(model):,} trainable parameters; the limit is 15,000.")
 print(f"{model.encoder(test_images[:1]).numel()} values in a code; an image has 784.")
 
 # %% test="parameter_budget"
@@ -313,7 +317,16 @@ check("parameter_budget")
 
 # %% setup="train_step"
 def train_step(model, optimizer, x):
-    """One update of the parameters; returns the loss and the denoised images it is the loss of."""
+    """Update the parameters once.
+
+    Args:
+        model: A `DenoiseAE`.
+        optimizer: The optimizer of its parameters.
+        x: Clean images, (N, 1, 28, 28), in [0, 1].
+
+    Returns:
+        The tuple (loss, x_hat): the loss before the update, and its denoised images.
+    """
     loss, x_hat = denoising_loss(model, x, add_noise, criterion)
     optimizer.zero_grad()
     loss.backward()
@@ -322,14 +335,15 @@ def train_step(model, optimizer, x):
 
 
 # %% [markdown]
-# The loop below is the whole of training. It keeps one number for each epoch: the mean loss over
-# the images. Every batch gets new noise, so no noisy image ever comes twice, and learning one by
-# heart is no use.
+# The loop below is the complete training. It stores one number for each epoch: the mean loss over
+# the images. Every batch gets new noise. So the model never sees the same noisy image twice, and
+# cannot memorise one.
 #
-# - **Good**: below 0.07 in the first epoch, below 0.025 in the second or third, then slowly down.
-# - **Bad**: it stays near 0.067. The answer is the mean of all digits, whatever you show it.
-# - **Bad**: it stays near 0.2. Black can't be drawn: what is there between the last convolution and
-#   the sigmoid?
+# - **Good**: the loss is below 0.07 in the first epoch and below 0.025 in the second or third. Then
+#   it falls slowly.
+# - **Bad**: the loss stays near 0.067. The model outputs the mean of all digits for every image.
+# - **Bad**: the loss stays near 0.2. The model cannot output black. Which layers are between your
+#   last convolution and the sigmoid?
 
 # %% run="train"
 train_losses = []
@@ -348,8 +362,8 @@ plot_losses(
 )
 
 # %% [markdown]
-# This check looks at the model that you have just trained. When your work is graded, your model is
-# trained again from scratch, with your settings, on the grader's own digits.
+# This check tests the model that you have just trained. For your grade, your model is trained again
+# from scratch, with your settings, on the grader's own digits.
 
 # %% test="training"
 check("training")
@@ -357,10 +371,11 @@ check("training")
 # %% [markdown]
 # ## What has it learned?
 #
-# Digits that it never saw, with noise that it never saw. The model is in eval mode from here on, so
-# that BatchNorm uses what it has gathered in training, and one image's answer doesn't depend on the
-# others beside it. Expect smooth, slightly soft strokes on a clean black ground; grain that is left
-# over, or grey ground, would mean that it hasn't learned enough.
+# The next figure shows test digits with new noise. The model has seen neither of them in training.
+# From here on the model is in eval mode: BatchNorm uses the statistics from training, so the output
+# for one image does not depend on the other images of the batch. In a good result, the strokes are
+# smooth and slightly soft, on a clean black background. Remaining noise or a grey background means
+# that the model has not learned enough.
 
 # %% run="denoised"
 model.eval()
@@ -369,18 +384,19 @@ with torch.no_grad():
     denoised = model(noisy_images)
 plot_reconstructions(
     {"noisy": noisy_images, "denoised": denoised, "clean": test_images},
-    title="Test digits: what it gets, what it gives, what was there",
+    title="Test digits: input, output of the model, target",
 )
 
 # %% [markdown]
 # ### Is that better than a blur?
 #
-# Noise can be fought without any learning: take the mean over a small neighbourhood, and much of it
-# cancels. The strokes blur with it. A number is worth little without such a rival beside it.
+# There is a method without any learning: replace each pixel by the mean of a small neighbourhood.
+# Much of the noise cancels, but the strokes become blurred. Compare your model with such a simple
+# method. Without a comparison, its error alone does not tell you much.
 
 # %% run="rivals"
 rivals = {
-    "noisy image as it is": noisy_images,
+    "noisy, unchanged": noisy_images,
     "mean of 3 × 3 pixels": F.avg_pool2d(noisy_images, 3, stride=1, padding=1),
     "mean of 5 × 5 pixels": F.avg_pool2d(noisy_images, 5, stride=1, padding=2),
     "your model": denoised,
@@ -388,12 +404,13 @@ rivals = {
 print("mean squared error on test digits")
 for name, images in rivals.items():
     print(f"  {name:22} {F.mse_loss(images, test_images).item():.4f}")
-plot_reconstructions(rivals | {"clean": test_images}, title="What each of them makes of the noise")
+plot_reconstructions(rivals | {"clean": test_images}, title="The results of each method")
 
 # %% [markdown]
-# ### More noise than it has ever seen
+# ### More noise than in training
 #
-# It was trained on one amount of noise, 0.5. Here is one digit with less of it and with more.
+# The model was trained with one amount of noise, a standard deviation of 0.5. The next figure shows
+# one digit with less noise and with more noise.
 
 # %% run="other_noise"
 stds = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2)
@@ -408,33 +425,35 @@ plot_reconstructions(
         "denoised": torch.stack([restored[std][0] for std in stds]),
     },
     labels=[f"std {std:g}" for std in stds],
-    title="One digit, from little noise to four times as much as in training",
+    title="One digit, with noise from std 0.1 to 2 (training: 0.5)",
 )
 
 # %% [markdown]
-# ## In your own words (10 points, read by a person)
+# ## In your own words (10 points, graded by a person)
 #
-# Look at the last figure and its numbers. In three to five sentences: where does the model get the
-# strokes from that the noise has wiped out? What happens on either side of the noise that it was
-# trained with, and why? What would you change in the training to make it good at all of them?
+# Look at the last figure and at its errors. Answer in three to five sentences:
+#
+# - The noise has destroyed some strokes. Where does the model get the information to restore them?
+# - What happens with less noise and with more noise than in training, and why?
+# - How would you change the training, so that the model works well for all amounts of noise?
 
 # %% [markdown] answer="other_noise_levels" points=10
 # **Rubric**
 #
-# - 4 points: the lost strokes come from the training set: the mean squared error is smallest for
-#   the mean of all clean digits that could have led to this noisy image, so the model fills in what
-#   usually stands there; the bottleneck leaves it no room to pass the pixels on as they are.
-# - 4 points: says what the figure shows on both sides, and why: with more noise the patches look
-#   like none that it was trained on, strokes break up and false ones appear; with less noise the
-#   error falls a little and then stays, since the model never learned to trust its input more, and
-#   what the code can't hold is lost even without noise.
-# - 2 points: draws a new standard deviation for every image (or batch) in training, over the whole
-#   range; may add that the model can also be told how strong the noise is.
+# - 4 points: The lost strokes come from the training set. The mean squared error is smallest for
+#   the mean of all clean digits that could have led to this noisy image. So the model fills in what
+#   is usually at this place. The bottleneck is too small to pass on the pixels unchanged.
+# - 4 points: The answer says what the figure shows on both sides, and why. With more noise, the
+#   patches differ from all patches in training: strokes break up and false strokes appear. With
+#   less noise, the error falls a little and then stays constant: the model never learned to trust
+#   its input more, and details that the code cannot hold are lost even without noise.
+# - 2 points: In training, sample a new standard deviation for every image (or batch), over the
+#   whole range. The answer may add that the model can also get the standard deviation as an input.
 #
-# **A model answer.** The model has seen thousands of digits, and answers with the mean of those
-# that the noisy image could have come from: where noise has torn a hole into a stroke, a stroke is
-# what usually stands there. With more noise than 0.5, bright pixels join to blots such as it never
-# met in training; it takes some of them for strokes and loses real ones, and the error grows
-# quickly. With less, the error falls only to about 0.01: the model still treats its input as
-# unreliable, and the small code loses details even of a clean image. Drawing another standard
-# deviation for every image in training, from 0 to 2, say, would make it meet all of these cases.
+# **A model answer.** The model has seen thousands of digits, and its output is the mean of those
+# that the noisy image could have come from: it fills a gap in a stroke, because such places usually
+# belong to a stroke. With more noise than 0.5, bright pixels join into blobs that did not occur in
+# training. The model takes some of them for strokes and loses real strokes, and the error grows
+# quickly. With less noise, the error falls only to about 0.01: the model still treats its input as
+# unreliable, and the small code loses details even of a clean image. To train for all these cases,
+# sample a new standard deviation for every image, for example between 0 and 2.

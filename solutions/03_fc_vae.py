@@ -11,24 +11,24 @@
 #
 # *Difficulty: ●●●○○ · about 90 minutes · 100 points*
 #
-# An autoencoder learns a code for each image, but says nothing about the codes in between: decode
-# one of those and you get mush. A **variational** autoencoder fixes this. Its encoder answers with
-# a small Gaussian cloud instead of a point, and the clouds of all images together are asked to
-# fill a standard normal. Afterwards you can draw a code from that normal, decode it, and get a
-# digit that nobody ever wrote.
+# An autoencoder learns a code for each image. But it learns nothing about the places between these
+# codes: if you decode a random code, you usually do not get a digit. A **variational** autoencoder
+# (VAE) solves this problem. Its encoder outputs a small Gaussian instead of a point, and the loss
+# pulls all these Gaussians towards a standard normal. After training, you can sample a latent
+# vector $z$ from the standard normal and decode it. The result is a new digit.
 #
-# You will build it from fully connected layers, train it in under a minute, and look at what the
-# clouds know.
+# You will build a VAE from fully connected layers, train it in under a minute, and look at what it
+# has learned.
 #
-# | what counts | limit |
+# | what is checked | limit |
 # | --- | --- |
 # | trainable parameters | at most 1.5 million |
 # | training loss, in nats per image | below 120 within 10 epochs |
 # | latent size Z | 12 to 18 works well |
 #
-# **How to work.** Fill in each `TODO`, run the cell, then run the `check` below it: it tells you
-# what holds and what doesn't. Cells without a `TODO` are complete. You may add cells of your own
-# anywhere.
+# **How to work.** Fill in each `TODO` and run the cell. Then run the `check` below it. The check
+# tells you what is correct and what is not. Cells without a `TODO` are complete. You may add your
+# own cells anywhere.
 
 # %% setup="imports"
 import torch
@@ -55,8 +55,9 @@ check = notebook_checks("03_fc_vae")
 # %% [markdown]
 # ## The data
 #
-# MNIST: grey 28 × 28 digits with values in [0, 1]. A small part of it comes with the course; set
-# `source = "full"` for all 60,000 (they are downloaded once).
+# MNIST contains grey images of digits, 28 × 28 pixels each, with values in [0, 1]. The course
+# includes a small part of it. Set `source = "full"` for all 60,000 training images (they are
+# downloaded once).
 
 # %% run="data"
 seed_everything(0)
@@ -68,22 +69,23 @@ plot_samples(train_set.images, train_set.labels, title="MNIST, as the model sees
 # %% [markdown]
 # ## The model
 #
-# For an image $x$, the **encoder** gives the mean $\mu$ and the log-variance $\log\sigma^2$ of a
-# Gaussian over codes,
+# For an image $x$, the **encoder** outputs the mean $\mu$ and the log-variance $\log\sigma^2$ of a
+# Gaussian over latent vectors $z$, the approximate posterior:
 #
-# $$q_\phi(z \mid x) = \mathcal{N}\big(z;\ \mu,\ \mathrm{diag}(\sigma^2)\big),$$
+# $$q_\phi(z \mid x) = \mathcal{N}\big(z;\ \mu,\ \mathrm{diag}(\sigma^2)\big).$$
 #
-# and the **decoder** turns a code $z$ into the probability of white for each pixel,
-# $p_\theta(x \mid z)$. The log-variance may have any sign, which is why the layer puts out
-# $\log\sigma^2$ and not $\sigma^2$.
+# The layer outputs $\log\sigma^2$ and not $\sigma^2$, because a log-variance can have any sign. The
+# **decoder** maps a latent vector $z$ to the probability of white for each pixel,
+# $p_\theta(x \mid z)$.
 #
-# **Reparameterization.** A random draw has no gradient. Write it as a fixed draw that is shifted
-# and stretched, and it has one (Kingma & Welling 2014, section 2.4):
+# **Reparameterization.** A random sample has no gradient. So sample $\varepsilon$ from a fixed
+# distribution, and then scale and shift it. Now gradients reach $\mu$ and $\sigma$ (Kingma &
+# Welling 2014, section 2.4):
 #
 # $$z = \mu + \sigma \odot \varepsilon, \qquad \varepsilon \sim \mathcal{N}(0, I).$$
 #
-# **The loss** is the negative evidence lower bound (Kingma & Welling 2014, equation 3), averaged
-# over the images of a batch, with the prior $p(z) = \mathcal{N}(0, I)$:
+# **The loss** is the negative evidence lower bound (Kingma & Welling 2014, equation 3). It is
+# averaged over the images of a batch. The prior is $p(z) = \mathcal{N}(0, I)$:
 #
 # $$\frac{1}{N} \sum_{n=1}^{N} \Big[
 # \underbrace{-\log p_\theta(x_n \mid z_n)}_{\text{BCE, summed over pixels}} +
@@ -96,13 +98,14 @@ plot_samples(train_set.images, train_set.labels, title="MNIST, as the model sees
 #
 # <details><summary>A hint for each TODO</summary>
 #
-# - **encoder**: `nn.Sequential` of `nn.Linear` and an activation, from 784 to `hidden_dim`. The two
-#   heads are plain `nn.Linear` layers: an activation there would forbid values that you need.
-# - **decoder**: the way back. Which activation keeps the output in [0, 1]? `nn.Unflatten(1, ...)`
-#   gives rows the shape of images.
-# - **reparameterize**: how do you get from log σ² to σ? One ε for *each* number in z.
-# - **loss_function**: `F.binary_cross_entropy` averages unless told otherwise. Work out the KL of
-#   one code with μ = 2 and σ = 1 by hand: it is 2.
+# - **encoder**: use an `nn.Sequential` of `nn.Linear` and an activation, from 784 to `hidden_dim`.
+#   The layers for mu and logvar are plain `nn.Linear` layers. An activation after them would
+#   exclude values that you need.
+# - **decoder**: the reverse, from Z to 784. Which activation keeps the output in [0, 1]?
+#   `nn.Unflatten(1, ...)` reshapes rows to images.
+# - **reparameterize**: how do you compute σ from log σ²? Sample one ε for *each* number in z.
+# - **loss_function**: `F.binary_cross_entropy` averages by default. To test your KL, use one latent
+#   with μ = 2 and σ = 1: the KL is 2.
 # </details>
 
 
@@ -110,18 +113,18 @@ plot_samples(train_set.images, train_set.labels, title="MNIST, as the model sees
 class myVAE(nn.Module):
     """A fully connected variational autoencoder for 28 × 28 images.
 
-    Every layer has weights of its own.
+    Each layer has its own weights.
 
     Args:
         hidden_dim: Number of hidden features, H.
-        latent_dim: Size of the latent code, Z.
-        conditional_vec_dim: Stays 0 here; the next assignment uses it.
+        latent_dim: Size of the latent vector, Z.
+        conditional_vec_dim: Always 0 here. The next assignment uses it.
 
     Attributes:
         encoder: Maps image rows (N, 784) to hidden features (N, H).
         mu_layer: Maps hidden features to means, (N, Z).
         logvar_layer: Maps hidden features to log-variances log σ², (N, Z).
-        decoder: Maps codes (N, Z) to images (N, 1, 28, 28) with values in [0, 1].
+        decoder: Maps latent vectors (N, Z) to images (N, 1, 28, 28) with values in [0, 1].
     """
 
     def __init__(self, hidden_dim, latent_dim, conditional_vec_dim=0):
@@ -147,14 +150,14 @@ class myVAE(nn.Module):
         ### END SOLUTION
 
     def reparameterize(self, mu, logvar):
-        """Draw z from N(mu, exp(logvar)) so that gradients reach mu and logvar.
+        """Sample z from N(mu, exp(logvar)), so that gradients reach mu and logvar.
 
         Args:
             mu: Means, (N, Z).
             logvar: Log-variances log σ², (N, Z).
 
         Returns:
-            One code for each row, (N, Z), on mu's device.
+            One latent vector z for each row, (N, Z), on mu's device.
         """
         # TODO reparameterize
         ### BEGIN SOLUTION
@@ -163,14 +166,14 @@ class myVAE(nn.Module):
         ### END SOLUTION
 
     def forward(self, x, c=None):
-        """Encode, draw a code, decode.
+        """Encode the images, sample z and decode it.
 
         Calls `self.encoder`, `self.mu_layer`, `self.logvar_layer`, `self.reparameterize` and
         `self.decoder`.
 
         Args:
             x: Images, (N, 1, 28, 28), in [0, 1].
-            c: Stays None here.
+            c: Always None here.
 
         Returns:
             The tuple (x_hat, mu, logvar): reconstructions (N, 1, 28, 28), means (N, Z),
@@ -185,7 +188,7 @@ class myVAE(nn.Module):
         ### END SOLUTION
 
     def loss_function(self, x_hat, x, mu, logvar):
-        """The negative ELBO in nats, averaged over the images of the batch.
+        """Compute the negative ELBO in nats, averaged over the images of the batch.
 
         Args:
             x_hat: Reconstructions in [0, 1], (N, 1, 28, 28).
@@ -207,8 +210,8 @@ class myVAE(nn.Module):
 # %% [markdown]
 # ### Check each part
 #
-# The parts are judged one by one, each with known values around it, so that a slip in one place
-# costs you nothing elsewhere. Correct the class above, run its cell again, and check again.
+# The grader tests each part alone, with known values as its inputs. So an error in one part does
+# not cost points in another part. Correct the class above, run its cell again, and check again.
 
 # %% test="encoder"
 check("encoder")
@@ -231,8 +234,9 @@ check("forward")
 # %% [markdown]
 # ## Training
 #
-# Choose the sizes and an optimizer. Larger hidden layers learn faster per epoch, up to the budget.
-# With a latent size that is too small, the loss stops above 120 however long you train.
+# Choose the sizes and an optimizer. Larger hidden layers learn more in each epoch, but the number
+# of parameters is limited. If the latent size is too small, the loss stays above 120, even with
+# more epochs.
 
 # %% solution="settings"
 seed_everything(0)
@@ -254,7 +258,7 @@ optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
 # %% run="summary"
 model_summary(model, (1, 28, 28))
-print(f"{count_parameters(model):,} trainable parameters; the budget is 1,500,000.")
+print(f"{count_parameters(model):,} trainable parameters; the limit is 1,500,000.")
 
 # %% test="parameter_budget"
 check("parameter_budget")
@@ -262,7 +266,17 @@ check("parameter_budget")
 
 # %% setup="train_step"
 def train_step(model, optimizer, x):
-    """One update of the parameters; returns the loss and what it was computed from."""
+    """Update the parameters once.
+
+    Args:
+        model: A `myVAE`.
+        optimizer: The optimizer of its parameters.
+        x: Images, (N, 1, 28, 28), in [0, 1].
+
+    Returns:
+        The tuple (loss, x_hat, mu, logvar): the loss before the update, and the outputs of the
+        model that it was computed from.
+    """
     x_hat, mu, logvar = model(x)
     loss = model.loss_function(x_hat, x, mu, logvar)
     optimizer.zero_grad()
@@ -272,9 +286,11 @@ def train_step(model, optimizer, x):
 
 
 # %% [markdown]
-# The loop below is the whole of training. It keeps one number for each epoch: the mean loss per
-# image. A good run passes 120 after about 7 epochs and then goes on falling slowly. A loss that
-# starts near 200 and stays there means that the decoder ignores its code.
+# The loop below is the complete training. It stores one number for each epoch: the mean loss per
+# image.
+#
+# - **Good**: the loss falls below 120 after about 7 epochs, and then continues to fall slowly.
+# - **Bad**: the loss starts near 200 and stays there. The decoder ignores the latent vector.
 
 # %% run="train"
 train_losses = []
@@ -293,8 +309,8 @@ plot_losses(
 )
 
 # %% [markdown]
-# This check looks at the model that you have just trained. When your work is graded, your model is
-# trained again from scratch, with your settings, on the grader's own digits.
+# This check tests the model that you have just trained. For your grade, your model is trained again
+# from scratch, with your settings, on the grader's own digits.
 
 # %% test="training"
 check("training")
@@ -302,9 +318,10 @@ check("training")
 # %% [markdown]
 # ## What has it learned?
 #
-# First, the plainest question: does an image survive the way through 15 numbers? In a good result
-# you know every digit again, a little softer than it was. The same blur ten times would say that
-# the decoder gets nothing out of the code.
+# First, look at reconstructions of test digits. Each image is encoded into Z numbers (15 in the
+# reference solution) and decoded again. In a good result you recognise every digit, a little softer
+# than the original. If all ten reconstructions show the same blur, the decoder gets no information
+# from the latent vector.
 
 # %% run="reconstructions"
 model.eval()
@@ -314,33 +331,41 @@ with torch.no_grad():
 plot_reconstructions({"original": originals, "reconstruction": restored})
 
 # %% [markdown]
-# ### One image, many codes
+# ### One image, many samples of z
 #
-# Each forward pass draws another code from the same cloud. At its own variance the digit hardly
-# changes. Stretch the variance by 20 and the codes stray to where neighbouring digits live.
+# Each forward pass samples another latent vector from the same posterior. With the posterior's own
+# variance, the digit hardly changes. With 20 times the variance, some samples are in regions of
+# other digits.
 
 # %% run="variations"
 plot_variations(
-    model.decoder, mu[0], logvar[0], scales=(1, 20), original=originals[0], title="One cloud, twice"
+    model.decoder,
+    mu[0],
+    logvar[0],
+    scales=(1, 20),
+    original=originals[0],
+    title="Samples from one posterior",
 )
 
 # %% [markdown]
-# ### Digits that nobody wrote
+# ### New digits, sampled from the prior
 #
-# Draw codes from the prior, without any image, and decode them. Most of them should pass for
-# digits; some will lie between two. Only specks, or one digit over and over, would be bad signs.
+# Now sample latent vectors from the prior, without any image, and decode them. In a good result
+# most samples look like digits, and some look like a mixture of two digits. In a bad result you
+# only see isolated dots, or the same digit again and again.
 
 # %% run="prior_samples"
 with torch.no_grad():
     samples = model.decoder(torch.randn(40, latent_dim))
-plot_samples(samples, title="Decoded draws from the prior N(0, I)")
+plot_samples(samples, title="Decoded samples from the prior N(0, I)")
 
 # %% [markdown]
 # ### A map of the means
 #
-# t-SNE (van der Maaten & Hinton 2008) lays the 15-dimensional means out on a plane so that
-# neighbours stay neighbours. The model never saw a label, yet the digits gather. One ball with all
-# colours mixed would mean that the codes know little of the image.
+# The means have Z dimensions. t-SNE (van der Maaten & Hinton 2008) maps them to two dimensions, so
+# that neighbours stay neighbours. The model never saw a label. Still, digits of one class form
+# clusters. If you see one ball with all colours mixed, the means contain little information about
+# the image.
 
 # %% run="map"
 with torch.no_grad():
@@ -348,26 +373,30 @@ with torch.no_grad():
 plot_embeddings(means, test_set.labels, title="Posterior means of test digits")
 
 # %% [markdown]
-# ## In your own words (10 points, read by a person)
+# ## In your own words (10 points, graded by a person)
 #
-# With the variance multiplied by 20, some of the decoded images show another digit than the one
-# that went in. In three to five sentences: which term of the loss makes neighbouring clouds touch,
-# and what would you see in the two rows above if you had trained without that term?
+# With 20 times the variance, some of the decoded images show another digit than the original.
+# Answer in three to five sentences:
+#
+# - Which term of the loss makes neighbouring posteriors overlap?
+# - How would the two rows of the variance figure look, if you trained without that term?
 
 # %% [markdown] answer="larger_variance" points=10
 # **Rubric**
 #
-# - 4 points: names the KL term, which pulls every cloud towards N(0, I) and so makes them overlap.
-# - 3 points: says what its absence does: the variances shrink towards 0 and the means spread far
-#   apart, since only the reconstruction counts.
-# - 3 points: draws the conclusion for the figure: the first row would be the same image again and
-#   again; twenty times almost nothing is still almost nothing, so the second row would hardly
-#   change either; and codes between the clouds, such as draws from the prior, would decode to
-#   nothing that looks like a digit.
+# - 4 points: The answer names the KL term. It pulls every posterior towards N(0, I), so the
+#   posteriors overlap.
+# - 3 points: The answer says what happens without it. The variances shrink towards 0 and the means
+#   move far apart, because only the reconstruction counts.
+# - 3 points: The answer says what follows for the figure. The first row would show the same image
+#   again and again. Twenty times a variance of almost 0 is still almost 0, so the second row would
+#   hardly change either. Latent vectors between the posteriors, such as samples from the prior,
+#   would decode to images that do not look like digits.
 #
-# **A model answer.** The KL term charges each cloud for differing from N(0, I), so the encoder
-# keeps its clouds wide and close to the origin, where they overlap; a code that is drawn far from
-# its own mean lands in a neighbour's cloud and is decoded as the neighbour's digit. Without this
-# term the reconstruction alone would count, for which noise is only a nuisance: the variances would
-# go to zero and the means far apart. Both rows would then repeat the same digit, and draws from the
-# prior would mostly decode to shapes that are no digits, because no image was ever encoded there.
+# **A model answer.** The KL term increases the loss of each posterior that differs from N(0, I), so
+# the encoder keeps the posteriors wide and close to the origin, where they overlap. A latent vector
+# that is far from its own mean is in the region of another digit and is decoded as that digit.
+# Without this term only the reconstruction would count, and noise makes the reconstruction worse:
+# the variances would go to zero and the means would move far apart. Both rows would then repeat the
+# same digit. Samples from the prior would mostly decode to shapes that are no digits, because no
+# image was ever encoded there.

@@ -7,28 +7,27 @@
 # ---
 
 # %% [markdown]
-# # 04 · A conditional VAE: digits on demand
+# # 04 · A conditional VAE: choose the digit
 #
 # *Difficulty: ●●●○○ · about 60 minutes · 100 points*
 #
-# The VAE of assignment 03 draws digits, but you cannot say which. Drawing a code from the prior is
-# like asking for "any digit, please". A **conditional** VAE takes an order: the label goes into
-# the encoder and into the decoder, and the code is left with what the label does not say, such as
-# slant, width and the weight of the pen.
+# The VAE of assignment 03 generates digits, but you cannot choose which digit you get. A
+# **conditional** VAE gets the label as an extra input: once in the encoder and once in the decoder.
+# So you can choose the digit. The latent vector $z$ then only has to describe what the label does
+# not say, such as slant, width and line thickness.
 #
-# | what counts | limit |
+# | what is checked | limit |
 # | --- | --- |
 # | trainable parameters | at most 1.5 million |
 # | training loss, in nats per image | below 120 within 10 epochs |
 # | samples that look like the digit you asked for | at least 75 % here, 90 % on all of MNIST |
 #
-# The second number for the samples is for all 60,000 digits: a condition takes many steps to learn,
-# and ten epochs of the 9,000 digits that come with the course are few. A small classifier that you
-# never see decides what a sample looks like; it is right about 96.8 % of MNIST.
+# The 90 % is for training on all 60,000 digits. The model needs many steps to learn to use the
+# label, and ten epochs of the 9,000 digits in the course are few steps. A small classifier decides
+# which digit a sample looks like. You do not see this classifier. It is right for 96.8 % of MNIST.
 #
-# **How to work.** Bring your `myVAE` from assignment 03 and change what the condition changes. Fill
-# in each `TODO`, run the cell, then run the `check` below it. You may add cells of your own
-# anywhere.
+# **How to work.** Copy your `myVAE` from assignment 03 and add the condition. Fill in each `TODO`
+# and run the cell. Then run the `check` below it. You may add your own cells anywhere.
 
 # %% setup="imports"
 import torch
@@ -55,7 +54,7 @@ check = notebook_checks("04_cvae")
 # %% [markdown]
 # ## The data
 #
-# MNIST again, this time with its labels. `source = "full"` gives all 60,000 digits.
+# This assignment uses MNIST with its labels. Set `source = "full"` for all 60,000 digits.
 
 # %% run="data"
 seed_everything(0)
@@ -67,30 +66,30 @@ plot_samples(train_set.images, train_set.labels, title="Images with their labels
 # %% [markdown]
 # ## Labels as vectors
 #
-# A label is a name, not an amount: 8 is not twice 4. A **one-hot** vector gives each class a place
-# of its own and puts a single 1 there:
+# A label is a name, not a quantity: 8 is not twice 4. A **one-hot** vector has one entry for each
+# class. The entry of the label's class is 1, and all others are 0:
 #
 # $$c_j = \begin{cases} 1 & j = \text{label} \\ 0 & \text{else} \end{cases}
 # \qquad j = 0, \dots, C - 1.$$
 #
 # <details><summary>Hint</summary>
 #
-# `torch.eye(num_classes)` has all the rows you need, and `F.one_hot` makes them as well. A batch
-# need not hold every class, so say how many there are.
+# `torch.eye(num_classes)` has all the rows that you need. `F.one_hot` makes them as well. A batch
+# may not contain every class, so pass the number of classes explicitly.
 # </details>
 
 
 # %% solution="labels_as_vectors"
 def one_hot(labels, num_classes):
-    """Turn labels into one-hot rows.
+    """Convert labels to one-hot rows.
 
     Args:
         labels: Whole numbers from 0 to num_classes − 1, (N,).
-        num_classes: How many classes there are, C.
+        num_classes: Number of classes, C.
 
     Returns:
-        Zeros, and a single one in each row, (N, C), on the labels' device and of a dtype that
-        `forward` below can take.
+        Rows of zeros with a single one in each row, (N, C), on the labels' device. The dtype is one
+        that `forward` below accepts.
     """
     # TODO one_hot
     ### BEGIN SOLUTION
@@ -104,38 +103,41 @@ check("one_hot")
 # %% [markdown]
 # ## The model
 #
-# Everything is now given $c$ (Sohn, Lee & Yan 2015, equation 4; their prior may depend on $c$, ours
-# stays $p(z) = \mathcal{N}(0, I)$):
+# The loss is the negative ELBO of assignment 03, with the condition $c$ in both networks:
 #
 # $$-\mathbb{E}_{q_\phi(z \mid x, c)}\big[\log p_\theta(x \mid z, c)\big] +
 # D_{KL}\big(q_\phi(z \mid x, c)\,\|\,p(z)\big).$$
 #
-# In code that is two joins. The encoder takes rows $[x, c]$ of $784 + C$ numbers and the decoder
-# rows $[z, c]$ of $Z + C$. The draw and the loss do not change at all.
+# (Sohn, Lee & Yan 2015, equation 4. Their prior may depend on $c$. Our prior is still
+# $p(z) = \mathcal{N}(0, I)$.)
 #
-# With $C = 0$ there is no condition: `forward(x)` then does exactly what it did in assignment 03.
+# In code you only need two concatenations. The input of the encoder is $[x, c]$, rows of $784 + C$
+# numbers. The input of the decoder is $[z, c]$, rows of $Z + C$ numbers. The sampling and the loss
+# function do not change.
+#
+# With $C = 0$ there is no condition. Then `forward(x)` does exactly the same as in assignment 03.
 #
 # <details><summary>A hint for each TODO</summary>
 #
-# - **encoder**, **decoder**: only the first layer of each gets wider. Two hidden layers on each
-#   side are worth having here: see *Training* below. Write every layer out: `[layer] * 2` would
-#   be the same layer twice, with one set of weights.
-# - **forward**: `torch.cat` joins along the dimension that you name. Each image keeps its row, and
-#   the row gets wider.
-# - **C = 0**: what should happen when `c` is None?
+# - **encoder**, **decoder**: only the first layer of each gets more inputs. Use two hidden layers
+#   in each network; *Training* below explains why. Write every layer separately: `[layer] * 2` is
+#   the same layer twice, with one set of weights.
+# - **forward**: `torch.cat` joins tensors along the dimension that you name. The number of rows
+#   stays the same, and each row gets longer.
+# - **C = 0**: what should happen if `c` is None?
 # </details>
 
 
 # %% solution="my_vae"
 class myVAE(nn.Module):
-    """A fully connected VAE for 28 × 28 images, with a condition or without.
+    """A fully connected VAE for 28 × 28 images, with or without a condition.
 
-    Every layer has weights of its own.
+    Each layer has its own weights.
 
     Args:
         hidden_dim: Number of hidden features, H.
-        latent_dim: Size of the latent code, Z.
-        conditional_vec_dim: Size of the condition, C; 0 for none.
+        latent_dim: Size of the latent vector, Z.
+        conditional_vec_dim: Size of the condition, C; 0 for no condition.
 
     Attributes:
         encoder: Maps rows [x, c], (N, 784 + C), to hidden features (N, H).
@@ -175,14 +177,14 @@ class myVAE(nn.Module):
         ### END SOLUTION
 
     def reparameterize(self, mu, logvar):
-        """Draw z from N(mu, exp(logvar)) so that gradients reach mu and logvar.
+        """Sample z from N(mu, exp(logvar)), so that gradients reach mu and logvar.
 
         Args:
             mu: Means, (N, Z).
             logvar: Log-variances log σ², (N, Z).
 
         Returns:
-            One code for each row, (N, Z), on mu's device.
+            One latent vector z for each row, (N, Z), on mu's device.
         """
         # TODO reparameterize, as in assignment 03
         ### BEGIN SOLUTION
@@ -191,7 +193,7 @@ class myVAE(nn.Module):
         ### END SOLUTION
 
     def forward(self, x, c=None):
-        """Encode [x, c], draw a code z, decode [z, c].
+        """Encode [x, c], sample z and decode [z, c].
 
         Calls `self.encoder`, `self.mu_layer`, `self.logvar_layer`, `self.reparameterize` and
         `self.decoder`.
@@ -214,7 +216,7 @@ class myVAE(nn.Module):
         ### END SOLUTION
 
     def loss_function(self, x_hat, x, mu, logvar):
-        """The negative ELBO in nats, averaged over the images of the batch.
+        """Compute the negative ELBO in nats, averaged over the images of the batch.
 
         Args:
             x_hat: Reconstructions in [0, 1], (N, 1, 28, 28).
@@ -260,15 +262,21 @@ check("unconditional")
 # %% [markdown]
 # ## Training
 #
-# There are two ways to learn these digits, and only one is what you want. The encoder can put the
-# class into the code, as it did in 03, and the decoder then has no use for $c$: the loss falls
-# nicely, and your order is ignored. Or the decoder takes the class from $c$, which costs nothing,
-# and the code is spared. The second has the lower loss in the end, but it is learned late.
+# The model can learn these digits in two ways, and you want the second one:
 #
-# What helps it along, on few images and in few epochs: **two hidden layers** in the encoder as well
-# as in the decoder, a **learning rate** a few times larger than 1e-3, and a **code that is not too
-# large**. With one hidden layer and 1e-3 the loss comes out just as low, 112, and yet only 4 of 10
-# samples show the digit that was asked for.
+# 1. The encoder puts the class into $z$, as in assignment 03. The decoder then does not need $c$.
+#    The loss falls well, but the model ignores the label that you choose.
+# 2. The decoder takes the class from $c$. This costs no KL, so $z$ need not contain the class. In
+#    the end this way has the lower loss, but the model learns it late.
+#
+# Three settings help the model to learn the second way from few images and in few epochs:
+#
+# - **two hidden layers** in the encoder and in the decoder,
+# - a **learning rate** a few times larger than 1e-3,
+# - a **latent size that is not too large**.
+#
+# With one hidden layer and 1e-3, the loss is just as low, 112. But only 4 of 10 samples then show
+# the digit that was asked for.
 
 # %% solution="settings"
 seed_everything(0)
@@ -291,7 +299,7 @@ optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
 
 # %% run="summary"
 model_summary(model, [(1, 28, 28), (conditional_vec_dim,)])
-print(f"{count_parameters(model):,} trainable parameters; the budget is 1,500,000.")
+print(f"{count_parameters(model):,} trainable parameters; the limit is 1,500,000.")
 
 # %% test="parameter_budget"
 check("parameter_budget")
@@ -299,7 +307,18 @@ check("parameter_budget")
 
 # %% setup="train_step"
 def train_step(model, optimizer, x, labels):
-    """One update of the parameters; returns the loss and what it was computed from."""
+    """Update the parameters once.
+
+    Args:
+        model: A `myVAE` with C = 10.
+        optimizer: The optimizer of its parameters.
+        x: Images, (N, 1, 28, 28), in [0, 1].
+        labels: The digits of the images, (N,).
+
+    Returns:
+        The tuple (loss, x_hat, mu, logvar): the loss before the update, and the outputs of the
+        model that it was computed from.
+    """
     x_hat, mu, logvar = model(x, one_hot(labels, 10))
     loss = model.loss_function(x_hat, x, mu, logvar)
     optimizer.zero_grad()
@@ -325,39 +344,39 @@ plot_losses(
 )
 
 # %% [markdown]
-# This check looks at the model that you have just trained: at its loss, and at what 2,000 of its
-# samples look like. When your work is graded, your model is trained again from scratch, with your
-# settings, on the grader's own digits.
+# This check tests the model that you have just trained: its loss, and the digits in 2,000 of its
+# samples. For your grade, your model is trained again from scratch, with your settings, on the
+# grader's own digits.
 
 # %% test="training"
 check("training")
 
 # %% [markdown]
-# ## Digits on demand
+# ## Choose the digit
 #
-# Each row is one draw of $z$ from the prior, decoded with every label in turn. A good result has
-# the right digit in every column and *one handwriting along each row*: the same slant and the same
-# pen, since that is what the code says. If whole columns show another digit, the decoder listens
-# to the code instead of the label.
+# Each row of the next figure has one sample of $z$ from the prior. It is decoded with every label
+# from 0 to 9. In a good result, every column shows the right digit, and *each row has one
+# handwriting*: the same slant and the same line thickness, because $z$ describes them. If complete
+# columns show another digit, the decoder takes the class from $z$ and not from the label.
 
 
 # %% run="by_condition"
 def decode(z, c):
-    """Codes (N, Z) and conditions (N, C) to images (N, 1, 28, 28)."""
+    """Decode latent vectors (N, Z) with conditions (N, C) to images (N, 1, 28, 28)."""
     with torch.no_grad():
         return model.decoder(torch.cat([z, c], dim=1))
 
 
 model.eval()
-plot_class_conditional(decode, latent_dim, n=6, title="Digits 0 to 9, six draws of z")
+plot_class_conditional(decode, latent_dim, n=6, title="Digits 0 to 9, six samples of z")
 
 # %% [markdown]
 # ### The same handwriting, another digit
 #
-# The encoder says how an image was written, and the label says what. Keep the first and change the
-# second. In a good result each row below is one digit, and each column keeps its slant and weight.
-# Columns that don't change from row to row would mean that the decoder ignores the label; rows
-# whose digits all look alike, that it ignores the code.
+# The encoder's $z$ describes how an image was written. The label says which digit it is. The next
+# cell keeps $z$ and changes the label. In a good result, each of the last three rows shows one
+# digit, and each column keeps its slant and line thickness. If the columns do not change from row
+# to row, the decoder ignores the label. If all digits of a row look the same, it ignores $z$.
 
 # %% run="restyled"
 with torch.no_grad():
@@ -366,14 +385,14 @@ with torch.no_grad():
     rows = {"original": originals, "its own label": restored}
     for digit in (2, 5, 8):
         rows[f"as a {digit}"] = decode(mu, one_hot(torch.full((10,), digit), 10))
-plot_reconstructions(rows, title="One code, several labels")
+plot_reconstructions(rows, title="The same z, several labels")
 
 # %% [markdown]
-# ### What is left in the code
+# ### What information is left in z
 #
-# The map of the means, as in assignment 03. There the digits gathered in clumps. The label has
-# taken over that job: mixed colours are a good sign here, and where one still gathers, the code
-# repeats what the label says.
+# This is the map of the means, as in assignment 03. There, the digits of one class formed clusters.
+# Here, the label already tells the decoder the class. So mixed colours are a good result. Where one
+# colour still forms a cluster, $z$ repeats information that the label already has.
 
 # %% run="map"
 with torch.no_grad():
@@ -381,24 +400,27 @@ with torch.no_grad():
 plot_embeddings(means, test_set.labels, title="Means of q(z | x, c)")
 
 # %% [markdown]
-# ## In your own words (10 points, read by a person)
+# ## In your own words (10 points, graded by a person)
 #
-# In the map above the classes overlap far more than in assignment 03, though nobody asked for that.
-# In three to five sentences: which term of the loss drives the class out of the code, and why does
-# that cost the reconstruction nothing?
+# In the map above, the classes overlap much more than in assignment 03. No term of the loss asks
+# for this explicitly. Answer in three to five sentences:
+#
+# - Which term of the loss removes the class from $z$?
+# - Why does this not make the reconstruction worse?
 
 # %% [markdown] answer="class_leaves_the_code" points=10
 # **Rubric**
 #
-# - 4 points: names the KL term, which charges for everything that the code says about the image.
-# - 3 points: says why the class need not be in the code: the decoder has it from c, free of charge.
-# - 3 points: draws the conclusion: a code that repeats the label pays KL for nothing, so the
-#   cheapest code holds what the label leaves open, and the posteriors of all classes come to lie
-#   over each other, filling the same N(0, I). (So a z from the prior suits any label.)
+# - 4 points: The answer names the KL term. It grows with the information about the image in z.
+# - 3 points: The answer says why z need not contain the class: the decoder gets the class from c,
+#   without any KL cost.
+# - 3 points: The answer draws the conclusion. If z repeats the label, this costs KL and brings no
+#   benefit. So the cheapest z contains only what the label does not say. The posteriors of all
+#   classes then overlap and fill the same N(0, I). (So a z from the prior fits any label.)
 #
-# **A model answer.** The KL term has to be paid for every bit that the code tells about the image.
-# The class is handed to the decoder through c anyway, so writing it into the code as well costs KL
-# and makes no reconstruction better. Training therefore empties the code of the class and keeps
-# what the label does not say: slant, width, thickness. The codes of all classes then fill the same
-# region. That is why the colours mix,
-# and why any code from the prior can be decoded together with any label.
+# **A model answer.** All information about the image in z increases the KL term. The decoder
+# already gets the class through c, so writing the class into z as well costs KL and does not
+# improve the reconstruction. Training therefore removes the class from z and keeps what the label
+# does not say: slant, width, line thickness. The latent vectors of all classes then fill the same
+# region. That is why the colours mix, and why any z from the prior can be decoded together with
+# every label.

@@ -7,27 +7,27 @@
 # ---
 
 # %% [markdown]
-# # 05 · Structured output: the rest of the picture
+# # 05 · Structured output: complete an image
 #
 # *Difficulty: ●●●○○ · about 75 minutes · 100 points*
 #
-# Cover three quarters of a digit. From what is left, the lower left, it may be a 3, a 5 or an 8:
-# the question has *several* right answers. A network that must give one answer gives their average,
-# a grey smear that nobody ever wrote. A conditional VAE gives one answer for each code that you
-# draw, and each is a digit.
+# Suppose that you see only the lower left quarter of a digit. The whole digit could be a 3, a 5 or
+# an 8, so there are *several* right answers. A network with only one answer returns their average,
+# a grey blur that is not a digit. A conditional VAE (CVAE) returns one answer for each sample of
+# the latent vector $z$, and each answer is a digit.
 #
-# You will condition the `myVAE` of assignment 04 on a quarter of the image, build a plain network
-# of the same capacity to compare with, and let them compete.
+# You will use a quarter of the image as the condition of your `myVAE` from assignment 04. You will
+# also build a plain network with the same capacity. Then you compare both models.
 #
-# | what counts | limit |
+# | what is checked | limit |
 # | --- | --- |
 # | parameters of `BaselineNN` | within 10 % of your decoder's |
 # | training loss of the CVAE, in nats per image | below 120 within 10 epochs |
 # | training loss of the baseline, in nats per image | below 125 within 10 epochs |
-# | the nearest of 10 CVAE samples | nearer to held-out originals than the baseline's answer |
+# | error of the nearest of 10 CVAE samples, on held-out images | below the error of the baseline |
 #
-# **How to work.** Bring your `myVAE` from assignment 04: it needs no change. Fill in each `TODO`,
-# run the cell, then run the `check` below it. You may add cells of your own anywhere.
+# **How to work.** Copy your `myVAE` from assignment 04: it needs no change. Fill in each `TODO` and
+# run the cell. Then run the `check` below it. You may add your own cells anywhere.
 
 # %% setup="imports"
 import torch
@@ -52,7 +52,7 @@ check = notebook_checks("05_structured_cvae")
 # %% [markdown]
 # ## The data
 #
-# `source = "full"` gives all 60,000 digits.
+# This assignment uses MNIST again. Set `source = "full"` for all 60,000 digits.
 
 # %% run="data"
 seed_everything(0)
@@ -62,14 +62,14 @@ test_set = load_dataset("mnist", train=False, source=source)
 plot_samples(train_set.images, train_set.labels, title="Whole digits")
 
 # %% [markdown]
-# ## The evidence
+# ## The condition
 #
-# The condition is the lower left quarter of the image, as a row of $C = HW/4$ numbers: the rows
-# from $H/2$ on, the columns before $W/2$, read row by row.
+# The condition is the lower left quarter of the image, as a row of $C = HW/4$ numbers. It consists
+# of the rows from $H/2$ on and of the columns before $W/2$, read row by row.
 #
 # <details><summary>Hint</summary>
 #
-# Images are `(N, 1, H, W)`. Row 0 is at the top of a picture. Read H and W from `x.shape`.
+# Images have shape `(N, 1, H, W)`. Row 0 is at the top of the image. Read H and W from `x.shape`.
 # </details>
 
 
@@ -96,21 +96,21 @@ check("lower_left")
 # %% [markdown]
 # ## The model
 #
-# The same `myVAE` as in assignment 04, and nothing in it changes: it never cared what $c$ is. While
-# it learns, the encoder sees the whole image *and* the quarter; the decoder sees the code and the
+# Use the same `myVAE` as in assignment 04. Nothing in it changes: it works with any condition $c$.
+# In training, the encoder gets the whole image *and* the quarter. The decoder gets $z$ and the
 # quarter (Sohn, Lee & Yan 2015).
 
 
 # %% solution="my_vae"
 class myVAE(nn.Module):
-    """A fully connected VAE for 28 × 28 images, with a condition or without.
+    """A fully connected VAE for 28 × 28 images, with or without a condition.
 
-    Every layer has weights of its own.
+    Each layer has its own weights.
 
     Args:
         hidden_dim: Number of hidden features, H.
-        latent_dim: Size of the latent code, Z.
-        conditional_vec_dim: Size of the condition, C; 0 for none.
+        latent_dim: Size of the latent vector, Z.
+        conditional_vec_dim: Size of the condition, C; 0 for no condition.
 
     Attributes:
         encoder: Maps rows [x, c], (N, 784 + C), to hidden features (N, H).
@@ -150,14 +150,14 @@ class myVAE(nn.Module):
         ### END SOLUTION
 
     def reparameterize(self, mu, logvar):
-        """Draw z from N(mu, exp(logvar)) so that gradients reach mu and logvar.
+        """Sample z from N(mu, exp(logvar)), so that gradients reach mu and logvar.
 
         Args:
             mu: Means, (N, Z).
             logvar: Log-variances log σ², (N, Z).
 
         Returns:
-            One code for each row, (N, Z), on mu's device.
+            One latent vector z for each row, (N, Z), on mu's device.
         """
         # TODO reparameterize, as in assignment 03
         ### BEGIN SOLUTION
@@ -166,7 +166,7 @@ class myVAE(nn.Module):
         ### END SOLUTION
 
     def forward(self, x, c=None):
-        """Encode [x, c], draw a code z, decode [z, c].
+        """Encode [x, c], sample z and decode [z, c].
 
         Calls `self.encoder`, `self.mu_layer`, `self.logvar_layer`, `self.reparameterize` and
         `self.decoder`.
@@ -189,7 +189,7 @@ class myVAE(nn.Module):
         ### END SOLUTION
 
     def loss_function(self, x_hat, x, mu, logvar):
-        """The negative ELBO in nats, averaged over the images of the batch.
+        """Compute the negative ELBO in nats, averaged over the images of the batch.
 
         Args:
             x_hat: Reconstructions in [0, 1], (N, 1, 28, 28).
@@ -227,23 +227,25 @@ check("kl_divergence")
 check("forward")
 
 # %% [markdown]
-# ## A fair opponent
+# ## A baseline of the same size
 #
-# `BaselineNN` goes from the quarter straight to the image. To be fair it should have the capacity
-# of what it competes with: your decoder, which also makes an image of the quarter, and has the code
-# besides. It has nothing to draw from, so it gives one answer, always the same.
+# `BaselineNN` maps the quarter directly to the whole image. For a fair comparison it must have
+# about as many parameters as your decoder. The decoder also makes an image from the quarter, but
+# has $z$ as an additional input. The baseline has no random input. So it returns one answer for
+# each quarter, and always the same one.
 #
 # <details><summary>Hint</summary>
 #
-# Start from your decoder's layers. What is missing from its input? What keeps a pixel in [0, 1]?
+# Start with the layers of your decoder. Which part of its input is missing here? Which layer keeps
+# the pixels in [0, 1]?
 # </details>
 
 
 # %% solution="baseline_nn"
 class BaselineNN(nn.Module):
-    """Makes one whole image of a quarter.
+    """A plain network that predicts one whole image from a quarter.
 
-    Every layer has weights of its own.
+    Each layer has its own weights.
 
     Args:
         hidden_dim: Number of hidden features, H.
@@ -265,7 +267,7 @@ class BaselineNN(nn.Module):
         ### END SOLUTION
 
     def forward(self, c):
-        """Guess the image.
+        """Predict whole images from quarters.
 
         Args:
             c: Quarters, (N, C).
@@ -283,30 +285,33 @@ class BaselineNN(nn.Module):
 check("baseline")
 
 # %% [markdown]
-# ## Asking for the rest
+# ## Complete an image
 #
-# Now the heart of it. To complete an image, draw codes from the prior
-# $p(z) = \mathcal{N}(0, I)$ and decode each of them with the quarter. `complete` is *handed* whole
-# images, so that it can cut the quarters out itself; it may look at nothing else of them. At test
-# time the rest is covered. If a code came from the encoder, it would have seen the answer.
+# Now use the CVAE to complete an image. Sample latent vectors from the prior
+# $p(z) = \mathcal{N}(0, I)$, and decode each of them together with the quarter.
+#
+# The input of `complete` is whole images, so that it can cut out the quarters itself. It must not
+# use any other pixels, because they are unknown at test time. In particular, do not use the encoder
+# to get $z$: the encoder would need the whole image.
 #
 # <details><summary>Hint</summary>
 #
-# Every image needs n codes of its own and n copies of its quarter: `repeat_interleave` repeats rows
-# in place, `unflatten(0, (-1, n))` takes the copies apart again. `model.latent_dim` is Z.
+# Every image needs its own n latent vectors, and n copies of its quarter. `repeat_interleave`
+# repeats each row n times, directly one after another. `unflatten(0, (-1, n))` separates the copies
+# again. `model.latent_dim` is Z.
 # </details>
 
 
 # %% solution="completion"
 def complete(model, x, n):
-    """Draw n whole images for each image's lower left quarter; its other pixels are not used.
+    """Sample n whole images for the lower left quarter of each image.
 
-    Calls `lower_left` and `model.decoder`.
+    The other pixels of the images are not used. Calls `lower_left` and `model.decoder`.
 
     Args:
         model: A `myVAE`, conditioned on lower left quarters.
         x: Images, (N, 1, 28, 28).
-        n: How many to draw for each.
+        n: Number of samples for each image.
 
     Returns:
         The samples, (N, n, 1, 28, 28), on x's device.
@@ -325,10 +330,10 @@ check("complete")
 # %% [markdown]
 # ## Training
 #
-# Both learn with the binary cross-entropy, from the same images, for the same number of epochs.
-# Two hidden layers and a learning rate of about 3e-3 pay here as they did in assignment 04. With
-# one layer, 15 latents and 1e-3 the nearest of ten samples was 26.9 from the original, and the
-# baseline 25.6.
+# Both models are trained with the binary cross-entropy, on the same images and for the same number
+# of epochs. For the CVAE the KL is added. Two hidden layers and a learning rate of about 3e-3 help
+# here, as in assignment 04. With one layer, 15 latents and 1e-3, the CVAE was worse than the
+# baseline: the nearest of ten samples had a squared error of 26.9, and the baseline had 25.6.
 
 # %% solution="settings"
 seed_everything(0)
@@ -356,7 +361,7 @@ model_summary(model, [(1, 28, 28), (conditional_vec_dim,)])
 model_summary(baseline, (conditional_vec_dim,))
 ratio = count_parameters(baseline) / count_parameters(model.decoder)
 print(f"{count_parameters(model.decoder):,} trainable parameters in the decoder,")
-print(f"{count_parameters(baseline):,} in the baseline: {ratio:.1%}, and 90 to 110 % is fair.")
+print(f"{count_parameters(baseline):,} in the baseline: {ratio:.1%}; 90 to 110 % is allowed.")
 
 # %% test="same_capacity"
 check("same_capacity")
@@ -364,7 +369,17 @@ check("same_capacity")
 
 # %% setup="train_steps"
 def train_step(model, optimizer, x):
-    """One update of the CVAE; returns the loss and what it was computed from."""
+    """Update the parameters of the CVAE once.
+
+    Args:
+        model: A `myVAE`, conditioned on lower left quarters.
+        optimizer: The optimizer of its parameters.
+        x: Images, (N, 1, 28, 28), in [0, 1].
+
+    Returns:
+        The tuple (loss, x_hat, mu, logvar): the loss before the update, and the outputs of the
+        model that it was computed from.
+    """
     x_hat, mu, logvar = model(x, lower_left(x))
     loss = model.loss_function(x_hat, x, mu, logvar)
     optimizer.zero_grad()
@@ -374,7 +389,16 @@ def train_step(model, optimizer, x):
 
 
 def baseline_step(baseline, optimizer, x):
-    """One update of the baseline; returns the loss and what it was computed from."""
+    """Update the parameters of the baseline once.
+
+    Args:
+        baseline: A `BaselineNN`.
+        optimizer: The optimizer of its parameters.
+        x: Images, (N, 1, 28, 28), in [0, 1].
+
+    Returns:
+        The tuple (loss, x_hat): the loss before the update, and the predicted images.
+    """
     x_hat = baseline(lower_left(x))
     loss = F.binary_cross_entropy(x_hat, x, reduction="sum") / len(x)
     optimizer.zero_grad()
@@ -408,24 +432,29 @@ plot_losses(
 )
 
 # %% [markdown]
-# The two curves are in the same unit, but they are not the same thing: the baseline's is a
-# cross-entropy, the CVAE's a bound that pays for the code as well. That it is still the lower one
-# says that the code earns more than it costs.
+# The two curves have the same unit, but they do not measure the same quantity. The baseline's loss
+# is a cross-entropy. The CVAE's loss is a bound: it also contains the KL of $z$. In a good run the
+# CVAE's loss is still lower. Then $z$ reduces the reconstruction term by more than its KL costs.
 #
-# This check measures what you have just trained on test images: the squared error of the baseline's
-# answer, and of the nearest of ten samples. When your work is graded, both are trained again from
-# scratch, with your settings.
+# This check tests the models that you have just trained. On test images it measures the squared
+# error of the baseline's answer, and of the nearest of ten samples. For your grade, both models are
+# trained again from scratch, with your settings.
 
 # %% test="training"
 check("training")
 
 # %% [markdown]
-# ## The competition
+# ## Compare both models
 #
-# Left the quarter, right the truth, between them the baseline's single answer and the CVAE's
-# samples. In a good result most samples are crisper than the baseline, agree with the quarter, and
-# *differ* where it leaves room; the baseline is greyest just there. Samples that are all alike mean
-# that the decoder ignores its code.
+# In each row of the next figure, the quarter is on the left and the original is on the right.
+# Between them are the baseline's single answer and the CVAE's samples. In a good result:
+#
+# - Most samples are sharper than the baseline's answer.
+# - The samples agree with the quarter.
+# - The samples *differ* where the quarter leaves several possibilities. In the same places the
+#   baseline's answer is most grey.
+#
+# If all samples look the same, the decoder ignores $z$.
 
 # %% run="completions"
 model.eval()
@@ -438,9 +467,9 @@ with torch.no_grad():
 plot_quarter_completions(quarters, guesses, samples, originals, n=8)
 
 # %% [markdown]
-# How near do they come? The more samples you may draw, the nearer the nearest of them. A single one
-# is usually *further* from the truth than the cautious average: it commits itself, and is often
-# committed to another digit.
+# How close are the samples to the original? With more samples, the nearest one gets closer. A
+# single sample is usually *further* from the original than the baseline's average: each sample is
+# one definite digit, and often it is the wrong digit.
 
 # %% run="compare"
 with torch.no_grad():
@@ -453,25 +482,27 @@ for n in (1, 2, 5, 10):
     print(f"best of {n:2} samples {errors[:, :n].min(1).values.mean():.1f}")
 
 # %% [markdown]
-# ## In your own words (10 points, read by a person)
+# ## In your own words (10 points, graded by a person)
 #
-# The baseline's answers are blurred although it has as many parameters as your decoder and has been
-# trained as long. In three to five sentences: why is a blurred image the best that it can do, and
-# what does the code give the CVAE that more parameters would not give the baseline?
+# The baseline's answers are blurred, although the baseline has as many parameters as your decoder
+# and was trained for as long. Answer in three to five sentences:
+#
+# - Why is a blurred image the best possible answer of the baseline?
+# - What does $z$ give the CVAE that more parameters would not give the baseline?
 
 # %% [markdown] answer="why_blurred" points=10
 # **Rubric**
 #
-# - 4 points: says that several images go with one quarter, and that the single answer with the
-#   least expected cross-entropy is their average, pixel by pixel.
-# - 3 points: concludes that capacity does not help: a perfect network that may answer once would
-#   give this average too.
-# - 3 points: says what the code does: it chooses among the answers for all pixels together, so that
-#   each sample is one consistent digit, and drawing again gives another.
+# - 4 points: The answer says that several images fit one quarter. The single answer with the least
+#   expected cross-entropy is their average, pixel by pixel.
+# - 3 points: The answer concludes that more capacity does not help. A perfect network with only one
+#   answer would also return this average.
+# - 3 points: The answer says what z does. It selects one of the possible images, for all pixels
+#   together. So each sample is one consistent digit, and another sample of z gives another digit.
 #
-# **A model answer.** One quarter fits several digits, and the baseline has to answer with a single
+# **A model answer.** One quarter fits several digits, but the baseline must answer with a single
 # image. The image with the least expected cross-entropy gives each pixel its probability of being
-# white, which is the average over all digits that fit: a blur. More parameters would only make this
-# average more exact. In the CVAE the code decides which of the answers it is to be, for all pixels
-# at once; given the code there is hardly any doubt left, so the decoder can be crisp, and another
-# code gives another answer.
+# white. This is the average over all digits that fit: a blur, and more parameters would only make
+# this average more exact. In the CVAE, z selects one of the possible answers, for all pixels
+# together. If z is known, there is hardly any uncertainty left, so the decoder's image can be
+# sharp, and another z gives another answer.
