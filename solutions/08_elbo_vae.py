@@ -127,8 +127,8 @@ visualize_mnist(make_loader(train_set))
 # 1. Why is there a ReLU after the hidden features, but none after μ and log σ?
 # 2. `torch.randn_like` samples one number for each entry of a tensor.
 # 3. Apply `torch.sigmoid` once, at the end.
-# 4. To test your code by hand: with one latent, μ = 2 and σ = 1, the KL is 2. With μ = 0 and
-#    log σ = 1 it is (e² − 1)/2 − 1 ≈ 2.19.
+# 4. To test your code by hand: with one latent, μ = 2 and σ = 1, the KL is 2. With μ = 0 and log σ
+#    = 1 it is (e² − 1)/2 − 1 ≈ 2.19.
 # 5. `F.binary_cross_entropy(..., reduction="none")` returns one number for each pixel. What is the
 #    sign of a log-likelihood, and what is the sign of a cross-entropy? Over which axis do you sum?
 # 6. `torch.bernoulli` samples 0 or 1. `with torch.no_grad():` turns gradients off.
