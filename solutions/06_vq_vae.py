@@ -17,8 +17,9 @@
 # share it. The decoder gets only the code vectors that were picked.
 #
 # Picking the nearest vector has no gradient. Training therefore needs a special rule for the
-# gradient, and a loss with three terms. You will build both, with two versions of the codebook.
-# Then you will remove one of the three terms and observe what changes.
+# gradient, and a loss with three terms: reconstruction, codebook and commitment loss. You will
+# build both, with two versions of the codebook. Then you will remove the commitment loss and
+# observe what changes.
 #
 # | what is graded | limit |
 # | --- | --- |
@@ -186,7 +187,8 @@ print(f"variance of the training data: {variance:.4f}")
 # - **straight-through**: you need a tensor with the *value* of `codes` and the *gradient* of
 #   `inputs`. What are the value and the gradient of `inputs - inputs.detach()`?
 # - **perplexity**: the logarithm of 0 is −∞, and 0 · (−∞) is not a number. Add 1e-10 inside the
-#   logarithm. To test your code: two vectors used 3 : 1 have perplexity 1.755.
+#   logarithm. To test your code: two vectors that are used in the ratio 3 : 1 have perplexity
+#   1.755.
 # </details>
 
 

@@ -190,12 +190,13 @@ check("encoder")
 # %% [markdown]
 # ## The decoder
 #
-# The decoder has the reverse steps. A **linear layer** maps the code to $c_2 \cdot (d - 2(k-1))^2$
-# features, and a ReLU follows. The row is then reshaped (*unflattened*) into $c_2$ channels. Two
-# transposed convolutions come last. A transposed convolution without padding makes each side
-# *longer* by $k - 1$ pixels. The image thus grows back to 28 × 28, and its channels change as
-# $c_2 \to c_1 \to 1$. A ReLU follows the first transposed convolution and a sigmoid the second. The
-# output is the probability of white for each pixel, the parameter of $p_\theta(x \mid z)$.
+# The decoder does the steps of the encoder in reverse order. A **linear layer** maps the code to
+# $c_2 \cdot (d - 2(k-1))^2$ features, and a ReLU follows. The row is then reshaped (*unflattened*)
+# into $c_2$ channels. Two transposed convolutions come last. A transposed convolution without
+# padding makes each side *longer* by $k - 1$ pixels. The image thus grows back to 28 × 28, and its
+# channels change as $c_2 \to c_1 \to 1$. A ReLU follows the first transposed convolution and a
+# sigmoid the second. The output is the probability of white for each pixel, the parameter of
+# $p_\theta(x \mid z)$.
 #
 # > **Errata.** The sheet applies the ReLU to $z$ itself and unflattens the result. The linear layer
 # > must come first: $z$ has far too few numbers to be unflattened, and a ReLU on $z$ would delete
@@ -268,7 +269,8 @@ check("decoder")
 # > output: the image has pixels that are exactly 0, and log 0 is minus infinity. Here, as in the
 # > text of the sheet, `r_loss(x, y)` takes the output first.
 #
-# The KL divergence from the prior (appendix B there), with $\sigma$ for the standard deviation:
+# The KL divergence from the prior (appendix B of the same paper), with $\sigma$ for the standard
+# deviation:
 #
 # $$D_{KL} = \sum_{\text{images}} \sum_{j=1}^{Z}
 # \Big[\tfrac12 \big(\mu_j^2 + \sigma_j^2 - 1\big) - \log\sigma_j\Big].$$
@@ -277,7 +279,8 @@ check("decoder")
 # > KL is 0, but this formula gives ½. Its minimum is at σ = 1/√2, so training with it would make
 # > every posterior too narrow.
 #
-# **The sample** of $z$ is reparameterized, so that gradients pass through it (section 2.4 there):
+# **The sample** of $z$ is reparameterized, so that gradients pass through it (section 2.4 of the
+# same paper):
 #
 # $$z = \mu + \sigma \odot \varepsilon, \qquad \varepsilon \sim \mathcal{N}(0, I).$$
 #
@@ -586,10 +589,10 @@ for dim in (first, second):
 # The KL term pulls the codes of all images together towards $\mathcal{N}(0, I)$. The figure counts
 # the codes in the plane of your two dimensions, in 50 × 50 bins. The circles show the prior at 1, 2
 # and 3 standard deviations. If the codes follow the prior, the counts are centred on 0 and round,
-# and they decrease outwards as the circles show. Expect about the centre and the size of the prior,
-# but not quite its shape. Each kind of clothing has its own region, and there may be a gap between
-# two regions. If the codes are centred far from 0, or all within a tenth of the circle, look for an
-# error in the KL.
+# and they decrease outwards as the circles show. In a good result, the codes have about the centre
+# and the size of the prior, but not exactly its shape. Each kind of clothing has its own region,
+# and there may be a gap between two regions. If the codes are centred far from 0, or fill only a
+# tenth of the circle, look for an error in the KL.
 
 # %% run="marginal"
 plot_marginal(embeddings, dims=(first, second), bins=50)
@@ -598,11 +601,11 @@ plot_marginal(embeddings, dims=(first, second), bins=50)
 # ## What does one latent change?
 #
 # Take a code of zeros, the centre of the prior, and change one of its numbers. Which values should
-# you use? With values at **equal distances**, as many images show the rare tails of the prior as
-# its centre. With values at **equal probabilities**, most images show values that are frequent.
-# Take 7 evenly spaced probabilities from 0.05 to 0.95. For each probability p, compute the value
-# below which a standard normal variable is with probability p. This is the inverse of the
-# distribution function, `norm.ppf` in SciPy.
+# you use? If the values have **equal distances**, many of the images show values that are rare
+# under the prior. If they have **equal probabilities** between them, most images show values that
+# are frequent. Take 7 evenly spaced probabilities from 0.05 to 0.95. For each probability p,
+# compute the value v such that a standard normal variable is less than v with probability p. This
+# is the inverse of the distribution function, `norm.ppf` in SciPy.
 #
 # <details><summary>Hints</summary>
 #

@@ -106,13 +106,14 @@ visualize_mnist(make_loader(train_set))
 # > $g_\lambda(z)$.
 #
 # **Task 4: the KL divergence** from the prior $p(z) = \mathcal{N}(0, I)$ has a closed form
-# (appendix B there). With $\sigma$ for the standard deviation and $L$ latent dimensions:
+# (appendix B of the same paper). With $\sigma$ for the standard deviation and $L$ latent
+# dimensions:
 #
 # $$D_{KL}\big(q(z \mid x)\,\|\,p(z)\big) =
 # \sum_{j=1}^{L} \Big[\tfrac12 \big(\mu_j^2 + \sigma_j^2 - 1\big) - \log\sigma_j\Big].$$
 #
 # **Task 5: the ELBO** of one image is the expected log-likelihood minus the KL divergence (equation
-# 3 there). Use one sample $z$ instead of the expectation:
+# 3 of the same paper). Use one sample $z$ instead of the expectation:
 #
 # $$\mathcal{L}(x) = \mathbb{E}_{z \sim q(z \mid x)}\big[\log p(x \mid z)\big]
 # - D_{KL}\big(q(z \mid x)\,\|\,p(z)\big).$$

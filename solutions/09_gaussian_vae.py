@@ -238,7 +238,7 @@ check("decoder")
 #
 # **Reconstruction.** Each of the $D = 784$ pixels is Gaussian. Its mean $\hat x_d$ is the decoder's
 # output. All pixels have the same standard deviation $\sigma_x$, a number that you choose. The
-# log-density with all constants is (appendix C.2 there, with a fixed variance)
+# log-density with all constants is (appendix C.2 of the same paper, with a fixed variance)
 #
 # $$\log p(x \mid z) = \sum_{d=1}^{D} \Big[ -\frac{(x_d - \hat x_d)^2}{2 \sigma_x^2}
 # - \log \sigma_x - \tfrac12 \log 2\pi \Big].$$
@@ -248,7 +248,7 @@ check("decoder")
 # be converted to bits.
 #
 # **KL.** The prior is $p(z) = \mathcal{N}(0, I)$. With $\sigma$ for the standard deviation of the
-# posterior (appendix B there)
+# posterior (appendix B of the same paper)
 #
 # $$D_{KL} = \sum_{j=1}^{Z} \Big[\tfrac12\big(\mu_j^2 + \sigma_j^2 - 1\big) - \log\sigma_j\Big].$$
 #

@@ -11,7 +11,7 @@
 #
 # *Difficulty: ●●●○○ · about 100 minutes · 100 points*
 #
-# One term of a VAE's loss measures the reconstruction of an image. Some authors use the binary
+# One term of a VAE's loss measures how well an image is reconstructed. Some authors use the binary
 # cross-entropy, some use the squared error, and some add the two. In all three cases the loss
 # decreases during training. Which of them is right? There is no single answer. The cross-entropy
 # and the squared error are the negative logarithms of two *different* distributions of pixels. The
@@ -55,7 +55,7 @@ check = notebook_checks("10_loss_study")
 # pixels. The profile `"quick"` uses 3,000 digits and 2,000 colour patches of two photographs, for 6
 # epochs. It takes less than two minutes on a laptop. The profile `"full"` uses all of MNIST and
 # CIFAR-10 (both are downloaded once) for 100 epochs, as the lecture requires. It takes minutes with
-# a GPU, and a night without one.
+# a GPU, and a whole night without one.
 
 # %% run="data"
 profile = "quick"
@@ -96,8 +96,8 @@ plot_samples(data[colour][0].images, n=20, title=f"The colour images: {colour}")
 # The lecture's version is for one channel of 28 × 28. Your version has channels and size as
 # arguments, so you must not write a fixed 7 × 7 anywhere.
 #
-# > **Erratum.** A comment in the lecture's code says that the sigmoid outputs 786 values. The
-# > correct number is 28 · 28 = 784.
+# > **Erratum.** The lecture's code says that the sigmoid outputs 786 values. The correct number is
+# > 28 · 28 = 784.
 #
 # <details><summary>A hint for each TODO</summary>
 #
@@ -367,8 +367,8 @@ def measure(model, x):
         x: Images in [0, 1], (N, C, S, S).
 
     Returns:
-        A dict of three plain numbers, each the mean over the images, in nats: "bce", "mse" (½ of
-        the squared error) and "kl".
+        A dict of three plain numbers, each the mean over the images: "bce", "mse" (½ of the
+        squared error) and "kl".
     """
     # TODO measure
     ### BEGIN SOLUTION
