@@ -396,12 +396,11 @@ check("bits_per_dim")
 # %% [markdown]
 # ## Training
 #
-# Choose the sizes and an optimizer. Keep the default $\sigma_x$ of 0.1, because results with
-# another $\sigma_x$ cannot be compared. With $\sigma_x = 0.1$, every squared error is multiplied by
-# $1/\sigma_x^2 = 100$. The loss therefore starts high and falls fast. Smaller batches or larger
-# learning rates than usual help. Five latents or fewer are not enough for the threshold. With very
-# many latents, the bound becomes better and the new digits become worse; the end of this notebook
-# shows an example.
+# Choose the sizes and an optimizer. Keep the default $\sigma_x$ of 0.1: the threshold is for this
+# value. A squared error then counts $1/\sigma_x^2 = 100$ times as much as with $\sigma_x = 1$. The
+# loss therefore starts high and falls fast. Smaller batches or larger learning rates than usual
+# help. Five latents or fewer are not enough for the threshold. With very many latents, the bound
+# becomes better and the new digits become worse; the end of this notebook shows an example.
 
 # %% solution="settings"
 seed_everything(0)
