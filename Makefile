@@ -51,7 +51,7 @@ fuzz: setup ## a minute of atheris on each of the two readers of untrusted bytes
 	done
 
 gallery: setup ## draw the pictures that show what the models learn
-	@$(VENV)/python -m vae_utils.gallery
+	@$(VENV)/python -m tools.gallery
 
 clean: ## remove out/, build/ and the caches (.venv stays: rm -r .venv takes it away)
 	@rm -rf out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -51,7 +51,7 @@ def test_many_codes_are_thinned_with_their_labels():
 
 
 def test_long_waits_are_announced(capsys, monkeypatch):
-    monkeypatch.setattr("vae_utils.plots.embeddings.WORTH_SAYING", 0.0)
+    monkeypatch.setattr("vae_utils.plots.embeddings.ANNOUNCED_SECONDS", 0.0)
     plot_embeddings(GROUPS, method="tsne")
     said = capsys.readouterr()
     assert said.out.startswith("t-SNE of 120 codes takes about")

@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgba
 from reading_figures import SIDE, mosaic_of, read_code, readable, title_of
 
 from vae_utils import latent_extent, plot_latent_space, plot_latent_space_images
-from vae_utils.plots.scatter import mass_level, spread
+from vae_utils.plots.scatter import mass_level, push_apart
 from vae_utils.plots.style import PALETTE
 
 CODES = torch.randn(300, 2, generator=torch.Generator().manual_seed(3))
@@ -41,7 +41,7 @@ def test_a_class_is_named_at_its_median():
 
 
 def test_names_that_would_cover_each_other_are_moved_apart():
-    moved = spread(np.zeros((4, 2)), distance=1.0)
+    moved = push_apart(np.zeros((4, 2)), distance=1.0)
     gaps = np.linalg.norm(moved[:, None] - moved[None], axis=-1)[np.triu_indices(4, 1)]
     assert gaps.min() > 0.95
 

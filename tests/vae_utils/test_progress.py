@@ -74,6 +74,6 @@ def test_where_a_live_notebook_is_told_from_a_run_one(monkeypatch):
     monkeypatch.setattr(progress_bar, "_runs_in_kernel", lambda: True)
     for name in progress_bar.LIVE_NOTEBOOK_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    assert progress_bar._where() == "headless"
+    assert progress_bar.output_place() == "headless"
     monkeypatch.setenv("JPY_SESSION_NAME", "notebook.ipynb")
-    assert progress_bar._where() == "notebook"
+    assert progress_bar.output_place() == "notebook"

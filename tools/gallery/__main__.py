@@ -1,12 +1,12 @@
-"""Draw the gallery: `python -m vae_utils.gallery [--out DIR]`."""
+"""Draw the gallery: `python -m tools.gallery [--out DIR]`."""
 
 import argparse
 import time
 from pathlib import Path
 
-from vae_utils.gallery.figures import ENTRIES
-from vae_utils.gallery.models import train_all
-from vae_utils.gallery.page import write_page
+from tools.gallery.figures import ENTRIES
+from tools.gallery.models import train_all
+from tools.gallery.page import write_page
 
 DPI = 144
 
@@ -38,7 +38,7 @@ def draw_gallery(folder: Path, epochs: float = 1.0, images: int = 9000) -> Path:
 
 def main() -> None:
     """Read the arguments, draw, and say where the page is."""
-    parser = argparse.ArgumentParser(prog="python -m vae_utils.gallery", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.gallery", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/gallery"), help="folder to write to")
     print(draw_gallery(parser.parse_args().out))
 

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
+from tools.gallery.__main__ import draw_gallery
+from tools.gallery.figures import ENTRIES
+from tools.gallery.page import shown_code
 from vae_utils import plots
-from vae_utils.gallery.__main__ import draw_gallery
-from vae_utils.gallery.figures import ENTRIES
-from vae_utils.gallery.page import shown_code
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,6 @@ def test_each_id_of_the_page_is_its_own(folder):
 
 
 def test_the_command_explains_itself():
-    command = [sys.executable, "-m", "vae_utils.gallery", "--help"]
+    command = [sys.executable, "-m", "tools.gallery", "--help"]
     answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert "--out" in answer.stdout

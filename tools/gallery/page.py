@@ -9,7 +9,7 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
-from vae_utils.gallery.figures import Entry
+from tools.gallery.figures import Entry
 
 STYLE = """
 body { font: 17px/1.55 system-ui, sans-serif; color: #222; background: #f4f5f7;
@@ -70,7 +70,7 @@ def shown_code(entry: Entry) -> str:
     """Give the statements of a figure's function as a notebook's cell would have them.
 
     Example:
-        >>> from vae_utils.gallery.figures import ENTRIES
+        >>> from tools.gallery.figures import ENTRIES
         >>> print(shown_code(ENTRIES[0]))
         plot_samples(t.images, t.labels, title="MNIST, test digits")
     """

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from matplotlib.figure import Figure
 
+from tools.gallery.models import Trained, noisy, quarter
 from vae_utils import plots
 from vae_utils.data import load_dataset, make_loader
-from vae_utils.gallery.models import Trained, noisy, quarter
 
 Draw = Callable[[Trained], Figure]
 
