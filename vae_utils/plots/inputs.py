@@ -90,7 +90,7 @@ def as_images(images: ArrayLike, what: str = "images") -> Images:
         images: `(N, H*W)` of square images, `(N, H, W)`, `(N, 1, H, W)`, `(N, 3, H, W)` or
                 `(N, 3*H*W)`. Channels may also be the last dimension. A tensor (any device, with or
                 without gradient) or an array, of any real dtype.
-            what: Name of the argument in the error.
+        what: Name of the argument in the error.
 
     Raises:
         ValueError: There are no images, the shape is another one, or values are not real numbers.
