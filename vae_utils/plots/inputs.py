@@ -88,8 +88,8 @@ def as_images(images: ArrayLike, what: str = "images") -> Images:
 
     Args:
         images: `(N, H*W)` of square images, `(N, H, W)`, `(N, 1, H, W)`, `(N, 3, H, W)` or
-                `(N, 3*H*W)`. Channels may also be the last dimension. A tensor (any device, with or
-                without gradient) or an array, of any real dtype.
+            `(N, 3*H*W)`. Channels may also be the last dimension. A tensor (any device, with or
+            without gradient) or an array, of any real dtype.
         what: Name of the argument in the error.
 
     Raises:
