@@ -147,8 +147,9 @@ def as_markdown(results: dict[str, Any]) -> str:
             "",
             f"`05_structured_cvae`'s reference after {found['epochs']} epochs on 60,000 digits, "
             "the mean over 10,000 test digits. The CVAE's number is computed with "
-            f"{SAMPLES} importance samples and is an upper bound. The published comparison uses other "
-            "networks and another data preparation. So compare only the order and the difference.",
+            f"{SAMPLES} importance samples and is an upper bound. The published comparison uses "
+            "other networks and another data preparation. So compare only the order and the "
+            "difference.",
             "",
             "| | here | published |",
             "| --- | --: | --: |",

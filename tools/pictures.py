@@ -29,9 +29,9 @@ def shoot(page: Path, image: Path, width: int, height: int) -> None:
         subprocess.run(command, check=True, capture_output=True)
 
 
-def card(assignment: str, banked: str, task_id: str) -> str:
+def check_result(assignment: str, submission: str, task_id: str) -> str:
     """Return the HTML of the check result that a corpus submission gets in its notebook."""
-    entry = bank.load_bank(assignment)[banked]
+    entry = bank.load_bank(assignment)[submission]
     notebook = bank.make(assignment, entry)
     cells = {c.metadata.nbgrader.grade_id: c.source for c in notebook.cells if c.metadata}
     names: dict = {"__name__": "__main__"}
@@ -64,7 +64,7 @@ def main() -> None:
     shoot(ROOT / "out/demo/report/index.html", IMAGES / "class-page.png", 1120, 1180)
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "card.html"
-        body = card("03_fc_vae", "kl_logvar_as_log_sigma", "kl_divergence")
+        body = check_result("03_fc_vae", "kl_logvar_as_log_sigma", "kl_divergence")
         page.write_text(f'<meta charset="utf-8"><body style="margin:12px">{body}</body>')
         shoot(page, IMAGES / "card.png", 720, 262)
     montage(["latent_space", "latent_space_images", "marginal"], IMAGES / "figures.png")

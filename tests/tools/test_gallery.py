@@ -16,7 +16,7 @@ from vae_utils import plots
 
 ROOT = Path(vae_utils.__file__).parent.parent
 SECTION_OF_NUMBERS = "Numbers"
-# Nobody calls these names: functions of the package return or raise them.
+# Notebooks do not call these names: functions of the package return or raise them.
 RETURNED_OR_RAISED = {
     "CheckpointError",
     "DataError",

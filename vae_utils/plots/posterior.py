@@ -60,7 +60,7 @@ def plot_marginal(
     """
     points = as_points(codes)
     if not all(0 <= dim < points.values.shape[1] for dim in dims):
-        raise ValueError(f"dims must lie within the {points.values.shape[1]} latents, not {dims}.")
+        raise ValueError(f"dims must be within the {points.values.shape[1]} latents, got {dims}.")
     x, y = points.values[:, dims[0]], points.values[:, dims[1]]
     reach = max(SIGMAS[-1] + 0.5, float(np.abs([x, y]).max()))
 
