@@ -50,8 +50,8 @@ fuzz: setup ## a minute of atheris on each of the two readers of untrusted bytes
 		PYTHONPATH=tests:build/atheris $(VENV)/python -m attacks.fuzzing $$reader -max_total_time=60 || exit 1; \
 	done
 
-gallery: setup ## draw the pictures that show what the models learn
-	@$(VENV)/python -m vae_utils.gallery
+gallery: setup ## plot every figure of vae_utils into one page, out/gallery/index.html
+	@$(VENV)/python -m tools.gallery
 
 clean: ## remove out/, build/ and the caches (.venv stays: rm -r .venv takes it away)
 	@rm -rf out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
