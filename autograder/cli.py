@@ -63,7 +63,7 @@ def build(
         for path in builder.build_nbgrader(nbgrader, names):
             typer.echo(f"wrote {path}")
     elif check:
-        wrong = builder.out_of_step(names)
+        wrong = builder.out_of_date(names)
         for line in wrong:
             typer.echo(line, err=True)
         if wrong:
@@ -153,7 +153,7 @@ def verify(
             )
         table.add_row(
             name,
-            "yes" if found.in_step else "NO",
+            "yes" if found.up_to_date else "NO",
             f"{found.reference.score:g} / {found.reference.max_score:g}",
             f"{found.starter.score:g}",
             f"{found.right[0]} of {found.right[1]} earn all",
@@ -238,12 +238,12 @@ def _grade(  # type: ignore[no-untyped-def]
     from autograder.course.sources import load_source
     from autograder.grading.batch import find_submissions, grade_all
     from autograder.records.text import shown
-    from autograder.reports.report import Report, grader_digest
+    from autograder.reports.output_folder import OutputFolder, grader_digest
 
     console = Console()
     load_source(assignment)
     entries = find_submissions(submissions, assignment)
-    report = Report(out, grader_digest(assignment, limits, sandbox))
+    report = OutputFolder(out, grader_digest(assignment, limits, sandbox))
     with report.alone():
         due = entries if again else report.keep(entries, assignment)
         if len(due) < len(entries):

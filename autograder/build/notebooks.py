@@ -88,7 +88,7 @@ def build(names: list[str] | None = None) -> list[Path]:
     return changed
 
 
-def out_of_step(names: list[str] | None = None) -> list[str]:
+def out_of_date(names: list[str] | None = None) -> list[str]:
     """Name what in `notebooks/` isn't what its source builds."""
     wrong = []
     for path, text in _built(names):

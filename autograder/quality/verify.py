@@ -7,9 +7,9 @@ from pathlib import Path
 
 from autograder.build import notebooks as build
 from autograder.grading import batch
-from autograder.quality import bank
-from autograder.quality.bank import Banked
-from autograder.records.results import Result, times_apart
+from autograder.quality import corpus
+from autograder.quality.corpus import CorpusSubmission
+from autograder.records.results import Result, without_times
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import BEST, Sandbox
 
@@ -22,7 +22,7 @@ class Verified:
 
     Attributes:
         assignment: Its name.
-        in_step: True when the notebook on disk is what its source builds.
+        up_to_date: True when the notebook on disk is what its source builds.
         reference: The reference's result.
         starter: The untouched starter's result.
         right: Of how many right submissions, how many earned everything.
@@ -31,7 +31,7 @@ class Verified:
     """
 
     assignment: str
-    in_step: bool
+    up_to_date: bool
     reference: Result
     starter: Result
     right: tuple[int, int]
@@ -39,7 +39,7 @@ class Verified:
     problems: tuple[str, ...]
 
 
-def grade_bank(
+def grade_corpus(
     assignment: str,
     folder: Path,
     jobs: int,
@@ -59,14 +59,14 @@ def grade_bank(
         thorough: False to train the reference and one right submission alone, and wrong ones
             whose faults don't show without.
     """
-    banked = bank.load_bank(assignment)
-    notebooks = {name: bank.make(assignment, one) for name, one in banked.items()}
+    banked = corpus.load_corpus(assignment)
+    notebooks = {name: corpus.make(assignment, one) for name, one in banked.items()}
     notebooks |= {REFERENCE: build.reference(assignment), STARTER: build.starter(assignment)}
     right = [name for name, one in banked.items() if not one.loses]
     untrained = set() if thorough else set(banked) - set(right[:1])
     entries = {
         name: batch.Entry(
-            name, bank.write(notebook, folder, name, assignment), train=name not in untrained
+            name, corpus.write(notebook, folder, name, assignment), train=name not in untrained
         )
         for name, notebook in notebooks.items()
     }
@@ -87,7 +87,7 @@ def lost(result: Result) -> tuple[str, ...]:
     return tuple(task.task for task in result.tasks if task.task in wrong)
 
 
-def problems_with(banked: Banked, result: Result) -> list[str]:
+def problems_with(banked: CorpusSubmission, result: Result) -> list[str]:
     """Say how a banked submission's result differs from what the bank promises."""
     found = []
     if result.status != banked.status:
@@ -108,20 +108,20 @@ def verify(assignment: str, results: Mapping[str, Result]) -> Verified:
         assignment: Its name.
         results: Of the reference, the starter and every banked submission, by name.
     """
-    everyone = bank.load_bank(assignment)
+    everyone = corpus.load_corpus(assignment)
     found = {name: problems_with(banked, results[name]) for name, banked in everyone.items()}
     right = [name for name, banked in everyone.items() if not banked.loses]
     wrong = [name for name, banked in everyone.items() if banked.loses]
     reference, starter = results[REFERENCE], results[STARTER]
-    out_of_step = build.out_of_step([assignment])
-    problems = [*out_of_step, *(line for lines in found.values() for line in lines)]
+    out_of_date = build.out_of_date([assignment])
+    problems = [*out_of_date, *(line for lines in found.values() for line in lines)]
     if lost(reference) or reference.notes:
         problems.append(f"the reference lost {lost(reference)}; notes: {reference.notes}")
     if starter.score or starter.status != "graded":
         problems.append(f"the starter got {starter.score:g} points, {starter.status}")
     return Verified(
         assignment,
-        not out_of_step,
+        not out_of_date,
         reference,
         starter,
         (sum(not found[name] for name in right), len(right)),
@@ -146,14 +146,14 @@ def verify_from_scratch(
         jobs: Submissions at a time.
         limits: For each.
         sandbox: How each is confined.
-        thorough: See `grade_bank`.
+        thorough: See `grade_corpus`.
         twice: True to grade everything again, each in a worker of its own instead of in the fork
             of a warm one, and to hold the results against each other, times apart.
     """
     with tempfile.TemporaryDirectory(prefix="vaelab-verify-") as folder:
 
         def graded(sandbox: Sandbox) -> dict[str, Result]:
-            found = grade_bank(assignment, Path(folder), jobs, limits, sandbox, thorough=thorough)
+            found = grade_corpus(assignment, Path(folder), jobs, limits, sandbox, thorough=thorough)
             return {result.student: result for result in found}
 
         results = graded(sandbox)
@@ -169,5 +169,5 @@ def differing(once: Mapping[str, Result], again: Mapping[str, Result]) -> tuple[
     return tuple(
         f"{name} was graded otherwise the second time"
         for name, result in once.items()
-        if times_apart(result) != times_apart(again[name])
+        if without_times(result) != without_times(again[name])
     )

@@ -8,8 +8,8 @@ import pytest
 from autograder.build.notebooks import reference, starter
 from autograder.grading import judge
 from autograder.grading.batch import BatchError, Entry, find_submissions, grade_all
-from autograder.quality import bank
-from autograder.records.results import times_apart
+from autograder.quality import corpus
+from autograder.records.results import without_times
 from autograder.sandbox.limits import Limits
 
 ASSIGNMENT = "03_fc_vae"
@@ -17,8 +17,8 @@ ASSIGNMENT = "03_fc_vae"
 
 @pytest.fixture
 def folder(tmp_path):
-    bank.write(reference(ASSIGNMENT), tmp_path, "ada", ASSIGNMENT)
-    bank.write(starter(ASSIGNMENT), tmp_path, "zoë ★", ASSIGNMENT)
+    corpus.write(reference(ASSIGNMENT), tmp_path, "ada", ASSIGNMENT)
+    corpus.write(starter(ASSIGNMENT), tmp_path, "zoë ★", ASSIGNMENT)
     return tmp_path
 
 
@@ -41,8 +41,8 @@ def test_a_wrong_folder_is_one_clear_line(folder):
 
 def test_neighbours_change_nothing_and_two_gradings_agree(folder, graded):
     """Alone in this batch, ada gets the bytes that she got among endless and broken ones."""
-    endless = bank.load_bank(ASSIGNMENT)["endless"]
-    bank.write(bank.make(ASSIGNMENT, endless), folder, "loops", ASSIGNMENT)
+    endless = corpus.load_corpus(ASSIGNMENT)["endless"]
+    corpus.write(corpus.make(ASSIGNMENT, endless), folder, "loops", ASSIGNMENT)
     (folder / "nobody").mkdir()
     entries = find_submissions(folder, ASSIGNMENT)
     results = {r.student: r for r in grade_all(entries, ASSIGNMENT, 2, Limits(call_seconds=5))}
@@ -52,7 +52,7 @@ def test_neighbours_change_nothing_and_two_gradings_agree(folder, graded):
     bank_of = graded(ASSIGNMENT)
     for name, before in (("ada", bank_of["reference"]), ("zoë ★", bank_of["starter"])):
         again = dataclasses.replace(before, student=name)
-        assert times_apart(results[name]) == times_apart(again)
+        assert without_times(results[name]) == without_times(again)
 
 
 def test_a_judge_that_dies_is_the_graders_fault_and_is_recorded(folder, monkeypatch):

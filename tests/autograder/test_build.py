@@ -20,20 +20,20 @@ EVERY = assignments()
 
 
 def test_every_notebook_on_disk_is_in_step():
-    assert build.out_of_step() == []
+    assert build.out_of_date() == []
 
 
 def test_an_edited_notebook_a_missing_one_and_a_stray_are_noticed(tmp_path, monkeypatch):
     course = dataclasses.replace(current_course(), root=tmp_path)
     monkeypatch.setattr(build, "current_course", lambda: course)
     (tmp_path / "notebooks").mkdir()
-    assert "is missing" in build.out_of_step()[0]
+    assert "is missing" in build.out_of_date()[0]
     (path, *_) = build.build()
-    assert build.out_of_step() == []
+    assert build.out_of_date() == []
     assert build.build() == []
     path.write_text(path.read_text().replace("TODO", "DONE", 1))
     (tmp_path / "notebooks/99_stray.ipynb").write_text("{}")
-    edited, stray = build.out_of_step()
+    edited, stray = build.out_of_date()
     assert "differs" in edited
     assert "has no source" in stray
 

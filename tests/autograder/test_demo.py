@@ -3,7 +3,7 @@
 import pytest
 
 from autograder.grading.batch import find_submissions, grade_all
-from autograder.quality import bank, demo
+from autograder.quality import corpus, demo
 from autograder.sandbox.limits import Limits
 
 
@@ -11,15 +11,15 @@ from autograder.sandbox.limits import Limits
 def special(tmp_path_factory):
     """The demo's students that are not in the bank, graded."""
     folder = demo.make_class(tmp_path_factory.mktemp("demo") / "submissions")
-    entries = [e for e in find_submissions(folder, demo.ASSIGNMENT) if e.student not in demo.BANKED]
+    entries = [e for e in find_submissions(folder, demo.ASSIGNMENT) if e.student not in demo.CORPUS]
     return {r.student: r for r in grade_all(entries, demo.ASSIGNMENT, 2, Limits())}
 
 
 def test_the_class_has_what_it_promises(tmp_path):
     folder = demo.make_class(tmp_path / "submissions")
     assert len(find_submissions(folder, demo.ASSIGNMENT)) == 15
-    every = bank.load_bank(demo.ASSIGNMENT)
-    assert {every[name].loses == () for name in demo.BANKED.values()} == {True, False}
+    every = corpus.load_corpus(demo.ASSIGNMENT)
+    assert {every[name].loses == () for name in demo.CORPUS.values()} == {True, False}
 
 
 def test_a_deleted_test_cell_costs_nothing_and_is_mentioned(special):

@@ -6,22 +6,22 @@ from autograder.checks.registry import load_checks
 from autograder.course.locate import CourseError
 from autograder.course.sources import assignments
 from autograder.grading.batch import Entry, grade_all
-from autograder.quality.bank import load_bank, make, write
+from autograder.quality.corpus import load_corpus, make, write
 from autograder.quality.verify import lost, problems_with, verify
 from autograder.sandbox.limits import Limits
 
 EVERY = assignments()
-BANKED = [(assignment, name) for assignment in EVERY for name in load_bank(assignment)]
+CORPUS = [(assignment, name) for assignment in EVERY for name in load_corpus(assignment)]
 
 
-@pytest.mark.parametrize(("assignment", "name"), BANKED)
+@pytest.mark.parametrize(("assignment", "name"), CORPUS)
 def test_each_loses_its_task_alone_and_is_told_why(graded, assignment, name):
-    assert problems_with(load_bank(assignment)[name], graded(assignment)[name]) == []
+    assert problems_with(load_corpus(assignment)[name], graded(assignment)[name]) == []
 
 
 @pytest.mark.parametrize("assignment", EVERY)
 def test_each_bank_holds_enough_right_and_wrong_work(assignment):
-    bank = load_bank(assignment).values()
+    bank = load_corpus(assignment).values()
     assert sum(bool(b.loses) and b.status == "graded" for b in bank) >= 8
     assert sum(not b.loses for b in bank) >= 3
 
@@ -50,7 +50,7 @@ def test_a_failed_part_is_trained_with_the_reference_in_its_place(tmp_path):
     """One for each part: the rest is the submission's own, and it reaches the threshold."""
     a = "03_fc_vae"
     parts = {t.id for t in load_checks(a).tasks if t.parts}
-    first = {one.loses: one for one in reversed(load_bank(a).values()) if set(one.loses) <= parts}
+    first = {one.loses: one for one in reversed(load_corpus(a).values()) if set(one.loses) <= parts}
     wrong = {one.name: one for loses, one in first.items() if len(loses) == 1}
     assert {one.loses[0] for one in wrong.values()} == parts
     entries = [Entry(n, write(make(a, one), tmp_path, n, a)) for n, one in wrong.items()]
@@ -85,7 +85,7 @@ def test_a_name_left_as_dots_is_still_to_do(graded):
 
 
 def test_an_edit_that_no_longer_fits_is_noticed():
-    banked = load_bank("03_fc_vae")["kl_sign"]
+    banked = load_corpus("03_fc_vae")["kl_sign"]
     edit = banked.edits[0]
     for find in ("not there", "mu"):
         wrong = type(edit)(edit.cell, find, "")
