@@ -139,8 +139,8 @@ def read_bytes(path: Path) -> bytes:
         if status.st_size > MAX_BYTES:
             size, cap = status.st_size >> 20, MAX_BYTES >> 20
             raise UnreadableError(
-                f"The file has {size} MiB; at most {cap} MiB are read. Clear the outputs of all cells, "
-                "save the notebook, and hand it in again."
+                f"The file has {size} MiB; at most {cap} MiB are read. Clear the outputs of "
+                "all cells, save the notebook, and hand it in again."
             )
         return file.read(MAX_BYTES)
 
@@ -167,7 +167,8 @@ def _about_the_file(body: dict[str, Any]) -> Iterator[str]:
         part = metadata.get(key) if isinstance(metadata, dict) else None
         language = part.get(name) if isinstance(part, dict) else None
         if isinstance(language, str) and language.lower() not in ("python", "python3", "ipython"):
-            yield f"The notebook calls its language {printable(language, 40)}; it was run as Python."
+            named = printable(language, 40)
+            yield f"The notebook calls its language {named}; it was run as Python."
             return
 
 
@@ -190,11 +191,11 @@ def _cells(body: Any) -> Iterator[tuple[str, str, str]]:
         raise UnreadableError("The file is JSON, but it has no list of cells. Hand in a notebook.")
     if len(body["cells"]) > MAX_CELLS:
         raise UnreadableError(
-            f"The notebook has {len(body['cells'])} cells; not more than {MAX_CELLS} are read."
+            f"The notebook has {len(body['cells'])} cells; at most {MAX_CELLS} are read."
         )
     for number, cell in enumerate(body["cells"], 1):
         if not isinstance(cell, dict):
-            raise UnreadableError(f"Entry {number} of the notebook's list of cells is no cell.")
+            raise UnreadableError(f"Entry {number} of the notebook's list of cells is not a cell.")
         text = cell.get("source", "")
         if isinstance(text, list) and all(isinstance(line, str) for line in text):
             text = "".join(text)
@@ -237,7 +238,8 @@ def _differences(cells: list[tuple[str, str, str]], source: Source) -> Iterator[
         kind == "code" and name not in known and bool(text.strip()) for kind, name, text in cells
     )
     if own:
-        yield f"You added {own} code cell{'s' * (own > 1)}. Added cells are run, but earn no points."
+        cells_added = f"{own} code cell{'s' * (own > 1)}"
+        yield f"You added {cells_added}. Added cells are run, but earn no points."
 
 
 def _answers(cells: list[tuple[str, str, str]], source: Source) -> dict[str, str | None]:

@@ -60,7 +60,7 @@ class Run:
 
     @property
     def reached(self) -> int | None:
-        """The first epoch, counted from 1, with a loss below the threshold; None if there is none."""
+        """The first epoch, counted from 1, with a loss below the threshold; or None."""
         return next((n for n, loss in enumerate(self.losses, 1) if loss < self.below), None)
 
 

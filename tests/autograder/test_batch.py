@@ -1,4 +1,4 @@
-"""A class is graded whole: no submission changes another's result, none stops the batch."""
+"""In a batch, no submission changes the result of another one, and none stops the batch."""
 
 import dataclasses
 import os
@@ -32,15 +32,15 @@ def test_submissions_are_found_in_nbgraders_layout(folder):
     ]
 
 
-def test_a_wrong_folder_is_one_clear_line(folder):
+def test_a_wrong_folder_raises_with_a_reason(folder):
     with pytest.raises(BatchError, match="no folder"):
         find_submissions(folder / "nowhere", ASSIGNMENT)
     with pytest.raises(BatchError, match="No submission to 99_other"):
         find_submissions(folder, "99_other")
 
 
-def test_neighbours_change_nothing_and_two_gradings_agree(folder, graded):
-    """Alone in this batch, ada gets the bytes that she got among endless and broken ones."""
+def test_a_result_does_not_depend_on_the_rest_of_the_batch(folder, graded):
+    """The result of ada in this batch has the same bytes as in the corpus, except times."""
     endless = corpus.load_corpus(ASSIGNMENT)["endless"]
     corpus.write(corpus.make(ASSIGNMENT, endless), folder, "loops", ASSIGNMENT)
     (folder / "nobody").mkdir()
@@ -49,13 +49,16 @@ def test_neighbours_change_nothing_and_two_gradings_agree(folder, graded):
     assert set(results) == {"ada", "loops", "nobody", "zoë ★"}
     assert results["loops"].status == "timeout"
     assert results["nobody"].status == "missing"
-    bank_of = graded(ASSIGNMENT)
-    for name, before in (("ada", bank_of["reference"]), ("zoë ★", bank_of["starter"])):
+    known = graded(ASSIGNMENT)
+    for name, before in (
+        ("ada", known["reference"]),
+        ("zoë ★", known["starter"]),
+    ):
         again = dataclasses.replace(before, student=name)
         assert without_times(results[name]) == without_times(again)
 
 
-def test_a_judge_that_dies_is_the_graders_fault_and_is_recorded(folder, monkeypatch):
+def test_a_submission_whose_judge_dies_is_not_graded(folder, monkeypatch):
     entries = [Entry("ada", folder / "ada" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb")]
     monkeypatch.setattr(judge, "grade", _die)
     (result,) = grade_all(entries, ASSIGNMENT, 1, Limits())
