@@ -83,8 +83,8 @@ def current_course() -> Course:
         if (place / MARKER).is_file():
             return _course_at(place)
     raise CourseError(
-        f"No course found: the file {MARKER} is in none of {', '.join(map(str, places))}. "
-        "Name its folder with --course DIR, or make one with `vaelab init DIR`."
+        f"No course found. These folders do not contain the file {MARKER}: "
+        f"{', '.join(map(str, places))}. Name the course's folder with --course DIR."
     )
 
 

@@ -160,8 +160,8 @@ def _about_the_file(body: dict[str, Any]) -> Iterator[str]:
     """Yield a note if the notebook's format or language is not the expected one."""
     version = body.get("nbformat")
     if version != NBFORMAT:
-        said = version if isinstance(version, int | float) and abs(version) < 1e6 else "no number"
-        yield f"The notebook calls its format {said}; it was read as format {NBFORMAT}."
+        found = version if isinstance(version, int | float) and abs(version) < 1e6 else "no number"
+        yield f"The notebook calls its format {found}; it was read as format {NBFORMAT}."
     metadata = body.get("metadata")
     for key, name in (("kernelspec", "language"), ("language_info", "name")):
         part = metadata.get(key) if isinstance(metadata, dict) else None
