@@ -1,4 +1,4 @@
-"""What the grader's tests share: each assignment's whole bank, graded once."""
+"""Fixtures of the grader's tests: each assignment's submission corpus, graded once."""
 
 import functools
 from collections.abc import Callable
@@ -16,9 +16,9 @@ Graded = Callable[[str], dict[str, Result]]
 
 @pytest.fixture(scope="session")
 def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
-    """Grade an assignment's bank, its reference and its starter, two at a time; by name.
+    """Grade an assignment's corpus, reference and starter; return the results by name.
 
-    Training is left out where it shows nothing new; `make verify` trains everyone.
+    Submissions are trained only if their expected result needs it. `make verify` trains all.
     """
 
     @functools.cache
@@ -32,7 +32,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
 
 @pytest.fixture
 def write_notebook(tmp_path: Path) -> Callable[[str | bytes], Path]:
-    """Write some text as a student's notebook and give its path."""
+    """Write a text as a student's notebook; return its path."""
 
     def write(text: str | bytes) -> Path:
         path = tmp_path / "ada" / "notebook.ipynb"
