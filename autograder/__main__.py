@@ -1,0 +1,5 @@
+"""Run the `vaelab` command as `python -m autograder`."""
+
+from autograder.cli import main
+
+main()
