@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help setup demo test verify lab build lint bench soak fuzz gallery clean
+.PHONY: help setup demo test verify lab build lint bench soak fuzz gallery docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,10 @@ fuzz: setup ## a minute of atheris on each of the two readers of untrusted bytes
 
 gallery: setup ## draw the pictures that show what the models learn
 	@$(VENV)/python -m vae_utils.gallery
+
+docs: setup ## build the documentation into out/docs; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/python -m mkdocs build --strict
+	@echo "Documentation: $(CURDIR)/out/docs/index.html"
 
 clean: ## remove out/, build/ and the caches (.venv stays: rm -r .venv takes it away)
 	@rm -rf out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

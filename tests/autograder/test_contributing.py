@@ -35,7 +35,7 @@ def run(words: list[str], folder: Path) -> subprocess.CompletedProcess:
         env=environment | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
 
 
