@@ -1,5 +1,6 @@
-"""Run the `vaelab` command as `python -m autograder`."""
+"""Lets `python -m autograder` run the `vaelab` command."""
 
 from autograder.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

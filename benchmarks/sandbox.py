@@ -1,4 +1,4 @@
-"""What grading costs beyond training: workers forked from a warm process, and cold ones."""
+"""Time of grading without training: with the fork server, and with cold workers."""
 
 import statistics
 import tempfile
@@ -14,28 +14,28 @@ from benchmarks.measure import Row, ratio
 
 ASSIGNMENT = "03_fc_vae"
 ROUNDS = 5
-CORE_SECONDS = 0.25  # the target; nbgrader takes 1.05 s for a trivial notebook without torch
+CORE_SECONDS = 0.25  # the target; nbgrader needs 1.05 s for a trivial notebook without torch
 
 
 def measure() -> list[Row]:
-    """Judge the reference without its training, warm and cold in turn; returns rows."""
+    """Grade the reference without training, alternately with fork server and with cold workers."""
     spent: dict[bool, list[float]] = {True: [], False: []}
     with tempfile.TemporaryDirectory() as folder:
         path = write(reference(ASSIGNMENT), Path(folder), "reference", ASSIGNMENT)
-        _core_seconds(path, warm=True)  # starts the warm process, which many submissions share
+        _core_seconds(path, warm=True)  # starts the fork server
         for _ in range(ROUNDS):
             for warm, seconds in spent.items():
                 seconds.append(_core_seconds(path, warm=warm))
     warm, cold = (statistics.median(spent[kind]) for kind in (True, False))
     note = f"judge and worker, {ASSIGNMENT}; a cold worker: {cold:.2f} s"
     return [
-        Row("a submission without its training, of one core", warm, "s", CORE_SECONDS, note=note),
-        Row("the same, cold worker / warm", ratio(spent[False], spent[True])),
+        Row("a submission without training, core seconds", warm, "s", CORE_SECONDS, note=note),
+        Row("the same, cold worker / fork server", ratio(spent[False], spent[True])),
     ]
 
 
 def _core_seconds(path: Path, *, warm: bool) -> float:
-    """Judge once; returns the processor seconds of the judge and of the worker together."""
+    """Grade once. Return the CPU seconds of judge and worker together."""
     start = time.process_time()
     with judging(path, ASSIGNMENT, Limits(), Sandbox(warm=warm)) as current:
         current.submission.train = False
