@@ -5,7 +5,7 @@ VENV := .venv/bin
 WORKERS ?= 3
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help setup demo test compat verify lab build lint bench soak fuzz gallery clean
+.PHONY: help setup demo test compat verify lab build lint bench soak fuzz gallery docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -59,6 +59,10 @@ fuzz: setup ## fuzz the two readers of untrusted bytes with atheris, a minute ea
 
 gallery: setup ## plot every figure of vae_utils into one page, out/gallery/index.html
 	@$(VENV)/python -m tools.gallery
+
+docs: setup ## build the documentation into out/docs; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/python -m mkdocs build --strict
+	@echo "Documentation: $(CURDIR)/out/docs/index.html"
 
 clean: ## delete out/, build/ and the caches, but not .venv
 	@rm -rf out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

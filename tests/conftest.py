@@ -16,6 +16,7 @@ SLOW = {
     "autograder/test_batch.py": 60,
     "autograder/test_calibrate.py": 30,
     "autograder/test_cli.py": 30,
+    "autograder/test_contributing.py": 100,
     "autograder/test_demo.py": 60,
     "autograder/test_host.py": 60,
     "autograder/test_nbgrader.py": 100,
@@ -39,7 +40,7 @@ def group_of(item: pytest.Item) -> str:
         return f"corpus-{parameters.get('assignment', '03_fc_vae')}"
     if "court" in fixtures:
         return f"attacks-{parameters['court']}"
-    for module_fixture in ("special", "scores", "executed", "folder"):
+    for module_fixture in ("special", "scores", "executed", "folder", "course_copy"):
         if module_fixture in fixtures:
             return item.path.stem
     return ""
