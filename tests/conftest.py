@@ -4,13 +4,19 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Every test process computes on one thread: several of them share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Hypothesis measures time by the clock, which says little while other tests use the cores.
+settings.register_profile("any-load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-load")
+
 TESTS = Path(__file__).parent
 
-# Processor seconds of what is slow, by the start of a test's id. Everything else is quick.
+# Processor seconds of what is slow, by the start of a test's id, and of all the other tests.
+QUICK = 200
 SLOW = {
     "autograder/test_bank.py": 600,
     "autograder/test_batch.py": 60,
@@ -23,6 +29,17 @@ SLOW = {
     "autograder/test_sandbox.py": 100,
     "attacks/": 400,
 }
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Say at the start how long the whole suite takes."""
+    config = session.config
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if hasattr(config, "workerinput") or config.args_source is not config.ArgsSource.TESTPATHS:
+        return
+    seconds = QUICK + (0 if config.option.markexpr == "not slow" else sum(SLOW.values()))
+    minutes = round(seconds / 60 / (2 * 0.85))  # two cores, not always busy
+    reporter.write_line(f"This takes about {minutes} minutes on two cores. Quick tests run first.")
 
 
 def slow_part(item: pytest.Item) -> str:
@@ -45,7 +62,7 @@ def group_of(item: pytest.Item) -> str:
     return ""
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # before pytest applies -m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow tests, name the groups, and put the quick tests first."""
     for item in items:
