@@ -69,12 +69,14 @@ def test_what_is_left_out_is_no_loss_and_no_gain(graded):
     assert lost(result) == ("kl_divergence",)
 
 
+@pytest.mark.xdist_group("corpus-06_vq_vae")
 def test_a_remark_is_said_and_costs_nothing(graded):
     result = graded("06_vq_vae")["by_hand_in_the_usual_style"]
     assert result.score == result.max_score
     assert ["in place" in note for note in result.notes] == [True]
 
 
+@pytest.mark.xdist_group("corpus-06_vq_vae")
 def test_a_name_left_as_dots_is_still_to_do(graded):
     """What a half-filled method gives already is judged; the rest of it is no mistake."""
     result = graded("06_vq_vae")["only_the_nearest_code"]
