@@ -30,6 +30,12 @@ SLOW = {
 }
 
 
+def pytest_configure() -> None:
+    """Stop if a slow part has been moved: its tests would count as quick."""
+    if missing := [part for part in SLOW if not (TESTS / part.partition("::")[0]).exists()]:
+        raise pytest.UsageError(f"tests/conftest.py: SLOW names {missing}, which do not exist")
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Say at the start how long the whole suite takes."""
     config = session.config
