@@ -1,6 +1,7 @@
 """Fixtures of the grader's tests: each assignment's submission corpus, graded once."""
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from autograder.records.results import Result
 from autograder.sandbox.limits import Limits
 
 LIMITS = Limits(call_seconds=20.0)
+# Side by side, each of pytest's workers grades a corpus of its own.
+JOBS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
 Graded = Callable[[str], dict[str, Result]]
 
 
@@ -24,7 +27,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
     @functools.cache
     def grade(assignment: str) -> dict[str, Result]:
         folder = tmp_path_factory.mktemp(assignment)
-        graded = verify.grade_bank(assignment, folder, 2, LIMITS, thorough=False)
+        graded = verify.grade_corpus(assignment, folder, JOBS, LIMITS, thorough=False)
         return {result.student: result for result in graded}
 
     return grade
