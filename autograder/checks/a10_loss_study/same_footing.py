@@ -14,7 +14,9 @@ from autograder.checks.a10_loss_study.loss_terms import (
     loss,
     own,
 )
-from autograder.checks.shared.gaussian import KL_MISTAKES, bce, kl_divergence
+from autograder.checks.shared.gaussian import bce, kl_divergence
+from autograder.checks.shared.kl import kl_mistakes
+from autograder.checks.shared.parameterization import LOGVAR, MEAN
 from autograder.checks.shared.parts import model_or_bare
 from autograder.checks.shared.wiring import TOLD, KnownVae
 from autograder.checks.vocabulary import Mistake, check, expect, expect_close, expect_tensor, kind
@@ -69,7 +71,7 @@ MEASURE_MISTAKES: dict[str, tuple[Mistake, ...]] = {
     ),
     "kl": tuple(
         Mistake(m.name, m.says, lambda parts, x, mu, logvar, f=m.formula: f(mu, logvar))
-        for m in KL_MISTAKES
+        for m in kl_mistakes(LOGVAR, MEAN)
     ),
 }
 

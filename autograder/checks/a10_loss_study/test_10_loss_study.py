@@ -6,19 +6,13 @@ from typing import Any
 import torch
 
 from autograder.checks.a10_loss_study.loss_terms import (
+    TERM_CHECKS,
     images,
-    test_bce_gradient,
     test_bce_is_the_default,
-    test_bce_value,
     test_both_adds_the_terms,
     test_both_has_one_kl,
-    test_kl_closed_form,
-    test_kl_gradient,
-    test_kl_is_an_expectation,
-    test_kl_known_number,
-    test_squared_error_gradient,
+    test_kl_of_each_loss,
     test_squared_error_of_a_perfect_image,
-    test_squared_error_value,
 )
 from autograder.checks.a10_loss_study.same_footing import (
     test_measure,
@@ -26,17 +20,8 @@ from autograder.checks.a10_loss_study.same_footing import (
     test_measure_repeats,
     test_measure_switches_training_off,
 )
-from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.shared.parts import expect_own_rows, expect_pixel_range, model_or_bare
-from autograder.checks.shared.sampling import (
-    Draw,
-    expect_centre,
-    expect_fresh_noise,
-    expect_gaussian,
-    expect_new_draws,
-    expect_pathwise_gradients,
-    expect_spread,
-)
+from autograder.checks.shared.sampling import expect_new_draws, method_sampler, sampling_checks
 from autograder.checks.shared.wiring import FORWARD_MISTAKES, HEAD_MISTAKES, TOLD, KnownVae
 from autograder.checks.vocabulary import (
     Task,
@@ -59,6 +44,16 @@ TASKS = (
     Task("kl_divergence", 10, "KL divergence"),
     Task("both", 5, "Both together"),
     Task("measure", 10, "The same footing"),
+)
+
+FAMILIES = (
+    sampling_checks(
+        "reparameterize",
+        method_sampler(lambda submission: model_or_bare(submission, "VAE"), "reparameterize"),
+        what="`reparameterize(mu, logvar)`",
+        name="reparameterize",
+    ),
+    *TERM_CHECKS,
 )
 
 # Images (N, C, S, S) and a latent size Z.
@@ -192,55 +187,6 @@ def test_decoder_uses_the_code(submission: Submission) -> None:
         "A code decoded",
         "code_ignored",
     )
-
-
-# Reparameterization
-
-
-def draw(submission: Submission) -> Draw:
-    """The submission's `reparameterize`, as a function of mu and logvar."""
-    return model_or_bare(submission, "VAE").reparameterize
-
-
-@check("reparameterize")
-def test_spread(submission: Submission) -> None:
-    """The standard deviation of z is σ = exp(½ logvar), in training and in eval mode."""
-    vae = model_or_bare(submission, "VAE")
-    for mode in (vae.train, vae.eval):
-        mode()
-        expect_spread(vae.reparameterize)
-
-
-@check("reparameterize")
-def test_centre(submission: Submission) -> None:
-    """The draw z is centred on mu."""
-    expect_centre(draw(submission))
-
-
-@check("reparameterize")
-def test_noise_is_gaussian(submission: Submission) -> None:
-    """The noise is Gaussian: its fourth moment is 3 σ⁴."""
-    expect_gaussian(draw(submission))
-
-
-@check("reparameterize")
-def test_one_draw_for_each_number(submission: Submission) -> None:
-    """Every entry of z has noise of its own, new at every call."""
-    expect_fresh_noise(draw(submission))
-
-
-@check("reparameterize")
-def test_gradients_pass(submission: Submission) -> None:
-    """Gradients reach mu and logvar: ∂z/∂mu is 1 and ∂z/∂logvar is (z − mu) / 2."""
-    expect_pathwise_gradients(draw(submission))
-
-
-@check("reparameterize")
-def test_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in (self-reported)."""
-    reparameterize = model_or_bare(submission, "VAE").reparameterize
-    given = torch.randn(3, 5), torch.randn(3, 5)
-    expect_follows_input(reparameterize, *given, name="reparameterize")
 
 
 # Forward. Known linear maps stand in for the parts, so that only the wiring is judged.
