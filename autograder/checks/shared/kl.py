@@ -6,7 +6,6 @@ and each reduction.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch.distributions import Normal
@@ -201,19 +200,24 @@ def kl_mistakes(own: Parameterization, reduction: Reduction) -> tuple[Mistake, .
     def given(formula: Pair) -> Pair:
         return lambda mu, value: formula(mu, own.to_sigma(value))
 
+    def read_as(other: Parameterization) -> Pair:
+        return lambda mu, value: entries(mu, other.to_sigma(value))
+
+    def variance_read_as(other: Parameterization) -> Pair:
+        return lambda mu, value: (
+            0.5 * (mu**2 + other.to_sigma(value) ** 2 - 1) - own.to_sigma(value).log()
+        )
+
     for name, says, formula in ENTRY_MISTAKES[:3]:
         add(name, says, given(formula), reduction.of)
     for other in misreadings(own):
-        says = READ_AS.format(name=own.name, other=other.symbol, given=own.given)
         name = own.read_as(other)
-        add(name, says, lambda mu, v, o=other: entries(mu, o.to_sigma(v)), reduction.of)
-
-        def variance_alone(mu: torch.Tensor, v: torch.Tensor, o: Any = other) -> torch.Tensor:
-            return 0.5 * (mu**2 + o.to_sigma(v) ** 2 - 1) - own.to_sigma(v).log()
-
-        missing = own.is_log and not other.is_log
-        known = ("exp_missing", EXP_MISSING) if missing else (name, says)
-        add(*known, variance_alone, reduction.of)
+        says = READ_AS.format(name=own.name, other=other.symbol, given=own.given)
+        add(name, says, read_as(other), reduction.of)
+        # Where the variance alone is misread, the logarithm has been used as it is.
+        if own.is_log and not other.is_log:
+            name, says = "exp_missing", EXP_MISSING
+        add(name, says, variance_read_as(other), reduction.of)
     for name, says, formula in ENTRY_MISTAKES[3:]:
         add(name, says, given(formula), reduction.of)
     for name, says, reduce in REDUCTION_MISTAKES[reduction]:

@@ -187,7 +187,7 @@ def expect_pathwise_gradients(sampler: Sampler, own: Parameterization, what: str
 
 def sampling_checks(
     task: str,
-    made: Callable[[Submission, bool], Sampler],
+    made: Callable[[Submission, bool], Any],
     own: Parameterization = LOGVAR,
     *,
     what: str,
