@@ -6,6 +6,7 @@ property; `part_checks` returns those that most assignments use.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -21,6 +22,11 @@ from autograder.protocol.remote import Submission
 
 Check = Callable[[Submission], None]
 Checks = tuple[Check, ...]
+
+
+def module_checks(module: ModuleType) -> Checks:
+    """Return the checks that a module defines, in its order."""
+    return tuple(value for value in vars(module).values() if hasattr(value, "check"))
 
 
 def named_check(task: str, name: str, sentence: str) -> Callable[[Check], Check]:
@@ -91,15 +97,20 @@ def part_checks(
         own_layers: Where a made model has the part, "" for the model itself. No layer of it may be
             used twice. None: this is not tested.
     """
+    checks = *shape_checks(part, shapes), *row_checks(part, ignored, detached)
+    return checks if own_layers is None else (*checks, *layer_checks(part, own_layers))
 
-    @named_check(part.task, f"{part.task}_shape", shapes)
+
+def shape_checks(part: Part, sentence: str) -> Checks:
+    """Test the shapes of the outputs for several numbers of inputs and sizes."""
+
+    @named_check(part.task, f"{part.task}_shape", sentence)
     def shape(submission: Submission) -> None:
         for n, *sizes in part.shapes:
             made = part.make(submission, *sizes)
             part.call(made, part.inputs(made, n, *sizes), *sizes)
 
-    checks = (shape, *row_checks(part, ignored, detached))
-    return checks if own_layers is None else (*checks, *layer_checks(part, own_layers))
+    return (shape,)
 
 
 def row_checks(part: Part, ignored: str | None = None, detached: str | None = None) -> Checks:
