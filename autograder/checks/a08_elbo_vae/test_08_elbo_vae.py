@@ -1,5 +1,6 @@
 """What `08_elbo_vae` is graded on."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,16 +16,19 @@ from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.shared.gaussian import negative_elbo, sample
 from autograder.checks.shared.log_sigma import (
     Kl,
-    expect_both_signs,
     expect_kl_averages_draws,
     expect_kl_gradient,
     expect_kl_known_numbers,
     expect_kl_values,
     expect_one_each,
     expect_posterior,
-    expect_sees_each_image,
 )
-from autograder.checks.shared.parts import expect_own_rows
+from autograder.checks.shared.networks import (
+    Part,
+    head_checks,
+    nonlinearity_checks,
+    part_checks,
+)
 from autograder.checks.shared.prior import ENCODED, expect_prior_codes
 from autograder.checks.shared.sampling import (
     LOG_SIGMA,
@@ -36,7 +40,7 @@ from autograder.checks.shared.sampling import (
     expect_pathwise_gradients,
     expect_spread,
 )
-from autograder.checks.training import Plan, expect_trained
+from autograder.checks.training import Plan, training_checks
 from autograder.checks.vocabulary import (
     ImportRule,
     Task,
@@ -66,8 +70,10 @@ OBS, LATENTS, HIDDEN = 30, 5, 24
 
 
 def new_vae(submission: Submission, latent_dim: int = LATENTS) -> RemoteObject:
-    """Make a small model."""
-    return submission.new("VAE", OBS, latent_dim, HIDDEN)
+    """Make a small model in eval mode."""
+    vae = submission.new("VAE", OBS, latent_dim, HIDDEN)
+    vae.eval()
+    return vae
 
 
 def any_vae(submission: Submission, latent_dim: int = LATENTS) -> RemoteObject:
@@ -88,50 +94,32 @@ def encode(
     return expect_posterior(vae.encoder(x), len(x), latent_dim)
 
 
-@check("encoder")
-def test_encoder_shapes(submission: Submission) -> None:
-    """Rows (N, D) go to mu and logsigma, (N, L) each, one row alone included."""
-    for n, latent_dim in ((1, 5), (7, 5), (4, 13)):
-        vae = new_vae(submission, latent_dim)
-        vae.eval()
-        encode(vae, torch.rand(n, OBS), latent_dim)
+ENCODER = Part(
+    "encoder",
+    new_vae,
+    encode,
+    lambda _, n, latent_dim: torch.rand(n, OBS),
+    small=(LATENTS,),
+    shapes=((1, 5), (7, 5), (4, 13)),
+    gives=("`mu`", "`logsigma`"),
+)
+DECODER = replace(
+    ENCODER,
+    task="decoder",
+    call=lambda vae, z, _: expect_tensor(vae.decoder(z), (len(z), OBS), "`decoder(z)`"),
+    inputs=lambda _, n, latent_dim: torch.randn(n, latent_dim),
+    row="code",
+    gives=("image",),
+    argument="z",
+)
 
 
 @check("encoder")
 def test_encoder_uses_the_given_layers(submission: Submission) -> None:
     """With the layers that are given, mu and logsigma are what they should be."""
     vae = new_vae(submission)
-    vae.eval()
     x = torch.randn(6, OBS)
     expect_given_layers(vae, x, torch.stack(encode(vae, x)), HIDDEN)
-
-
-@check("encoder")
-def test_heads_reach_both_signs(submission: Submission) -> None:
-    """Both mu and logsigma can be negative as well as positive, and differ."""
-    expect_both_signs(*encode(new_vae(submission, 16), 20 * torch.randn(256, OBS), 16))
-
-
-@check("encoder")
-def test_encoder_is_not_linear(submission: Submission) -> None:
-    """An activation stands between the encoder's layers."""
-    vae = new_vae(submission)
-    vae.eval()
-    a, b = 5 * torch.randn(2, 20, OBS)
-    middle, left, right = (torch.cat(encode(vae, x)) for x in ((a + b) / 2, a, b))
-    expect(
-        not torch.allclose(middle, (left + right) / 2, atol=1e-4),
-        "There is no ReLU between the encoder's layers: without it, two linear layers are one.",
-        "no_activation",
-    )
-
-
-@check("encoder")
-def test_encoder_sees_the_image(submission: Submission) -> None:
-    """Each row depends on its own image alone, is always the same, and carries gradients."""
-    vae = new_vae(submission)
-    vae.eval()
-    expect_sees_each_image(vae.encoder, torch.rand(6, OBS), LATENTS)
 
 
 # The draw
@@ -187,63 +175,19 @@ def test_device(submission: Submission) -> None:
 
 
 @check("decoder")
-def test_decoder_shape(submission: Submission) -> None:
-    """Codes (N, L) become rows of pixels (N, D), one code alone included."""
-    for n, latent_dim in ((1, 5), (7, 5), (4, 13)):
-        vae = new_vae(submission, latent_dim)
-        vae.eval()
-        expect_tensor(vae.decoder(torch.randn(n, latent_dim)), (n, OBS), "`decoder(z)`")
-
-
-@check("decoder")
 def test_decoder_range(submission: Submission) -> None:
     """Decoded pixels are probabilities, and can be low as well as high."""
-    z = 1e3 * torch.randn(256, LATENTS)
-    expect_probabilities(expect_tensor(new_vae(submission).decoder(z), (256, OBS), "`decoder(z)`"))
+    expect_probabilities(DECODER.far(submission, 1e3, 256)[0])
 
 
 @check("decoder")
 def test_decoder_gives_probabilities(submission: Submission) -> None:
     """The same code always gives the same probabilities, not tossed or rounded pixels."""
     vae = new_vae(submission)
-    vae.eval()
     z = torch.randn(6, LATENTS)
     theta = expect_tensor(vae.decoder(z), (6, OBS), "`decoder(z)`")
     expect_not_tossed(theta)
     expect_close(vae.decoder(z), theta, "The decoder's answer to the same code, asked again,")
-
-
-@check("decoder")
-def test_decoder_is_not_linear(submission: Submission) -> None:
-    """An activation stands between the decoder's layers."""
-    vae = new_vae(submission)
-    vae.eval()
-    a, b = 3 * torch.randn(2, 20, LATENTS)
-    middle, left, right = (
-        expect_tensor(vae.decoder(z), (20, OBS), "`decoder(z)`").logit(1e-6)
-        for z in ((a + b) / 2, a, b)
-    )
-    expect(
-        not torch.allclose(middle, (left + right) / 2, atol=1e-3),
-        "There is no ReLU between the decoder's layers: without it, two linear layers are one.",
-        "no_activation",
-    )
-
-
-@check("decoder")
-def test_decoder_uses_the_code(submission: Submission) -> None:
-    """Each row depends on its own code alone, and carries gradients."""
-    vae = new_vae(submission)
-    vae.eval()
-    z = torch.randn(6, LATENTS)
-    expect_own_rows(
-        lambda z: expect_tensor(vae.decoder(z), (len(z), OBS), "`decoder(z)`"),
-        z,
-        "Every code gives the same pixels: is `z` used?",
-        "A code decoded",
-    )
-    z.requires_grad_()
-    expect_grad(vae.decoder(z), {"z": z}, "the decoded pixels", "decoder_detached")
 
 
 # KL
@@ -364,12 +308,6 @@ PLAN = Plan(
 )
 
 
-@check("elbo")
-def test_elbo_threshold(submission: Submission) -> None:
-    """Trained from scratch, −ELBO falls below 125 nats within 5 epochs on the course's digits."""
-    expect_trained(submission, TASKS, PLAN)
-
-
 # New images. The stand-in for the decoder makes pixels 0 and 1 fair coins, whatever the code;
 # pixel 2 is white where the first latent is positive, and pixel 3 where the second is.
 
@@ -464,3 +402,21 @@ def test_sample_carries_no_gradient(submission: Submission) -> None:
         "`torch.no_grad()`.",
         "carries_gradient",
     )
+
+
+FAMILIES = (
+    part_checks(
+        ENCODER,
+        "Rows (N, D) become mu and logsigma, (N, L) each, one row alone included.",
+        detached="encoder_detached",
+    ),
+    head_checks(ENCODER, (16,), same="same_head"),
+    nonlinearity_checks(ENCODER, 5),
+    part_checks(
+        DECODER,
+        "Codes (N, L) become rows of pixels (N, D), one code alone included.",
+        detached="decoder_detached",
+    ),
+    nonlinearity_checks(DECODER, 3, lambda theta: theta.logit(1e-6), 1e-3),
+    training_checks(TASKS, PLAN, name="elbo_threshold", loss="−ELBO", limit=" nats"),
+)

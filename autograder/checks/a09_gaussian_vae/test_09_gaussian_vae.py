@@ -1,6 +1,7 @@
 """What `09_gaussian_vae` is graded on."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -40,16 +41,21 @@ from autograder.checks.a09_gaussian_vae.lines import LINE_MISTAKES, line
 from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.shared.gaussian import sample
 from autograder.checks.shared.log_sigma import (
-    expect_both_signs,
     expect_kl_averages_draws,
     expect_kl_known_numbers,
     expect_kl_values,
     expect_one_each,
     expect_posterior,
-    expect_sees_each_image,
     kl,
 )
-from autograder.checks.shared.parts import expect_inputs_kept, expect_own_rows, model_or_bare
+from autograder.checks.shared.networks import (
+    Checks,
+    Part,
+    head_checks,
+    named_check,
+    part_checks,
+)
+from autograder.checks.shared.parts import expect_inputs_kept, model_or_bare
 from autograder.checks.shared.prior import ENCODED, expect_prior_codes
 from autograder.checks.shared.sampling import (
     expect_centre,
@@ -57,14 +63,13 @@ from autograder.checks.shared.sampling import (
     expect_gaussian,
     expect_spread,
 )
-from autograder.checks.training import Plan, expect_trained
+from autograder.checks.training import Plan, training_checks
 from autograder.checks.vocabulary import (
     CheckFailed,
     Task,
     check,
     expect,
     expect_close,
-    expect_grad,
     expect_tensor,
     kind,
 )
@@ -135,54 +140,14 @@ def test_dequantize_leaves_its_input(submission: Submission) -> None:
     expect_inputs_kept(submission, "dequantize", {"x_uint8": flat(100)})
 
 
-# Encoder
+# Encoder and decoder
 
 
-def expect_convolutions(model: RemoteObject, what: str) -> None:
-    """Expect at least two weights of convolutions."""
-    weights = model.parameters().values()
-    if not weights:
-        raise CheckFailed(f"`{what}` has no layers yet.", todo=True)
-    count = sum(p.dim() == 4 for p in weights)
-    expect(
-        count >= 2,
-        f"`{what}` has {count} convolution{'s' * (count != 1)}; the assignment asks for at least "
-        "two, and for linear layers.",
-        "no_convolutions",
-    )
-
-
-@check("encoder")
-def test_encoder_shapes(submission: Submission) -> None:
-    """Images (N, 1, 28, 28) go to mu and logsigma, (N, Z) each, one image alone included."""
-    for n, latent_dim in ((1, 5), (7, 5), (4, 13)):
-        encoder = submission.new("Encoder", latent_dim)
-        encoder.eval()
-        expect_posterior(encoder(images(n)), n, latent_dim)
-
-
-@check("encoder")
-def test_encoder_convolves(submission: Submission) -> None:
-    """There are at least two convolutions in it."""
-    expect_convolutions(submission.new("Encoder", 5), "Encoder")
-
-
-@check("encoder")
-def test_heads_reach_both_signs(submission: Submission) -> None:
-    """Both mu and logsigma can be negative as well as positive, and differ."""
-    encoder = submission.new("Encoder", 16)
-    expect_both_signs(*expect_posterior(encoder(20 * torch.randn(256, *IMAGE)), 256, 16))
-
-
-@check("encoder")
-def test_encoder_sees_the_image(submission: Submission) -> None:
-    """Each row depends on its own image alone, is always the same, and carries gradients."""
-    encoder = submission.new("Encoder", 5)
-    encoder.eval()
-    expect_sees_each_image(encoder, torch.rand(6, *IMAGE), 5)
-
-
-# Decoder
+def new(submission: Submission, name: str, latent_dim: int) -> RemoteObject:
+    """Make an encoder or a decoder in eval mode."""
+    made = submission.new(name, latent_dim)
+    made.eval()
+    return made
 
 
 def decode(decoder: RemoteObject, z: torch.Tensor) -> torch.Tensor:
@@ -205,25 +170,55 @@ def decode(decoder: RemoteObject, z: torch.Tensor) -> torch.Tensor:
     return expect_tensor(got, (len(z), *IMAGE), "`Decoder(…)(z)`")
 
 
-@check("decoder")
-def test_decoder_shape(submission: Submission) -> None:
-    """Codes (N, Z) become images (N, 1, 28, 28), one code alone included."""
-    for n, latent_dim in ((1, 5), (7, 5), (4, 13)):
-        decoder = submission.new("Decoder", latent_dim)
-        decoder.eval()
-        decode(decoder, torch.randn(n, latent_dim))
+ENCODER = Part(
+    "encoder",
+    lambda submission, latent_dim: new(submission, "Encoder", latent_dim),
+    lambda encoder, x, latent_dim: expect_posterior(encoder(x), len(x), latent_dim),
+    lambda _, n, latent_dim: images(n),
+    small=(5,),
+    shapes=((1, 5), (7, 5), (4, 13)),
+    gives=("`mu`", "`logsigma`"),
+)
+DECODER = replace(
+    ENCODER,
+    task="decoder",
+    make=lambda submission, latent_dim: new(submission, "Decoder", latent_dim),
+    call=lambda decoder, z, _: decode(decoder, z),
+    inputs=lambda _, n, latent_dim: torch.randn(n, latent_dim),
+    row="code",
+    gives=("image",),
+    argument="z",
+)
 
 
-@check("decoder")
-def test_decoder_convolves(submission: Submission) -> None:
-    """There are at least two convolutions in it, transposed or not."""
-    expect_convolutions(submission.new("Decoder", 5), "Decoder")
+def convolution_checks(part: Part) -> Checks:
+    """Test that a part has at least two weights of convolutions."""
+
+    @named_check(
+        part.task,
+        f"{part.task}_convolves",
+        f"There are at least two convolutions in the {part.task}, transposed or not.",
+    )
+    def convolves(submission: Submission) -> None:
+        what = part.task.capitalize()
+        weights = part.make(submission, *part.small).parameters().values()
+        if not weights:
+            raise CheckFailed(f"`{what}` has no layers yet.", todo=True)
+        count = sum(p.dim() == 4 for p in weights)
+        expect(
+            count >= 2,
+            f"`{what}` has {count} convolution{'s' * (count != 1)}; the assignment asks for at "
+            "least two, and for linear layers.",
+            "no_convolutions",
+        )
+
+    return (convolves,)
 
 
 @check("decoder")
 def test_decoder_reaches_black_and_white(submission: Submission) -> None:
     """Decoded pixels can be dark as well as bright."""
-    pixels = decode(submission.new("Decoder", 5), 1e3 * torch.randn(64, 5))
+    (pixels,) = DECODER.far(submission, 1e3, 64)
     low, high = float(pixels.min()), float(pixels.max())
     # A mean may well lie outside [0, 1]: without a last activation the model is as right.
     expect(
@@ -232,23 +227,6 @@ def test_decoder_reaches_black_and_white(submission: Submission) -> None:
         "white is out of reach. What does your last activation allow?",
         "squashed_twice",
     )
-
-
-@check("decoder")
-def test_decoder_uses_the_code(submission: Submission) -> None:
-    """Each image depends on its own code alone, is always the same, and carries gradients."""
-    decoder = submission.new("Decoder", 5)
-    decoder.eval()
-    z = torch.randn(6, 5)
-    expect_own_rows(
-        lambda codes: decode(decoder, codes),
-        z,
-        "Every code gives the same image: is `z` used?",
-        "A code decoded",
-    )
-    expect_close(decode(decoder, z), decode(decoder, z), "A code decoded once more")
-    z.requires_grad_()
-    expect_grad(decode(decoder, z), {"z": z}, "the decoded pixels", "decoder_detached")
 
 
 # calc_elbo, with known maps in the place of encoder and decoder
@@ -540,7 +518,19 @@ PLAN = Plan(
 )
 
 
-@check("training")
-def test_training_loss(submission: Submission) -> None:
-    """Trained from scratch with your settings, −ELBO falls below 7.6 bits within 10 epochs."""
-    expect_trained(submission, TASKS, PLAN)
+FAMILIES = (
+    part_checks(
+        ENCODER,
+        "Images (N, 1, 28, 28) become mu and logsigma, (N, Z) each, one image alone included.",
+        detached="encoder_detached",
+    ),
+    convolution_checks(ENCODER),
+    head_checks(ENCODER, (16,), same="same_head"),
+    part_checks(
+        DECODER,
+        "Codes (N, Z) become images (N, 1, 28, 28), one code alone included.",
+        detached="decoder_detached",
+    ),
+    convolution_checks(DECODER),
+    training_checks(TASKS, PLAN, loss="−ELBO", limit=" bits"),
+)
