@@ -84,19 +84,6 @@ def test_noise_shape(submission: Submission) -> None:
 
 
 @check("add_noise")
-def test_noise_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in (self-reported)."""
-    add_noise = submission.object("add_noise")
-    expect_follows_input(add_noise, torch.rand(3, 1, 28, 28), DEFAULT_STD, name="add_noise")
-
-
-@check("add_noise")
-def test_images_stay_clean(submission: Submission) -> None:
-    """The images that are passed in stay as they are."""
-    expect_inputs_kept(submission, "add_noise", {"x": images(3)})
-
-
-@check("add_noise")
 def test_noise_centre(submission: Submission) -> None:
     """The noise is centred on 0."""
     add_noise = submission.object("add_noise")
@@ -167,6 +154,13 @@ def test_noise_is_gaussian(submission: Submission) -> None:
 
 
 @check("add_noise")
+def test_noise_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in (self-reported)."""
+    add_noise = submission.object("add_noise")
+    expect_follows_input(add_noise, torch.rand(3, 1, 28, 28), DEFAULT_STD, name="add_noise")
+
+
+@check("add_noise")
 def test_noise_default(submission: Submission) -> None:
     """Without a second argument, `std` is 0.5."""
     add_noise = submission.object("add_noise")
@@ -225,3 +219,9 @@ def test_noise_is_new(submission: Submission) -> None:
         "Two calls draw the same noise. Is a seed set inside, or the noise drawn only once?",
         "noise_drawn_once",
     )
+
+
+@check("add_noise")
+def test_images_stay_clean(submission: Submission) -> None:
+    """The images that are passed in stay as they are."""
+    expect_inputs_kept(submission, "add_noise", {"x": images(3)})
