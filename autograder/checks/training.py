@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from autograder.checks.vocabulary import CheckFailed, LeftOut, Task, expect
+from autograder.checks.vocabulary import CheckFailed, LeftOut, Task, check, expect
 from autograder.course.reference import load_reference, run_reference
 from autograder.protocol.remote import RemoteObject, Submission
 
@@ -116,6 +116,35 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) ->
     # After an epoch that has passed, one noisy last step must not fail it; a leak is far beyond.
     _confirm(model, x, labels, plan, plan.below * SLACK)
     return model
+
+
+def training_checks(
+    tasks: Sequence[Task],
+    plan: Plan,
+    *,
+    name: str = "training_loss",
+    loss: str = "the loss",
+    limit: str = "",
+    within: str = "",
+) -> tuple[Callable[[Submission], None]]:
+    """Test that training reaches the threshold; keep the trained model under its name.
+
+    Args:
+        tasks: All tasks of the assignment.
+        plan: What is trained.
+        name: The check's name.
+        loss: What the sentence calls the loss.
+        limit: What the sentence says after the threshold, such as " bits".
+        within: What it says of the time; by default " within … epochs".
+    """
+
+    def reached(submission: Submission) -> None:
+        submission.kept[plan.names[0]] = expect_trained(submission, tasks, plan)
+
+    falls = f"{loss} falls below {plan.below:g}{limit}{within or f' within {plan.epochs} epochs'}"
+    reached.__name__ = f"test_{name}"
+    reached.__doc__ = f"Trained from scratch with your settings, {falls}."
+    return (check(plan.task)(reached),)
 
 
 def train_reference(submission: Submission, plan: Plan) -> nn.Module:

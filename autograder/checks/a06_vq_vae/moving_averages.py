@@ -7,13 +7,12 @@ import torch
 
 from autograder.checks.a06_vq_vae.quantizer import (
     BETA,
+    Trial,
     codebook_of,
-    expect_encodings,
-    expect_perplexity,
+    expect_straight_gradient,
     make_quantizer,
     maps,
     places,
-    quantize,
     scalar,
 )
 from autograder.checks.a06_vq_vae.vq import (
@@ -100,16 +99,13 @@ def test_ema_buffers(submission: Submission) -> None:
 def test_ema_quantizes_first(submission: Submission) -> None:
     """A batch is quantized with the codebook as it was, and only then updates it."""
     for z, codebook in batches(submission):
-        quantizer = averaging(submission, codebook)
-        answer = quantize(quantizer, z)
+        trial = Trial.of(averaging(submission, codebook), z, codebook)
         if "nearest_code" not in submission.failed:
-            expect_encodings(answer, z, codebook)
-        picked = answer.picked(codebook, z)
-        moved = answer.picked(quantizer.embedding.weight.value(), z)
+            trial.expect_nearest()
+        picked, moved = trial.picked(), trial.picked(trial.quantizer.embedding.weight.value())
         if "straight_through" not in submission.failed:
-            got = expect_tensor(answer.quantized, z.shape, "`quantized`")
-            expect_order(to_rows(got), picked, moved, "`quantized` in training mode")
-        expect_commitment(scalar(answer.loss, "`loss`"), z.double(), picked, moved)
+            expect_order(to_rows(trial.output()), picked, moved, "`quantized` in training mode")
+        expect_commitment(scalar(trial.loss, "`loss`"), z.double(), picked, moved)
 
 
 def expect_order(
@@ -159,10 +155,10 @@ def test_ema_gradients(submission: Submission) -> None:
     for step in range(2):
         z = z.detach().requires_grad_()
         before = quantizer.embedding.weight.value()
-        answer = quantize(quantizer, z)
-        loss = scalar(answer.loss, "`loss`")
+        trial = Trial.of(quantizer, z, before)
+        loss = scalar(trial.loss, "`loss`")
         (grad,) = expect_grad(loss, {"z": z}, "the loss", "commitment_detached")
-        gap = to_rows(z.detach().double()) - answer.picked(before, z)
+        gap = trial.gap()
         got = to_rows(grad) * z.numel() / 2
         # A loss of 0 moves nothing for another reason.
         mistakes = EMA_PULL_MISTAKES if float(loss.detach()) > 0 else ()
@@ -186,9 +182,7 @@ def test_ema_update(submission: Submission) -> None:
 def expect_updates(quantizer: RemoteObject, z: torch.Tensor, codebook: torch.Tensor) -> None:
     """Expect the right codebook after one update, and after two."""
     rows = to_rows(z).double()
-    answer = quantize(quantizer, z)
-    answer.picked(codebook, z)
-    encodings = torch.as_tensor(answer.encodings).detach().double()
+    encodings = Trial.of(quantizer, z, codebook).picks()
     got = expect_tensor(quantizer.embedding.weight.value(), codebook.shape, "The new codebook")
     inputs = (codebook.double(), rows, encodings, GAMMA, EPSILON)
     cuts = cut_wrongly(z.double(), lambda rows: first_update(inputs[0], rows, *inputs[2:]))
@@ -197,7 +191,7 @@ def expect_updates(quantizer: RemoteObject, z: torch.Tensor, codebook: torch.Ten
 
     # The second update: it goes on from the averages, whether sizes are kept smoothed or not.
     size, total = first_averages(*inputs[:4])
-    again = torch.as_tensor(quantize(quantizer, z).encodings).double()
+    again = Trial.of(quantizer, z, codebook).picks()
     total = GAMMA * total + (1 - GAMMA) * again.T @ rows
     rights = [
         total / smoothed(GAMMA * kept + (1 - GAMMA) * again.sum(0), EPSILON)[:, None]
@@ -216,7 +210,7 @@ def test_ema_rests_in_eval(submission: Submission) -> None:
     quantizer.eval()
     kept = (quantizer.embedding.weight, quantizer.cluster_sum, quantizer.cluster_size)
     before = [torch.as_tensor(one.value()) for one in kept]
-    quantize(quantizer, z)
+    Trial.of(quantizer, z, codebook)
     for one, value in zip(kept, before, strict=True):
         expect(
             torch.equal(torch.as_tensor(one.value()), value),
@@ -228,22 +222,18 @@ def test_ema_rests_in_eval(submission: Submission) -> None:
 @check("ema")
 def test_ema_quantizes_alike(submission: Submission) -> None:
     """Codes, output and perplexity are those of `VectorQuantizer`."""
-    codebook, weights = codebook_of(9, 4), torch.randn(2, 4, 3, 5)
-    z = maps((2, 4, 3, 5), codebook)
+    codebook = codebook_of(9, 4)
     quantizer = averaging(submission, codebook)
     quantizer.eval()
-    z.requires_grad_()
-    answer = quantize(quantizer, z)
+    trial = Trial.of(quantizer, maps((2, 4, 3, 5), codebook).requires_grad_(), codebook)
     if "nearest_code" not in submission.failed:
-        expect_encodings(answer, z.detach(), codebook)
+        trial.expect_nearest()
         if "straight_through" not in submission.failed:
-            got = expect_tensor(answer.quantized, z.shape, "`quantized`")
-            right = to_maps(answer.picked(codebook, z), z)
-            expect_close(got.detach(), right, "`quantized`")
-            (grad,) = expect_grad(got * weights, {"z": z}, "`quantized`", "no_straight_through")
-            expect_close(grad, weights, "The gradient at z, for a known one at `quantized`,")
+            right = to_maps(trial.picked(), trial.z)
+            expect_close(trial.output().detach(), right, "`quantized`")
+            expect_straight_gradient(trial)
     if "perplexity" not in submission.failed:
-        expect_perplexity(answer, z.detach(), codebook)
+        trial.expect_perplexity()
 
 
 @check("ema")

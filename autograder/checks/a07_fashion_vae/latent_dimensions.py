@@ -1,8 +1,4 @@
-"""Checks of what is done with single latent dimensions: ranking them, and changing one.
-
-The checks are here whole; an assignment with the tasks `top_two_dims`, `quantiles` and `perturb`
-takes them by importing them.
-"""
+"""Checks of what is done with single latent dimensions: ranking them, and changing one."""
 
 import math
 from dataclasses import replace

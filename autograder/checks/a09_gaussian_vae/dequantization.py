@@ -189,15 +189,6 @@ def test_dequantize_leaves_its_input(submission: Submission) -> None:
     expect_inputs_kept(submission, "dequantize", {"x_uint8": flat(100)})
 
 
-DEQUANTIZATION_CHECKS = (
-    test_dequantize_bins,
-    test_dequantize_keeps_levels,
-    test_dequantize_noise,
-    test_dequantize_device,
-    test_dequantize_leaves_its_input,
-)
-
-
 def bits_per_dim(nats: torch.Tensor, pixels: int) -> torch.Tensor:
     """Bits per dimension of 8-bit images, from −log p of images scaled to [0, 1]."""
     return nats / (pixels * math.log(2)) + 8
@@ -296,6 +287,3 @@ def test_bits_of_numbers(submission: Submission) -> None:
             (torch.tensor(nats), 784),
             BITS_MISTAKES,
         )
-
-
-BITS_CHECKS = (test_bits_of_tensors, test_bits_of_numbers)

@@ -1,10 +1,12 @@
 """What `09_gaussian_vae` is graded on."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from autograder.checks.a09_gaussian_vae import dequantization
 from autograder.checks.a09_gaussian_vae.calc_elbo import (
     CODE,
     IMAGE,
@@ -22,8 +24,6 @@ from autograder.checks.a09_gaussian_vae.calc_elbo import (
     with_posterior,
 )
 from autograder.checks.a09_gaussian_vae.dequantization import (
-    BITS_CHECKS,
-    DEQUANTIZATION_CHECKS,
     bits_per_dim,
     dequantize,
 )
@@ -32,20 +32,31 @@ from autograder.checks.a09_gaussian_vae.lines import LINE_MISTAKES, line
 from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.shared.gaussian import sample
 from autograder.checks.shared.kl import kl_checks, kl_term
-from autograder.checks.shared.likelihood import GAUSSIAN
-from autograder.checks.shared.log_sigma import Encode, encoder_checks
-from autograder.checks.shared.parameterization import EACH_IMAGE, LOGSIGMA, expect_one_each
-from autograder.checks.shared.parts import expect_inputs_kept, expect_own_rows, model_or_bare
+from autograder.checks.shared.likelihood import GAUSSIAN, greys
+from autograder.checks.shared.networks import (
+    Checks,
+    Part,
+    head_checks,
+    module_checks,
+    named_check,
+    part_checks,
+)
+from autograder.checks.shared.parameterization import (
+    EACH_IMAGE,
+    LOGSIGMA,
+    expect_one_each,
+    expect_posterior,
+)
+from autograder.checks.shared.parts import model_or_bare
 from autograder.checks.shared.prior import ENCODED, new_image_checks, plug_random_decoder
 from autograder.checks.shared.sampling import sampling_checks
-from autograder.checks.training import Plan, expect_trained
+from autograder.checks.training import Plan, training_checks
 from autograder.checks.vocabulary import (
     CheckFailed,
     Task,
     check,
     expect,
     expect_close,
-    expect_grad,
     expect_tensor,
     kind,
 )
@@ -65,37 +76,14 @@ TASKS = (
     Task("interpolate", 5, "Straight line between codes"),
 )
 
-# Encoder
+# Encoder and decoder
 
 
-def expect_convolutions(model: RemoteObject, what: str) -> None:
-    """Expect at least two weights of convolutions."""
-    weights = model.parameters().values()
-    if not weights:
-        raise CheckFailed(f"`{what}` has no layers yet.", todo=True)
-    count = sum(p.dim() == 4 for p in weights)
-    expect(
-        count >= 2,
-        f"`{what}` has {count} convolution{'s' * (count != 1)}; the assignment asks for at least "
-        "two, and for linear layers.",
-        "no_convolutions",
-    )
-
-
-@check("encoder")
-def test_encoder_convolves(submission: Submission) -> None:
-    """It has at least two convolutions."""
-    expect_convolutions(submission.new("Encoder", 5), "Encoder")
-
-
-def encoder(submission: Submission, latent_dim: int) -> Encode:
-    """Make an encoder, in eval mode."""
-    made = submission.new("Encoder", latent_dim)
+def new(submission: Submission, name: str, latent_dim: int) -> RemoteObject:
+    """Make an encoder or a decoder in eval mode."""
+    made = submission.new(name, latent_dim)
     made.eval()
     return made
-
-
-# Decoder
 
 
 def decode(decoder: RemoteObject, z: torch.Tensor) -> torch.Tensor:
@@ -118,25 +106,55 @@ def decode(decoder: RemoteObject, z: torch.Tensor) -> torch.Tensor:
     return expect_tensor(got, (len(z), *IMAGE), "`Decoder(…)(z)`")
 
 
-@check("decoder")
-def test_decoder_shape(submission: Submission) -> None:
-    """Codes (N, Z) become images (N, 1, 28, 28), one code alone included."""
-    for n, latent_dim in ((1, 5), (7, 5), (4, 13)):
-        decoder = submission.new("Decoder", latent_dim)
-        decoder.eval()
-        decode(decoder, torch.randn(n, latent_dim))
+ENCODER = Part(
+    "encoder",
+    lambda submission, latent_dim: new(submission, "Encoder", latent_dim),
+    lambda encoder, x, latent_dim: expect_posterior(encoder(x), len(x), latent_dim),
+    lambda _, n, latent_dim: greys(n, *IMAGE),
+    small=(5,),
+    shapes=((1, 5), (7, 5), (4, 13)),
+    gives=("`mu`", "`logsigma`"),
+)
+DECODER = replace(
+    ENCODER,
+    task="decoder",
+    make=lambda submission, latent_dim: new(submission, "Decoder", latent_dim),
+    call=lambda decoder, z, _: decode(decoder, z),
+    inputs=lambda _, n, latent_dim: torch.randn(n, latent_dim),
+    row="code",
+    gives=("image",),
+    argument="z",
+)
 
 
-@check("decoder")
-def test_decoder_convolves(submission: Submission) -> None:
-    """It has at least two convolutions, transposed or not."""
-    expect_convolutions(submission.new("Decoder", 5), "Decoder")
+def convolution_checks(part: Part) -> Checks:
+    """Test that a part has at least two weights of convolutions."""
+
+    @named_check(
+        part.task,
+        f"{part.task}_convolves",
+        f"There are at least two convolutions in the {part.task}, transposed or not.",
+    )
+    def convolves(submission: Submission) -> None:
+        what = part.task.capitalize()
+        weights = part.make(submission, *part.small).parameters().values()
+        if not weights:
+            raise CheckFailed(f"`{what}` has no layers yet.", todo=True)
+        count = sum(p.dim() == 4 for p in weights)
+        expect(
+            count >= 2,
+            f"`{what}` has {count} convolution{'s' * (count != 1)}; the assignment asks for at "
+            "least two, and for linear layers.",
+            "no_convolutions",
+        )
+
+    return (convolves,)
 
 
 @check("decoder")
 def test_decoder_reaches_black_and_white(submission: Submission) -> None:
     """Decoded pixels can be dark as well as bright."""
-    pixels = decode(submission.new("Decoder", 5), 1e3 * torch.randn(64, 5))
+    (pixels,) = DECODER.far(submission, 1e3, 64)
     low, high = float(pixels.min()), float(pixels.max())
     # A mean may be outside [0, 1]: a model without a last activation is right too.
     expect(
@@ -145,23 +163,6 @@ def test_decoder_reaches_black_and_white(submission: Submission) -> None:
         "pixel can be black, or none can be white. Which values does your last activation allow?",
         "squashed_twice",
     )
-
-
-@check("decoder")
-def test_decoder_uses_the_code(submission: Submission) -> None:
-    """Each image depends on its own code alone, is always the same, and carries gradients."""
-    decoder = submission.new("Decoder", 5)
-    decoder.eval()
-    z = torch.randn(6, 5)
-    expect_own_rows(
-        lambda codes: decode(decoder, codes),
-        z,
-        "Every code gives the same image: is `z` used?",
-        "A code decoded",
-    )
-    expect_close(decode(decoder, z), decode(decoder, z), "A code decoded once more")
-    z.requires_grad_()
-    expect_grad(decode(decoder, z), {"z": z}, "the decoded pixels", "decoder_detached")
 
 
 # calc_elbo, with stubs of encoder and decoder
@@ -264,18 +265,6 @@ def test_sample_gives_means(submission: Submission) -> None:
     expect_means(x, mean, SIGMA_X)
 
 
-FAMILIES = (
-    DEQUANTIZATION_CHECKS,
-    encoder_checks(encoder, IMAGE, "Images (N, 1, 28, 28)"),
-    kl_checks("kl_divergence", called_kl, LOGSIGMA, EACH_IMAGE, gradient=False),
-    sampling_checks("elbo", sampler, LOGSIGMA, what=CODE),
-    new_image_checks(
-        any_vae, IMAGE, lambda submission, n: sampled(submission, n)[2], "`sample(n)`"
-    ),
-    BITS_CHECKS,
-)
-
-
 # The line between two codes
 
 
@@ -341,7 +330,25 @@ PLAN = Plan(
 )
 
 
-@check("training")
-def test_training_loss(submission: Submission) -> None:
-    """Trained from scratch with your settings, −ELBO falls below 7.6 bits within 10 epochs."""
-    expect_trained(submission, TASKS, PLAN)
+FAMILIES = (
+    module_checks(dequantization),
+    part_checks(
+        ENCODER,
+        "Images (N, 1, 28, 28) become mu and logsigma, (N, Z) each, one image alone included.",
+        detached="encoder_detached",
+    ),
+    convolution_checks(ENCODER),
+    head_checks(ENCODER, (16,), same="same_head"),
+    part_checks(
+        DECODER,
+        "Codes (N, Z) become images (N, 1, 28, 28), one code alone included.",
+        detached="decoder_detached",
+    ),
+    convolution_checks(DECODER),
+    kl_checks("kl_divergence", called_kl, LOGSIGMA, EACH_IMAGE, gradient=False),
+    sampling_checks("elbo", sampler, LOGSIGMA, what=CODE),
+    new_image_checks(
+        any_vae, IMAGE, lambda submission, n: sampled(submission, n)[2], "`sample(n)`"
+    ),
+    training_checks(TASKS, PLAN, loss="−ELBO", limit=" bits"),
+)

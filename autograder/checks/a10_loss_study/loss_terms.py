@@ -23,11 +23,6 @@ from autograder.protocol.remote import Raised, Submission
 SHAPES = ((3, 1, 28, 28), (2, 3, 32, 32), (1, 1, 28, 28))
 
 
-def images(n: int, channels: int = 1, size: int = 28) -> torch.Tensor:
-    """Make n images, (n, C, S, S)."""
-    return torch.rand(n, channels, size, size)
-
-
 def loss(
     submission: Submission,
     x_recon: torch.Tensor,
@@ -105,7 +100,7 @@ def working_kl(submission: Submission) -> Pair:
     return kl_of(loss_with(working_recon(submission)[0]))(submission)
 
 
-TERM_CHECKS = (
+FAMILIES = (
     reconstruction_checks(
         "bce",
         recon_of(loss_with("bce")),

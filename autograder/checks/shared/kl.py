@@ -11,6 +11,7 @@ import torch
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as closed_form
 
+from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.shared.parameterization import (
     EACH_IMAGE,
     MEAN,
@@ -266,7 +267,7 @@ def kl_checks(
     gradient: bool = True,
     more: Sequence[Mistake] = (),
     tolerance: float = 1e-4,
-) -> tuple[Callable[..., None], ...]:
+) -> Checks:
     """Make the checks of a KL divergence.
 
     Args:
@@ -286,7 +287,11 @@ def kl_checks(
     def right(mu: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         return kl_term(mu, value, own, reduction)
 
-    @check(task, f"The KL equals its closed form at random mu and {own.name}, {reduction.says}.")
+    @named_check(
+        task,
+        "kl_closed_form",
+        f"The KL equals its closed form at random mu and {own.name}, {reduction.says}.",
+    )
     def test_kl_closed_form(submission: Submission) -> None:
         expect_kl_values(called(submission), own, reduction, mistakes, tolerance=tolerance)
 
@@ -325,8 +330,9 @@ def kl_checks(
             f"`torch.distributions` computes {library:.3f} for this KL; yours is {got:.3f}.",
         )
 
-    @check(
+    @named_check(
         task,
+        "kl_adds_over_latents",
         "Each latent given twice gives twice the KL, and each image given twice gives "
         f"{reduction.doubled}.",
     )
@@ -338,8 +344,9 @@ def kl_checks(
         tall = kl(torch.cat([mu, mu]), torch.cat([value, value]))
         expect_close(tall, reduction.repeated(once), "The KL of every image repeated")
 
-    @check(
+    @named_check(
         task,
+        "kl_gradient",
         f"The KL trains the encoder: its gradients are mu{reduction.per_image} and "
         f"{_over(own.kl_slope, reduction.per_image)}.",
     )

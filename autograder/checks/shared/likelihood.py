@@ -12,8 +12,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.shared.parameterization import EACH_IMAGE, MEAN, TOTAL, Reduction
-from autograder.checks.vocabulary import Mistake, check, expect_close, expect_grad
+from autograder.checks.vocabulary import Mistake, expect_close, expect_grad
 from autograder.protocol.remote import Submission
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -299,7 +300,7 @@ def reconstruction_checks(
     argument: str = "x_hat",
     more: Sequence[Mistake] = (),
     shapes: Sequence[tuple[int, ...]] = ((3, 1, 28, 28), (1, 1, 28, 28)),
-) -> tuple[Callable[..., None], ...]:
+) -> Checks:
     """Make the checks of a reconstruction term that is a function of x_hat and x.
 
     Args:
@@ -316,10 +317,8 @@ def reconstruction_checks(
     mistakes = (*more, *reconstruction_mistakes(likelihood, reduction))
     what = f"The {likelihood.name}"
 
-    @check(
-        task,
-        f"{what} of grey images is right: pixels summed, {reduction.says}.",
-        name=f"{name}_value",
+    @named_check(
+        task, f"{name}_value", f"{what} of grey images is right: pixels summed, {reduction.says}."
     )
     def test_value(submission: Submission) -> None:
         for shape in shapes:
@@ -328,17 +327,17 @@ def reconstruction_checks(
             right = likelihood.term(reduction, *inputs)
             expect_close(called(submission)(*inputs), right, what, inputs, mistakes)
 
-    @check(
+    @named_check(
         task,
+        f"{name}_of_black_and_white",
         "The same is true of black and white pixels, and of one image alone.",
-        name=f"{name}_of_black_and_white",
     )
     def test_black_and_white(submission: Submission) -> None:
         x_hat, x = greys(1, 1, 28, 28), torch.rand(1, 1, 28, 28).round()
         right = likelihood.term(reduction, x_hat, x)
         expect_close(called(submission)(x_hat, x), right, what)
 
-    @check(task, f"{what} pulls the output towards the image.", name=f"{name}_gradient")
+    @named_check(task, f"{name}_gradient", f"{what} pulls the output towards the image.")
     def test_gradient(submission: Submission) -> None:
         x_hat, x = greys(*shapes[0]).requires_grad_(), torch.rand(shapes[0])
         value = called(submission)(x_hat, x)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from autograder.checks.vocabulary import CheckFailed, expect_tensor
+from autograder.checks.vocabulary import CheckFailed, expect, expect_tensor, kind
 
 Unary = Callable[[torch.Tensor], torch.Tensor]
 
@@ -211,3 +211,15 @@ def expect_one_number(got: Any, what: str, mistake: str | None = None) -> torch.
             mistake,
         )
     return expect_tensor(torch.tensor(got) if isinstance(got, float) else got, (), what)
+
+
+def expect_posterior(got: Any, n: int, latent_dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Expect mu and logsigma, (n, latent_dim) each."""
+    expect(
+        isinstance(got, tuple) and len(got) == 2,
+        f"The encoder should return the two values (mu, logsigma), got {kind(got)}.",
+    )
+    return (
+        expect_tensor(got[0], (n, latent_dim), "`mu`"),
+        expect_tensor(got[1], (n, latent_dim), "`logsigma`"),
+    )

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 
 from autograder.checks.shared.device import expect_follows_input
+from autograder.checks.shared.networks import Checks
 from autograder.checks.shared.sampling import STANDARD_ERRORS
 from autograder.checks.vocabulary import check, expect, expect_tensor
 from autograder.protocol.remote import Affine, RemoteObject, Submission
@@ -78,7 +79,7 @@ def new_image_checks(
     row: tuple[int, ...],
     codes: Callable[[Submission, int], torch.Tensor],
     call: str,
-) -> tuple[Callable[..., None], ...]:
+) -> Checks:
     """Make the checks of a model's `sample`, which decodes samples of the prior.
 
     Args:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.checks.shared.device import expect_follows_input
+from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.shared.parameterization import LOGVAR, Parameterization, misreadings
 from autograder.checks.vocabulary import check, expect, expect_close, expect_grad, expect_tensor
 from autograder.protocol.remote import Affine, RemoteObject, Submission
@@ -192,7 +193,7 @@ def sampling_checks(
     *,
     what: str,
     name: str = "",
-) -> tuple[Callable[..., None], ...]:
+) -> Checks:
     """Make the checks of a reparameterized sample.
 
     Args:
@@ -205,8 +206,10 @@ def sampling_checks(
     """
     sigma = "" if own.formula == "{}" else f"σ = {own.formula.format(own.name)}"
 
-    @check(
-        task, f"The standard deviation of z is {sigma or own.name}, in training and in eval mode."
+    @named_check(
+        task,
+        "standard_deviation",
+        f"The standard deviation of z is {sigma or own.name}, in training and in eval mode.",
     )
     def test_standard_deviation(submission: Submission) -> None:
         for train in (True, False):
@@ -227,8 +230,10 @@ def sampling_checks(
         """Every entry of z has noise of its own, new at every call."""
         expect_fresh_noise(made(submission, True), own, what)
 
-    @check(
-        task, f"Gradients reach mu and {own.name}: ∂z/∂mu is 1 and ∂z/∂{own.name} is {own.z_slope}."
+    @named_check(
+        task,
+        "gradients_pass",
+        f"Gradients reach mu and {own.name}: ∂z/∂mu is 1 and ∂z/∂{own.name} is {own.z_slope}.",
     )
     def test_gradients_pass(submission: Submission) -> None:
         expect_pathwise_gradients(made(submission, True), own, what)

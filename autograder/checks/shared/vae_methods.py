@@ -9,6 +9,7 @@ import torch
 
 from autograder.checks.shared.kl import Pair, kl_checks
 from autograder.checks.shared.likelihood import BERNOULLI, reconstruction_checks
+from autograder.checks.shared.networks import Checks
 from autograder.checks.shared.parameterization import LOGVAR, MEAN, expect_one_number
 from autograder.checks.shared.parts import model_or_bare
 from autograder.checks.shared.sampling import method_sampler, sampling_checks
@@ -21,11 +22,6 @@ Loss = Callable[..., torch.Tensor]
 def any_vae(submission: Submission) -> RemoteObject:
     """Make a model for its methods alone."""
     return model_or_bare(submission, "myVAE", 48, 5, latent_dim=5)
-
-
-def images(n: int) -> torch.Tensor:
-    """Make n grey images, (n, 1, 28, 28)."""
-    return torch.rand(n, 1, 28, 28)
 
 
 # The reconstruction is measured where the KL is 0, and the KL as a difference of two losses with
@@ -69,7 +65,7 @@ def _loss(submission: Submission) -> Loss:
     return whole
 
 
-def vae_method_checks() -> tuple[tuple[Callable[..., None], ...], ...]:
+def vae_method_checks() -> tuple[Checks, ...]:
     """Make the checks of `reparameterize` and of both terms of `loss_function`."""
     return (
         sampling_checks(
