@@ -7,11 +7,11 @@ import torch
 from autograder.checks.a04_cvae import digits
 from autograder.checks.shared import vae_parts
 from autograder.checks.shared.device import expect_follows_input
-from autograder.checks.shared.gaussian import negative_elbo, sample
+from autograder.checks.shared.gaussian import vae_plan
 from autograder.checks.shared.networks import budget_checks
 from autograder.checks.shared.parts import images
 from autograder.checks.shared.vae_methods import vae_method_checks
-from autograder.checks.training import Plan, training_checks
+from autograder.checks.training import training_checks
 from autograder.checks.vocabulary import (
     CheckFailed,
     LeftOut,
@@ -21,7 +21,7 @@ from autograder.checks.vocabulary import (
     expect_tensor,
     fail,
 )
-from autograder.protocol.remote import Raised, RemoteObject, Submission
+from autograder.protocol.remote import Raised, Submission
 
 TASKS = (
     Task("one_hot", 10, "One-hot vectors", names=("one_hot",)),
@@ -163,25 +163,9 @@ def test_forward_without_condition(submission: Submission) -> None:
 # The whole model
 
 
-def loss_through_the_code(
-    model: RemoteObject, x: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor:
-    """Return the loss of a code that is sampled here: the image reaches it in no other way."""
-    c = eye_rows(labels, CLASSES)
-    _, mu, logvar = model(x, c)
-    x_hat = model.decoder(torch.cat([sample(mu, logvar), c], 1))
-    return negative_elbo(x_hat, x, mu, logvar)
-
-
-PLAN = Plan(
-    model="myVAE",
-    data="mnist",
-    epochs=10,
-    below=120.0,
-    unit="nats per image",
+PLAN = vae_plan(
+    lambda x, labels: (eye_rows(labels, CLASSES),),
     batch=lambda x, labels: (x, labels),
-    loss=lambda batch, x_hat, mu, logvar: negative_elbo(x_hat, batch[0], mu, logvar),
-    confirm=loss_through_the_code,
     sizes=("hidden_dim", "latent_dim", "conditional_vec_dim"),
     to_the_end=True,
     labelled=True,
