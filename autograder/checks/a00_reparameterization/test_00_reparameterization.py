@@ -50,7 +50,7 @@ def parameters(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 @check("reparameterize")
 def test_given_noise_is_used(submission: Submission) -> None:
-    """The same eps gives the same z, and another eps gives another z."""
+    """The same eps returns the same z, and another eps returns another z."""
     mu, sigma = parameters(6, 3)
     eps, other = torch.randn(6, 3), torch.randn(6, 3)
     first, again, moved = (reparameterize(submission, mu, sigma, e) for e in (eps, eps, other))
@@ -263,7 +263,7 @@ def test_gradients_of_floats(submission: Submission) -> None:
 
 @check("toy_gradients")
 def test_gradients_of_tensors(submission: Submission) -> None:
-    """Tensors of shape () give the same gradients as floats."""
+    """For tensors of shape () the gradients are the same as for floats."""
     for _ in range(3):
         inputs = toy_inputs()
         got = gradients(submission, *map(torch.tensor, inputs))
@@ -296,7 +296,7 @@ FAMILIES = (kl_checks("kl_divergence", by_rows, LOGVAR, EACH_IMAGE, tolerance=1e
 
 @check("kl_divergence")
 def test_kl_shape(submission: Submission) -> None:
-    """Means and log-variances (N, Z) give one value for each row, (N,), one row alone included."""
+    """For mu and logvar (N, Z) the KL has one value for each row, (N,), also for one row."""
     for n, latent_dim in ((7, 5), (4, 13), (1, 6), (3, 1)):
         by_rows(submission)(*LOGVAR.posterior(n, latent_dim))
 

@@ -53,7 +53,7 @@ TASKS = (
 
 
 def any_vae(submission: Submission) -> RemoteObject:
-    """Make a model for its methods alone: one whose `__init__` fails will do."""
+    """Make a model for its methods alone: `__init__` may fail."""
     return model_or_bare(submission, "VAE", *astuple(SMALL))
 
 
@@ -185,7 +185,7 @@ PLAN = Plan(
     confirm=loss_through_the_code,
     sizes=("c1", "c2", "lat", "k"),
     confirmed=(
-        "With each code drawn from your model's own mu and sigma, and decoded by your decoder"
+        "With each code sampled from your model's own mu and sigma, and decoded by your decoder"
     ),
     headline=243.0,
     remark="the published number lies within what one seed and another differ by.",

@@ -38,7 +38,7 @@ def expect_probabilities(theta: torch.Tensor) -> None:
     )
 
 
-def expect_not_tossed(theta: torch.Tensor) -> None:
+def expect_not_random(theta: torch.Tensor) -> None:
     """Expect values between black and white."""
     expect(
         not bool(((theta == 0) | (theta == 1)).all()),
@@ -48,7 +48,7 @@ def expect_not_tossed(theta: torch.Tensor) -> None:
     )
 
 
-def expect_fair_coins(x: torch.Tensor) -> None:
+def expect_fair_pixels(x: torch.Tensor) -> None:
     """Expect two pixels of each image, (n, 2), that are white half the time, and independently."""
     mean = float(x.mean())
     expect(
@@ -57,7 +57,7 @@ def expect_fair_coins(x: torch.Tensor) -> None:
         "compared with a fixed threshold. Compare it with a random number.",
         "thresholded",
     )
-    # A mean of n coins has a standard error of ½ / √n, a covariance of two one of ¼ / √n.
+    # A mean of n such pixels has a standard error of ½ / √n, a covariance of two one of ¼ / √n.
     bound = STANDARD_ERRORS * 0.5 / math.sqrt(len(x))
     expect(
         abs(mean - 0.5) <= bound,

@@ -9,7 +9,7 @@ from autograder.protocol.remote import RemoteObject
 ENCODER_MISTAKES = (
     Mistake(
         "outputs_swapped",
-        "mu and logsigma are swapped: `linear21` gives mu, `linear22` gives logsigma, and "
+        "mu and logsigma are swapped: `linear21` computes mu, `linear22` computes logsigma, and "
         "mu is returned first.",
         lambda mu, logsigma, plain: torch.stack([logsigma, mu]),
     ),

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from autograder.checks.a08_elbo_vae.bernoulli_decoder import (
-    expect_fair_coins,
-    expect_not_tossed,
+    expect_fair_pixels,
+    expect_not_random,
     expect_probabilities,
 )
 from autograder.checks.a08_elbo_vae.bernoulli_elbo import ELBO_MISTAKES, known_parts
@@ -54,7 +54,7 @@ TASKS = (
 
 IMPORTS = ImportRule(further=False, forbidden=("torch.distributions",))
 
-# Sizes that nobody would write into a class by hand.
+# Sizes that no student would hard-code.
 OBS, LATENTS, HIDDEN = 30, 5, 24
 
 
@@ -66,7 +66,7 @@ def new_vae(submission: Submission, latent_dim: int = LATENTS) -> RemoteObject:
 
 
 def any_vae(submission: Submission, latent_dim: int = LATENTS) -> RemoteObject:
-    """Make a model for its methods alone: one whose `__init__` fails will do."""
+    """Make a model for its methods alone: `__init__` may fail."""
     return model_or_bare(submission, "VAE", OBS, latent_dim, HIDDEN, latent_dim=latent_dim)
 
 
@@ -120,11 +120,11 @@ def test_decoder_range(submission: Submission) -> None:
 
 @check("decoder")
 def test_decoder_gives_probabilities(submission: Submission) -> None:
-    """The same code always gives the same probabilities, not tossed or rounded pixels."""
+    """The same code always gives the same probabilities, not random or rounded pixels."""
     vae = new_vae(submission)
     z = torch.randn(6, LATENTS)
     theta = expect_tensor(vae.decoder(z), (6, OBS), "`decoder(z)`")
-    expect_not_tossed(theta)
+    expect_not_random(theta)
     expect_close(vae.decoder(z), theta, "The decoder's output for the same code, once more,")
 
 
@@ -169,7 +169,7 @@ def test_elbo_value(submission: Submission) -> None:
     parts = known_parts(vae, OBS, LATENTS)
     for n, mode in ((5, vae.train), (5, vae.eval), (1, vae.eval)):
         mode()
-        # Greys: swapped arguments and rounding then give other numbers.
+        # Greys: swapped arguments and rounding then change the numbers.
         x = 0.05 + 0.9 * torch.rand(n, OBS)
         got = expect_one_each(elbo(vae, x), n, "`elbo(x)`")
         expect_close(got, parts.elbo(x), "The ELBO", (parts, x), ELBO_MISTAKES)
@@ -222,7 +222,7 @@ PLAN = Plan(
 )
 
 
-# New images. With the stub of the decoder, pixels 0 and 1 are fair coins, whatever the code;
+# New images. With the stub of the decoder, pixels 0 and 1 have the probability ½ for every code;
 # pixel 2 is white where the first latent is positive, and pixel 3 where the second is.
 
 STEEP = 1e4
@@ -254,7 +254,7 @@ def sampled(submission: Submission, n: int = 10_000) -> tuple[torch.Tensor, torc
 @check("sample")
 def test_sample_is_black_and_white(submission: Submission) -> None:
     """Every pixel is 0 or 1, and a pixel with the probability ½ takes both values."""
-    expect_fair_coins(sampled(submission)[0][:, :2])
+    expect_fair_pixels(sampled(submission)[0][:, :2])
 
 
 @check("sample")

@@ -79,13 +79,13 @@ def expect_bins(black: torch.Tensor, white: torch.Tensor) -> None:
         black: The output for many pixels of 0.
         white: The output for as many pixels of 255.
     """
-    low, high, spread = float(black.mean()), float(white.mean()), float(black.std())
+    low, high, found = float(black.mean()), float(white.mean()), float(black.std())
     for mean_low, mean_high, deviation, name, says in MISTAKES:
         near = max(4e-5, 0.05 * deviation)
         expect(
             abs(low - mean_low) > near
             or abs(high - mean_high) > near
-            or abs(spread - deviation) > 0.05 * deviation + 1e-6,
+            or abs(found - deviation) > 0.05 * deviation + 1e-6,
             says,
             name,
         )

@@ -107,14 +107,14 @@ DECODER = Part(
 )
 
 
-# Forward. Known linear maps stand in for the parts, so that only the wiring is judged.
+# Forward. Known linear maps replace the parts, so that only the wiring is judged.
 
 
 @check("forward")
 def test_forward_wiring(submission: Submission) -> None:
     """The image goes through encoder, reparameterize and decoder, in training and after.
 
-    Two calls must draw twice, too.
+    Two calls must return two samples.
     """
     vae = model_or_bare(submission, "VAE")
     for n, channels, size, mode in (

@@ -34,7 +34,6 @@ def entries(mu: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     return 0.5 * (mu**2 + sigma**2 - 1 - (sigma**2).log())
 
 
-# A mistake's name may depend on the parameterization: `labels` says how.
 ONLY_ENTROPY = "Your KL has no prior in it: only the entropy of the posterior is there{}."
 ENTRY_MISTAKES: tuple[tuple[str, str, Pair], ...] = (
     (
@@ -64,7 +63,7 @@ ENTRY_MISTAKES: tuple[tuple[str, str, Pair], ...] = (
     ),
     (
         "kl_log_sign",
-        "In your KL, log σ has the wrong sign: a small σ must cost something.",
+        "In your KL, log σ has the wrong sign: a small σ must make the KL larger.",
         lambda m, s: 0.5 * (m**2 + s**2 - 1) + s.log(),
     ),
     (
@@ -110,11 +109,15 @@ LABELS = {
 OVER_LATENTS = (
     "kl_mean_over_latents",
     "Your KL averages over the latents. It is the sum over them.",
-    lambda e: e.mean(1).mean(),
+)
+OVER_PIXELS = (
+    "kl_divided_by_pixels",
+    "Your KL is divided by the number of pixels. Divide it by the number of images at most.",
 )
 REDUCTION_MISTAKES: dict[Reduction, tuple[tuple[str, str, Callable[..., torch.Tensor]], ...]] = {
     EACH_IMAGE: (
-        (*OVER_LATENTS[:2], lambda e: e.mean(1)),
+        (*OVER_LATENTS, lambda e: e.mean(1)),
+        (*OVER_PIXELS, lambda e: e.sum(1) / 784),
         (
             "kl_divided_by_rows",
             "Your KL is divided by the number of rows. Each row has a KL of its own.",
@@ -133,19 +136,14 @@ REDUCTION_MISTAKES: dict[Reduction, tuple[tuple[str, str, Callable[..., torch.Te
             "average over the images.",
             lambda e: e.sum(),
         ),
-        OVER_LATENTS,
+        (*OVER_LATENTS, lambda e: e.sum(1).mean() / e.shape[1]),
         (
             "kl_mean_of_everything",
             "Your KL is divided by the number of all entries. Sum over the latents, average over "
             "the images.",
             lambda e: e.mean() / len(e),
         ),
-        (
-            "kl_divided_by_pixels",
-            "Your KL is divided by the number of pixels. Divide both terms by the number of images "
-            "only.",
-            lambda e: e.sum() / len(e) / 784,
-        ),
+        (*OVER_PIXELS, lambda e: e.sum() / len(e) / 784),
         (
             "kl_divided_twice",
             "Your KL is divided by the number of images twice.",
@@ -169,7 +167,7 @@ REDUCTION_MISTAKES: dict[Reduction, tuple[tuple[str, str, Callable[..., torch.Te
             "same reduction for both terms.",
             lambda e: e.sum() / len(e),
         ),
-        (*OVER_LATENTS[:2], lambda e: e.sum() / e.shape[1]),
+        (*OVER_LATENTS, lambda e: e.sum() / e.shape[1]),
     ),
 }
 READ_AS = "Your KL is what you get when {name} is read as {other}. {given}"
@@ -209,16 +207,21 @@ def kl_mistakes(own: Parameterization, reduction: Reduction) -> tuple[Mistake, .
             0.5 * (mu**2 + other.to_sigma(value) ** 2 - 1) - own.to_sigma(value).log()
         )
 
+    def without_constant(formula: Pair) -> Pair:
+        return lambda mu, value: formula(mu, value) + 0.5
+
     for name, says, formula in ENTRY_MISTAKES[:3]:
         add(name, says, given(formula), reduction.of)
     for other in misreadings(own):
         name = own.read_as(other)
         says = READ_AS.format(name=own.name, other=other.symbol, given=own.given)
         add(name, says, read_as(other), reduction.of)
+        alone = variance_read_as(other)
         # Where the variance alone is misread, the logarithm has been used as it is.
         if own.is_log and not other.is_log:
             name, says = "exp_missing", EXP_MISSING
-        add(name, says, variance_read_as(other), reduction.of)
+            add(name, says, without_constant(alone), reduction.of)
+        add(name, says, alone, reduction.of)
     for name, says, formula in ENTRY_MISTAKES[3:]:
         add(name, says, given(formula), reduction.of)
     for name, says, reduce in REDUCTION_MISTAKES[reduction]:
@@ -333,8 +336,7 @@ def kl_checks(
     @named_check(
         task,
         "kl_adds_over_latents",
-        "Each latent given twice gives twice the KL, and each image given twice gives "
-        f"{reduction.doubled}.",
+        f"Twice the latents: twice the KL. Twice the images: {reduction.doubled}.",
     )
     def test_kl_adds_over_latents(submission: Submission) -> None:
         kl, (mu, value) = called(submission), own.posterior(3, 4)

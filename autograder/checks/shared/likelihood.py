@@ -142,8 +142,8 @@ GAUSSIAN = Likelihood(
     (
         (
             "recon_log_sigma_missing",
-            "log σ_x is missing in your density: without it, a small σ_x costs nothing where the "
-            "model is right.",
+            "log σ_x is missing in your density. With it, the density of each pixel integrates to "
+            "1 for every σ_x.",
             _density(1, 0, 1, 2),
         ),
         (

@@ -40,10 +40,10 @@ def expect_prior_codes(z: torch.Tensor) -> None:
         "All images of a call share one code, or the code does not vary. Sample one for each.",
         "shared_code",
     )
-    mean, spread = float(z.mean()), float(z.std())
-    uniform = abs(spread - 1 / math.sqrt(12)) < 0.01
+    mean, deviation = float(z.mean()), float(z.std())
+    uniform = abs(deviation - 1 / math.sqrt(12)) < 0.01
     expect(
-        abs(mean) <= STANDARD_ERRORS * spread / math.sqrt(count),
+        abs(mean) <= STANDARD_ERRORS * deviation / math.sqrt(count),
         f"The mean of the codes is {mean:.2g}, not 0: the prior is N(0, I).",
         "uniform_noise" if uniform else None,
     )
@@ -55,11 +55,11 @@ def expect_prior_codes(z: torch.Tensor) -> None:
         "shared_noise",
     )
     expect(
-        abs(spread - 1) <= STANDARD_ERRORS / math.sqrt(2 * count),
-        f"The standard deviation of the codes is {spread:.3g}; that of the prior N(0, I) is 1.",
-        "prior_spread",
+        abs(deviation - 1) <= STANDARD_ERRORS / math.sqrt(2 * count),
+        f"The standard deviation of the codes is {deviation:.3g}; that of the prior N(0, I) is 1.",
+        "prior_deviation",
     )
-    kurtosis = float(((z - mean) ** 4).mean() / spread**4)
+    kurtosis = float(((z - mean) ** 4).mean() / deviation**4)
     expect(
         abs(kurtosis - 3) <= KURTOSIS_ERRORS * math.sqrt(24 / count),
         f"The codes do not look Gaussian: their kurtosis should be 3, and is {kurtosis:.2f}.",

@@ -38,7 +38,7 @@ LABELS = {
 
 
 def known_deviations(own: Parameterization, sigma: float) -> tuple[tuple[float, str, str], ...]:
-    """Derive the standard deviations that known mistakes give, the likeliest first.
+    """Derive the standard deviations of known mistakes, the likeliest first.
 
     Args:
         own: What the sampler's second argument is.
@@ -83,7 +83,7 @@ def _samples(
     given = torch.full(shape, mu), own.of_sigma(torch.full(shape, sigma))
     z = expect_tensor(sampler(*given), shape, what)
     values = len(z.unique())
-    # One number everywhere is no noise at all, or, if another call gives another, shared noise.
+    # One number everywhere is no noise at all, or shared noise if another call returns another.
     shared = values < COUNT // 4 and (
         values > 1 or not torch.equal(expect_tensor(sampler(*given), shape, what), z)
     )
