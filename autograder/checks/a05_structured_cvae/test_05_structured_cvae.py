@@ -14,7 +14,7 @@ from autograder.checks.a05_structured_cvae.completion import (
 from autograder.checks.a05_structured_cvae.quarters import QUARTER_MISTAKES, quarter
 from autograder.checks.shared import vae_parts
 from autograder.checks.shared.device import expect_follows_input
-from autograder.checks.shared.gaussian import bce, negative_elbo, sample
+from autograder.checks.shared.gaussian import bce
 from autograder.checks.shared.networks import Part, part_checks, range_checks
 from autograder.checks.shared.parts import images
 from autograder.checks.shared.vae_methods import (
@@ -219,25 +219,7 @@ def test_completion_draws_from_the_prior(submission: Submission) -> None:
 # Training, and the competition
 
 
-def loss_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
-    """The loss where the code is drawn here: nothing of the image can pass beside it."""
-    c = quarter(x)
-    _, mu, logvar = model(x, c)
-    return negative_elbo(model.decoder(torch.cat([sample(mu, logvar), c], 1)), x, mu, logvar)
-
-
-PLAN = Plan(
-    model="myVAE",
-    data="mnist",
-    epochs=10,
-    below=120.0,
-    unit="nats per image",
-    batch=lambda x, labels: (x,),
-    loss=lambda batch, x_hat, mu, logvar: negative_elbo(x_hat, batch[0], mu, logvar),
-    confirm=loss_through_the_code,
-    sizes=("hidden_dim", "latent_dim", "conditional_vec_dim"),
-    to_the_end=True,
-)
+PLAN = vae_parts.vae_plan(lambda x, labels: quarter(x))
 BASELINE_PLAN = Plan(
     model="BaselineNN",
     data="mnist",

@@ -11,7 +11,6 @@ import torch
 from autograder.checks.shared.networks import (
     Checks,
     Part,
-    named_check,
     nonlinearity_checks,
     part_checks,
     range_checks,
@@ -108,8 +107,8 @@ def expect_images(got: Any, n: int, sizes: Sizes) -> torch.Tensor:
 def size_checks(part: Part) -> Checks:
     """Test that the layers of a part follow c1, c2 and k, in this order."""
 
-    @named_check(
-        part.task, f"{part.task}_follows_its_sizes", "The layers are made with c1, c2 and k."
+    @check(
+        part.task, "The layers are made with c1, c2 and k.", name=f"{part.task}_follows_its_sizes"
     )
     def sizes_followed(submission: Submission) -> None:
         name = part.task.capitalize()

@@ -52,7 +52,6 @@ from autograder.checks.shared.networks import (
     Checks,
     Part,
     head_checks,
-    named_check,
     part_checks,
 )
 from autograder.checks.shared.parts import expect_inputs_kept, model_or_bare
@@ -194,10 +193,10 @@ DECODER = replace(
 def convolution_checks(part: Part) -> Checks:
     """Test that a part has at least two weights of convolutions."""
 
-    @named_check(
+    @check(
         part.task,
-        f"{part.task}_convolves",
         f"There are at least two convolutions in the {part.task}, transposed or not.",
+        name=f"{part.task}_convolves",
     )
     def convolves(submission: Submission) -> None:
         what = part.task.capitalize()

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
+from autograder.checks.shared.gaussian import negative_elbo, sample
 from autograder.checks.shared.networks import (
     Checks,
     Part,
     head_checks,
     layer_checks,
-    named_check,
     part_checks,
     range_checks,
     shape_checks,
@@ -24,7 +24,8 @@ from autograder.checks.shared.networks import (
 from autograder.checks.shared.parts import expect_own_rows, images, model_or_bare
 from autograder.checks.shared.sampling import expect_new_draws
 from autograder.checks.shared.wiring import LATENTS, TOLD, KnownVae, expect_joined, expect_outputs
-from autograder.checks.vocabulary import expect, expect_tensor, fail, kind
+from autograder.checks.training import Plan
+from autograder.checks.vocabulary import check, expect, expect_tensor, fail, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
 PIXELS = 28 * 28
@@ -188,10 +189,10 @@ def condition_checks(part: Part, width: int) -> Checks:
     """
     row, first = part.row, part.gives[0]
 
-    @named_check(
+    @check(
         part.task,
-        f"{part.task}_uses_{row}_and_condition",
         f"Another {row} or another condition gives another {first}, each row on its own.",
+        name=f"{part.task}_uses_{row}_and_condition",
     )
     def used(submission: Submission) -> None:
         vae = part.make(submission, *part.small)
@@ -246,7 +247,7 @@ def forward_checks(sentence: str, conditions: Conditions = lambda n: ()) -> Chec
     """
     condition = sum(c.shape[1] for c in conditions(1))
 
-    @named_check("forward", "forward_wiring", sentence)
+    @check("forward", sentence, name="forward_wiring")
     def forward(submission: Submission) -> None:
         for n, mode in ((5, "train"), (5, "eval"), (1, "eval")):
             vae, parts = plugged(submission, condition)
@@ -294,3 +295,37 @@ def expect_features_joined(submission: Submission, x: torch.Tensor) -> None:
             "image keeps its row, and the row gets wider.",
             "joined_on_batch_axis",
         )
+
+
+# Training
+
+
+def vae_plan(*condition: Callable[[torch.Tensor, Any], torch.Tensor], **kw: Any) -> Plan:
+    """Describe how `myVAE` is trained.
+
+    Args:
+        condition: Computes the condition of images from images and labels; () for none.
+        kw: What differs from assignment 03.
+    """
+
+    def confirm(model: Any, x: torch.Tensor, labels: Any = None) -> torch.Tensor:
+        """The loss where the code is sampled here: nothing of the image can pass beside it."""
+        c = tuple(of(x, labels) for of in condition)
+        _, mu, logvar = model(x, *c)
+        x_hat = model.decoder(torch.cat([sample(mu, logvar), *c], 1))
+        return negative_elbo(x_hat, x, mu, logvar)
+
+    sizes = ("hidden_dim", "latent_dim", *(("conditional_vec_dim",) if condition else ()))
+    known: dict[str, Any] = {
+        "model": "myVAE",
+        "data": "mnist",
+        "epochs": 10,
+        "below": 120.0,
+        "unit": "nats per image",
+        "batch": lambda x, labels: (x,),
+        "loss": lambda batch, x_hat, mu, logvar: negative_elbo(x_hat, batch[0], mu, logvar),
+        "confirm": confirm,
+        "sizes": sizes,
+        "to_the_end": bool(condition),
+    }
+    return Plan(**known | kw)
