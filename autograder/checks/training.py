@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from autograder.checks.vocabulary import CheckFailed, LeftOut, Task, check, expect
+from autograder.checks.shared.networks import Checks, named_check
+from autograder.checks.vocabulary import CheckFailed, LeftOut, Task, expect
 from autograder.course.reference import load_reference, run_reference
 from autograder.protocol.remote import RemoteObject, Submission
 
@@ -126,7 +127,7 @@ def training_checks(
     loss: str = "the loss",
     limit: str = "",
     within: str = "",
-) -> tuple[Callable[[Submission], None]]:
+) -> Checks:
     """Test that training reaches the threshold; keep the trained model under its name.
 
     Args:
@@ -139,7 +140,7 @@ def training_checks(
     """
     falls = f"{loss} falls below {plan.below:g}{limit}{within or f' within {plan.epochs} epochs'}"
 
-    @check(plan.task, f"Trained from scratch with your settings, {falls}.", name=name)
+    @named_check(plan.task, name, f"Trained from scratch with your settings, {falls}.")
     def reached(submission: Submission) -> None:
         submission.kept[plan.names[0]] = expect_trained(submission, tasks, plan)
 

@@ -89,22 +89,16 @@ class LeftOut(Exception):  # noqa: N818 - nobody's fault
     """A check that trains, where grading without training was asked for."""
 
 
-def check(
-    task: str, sentence: str = "", *, name: str = "", in_notebook: bool = True
-) -> Callable[[F], F]:
+def check(task: str, *, in_notebook: bool = True) -> Callable[[F], F]:
     """Mark a pytest function as a check of `task`.
 
     Args:
         task: The task's id.
-        sentence: What students read, where a family writes it; by default the docstring.
-        name: The check's name, where a family names it; by default the function's.
         in_notebook: False for a check that takes more than a moment or must stay unseen: it runs
             when the submission is graded, and not in the student's notebook.
     """
 
     def mark(function: F) -> F:
-        function.__doc__ = sentence or function.__doc__
-        function.__name__ = f"test_{name}" if name else function.__name__
         if not inspect.getdoc(function):
             raise TypeError(f"{function.__name__} needs a one-line docstring: students read it")
         function.check = CheckInfo(  # type: ignore[attr-defined]

@@ -17,22 +17,7 @@ from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.shared.gaussian import bce
 from autograder.checks.shared.networks import Part, part_checks, range_checks
 from autograder.checks.shared.parts import images
-from autograder.checks.shared.vae_methods import (
-    test_centre,
-    test_device,
-    test_gradients_pass,
-    test_kl_adds_over_latents,
-    test_kl_closed_form,
-    test_kl_gradient,
-    test_kl_is_an_expectation,
-    test_kl_known_number,
-    test_noise_is_gaussian,
-    test_one_draw_for_each_number,
-    test_reconstruction_gradient,
-    test_reconstruction_of_black_and_white,
-    test_reconstruction_value,
-    test_spread,
-)
+from autograder.checks.shared.vae_methods import vae_method_checks
 from autograder.checks.training import Plan, expect_trained, train_reference, training_checks
 from autograder.checks.vocabulary import (
     CheckFailed,
@@ -306,6 +291,7 @@ def _compete(
 
 FAMILIES = (
     vae_parts.vae_checks((QUARTER, 3)),
+    *vae_method_checks(),
     vae_parts.forward_checks(
         "[x, c] goes to the encoder and [z, c] to the decoder, in both modes.",
         lambda n: (torch.rand(n, QUARTER),),

@@ -27,7 +27,7 @@ from autograder.checks.a06_vq_vae.vq import (
     to_rows,
 )
 from autograder.checks.shared.device import expect_follows_input
-from autograder.checks.shared.networks import Checks
+from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.vocabulary import (
     check,
     expect,
@@ -351,7 +351,7 @@ def pull_checks(moved: str, which: int, share: float, sentence: str) -> Checks:
         sentence: The check's sentence.
     """
 
-    @check("vq_loss", sentence, name=f"pull_on_{moved}")
+    @named_check("vq_loss", f"pull_on_{moved}", sentence)
     def pull(submission: Submission) -> None:
         got_and_unit = pulls(submission)
         got, unit = got_and_unit[which], got_and_unit[which + 2]

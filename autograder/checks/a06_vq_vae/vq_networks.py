@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from autograder.checks.shared.networks import Checks, Part, part_checks
+from autograder.checks.shared.networks import Checks, Part, named_check, part_checks
 from autograder.checks.shared.parts import new_model
 from autograder.checks.vocabulary import (
     Mistake,
@@ -196,10 +196,10 @@ DECODER = network(
 def depth_checks(part: Part) -> Checks:
     """Test that a part has as many residual blocks as `num_residual_layers` says."""
 
-    @check(
+    @named_check(
         part.task,
+        f"{part.task}_has_residual_blocks",
         f"The {part.task} has `num_residual_layers` residual blocks.",
-        name=f"{part.task}_has_residual_blocks",
     )
     def depth(submission: Submission) -> None:
         if "residual" in submission.failed:

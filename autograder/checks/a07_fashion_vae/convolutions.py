@@ -11,6 +11,7 @@ import torch
 from autograder.checks.shared.networks import (
     Checks,
     Part,
+    named_check,
     nonlinearity_checks,
     part_checks,
     range_checks,
@@ -107,8 +108,8 @@ def expect_images(got: Any, n: int, sizes: Sizes) -> torch.Tensor:
 def size_checks(part: Part) -> Checks:
     """Test that the layers of a part follow c1, c2 and k, in this order."""
 
-    @check(
-        part.task, "The layers are made with c1, c2 and k.", name=f"{part.task}_follows_its_sizes"
+    @named_check(
+        part.task, f"{part.task}_follows_its_sizes", "The layers are made with c1, c2 and k."
     )
     def sizes_followed(submission: Submission) -> None:
         name = part.task.capitalize()

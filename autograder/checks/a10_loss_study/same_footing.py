@@ -9,13 +9,14 @@ import torch.nn.functional as F
 from autograder.checks.a10_loss_study.loss_terms import (
     either,
     half_squared_error,
-    images,
     kl_term,
     loss,
     own,
 )
-from autograder.checks.shared.gaussian import KL_MISTAKES, bce, kl_divergence
-from autograder.checks.shared.parts import model_or_bare
+from autograder.checks.shared.gaussian import bce, kl_divergence
+from autograder.checks.shared.kl import kl_mistakes
+from autograder.checks.shared.parameterization import LOGVAR, MEAN
+from autograder.checks.shared.parts import images, model_or_bare
 from autograder.checks.shared.wiring import TOLD, KnownVae
 from autograder.checks.vocabulary import Mistake, check, expect, expect_close, expect_tensor, kind
 from autograder.protocol.remote import Affine, Submission
@@ -67,7 +68,7 @@ MEASURE_MISTAKES: dict[str, tuple[Mistake, ...]] = {
     ),
     "kl": tuple(
         Mistake(m.name, m.says, lambda parts, x, mu, logvar, f=m.formula: f(mu, logvar))
-        for m in KL_MISTAKES
+        for m in kl_mistakes(LOGVAR, MEAN)
     ),
 }
 

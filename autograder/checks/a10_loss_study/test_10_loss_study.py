@@ -5,22 +5,7 @@ from typing import Any
 
 import torch
 
-from autograder.checks.a10_loss_study import same_footing
-from autograder.checks.a10_loss_study.loss_terms import (
-    test_bce_gradient,
-    test_bce_is_the_default,
-    test_bce_value,
-    test_both_adds_the_terms,
-    test_both_has_one_kl,
-    test_kl_closed_form,
-    test_kl_gradient,
-    test_kl_is_an_expectation,
-    test_kl_known_number,
-    test_squared_error_gradient,
-    test_squared_error_of_a_perfect_image,
-    test_squared_error_value,
-)
-from autograder.checks.shared.device import expect_follows_input
+from autograder.checks.a10_loss_study import loss_terms, same_footing
 from autograder.checks.shared.networks import (
     Part,
     head_checks,
@@ -29,15 +14,7 @@ from autograder.checks.shared.networks import (
     range_checks,
 )
 from autograder.checks.shared.parts import images, model_or_bare
-from autograder.checks.shared.sampling import (
-    Draw,
-    expect_centre,
-    expect_fresh_noise,
-    expect_gaussian,
-    expect_new_draws,
-    expect_pathwise_gradients,
-    expect_spread,
-)
+from autograder.checks.shared.sampling import expect_new_draws, method_sampler, sampling_checks
 from autograder.checks.shared.wiring import TOLD, KnownVae, expect_outputs
 from autograder.checks.vocabulary import (
     Task,
@@ -130,55 +107,6 @@ DECODER = Part(
 )
 
 
-# Reparameterization
-
-
-def draw(submission: Submission) -> Draw:
-    """The submission's `reparameterize`, as a function of mu and logvar."""
-    return model_or_bare(submission, "VAE").reparameterize
-
-
-@check("reparameterize")
-def test_spread(submission: Submission) -> None:
-    """The standard deviation of z is σ = exp(½ logvar), in training and in eval mode."""
-    vae = model_or_bare(submission, "VAE")
-    for mode in (vae.train, vae.eval):
-        mode()
-        expect_spread(vae.reparameterize)
-
-
-@check("reparameterize")
-def test_centre(submission: Submission) -> None:
-    """The draw z is centred on mu."""
-    expect_centre(draw(submission))
-
-
-@check("reparameterize")
-def test_noise_is_gaussian(submission: Submission) -> None:
-    """The noise is Gaussian: its fourth moment is 3 σ⁴."""
-    expect_gaussian(draw(submission))
-
-
-@check("reparameterize")
-def test_one_draw_for_each_number(submission: Submission) -> None:
-    """Every entry of z has noise of its own, new at every call."""
-    expect_fresh_noise(draw(submission))
-
-
-@check("reparameterize")
-def test_gradients_pass(submission: Submission) -> None:
-    """Gradients reach mu and logvar: ∂z/∂mu is 1 and ∂z/∂logvar is (z − mu) / 2."""
-    expect_pathwise_gradients(draw(submission))
-
-
-@check("reparameterize")
-def test_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in (self-reported)."""
-    reparameterize = model_or_bare(submission, "VAE").reparameterize
-    given = torch.randn(3, 5), torch.randn(3, 5)
-    expect_follows_input(reparameterize, *given, name="reparameterize")
-
-
 # Forward. Known linear maps stand in for the parts, so that only the wiring is judged.
 
 
@@ -236,5 +164,13 @@ FAMILIES = (
         ignored="code_ignored",
     ),
     range_checks(DECODER, 16, models=4),
+    sampling_checks(
+        "reparameterize",
+        method_sampler(lambda submission: model_or_bare(submission, "VAE"), "reparameterize"),
+        what="`reparameterize(mu, logvar)`",
+        name="reparameterize",
+    ),
+    *loss_terms.FAMILIES,
+    module_checks(loss_terms),
     module_checks(same_footing),
 )

@@ -30,6 +30,16 @@ def module_checks(module: ModuleType) -> Checks:
     return tuple(value for value in vars(module).values() if hasattr(value, "check"))
 
 
+def named_check(task: str, name: str, sentence: str) -> Callable[[Check], Check]:
+    """Mark a function as a check of `task`, with a name and a sentence that a family computes."""
+
+    def mark(function: Check) -> Check:
+        function.__name__, function.__doc__ = f"test_{name}", sentence
+        return check(task)(function)
+
+    return mark
+
+
 @dataclass(frozen=True)
 class Part:
     """A part of a model, and how checks make it and call it.
@@ -95,7 +105,7 @@ def part_checks(
 def shape_checks(part: Part, sentence: str) -> Checks:
     """Test the shapes of the outputs for several numbers of inputs and sizes."""
 
-    @check(part.task, sentence, name=f"{part.task}_shape")
+    @named_check(part.task, f"{part.task}_shape", sentence)
     def shape(submission: Submission) -> None:
         for n, *sizes in part.shapes:
             made = part.make(submission, *sizes)
@@ -110,7 +120,7 @@ def row_checks(part: Part, ignored: str | None = None, detached: str | None = No
     ends = f"{row} alone and carries gradients." if detached else f"{row} alone."
     sentence = f"Another {row} gives another {first}; each row depends on its own {ends}"
 
-    @check(part.task, sentence, name=f"{part.task}_uses_the_{row}")
+    @named_check(part.task, f"{part.task}_uses_the_{row}", sentence)
     def rows(submission: Submission) -> None:
         made = part.make(submission, *part.small)
         x = part.inputs(made, 6, *part.small)
@@ -123,8 +133,9 @@ def row_checks(part: Part, ignored: str | None = None, detached: str | None = No
         )
         if detached:
             x.requires_grad_()
-            outputs = part.outputs(made, x, *part.small)
-            for output, what in zip(outputs, part.gives, strict=True):
+            for number, what in enumerate(part.gives):
+                # A graph serves for one gradient: call the part for each output.
+                output = part.outputs(made, x, *part.small)[number]
                 expect_grad(output, {part.argument: x}, f"the {what}", detached)
 
     return (rows,)
@@ -133,10 +144,10 @@ def row_checks(part: Part, ignored: str | None = None, detached: str | None = No
 def layer_checks(part: Part, path: str) -> Checks:
     """Test that no layer is used twice of the part that a made model has at `path`."""
 
-    @check(
+    @named_check(
         part.task,
+        f"{part.task}_layers_differ",
         f"Each layer of the {part.task} has weights of its own.",
-        name=f"{part.task}_layers_differ",
     )
     def layers(submission: Submission) -> None:
         made = part.make(submission, *part.small)
@@ -158,10 +169,10 @@ def range_checks(part: Part, n: int = 64, models: int = 1, sizes: tuple[Any, ...
         sizes: What they are made with; () for the part's small sizes.
     """
 
-    @check(
+    @named_check(
         part.task,
+        f"{part.task}_range",
         "Decoded pixels lie in [0, 1] and can be dark as well as bright.",
-        name=f"{part.task}_range",
     )
     def pixel_range(submission: Submission) -> None:
         pixels = [part.far(submission, 1e3, n, sizes)[0] for _ in range(models)]
@@ -184,11 +195,11 @@ def head_checks(
         n: How many inputs.
     """
 
-    @check(
+    @named_check(
         part.task,
+        "heads_reach_both_signs",
         f"Both {' and '.join(part.gives)} can be negative as well as positive, and each has its "
         "own layer.",
-        name="heads_reach_both_signs",
     )
     def heads(submission: Submission) -> None:
         outputs = part.far(submission, scale, n, sizes)
@@ -224,10 +235,10 @@ def nonlinearity_checks(
         tolerance: The largest absolute difference that counts as linear.
     """
 
-    @check(
+    @named_check(
         part.task,
+        f"{part.task}_is_not_linear",
         f"There are activations between the layers of the {part.task}.",
-        name=f"{part.task}_is_not_linear",
     )
     def not_linear(submission: Submission) -> None:
         made = part.make(submission, *part.small)
@@ -257,10 +268,10 @@ def budget_checks(budget: int, parts: tuple[str, ...]) -> Checks:
     """
     allowed = f"{budget / 1e6:g} million" if budget >= 1e6 else f"{budget:,}"
 
-    @check(
+    @named_check(
+        "parameter_budget",
         "parameter_budget",
         f"Your `model` has at most {allowed} trainable parameters.",
-        name="parameter_budget",
     )
     def within_budget(submission: Submission) -> None:
         parameters = submission.object("model").parameters()

@@ -17,6 +17,7 @@ from autograder.checks.shared.networks import (
     Part,
     head_checks,
     layer_checks,
+    named_check,
     part_checks,
     range_checks,
     shape_checks,
@@ -25,7 +26,7 @@ from autograder.checks.shared.parts import expect_own_rows, images, model_or_bar
 from autograder.checks.shared.sampling import expect_new_draws
 from autograder.checks.shared.wiring import LATENTS, TOLD, KnownVae, expect_joined, expect_outputs
 from autograder.checks.training import Plan
-from autograder.checks.vocabulary import check, expect, expect_tensor, fail, kind
+from autograder.checks.vocabulary import expect, expect_tensor, fail, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
 PIXELS = 28 * 28
@@ -187,10 +188,10 @@ def condition_checks(part: Part, width: int) -> Checks:
     """
     row, first = part.row, part.gives[0]
 
-    @check(
+    @named_check(
         part.task,
+        f"{part.task}_uses_{row}_and_condition",
         f"Another {row} or another condition gives another {first}, each row on its own.",
-        name=f"{part.task}_uses_{row}_and_condition",
     )
     def used(submission: Submission) -> None:
         vae = part.make(submission, *part.small)
@@ -245,7 +246,7 @@ def forward_checks(sentence: str, conditions: Conditions = lambda n: ()) -> Chec
     """
     condition = sum(c.shape[1] for c in conditions(1))
 
-    @check("forward", sentence, name="forward_wiring")
+    @named_check("forward", "forward_wiring", sentence)
     def forward(submission: Submission) -> None:
         for n, mode in ((5, "train"), (5, "eval"), (1, "eval")):
             vae, parts = plugged(submission, condition)
