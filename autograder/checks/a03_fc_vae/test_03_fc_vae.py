@@ -1,6 +1,7 @@
 """What `03_fc_vae` is graded on."""
 
 from autograder.checks.shared import vae_parts
+from autograder.checks.shared.gaussian import vae_plan
 from autograder.checks.shared.networks import budget_checks
 from autograder.checks.shared.vae_methods import vae_method_checks
 from autograder.checks.training import training_checks
@@ -24,7 +25,9 @@ TASKS = (
 )
 
 
-PLAN = vae_parts.vae_plan(headline=106.0)
+PLAN = vae_plan(headline=106.0)
+
+
 FAMILIES = (
     vae_parts.vae_checks(),
     *vae_method_checks(),

@@ -7,6 +7,7 @@ import torch
 from autograder.checks.a04_cvae import digits
 from autograder.checks.shared import vae_parts
 from autograder.checks.shared.device import expect_follows_input
+from autograder.checks.shared.gaussian import vae_plan
 from autograder.checks.shared.networks import budget_checks
 from autograder.checks.shared.parts import images
 from autograder.checks.shared.vae_methods import vae_method_checks
@@ -20,7 +21,7 @@ from autograder.checks.vocabulary import (
     expect_tensor,
     fail,
 )
-from autograder.protocol.remote import Raised, RemoteObject, Submission
+from autograder.protocol.remote import Raised, Submission
 
 TASKS = (
     Task("one_hot", 10, "One-hot vectors", names=("one_hot",)),
@@ -162,9 +163,11 @@ def test_forward_without_condition(submission: Submission) -> None:
 # The whole model
 
 
-PLAN = vae_parts.vae_plan(
-    lambda x, labels: eye_rows(labels, CLASSES),
+PLAN = vae_plan(
+    lambda x, labels: (eye_rows(labels, CLASSES),),
     batch=lambda x, labels: (x, labels),
+    sizes=("hidden_dim", "latent_dim", "conditional_vec_dim"),
+    to_the_end=True,
     labelled=True,
     measure=lambda model: {"agreement": agreement(model).mean().item()},
 )

@@ -14,7 +14,7 @@ from autograder.checks.a05_structured_cvae.completion import (
 from autograder.checks.a05_structured_cvae.quarters import QUARTER_MISTAKES, quarter
 from autograder.checks.shared import vae_parts
 from autograder.checks.shared.device import expect_follows_input
-from autograder.checks.shared.gaussian import bce
+from autograder.checks.shared.gaussian import bce, vae_plan
 from autograder.checks.shared.networks import Part, part_checks, range_checks
 from autograder.checks.shared.parts import images
 from autograder.checks.shared.vae_methods import vae_method_checks
@@ -204,7 +204,11 @@ def test_completion_draws_from_the_prior(submission: Submission) -> None:
 # Training, and the competition
 
 
-PLAN = vae_parts.vae_plan(lambda x, labels: quarter(x))
+PLAN = vae_plan(
+    lambda x: (quarter(x),),
+    sizes=("hidden_dim", "latent_dim", "conditional_vec_dim"),
+    to_the_end=True,
+)
 BASELINE_PLAN = Plan(
     model="BaselineNN",
     data="mnist",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from autograder.checks.shared.elbo import sum_mistakes
 from autograder.checks.shared.likelihood import BERNOULLI, reconstruction_mistakes
 from autograder.checks.shared.parameterization import EACH_IMAGE
 from autograder.checks.vocabulary import Mistake, expect, expect_close
@@ -93,24 +94,15 @@ def _with_right_kl(mistake: Mistake) -> Mistake:
 
 SWAPPED = "`elbo` calls `self.{}` with logsigma first; it takes (mu, logsigma)."
 ELBO_MISTAKES = (
-    Mistake(
-        "elbo_sign",
-        "You return the negative ELBO. A bound on a log-likelihood is large where the model is "
-        "good. Training uses the negative.",
-        lambda p, x: -p.elbo(x),
-    ),
-    Mistake(
-        "kl_added",
-        "Your ELBO adds the KL. The KL is subtracted.",
-        lambda p, x: p.likelihood(x) + p.kl(x),
+    *(
+        Mistake(m.name, m.says, lambda p, x, f=m.formula: -f(-p.likelihood(x), p.kl(x)))
+        for m in sum_mistakes("your ELBO", sign="elbo_sign", subtracted="kl_added")
     ),
     Mistake(
         "kl_over_the_batch",
         "Your KL mixes the images of the batch: each image has its own.",
         lambda p, x: p.likelihood(x) - p.kl(x).mean(),
     ),
-    Mistake("kl_dropped", "The KL is not in your ELBO.", lambda p, x: p.likelihood(x)),
-    Mistake("recon_dropped", "The likelihood is not in your ELBO.", lambda p, x: -p.kl(x)),
     Mistake(
         "decodes_mu",
         "`elbo` decodes mu itself. Sample z with `self.sample_with_reparam` first, in eval mode "

@@ -26,6 +26,7 @@ from autograder.checks.shared.parameterization import (
     expect_one_each,
     expect_posterior,
 )
+from autograder.checks.shared.parts import model_or_bare
 from autograder.checks.shared.prior import ENCODED, new_image_checks
 from autograder.checks.shared.sampling import expect_new_draws, method_sampler, sampling_checks
 from autograder.checks.training import Plan, training_checks
@@ -66,10 +67,7 @@ def new_vae(submission: Submission, latent_dim: int = LATENTS) -> RemoteObject:
 
 def any_vae(submission: Submission, latent_dim: int = LATENTS) -> RemoteObject:
     """Make a model for its methods alone: one whose `__init__` fails will do."""
-    try:
-        return new_vae(submission, latent_dim)
-    except Raised:
-        return submission.bare("VAE", latent_dim=latent_dim)
+    return model_or_bare(submission, "VAE", OBS, latent_dim, HIDDEN, latent_dim=latent_dim)
 
 
 # Encoder

@@ -2,27 +2,11 @@
 
 import torch
 
+from autograder.checks.shared.elbo import sum_mistakes
 from autograder.checks.vocabulary import Mistake, expect, expect_close
 
 SUM_MISTAKES = (
-    Mistake(
-        "elbo_sign",
-        "The first value is the ELBO. `calc_elbo` returns its negative: training makes it small.",
-        lambda recon, kl: -recon - kl,
-    ),
-    Mistake(
-        "kl_subtracted",
-        "The KL is subtracted from the reconstruction term. In a negative ELBO both terms are "
-        "added.",
-        lambda recon, kl: recon - kl,
-    ),
-    Mistake(
-        "recon_sign",
-        "The reconstruction term is subtracted. It is a negative log-likelihood already.",
-        lambda recon, kl: kl - recon,
-    ),
-    Mistake("kl_dropped", "The KL is not in your negative ELBO.", lambda recon, kl: recon),
-    Mistake("recon_dropped", "The likelihood is not in your negative ELBO.", lambda recon, kl: kl),
+    *sum_mistakes("the first value, the negative ELBO", sign="elbo_sign"),
     Mistake(
         "recon_mean_over_pixels",
         "The sum divides the reconstruction term by the number of pixels, and the KL by nothing: "

@@ -58,7 +58,6 @@ from autograder.checks.vocabulary import (
     expect,
     expect_close,
     expect_tensor,
-    kind,
 )
 from autograder.protocol.remote import Affine, RemoteObject, Submission
 

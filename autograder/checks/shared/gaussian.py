@@ -4,8 +4,13 @@ mu and logvar are (N, Z), images (N, ...); every term is a scalar: summed within
 over images.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+
+from autograder.checks.training import Plan
 
 
 def bce(x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -29,3 +34,33 @@ def negative_elbo(
 def sample(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
     """Sample z from N(mu, exp(logvar)), (N, Z)."""
     return mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
+
+
+def vae_plan(
+    condition: Callable[..., tuple[torch.Tensor, ...]] = lambda *inputs: (), **settings: Any
+) -> Plan:
+    """Return the training spec of `myVAE` on MNIST.
+
+    Args:
+        condition: Computes (c,) from the images and, if they are given, the labels; () for none.
+        settings: More of the spec, or other values.
+    """
+
+    def confirm(model: Any, x: torch.Tensor, *labels: torch.Tensor) -> torch.Tensor:
+        # The code is sampled here: the image reaches the decoder in no other way.
+        c = condition(x, *labels)
+        _, mu, logvar = model(x, *c)
+        x_hat = model.decoder(torch.cat([sample(mu, logvar), *c], 1))
+        return negative_elbo(x_hat, x, mu, logvar)
+
+    usual: dict[str, Any] = {
+        "model": "myVAE",
+        "data": "mnist",
+        "epochs": 10,
+        "below": 120.0,
+        "unit": "nats per image",
+        "batch": lambda x, labels: (x,),
+        "loss": lambda batch, x_hat, mu, logvar: negative_elbo(x_hat, batch[0], mu, logvar),
+        "confirm": confirm,
+    }
+    return Plan(**usual | settings)

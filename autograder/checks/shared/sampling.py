@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.shared.networks import Checks, named_check
-from autograder.checks.shared.parameterization import LOGVAR, Parameterization, misreadings
+from autograder.checks.shared.parameterization import LOGVAR, SIGMA, Parameterization, misreadings
 from autograder.checks.vocabulary import check, expect, expect_close, expect_grad, expect_tensor
 from autograder.protocol.remote import Affine, RemoteObject, Submission
 
@@ -97,6 +97,101 @@ def _kurtosis(z: torch.Tensor) -> float:
     return float(((z - z.mean()) ** 4).mean() / z.var() ** 2)
 
 
+def sampling_checks(
+    task: str,
+    made: Callable[[Submission, bool], Any],
+    own: Parameterization = LOGVAR,
+    *,
+    what: str,
+    name: str = "",
+) -> Checks:
+    """Make the checks of a reparameterized sample.
+
+    Args:
+        task: The task's id.
+        made: Makes the submission's sampler, of a model in training mode if True.
+        own: What its second argument is.
+        what: The sample, for messages.
+        name: The method's name, where the sampler is a method that can be called alone; then its
+            gradients and its device are checked too.
+    """
+    sigma = own.name if own is SIGMA else f"σ = {own.formula.format(own.name)}"
+
+    def many(submission: Submission, mu: float, sigma: float) -> torch.Tensor:
+        return _samples(made(submission, True), mu, sigma, own, what)
+
+    @named_check(
+        task,
+        "standard_deviation",
+        f"The standard deviation of z is {sigma}, in training and in eval mode.",
+    )
+    def test_standard_deviation(submission: Submission) -> None:
+        for train in (True, False):
+            expect_standard_deviation(made(submission, train), own, what)
+
+    @check(task)
+    def test_centre(submission: Submission) -> None:
+        """The mean of z is mu."""
+        # The mean of n samples has a standard error of σ / √n.
+        mean = float(many(submission, 3.0, 1.0).mean())
+        names = {0.0: "mu_dropped", -3.0: "mu_negated", 6.0: "mu_doubled", 3.5: "uniform_noise"}
+        near = [name for wrong, name in names.items() if abs(mean - wrong) < 0.1]
+        expect(
+            abs(mean - 3.0) <= STANDARD_ERRORS / math.sqrt(COUNT),
+            f"The mean of z should be mu. At mu = 3 it is {mean:.3g}.",
+            near[0] if near else None,
+        )
+
+    @check(task)
+    def test_noise_is_gaussian(submission: Submission) -> None:
+        """The noise is Gaussian: its fourth moment is 3 σ⁴."""
+        # Not at σ = 1: where its logarithm is taken for σ, no noise would be left.
+        z = many(submission, 0.0, 3.0)
+        expect(float(z.std()) > 1e-6, NO_NOISE, "no_sampling")
+        kurtosis = _kurtosis(z)
+        # The kurtosis of n Gaussian samples has a standard error of √(24 / n).
+        expect(
+            abs(kurtosis - 3.0) <= STANDARD_ERRORS * math.sqrt(24 / COUNT),
+            f"The noise does not look Gaussian: its kurtosis should be 3, and is {kurtosis:.2f}.",
+            "uniform_noise" if abs(kurtosis - 1.8) < 0.1 else None,
+        )
+
+    @check(task)
+    def test_one_sample_for_each_entry(submission: Submission) -> None:
+        """Every entry of z has noise of its own, new at every call."""
+        expect_fresh_noise(made(submission, True), own, what)
+
+    @named_check(
+        task,
+        "gradients_pass",
+        f"Gradients reach mu and {own.name}: ∂z/∂mu is 1 and ∂z/∂{own.name} is {own.z_slope}.",
+    )
+    def test_gradients_pass(submission: Submission) -> None:
+        # ∂z/∂value is ε ∂σ/∂value (Kingma & Welling 2014, section 2.4).
+        mu, value = (t.requires_grad_() for t in own.posterior(6, 5))
+        z = expect_tensor(made(submission, True)(mu, value), (6, 5), what)
+        inputs = {"mu": mu, own.name: value}
+        by_mu, by_value = expect_grad(z, inputs, "z", "detached")
+        for argument, grad in zip(inputs, (by_mu, by_value), strict=True):
+            expect(bool(grad.any()), NO_GRADIENT.format(argument), "detached")
+        expect_close(by_mu, torch.ones_like(by_mu), "The gradient of z by mu")
+        right = (z - mu).detach() / own.to_sigma(value).detach() * own.slope(value)
+        expect_close(by_value, right, f"The gradient of z by {own.name}")
+
+    @check(task)
+    def test_device(submission: Submission) -> None:
+        """New tensors are on the same device as the input tensors (self-reported)."""
+        expect_follows_input(made(submission, True), *own.posterior(3, 5), name=name)
+
+    noise = (
+        test_standard_deviation,
+        test_centre,
+        test_noise_is_gaussian,
+        test_one_sample_for_each_entry,
+    )
+    return (*noise, test_gradients_pass, test_device) if name else noise
+
+
 def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str) -> None:
     """Expect a standard deviation of σ = 3.
 
@@ -120,31 +215,6 @@ def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str
     for wrong, name, says in known_deviations(own, sigma):
         expect(abs(found - wrong) > 0.03 * wrong, says + shown, name)
     expect(False, f"The standard deviation of z does not follow {own.name}." + shown)
-
-
-def expect_centre(sampler: Sampler, own: Parameterization, what: str) -> None:
-    """Expect a mean of mu; the mean of n samples has a standard error of σ / √n."""
-    mean = float(_samples(sampler, 3.0, 1.0, own, what).mean())
-    names = {0.0: "mu_dropped", -3.0: "mu_negated", 6.0: "mu_doubled", 3.5: "uniform_noise"}
-    near = [name for wrong, name in names.items() if abs(mean - wrong) < 0.1]
-    expect(
-        abs(mean - 3.0) <= STANDARD_ERRORS / math.sqrt(COUNT),
-        f"The mean of z should be mu. At mu = 3 it is {mean:.3g}.",
-        near[0] if near else None,
-    )
-
-
-def expect_gaussian(sampler: Sampler, own: Parameterization, what: str) -> None:
-    """Expect a kurtosis of 3; that of n Gaussian samples has a standard error of √(24 / n)."""
-    # Not at σ = 1: where its logarithm is taken for σ, no noise would be left.
-    z = _samples(sampler, 0.0, 3.0, own, what)
-    expect(float(z.std()) > 1e-6, NO_NOISE, "no_sampling")
-    kurtosis = _kurtosis(z)
-    expect(
-        abs(kurtosis - 3.0) <= STANDARD_ERRORS * math.sqrt(24 / COUNT),
-        f"The noise does not look Gaussian: its kurtosis should be 3, and is {kurtosis:.2f}.",
-        "uniform_noise" if abs(kurtosis - 1.8) < 0.1 else None,
-    )
 
 
 def expect_fresh_noise(sampler: Sampler, own: Parameterization, what: str) -> None:
@@ -171,85 +241,6 @@ def expect_fresh_noise(sampler: Sampler, own: Parameterization, what: str) -> No
     )
     for dim, entries in ((0, "rows of a batch"), (1, "entries of a row")):
         expect(float(first.std(dim).min()) > 1e-6, SHARED.format(entries), "shared_noise")
-
-
-def expect_pathwise_gradients(sampler: Sampler, own: Parameterization, what: str) -> None:
-    """Expect ∂z/∂mu = 1 and ∂z/∂value = ε ∂σ/∂value (Kingma & Welling 2014, section 2.4)."""
-    mu, value = (t.requires_grad_() for t in own.posterior(6, 5))
-    z = expect_tensor(sampler(mu, value), (6, 5), what)
-    inputs = {"mu": mu, own.name: value}
-    by_mu, by_value = expect_grad(z, inputs, "z", "detached")
-    for name, grad in zip(inputs, (by_mu, by_value), strict=True):
-        expect(bool(grad.any()), NO_GRADIENT.format(name), "detached")
-    expect_close(by_mu, torch.ones_like(by_mu), "The gradient of z by mu")
-    right = (z - mu).detach() / own.to_sigma(value).detach() * own.slope(value)
-    expect_close(by_value, right, f"The gradient of z by {own.name}")
-
-
-def sampling_checks(
-    task: str,
-    made: Callable[[Submission, bool], Any],
-    own: Parameterization = LOGVAR,
-    *,
-    what: str,
-    name: str = "",
-) -> Checks:
-    """Make the checks of a reparameterized sample.
-
-    Args:
-        task: The task's id.
-        made: Makes the submission's sampler, of a model in training mode if True.
-        own: What its second argument is.
-        what: The sample, for messages.
-        name: The method's name, where the sampler is a method that can be called alone; then its
-            gradients and its device are checked too.
-    """
-    sigma = "" if own.formula == "{}" else f"σ = {own.formula.format(own.name)}"
-
-    @named_check(
-        task,
-        "standard_deviation",
-        f"The standard deviation of z is {sigma or own.name}, in training and in eval mode.",
-    )
-    def test_standard_deviation(submission: Submission) -> None:
-        for train in (True, False):
-            expect_standard_deviation(made(submission, train), own, what)
-
-    @check(task)
-    def test_centre(submission: Submission) -> None:
-        """The mean of z is mu."""
-        expect_centre(made(submission, True), own, what)
-
-    @check(task)
-    def test_noise_is_gaussian(submission: Submission) -> None:
-        """The noise is Gaussian: its fourth moment is 3 σ⁴."""
-        expect_gaussian(made(submission, True), own, what)
-
-    @check(task)
-    def test_one_sample_for_each_entry(submission: Submission) -> None:
-        """Every entry of z has noise of its own, new at every call."""
-        expect_fresh_noise(made(submission, True), own, what)
-
-    @named_check(
-        task,
-        "gradients_pass",
-        f"Gradients reach mu and {own.name}: ∂z/∂mu is 1 and ∂z/∂{own.name} is {own.z_slope}.",
-    )
-    def test_gradients_pass(submission: Submission) -> None:
-        expect_pathwise_gradients(made(submission, True), own, what)
-
-    @check(task)
-    def test_device(submission: Submission) -> None:
-        """New tensors are on the same device as the input tensors (self-reported)."""
-        expect_follows_input(made(submission, True), *own.posterior(3, 5), name=name)
-
-    noise = (
-        test_standard_deviation,
-        test_centre,
-        test_noise_is_gaussian,
-        test_one_sample_for_each_entry,
-    )
-    return (*noise, test_gradients_pass, test_device) if name else noise
 
 
 def method_sampler(

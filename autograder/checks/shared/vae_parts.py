@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from autograder.checks.shared.gaussian import negative_elbo, sample
 from autograder.checks.shared.networks import (
     Checks,
     Part,
@@ -25,7 +24,6 @@ from autograder.checks.shared.networks import (
 from autograder.checks.shared.parts import expect_own_rows, images, model_or_bare, new_model
 from autograder.checks.shared.sampling import expect_new_draws
 from autograder.checks.shared.wiring import LATENTS, TOLD, KnownVae, expect_joined, expect_outputs
-from autograder.checks.training import Plan
 from autograder.checks.vocabulary import expect, expect_tensor, fail, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
@@ -294,37 +292,3 @@ def expect_features_joined(submission: Submission, x: torch.Tensor) -> None:
             "image keeps its row, and the row gets wider.",
             "joined_on_batch_axis",
         )
-
-
-# Training
-
-
-def vae_plan(*condition: Callable[[torch.Tensor, Any], torch.Tensor], **kw: Any) -> Plan:
-    """Describe how `myVAE` is trained.
-
-    Args:
-        condition: Computes the condition of images from images and labels; () for none.
-        kw: What differs from assignment 03.
-    """
-
-    def confirm(model: Any, x: torch.Tensor, labels: Any = None) -> torch.Tensor:
-        """The loss where the code is sampled here: nothing of the image can pass beside it."""
-        c = tuple(of(x, labels) for of in condition)
-        _, mu, logvar = model(x, *c)
-        x_hat = model.decoder(torch.cat([sample(mu, logvar), *c], 1))
-        return negative_elbo(x_hat, x, mu, logvar)
-
-    sizes = ("hidden_dim", "latent_dim", *(("conditional_vec_dim",) if condition else ()))
-    known: dict[str, Any] = {
-        "model": "myVAE",
-        "data": "mnist",
-        "epochs": 10,
-        "below": 120.0,
-        "unit": "nats per image",
-        "batch": lambda x, labels: (x,),
-        "loss": lambda batch, x_hat, mu, logvar: negative_elbo(x_hat, batch[0], mu, logvar),
-        "confirm": confirm,
-        "sizes": sizes,
-        "to_the_end": bool(condition),
-    }
-    return Plan(**known | kw)
