@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from autograder.checks.vocabulary import CheckFailed, LeftOut, Task, check, expect
+from autograder.checks.shared.networks import Checks, named_check
+from autograder.checks.vocabulary import CheckFailed, LeftOut, Task, expect
 from autograder.course.reference import load_reference, run_reference
 from autograder.protocol.remote import RemoteObject, Submission
 
@@ -126,7 +127,7 @@ def training_checks(
     loss: str = "the loss",
     limit: str = "",
     within: str = "",
-) -> tuple[Callable[[Submission], None]]:
+) -> Checks:
     """Test that training reaches the threshold; keep the trained model under its name.
 
     Args:
@@ -137,14 +138,13 @@ def training_checks(
         limit: What the sentence says after the threshold, such as " bits".
         within: What it says of the time; by default " within … epochs".
     """
+    falls = f"{loss} falls below {plan.below:g}{limit}{within or f' within {plan.epochs} epochs'}"
 
+    @named_check(plan.task, name, f"Trained from scratch with your settings, {falls}.")
     def reached(submission: Submission) -> None:
         submission.kept[plan.names[0]] = expect_trained(submission, tasks, plan)
 
-    falls = f"{loss} falls below {plan.below:g}{limit}{within or f' within {plan.epochs} epochs'}"
-    reached.__name__ = f"test_{name}"
-    reached.__doc__ = f"Trained from scratch with your settings, {falls}."
-    return (check(plan.task)(reached),)
+    return (reached,)
 
 
 def train_reference(submission: Submission, plan: Plan) -> nn.Module:

@@ -10,7 +10,7 @@ from autograder.checks.shared.autoencoder import (
     squared_error,
 )
 from autograder.checks.shared.networks import Part, budget_checks, part_checks, range_checks
-from autograder.checks.shared.parts import images
+from autograder.checks.shared.parts import images, new_model
 from autograder.checks.training import Plan, training_checks
 from autograder.checks.vocabulary import (
     CheckFailed,
@@ -39,10 +39,8 @@ LATENT_DIM = 2
 
 
 def new_autoencoder(submission: Submission, latent_dim: int) -> RemoteObject:
-    """Make a small model in eval mode: batch normalisation cannot train on one image."""
-    model = submission.new("Autoencoder", 48, latent_dim)
-    model.eval()
-    return model
+    """Make a small model in eval mode."""
+    return new_model(submission, "Autoencoder", 48, latent_dim)
 
 
 # Transform. The notebook's `apply_transform` makes the PIL image and passes it on.

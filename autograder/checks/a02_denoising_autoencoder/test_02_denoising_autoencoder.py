@@ -20,7 +20,7 @@ from autograder.checks.shared.networks import (
     part_checks,
     range_checks,
 )
-from autograder.checks.shared.parts import images
+from autograder.checks.shared.parts import images, new_model
 from autograder.checks.training import Plan, training_checks
 from autograder.checks.vocabulary import CheckFailed, Task, check, expect, expect_tensor, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
@@ -41,10 +41,8 @@ TASKS = (
 
 
 def new_autoencoder(submission: Submission) -> RemoteObject:
-    """Make a model in eval mode: batch normalisation cannot train on one image."""
-    model = submission.new("DenoiseAE")
-    model.eval()
-    return model
+    """Make a model in eval mode."""
+    return new_model(submission, "DenoiseAE")
 
 
 # Encoder and decoder

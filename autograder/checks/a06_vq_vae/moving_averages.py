@@ -1,6 +1,6 @@
 """Checks of a codebook that is moved by averages instead of gradients, `VectorQuantizerEMA`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,18 +15,7 @@ from autograder.checks.a06_vq_vae.quantizer import (
     places,
     scalar,
 )
-from autograder.checks.a06_vq_vae.vq import (
-    EMA_LOSS_MISTAKES,
-    EMA_MISTAKES,
-    EMA_PULL_MISTAKES,
-    cut_wrongly,
-    first_averages,
-    first_update,
-    mean_square,
-    smoothed,
-    to_maps,
-    to_rows,
-)
+from autograder.checks.a06_vq_vae.vq import cut_wrongly, mean_square, to_maps, to_rows
 from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.vocabulary import (
     Mistake,
@@ -41,6 +30,136 @@ from autograder.protocol.remote import RemoteObject, Submission
 # ε is large here, so that smoothing shows.
 GAMMA, EPSILON = 0.7, 0.5
 EMA = "VectorQuantizerEMA"
+
+
+# One update (van den Oord et al. 2017, appendix A.1) from the start: sizes 0, sums = the codebook.
+
+
+def first_update(
+    codebook: torch.Tensor, rows: torch.Tensor, encodings: torch.Tensor, gamma: float, eps: float
+) -> torch.Tensor:
+    """The codebook after one update."""
+    size, total = first_averages(codebook, rows, encodings, gamma)
+    return total / smoothed(size, eps)[:, None]
+
+
+def first_averages(
+    codebook: torch.Tensor, rows: torch.Tensor, encodings: torch.Tensor, gamma: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The averaged sizes (K,), not smoothed, and sums (K, D) after one update."""
+    size = (1 - gamma) * encodings.sum(0)
+    return size, gamma * codebook + (1 - gamma) * encodings.T @ rows
+
+
+def smoothed(size: torch.Tensor, eps: float) -> torch.Tensor:
+    """Sizes smoothed so that none is 0; their total stays."""
+    return (size + eps) / (size.sum() + len(size) * eps) * size.sum()
+
+
+def _divided(
+    by: Callable[[torch.Tensor, float], torch.Tensor],
+) -> Callable[..., torch.Tensor]:
+    """The codebook after one update, when sums are divided by something else."""
+
+    def formula(
+        codebook: torch.Tensor,
+        rows: torch.Tensor,
+        encodings: torch.Tensor,
+        gamma: float,
+        eps: float,
+    ) -> torch.Tensor:
+        size, total = first_averages(codebook, rows, encodings, gamma)
+        return total / by(size, eps)[:, None]
+
+    return formula
+
+
+EMA_LOSS_MISTAKES = (
+    Mistake(
+        "codebook_loss_kept",
+        "The loss still has a codebook loss in it: here the averages move the codebook.",
+        lambda gap, beta: (1 + beta) * mean_square(gap),
+    ),
+    Mistake(
+        "beta_ignored",
+        "β doesn't weight the commitment loss.",
+        lambda gap, beta: mean_square(gap),
+    ),
+    Mistake(
+        "commitment_missing",
+        "The loss is 0: the commitment loss is still needed.",
+        lambda gap, beta: torch.zeros(()),
+    ),
+)
+
+# Gradients at z, times n / 2, of a loss that has the right value.
+EMA_PULL_MISTAKES = (
+    Mistake(
+        "loss_after_straight_through",
+        "The loss doesn't move z: the straight-through output, which it is computed from, moves "
+        "along. Compute the loss before the shortcut.",
+        lambda gap, beta: torch.zeros_like(gap),
+    ),
+    Mistake(
+        "loss_after_straight_through",
+        "The loss pushes z away from its code vector: it reaches z through the straight-through "
+        "output. Compute the loss before the shortcut.",
+        lambda gap, beta: -beta * gap,
+    ),
+)
+
+EMA_MISTAKES = (
+    Mistake(
+        "not_updated",
+        "The codebook stays as it was in training mode: new averages should be written into it.",
+        lambda codebook, *_: codebook,
+    ),
+    Mistake(
+        "decay_swapped",
+        "The weights of past and present have changed places: γ belongs to the past.",
+        lambda codebook, rows, encodings, gamma, eps: first_update(
+            codebook, rows, encodings, 1 - gamma, eps
+        ),
+    ),
+    Mistake(
+        "sizes_not_smoothed",
+        "The sizes you divide by are not smoothed: one unused code vector, and you divide by 0.",
+        _divided(lambda size, eps: size),
+    ),
+    Mistake(
+        "sizes_not_rescaled",
+        "Your smoothed sizes add up to 1, not to the total of the sizes: a factor is missing.",
+        _divided(lambda size, eps: (size + eps) / (size.sum() + len(size) * eps)),
+    ),
+    Mistake(
+        "sizes_not_rescaled",
+        "You add ε to the sizes and leave it there: smoothing keeps their total.",
+        _divided(lambda size, eps: size + eps),
+    ),
+    Mistake(
+        "past_forgotten",
+        "Each code vector is the mean of this batch alone: nothing of the past is averaged in.",
+        lambda codebook, rows, encodings, gamma, eps: (
+            encodings.T @ rows / encodings.sum(0)[:, None]
+        ),
+    ),
+    Mistake(
+        "sums_start_at_zero",
+        "The averaged sums forget where they started: `cluster_sum` begins as a copy of the "
+        "codebook, and decays from there.",
+        lambda codebook, rows, encodings, gamma, eps: first_update(
+            torch.zeros_like(codebook), rows, encodings, gamma, eps
+        ),
+    ),
+    Mistake(
+        "codebook_averaged",
+        "You average the code vectors with the batch's means. Average sums and sizes, each by "
+        "itself, and divide then: a mean of many places should weigh more than one of few.",
+        lambda codebook, rows, encodings, gamma, eps: (
+            gamma * codebook + (1 - gamma) * encodings.T @ rows / encodings.sum(0)[:, None]
+        ),
+    ),
+)
 
 
 def averaging(submission: Submission, codebook: torch.Tensor) -> RemoteObject:

@@ -140,7 +140,7 @@ class Trial:
         got = scalar(got, "`perplexity`")
         encodings = self.picks()
         right = perplexity(encodings)
-        expect_close(got, right, "The perplexity", (encodings.sum(0),), PERPLEXITY_MISTAKES)
+        expect_close(got, right, "The perplexity", (encodings.mean(0),), PERPLEXITY_MISTAKES)
 
 
 def codebook_of(size: int, dim: int) -> torch.Tensor:

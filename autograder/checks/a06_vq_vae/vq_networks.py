@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from autograder.checks.shared.networks import Checks, Part, named_check, part_checks
+from autograder.checks.shared.parts import new_model
 from autograder.checks.vocabulary import (
     Mistake,
     check,
@@ -65,10 +66,7 @@ def new_network(submission: Submission, name: str, channels: int, layers: int = 
     """Make a small encoder or decoder; where residual blocks have failed, without any."""
     if "residual" in submission.failed and not submission.in_notebook:
         submission.run(NO_STACK, "no_stack")
-    network = submission.new(name, channels, HIDDENS, layers, 4)
-    # Batch normalisation cannot train on one image, and need not.
-    network.eval()
-    return network
+    return new_model(submission, name, channels, HIDDENS, layers, 4)
 
 
 # Residual blocks. With all weights at 0 a correction vanishes, and what is left is the way past it.

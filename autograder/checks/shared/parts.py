@@ -141,6 +141,13 @@ def expect_inputs_kept(submission: Submission, name: str, inputs: dict[str, torc
         )
 
 
+def new_model(submission: Submission, name: str, *args: float) -> RemoteObject:
+    """Make a model in eval mode: batch normalisation cannot train on one image."""
+    model = submission.new(name, *args)
+    model.eval()
+    return model
+
+
 def model_or_bare(
     submission: Submission, name: str, *args: float, **attributes: float
 ) -> RemoteObject:

@@ -21,7 +21,7 @@ from autograder.checks.shared.networks import (
     range_checks,
     shape_checks,
 )
-from autograder.checks.shared.parts import expect_own_rows, images, model_or_bare
+from autograder.checks.shared.parts import expect_own_rows, images, model_or_bare, new_model
 from autograder.checks.shared.sampling import expect_new_draws
 from autograder.checks.shared.wiring import LATENTS, TOLD, KnownVae, expect_joined, expect_outputs
 from autograder.checks.vocabulary import expect, expect_tensor, fail, kind
@@ -34,9 +34,7 @@ SHOWN = {"encoder": "q(z | x, c) sees the image and", "decoder": "p(x | z, c) se
 
 def new_vae(submission: Submission, latent_dim: int = 5, condition: int = 0) -> RemoteObject:
     """Make a small model in eval mode."""
-    vae = submission.new("myVAE", 48, latent_dim, *_given(condition))
-    vae.eval()
-    return vae
+    return new_model(submission, "myVAE", 48, latent_dim, *_given(condition))
 
 
 def _given(condition: int) -> tuple[int, ...]:
