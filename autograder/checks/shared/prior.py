@@ -57,7 +57,7 @@ def expect_prior_codes(z: torch.Tensor) -> None:
     expect(
         abs(deviation - 1) <= STANDARD_ERRORS / math.sqrt(2 * count),
         f"The standard deviation of the codes is {deviation:.3g}; that of the prior N(0, I) is 1.",
-        "prior_deviation",
+        "prior_spread",
     )
     kurtosis = float(((z - mean) ** 4).mean() / deviation**4)
     expect(
