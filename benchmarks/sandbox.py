@@ -1,4 +1,4 @@
-"""What grading costs beyond training: workers forked from a warm process, and cold ones."""
+"""Measures the cost of grading without training: with the fork server and with cold workers."""
 
 import statistics
 import tempfile
@@ -18,26 +18,26 @@ CORE_SECONDS = 0.25  # the target; nbgrader takes 1.05 s for a trivial notebook 
 
 
 def measure() -> list[Row]:
-    """Judge the reference without its training, warm and cold in turn; returns rows."""
+    """Grade the reference without training, with and without the fork server; return rows."""
     spent: dict[bool, list[float]] = {True: [], False: []}
     with tempfile.TemporaryDirectory() as folder:
         path = write(reference(ASSIGNMENT), Path(folder), "reference", ASSIGNMENT)
-        _core_seconds(path, warm=True)  # starts the warm process, which many submissions share
+        _core_seconds(path, use_fork_server=True)  # starts the fork server, which submissions share
         for _ in range(ROUNDS):
-            for warm, seconds in spent.items():
-                seconds.append(_core_seconds(path, warm=warm))
-    warm, cold = (statistics.median(spent[kind]) for kind in (True, False))
+            for use_fork_server, seconds in spent.items():
+                seconds.append(_core_seconds(path, use_fork_server=use_fork_server))
+    forked, cold = (statistics.median(spent[kind]) for kind in (True, False))
     note = f"judge and worker, {ASSIGNMENT}; a cold worker: {cold:.2f} s"
     return [
-        Row("a submission without its training, of one core", warm, "s", CORE_SECONDS, note=note),
-        Row("the same, cold worker / warm", ratio(spent[False], spent[True])),
+        Row("a submission without its training, of one core", forked, "s", CORE_SECONDS, note=note),
+        Row("the same, cold worker / fork server", ratio(spent[False], spent[True])),
     ]
 
 
-def _core_seconds(path: Path, *, warm: bool) -> float:
-    """Judge once; returns the processor seconds of the judge and of the worker together."""
+def _core_seconds(path: Path, *, use_fork_server: bool) -> float:
+    """Grade once; return the CPU seconds of judge and worker together."""
     start = time.process_time()
-    with judging(path, ASSIGNMENT, Limits(), Sandbox(warm=warm)) as current:
+    with judging(path, ASSIGNMENT, Limits(), Sandbox(use_fork_server=use_fork_server)) as current:
         current.submission.train = False
         run_checks(current)
     return time.process_time() - start + current.worker.cpu_seconds

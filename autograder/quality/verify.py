@@ -147,8 +147,8 @@ def verify_from_scratch(
         limits: For each.
         sandbox: How each is confined.
         thorough: See `grade_bank`.
-        twice: True to grade everything again, each in a worker of its own instead of in the fork
-            of a warm one, and to hold the results against each other, times apart.
+        twice: True to grade everything again, each in a cold worker instead of a fork of
+            the fork server, and to compare the two results without their times.
     """
     with tempfile.TemporaryDirectory(prefix="vaelab-verify-") as folder:
 
@@ -160,7 +160,7 @@ def verify_from_scratch(
         found = verify(assignment, results)
         if not twice:
             return found
-        again = graded(replace(sandbox, warm=False))
+        again = graded(replace(sandbox, use_fork_server=False))
         return replace(found, problems=found.problems + differing(results, again))
 
 

@@ -21,10 +21,10 @@ def notebook_checks(assignment: str) -> Callable[[str], float]:
         `check(task)`: runs the task's checks on what is defined in the notebook right now, shows
         a card, and returns the points that the task would earn.
     """
-    from autograder.worker.devices import warm_up
+    from autograder.worker.devices import preload
 
     checks = load_checks(assignment)
-    warm_up()
+    preload()
 
     def check(task_id: str) -> float:
         names = sys._getframe(1).f_globals

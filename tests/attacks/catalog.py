@@ -1,9 +1,9 @@
 """The attacks: one directory for each, with its code and what is expected of it.
 
 A directory holds `attack.toml` and either `cell.py`, text for one cell of an otherwise ordinary
-submission, or `make.py`, whose `place(path, honest, bait)` puts the submission where it belongs.
-In the code `@BAIT@` stands for a folder outside that nobody may reach, `@PORT@` for a port and
-`@PID@` for a process beside the judge, `@PICK@` for the variant.
+submission, or `make.py`, whose `place(path, honest, targets)` puts the submission where it belongs.
+In the code `@TARGETS@` stands for a folder outside that nobody may reach, `@PORT@` for a port and
+`@PID@` for a process beside the judge, `@VARIANT@` for the variant.
 """
 
 import importlib.util
@@ -123,12 +123,12 @@ def place(attack: Attack, folder: Path, marks: dict[str, str]) -> Path:
         assert spec
         assert spec.loader
         module = importlib.util.module_from_spec(spec)
-        module.PICK = attack.pick  # type: ignore[attr-defined]
+        module.VARIANT = attack.pick  # type: ignore[attr-defined]
         spec.loader.exec_module(module)
-        module.place(path, honest, Path(marks["@BAIT@"]))
+        module.place(path, honest, Path(marks["@TARGETS@"]))
         return path
     source = (attack.code / "cell.py").read_text(encoding="utf-8")
-    for mark, value in {**marks, "@PICK@": attack.pick}.items():
+    for mark, value in {**marks, "@VARIANT@": attack.pick}.items():
         source = source.replace(mark, value)
     notebook = build.reference(A) if attack.base == "reference" else build.starter(A)
     for cell in notebook.cells:

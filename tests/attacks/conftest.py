@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import elsewhere
+import run_as
 import psutil
 import pytest
 
@@ -68,7 +68,7 @@ class Bait:
     @property
     def marks(self) -> dict[str, str]:
         return {
-            "@BAIT@": str(self.folder),
+            "@TARGETS@": str(self.folder),
             "@PID@": str(self.process.pid),
             "@PORT@": str(self.port),
         }
@@ -84,16 +84,16 @@ class Bait:
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def _listen(bait: Path, reached: list[str]) -> tuple[int, list[socket.socket]]:
+def _listen(targets: Path, reached: list[str]) -> tuple[int, list[socket.socket]]:
     """Open a TCP, a UDP and a unix socket; note who comes."""
     tcp = socket.create_server(("127.0.0.1", 0))
     port = tcp.getsockname()[1]
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind(("127.0.0.1", port))
     unix = socket.socket(socket.AF_UNIX)
-    unix.bind(str(bait / "s"))
+    unix.bind(str(targets / "s"))
     unix.listen()
-    (bait / "s").chmod(0o777)
+    (targets / "s").chmod(0o777)
 
     def take(name: str, one: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -107,10 +107,10 @@ def _listen(bait: Path, reached: list[str]) -> tuple[int, list[socket.socket]]:
 
 
 @pytest.fixture
-def bait() -> Iterator[Bait]:
+def targets() -> Iterator[Bait]:
     # Not below pytest's own folder, which is for its owner alone: only a sandbox may be what stops.
     with (
-        tempfile.TemporaryDirectory(prefix="vaelab-bait-") as name,
+        tempfile.TemporaryDirectory(prefix="vaelab-targets-") as name,
         contextlib.ExitStack(),
     ):
         folder = Path(name)
@@ -150,7 +150,7 @@ def instructors_files() -> dict[str, str]:
     }
 
 
-class Court:
+class JudgeProcess:
     """One judge, at work on one submission after another, with honest ones between attacks.
 
     Tier A is tried as whoever runs the tests. Tier B is tried as a common user, which is harder:
@@ -176,7 +176,7 @@ class Court:
         if self.process is None:
             words = [sys.executable, "-m", "attacks.judging", self.tier]
             self.process = subprocess.Popen(
-                [*elsewhere._as("user"), *words] if self.tier == "B" else words,
+                [*run_as.command_prefix("user"), *words] if self.tier == "B" else words,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -211,16 +211,16 @@ TIERS = ("A", "B")
 
 
 @pytest.fixture(scope="session")
-def courts() -> Iterator[Callable[[str], Court]]:
+def judge_processes() -> Iterator[Callable[[str], JudgeProcess]]:
     """Give a tier's judge, the same one for all attacks."""
-    with tempfile.TemporaryDirectory(prefix="vaelab-court-") as folder:
+    with tempfile.TemporaryDirectory(prefix="vaelab-judge_process-") as folder:
         Path(folder).chmod(0o755)
-        held: dict[str, Court] = {}
+        held: dict[str, JudgeProcess] = {}
 
-        def of(tier: str) -> Court:
+        def of(tier: str) -> JudgeProcess:
             if tier not in held:
                 (Path(folder) / tier).mkdir()
-                held[tier] = Court(tier, Path(folder) / tier)
+                held[tier] = JudgeProcess(tier, Path(folder) / tier)
             return held[tier]
 
         yield of
@@ -229,9 +229,9 @@ def courts() -> Iterator[Callable[[str], Court]]:
 
 
 @pytest.fixture
-def court(request: pytest.FixtureRequest, courts: Callable[[str], Court]) -> Court:
+def judge_process(request: pytest.FixtureRequest, judge_processes: Callable[[str], JudgeProcess]) -> JudgeProcess:
     """A judge of one tier."""
-    return courts(request.param)
+    return judge_processes(request.param)
 
 
 # An attack without its defence runs in a process of its own, forked from a warm one.
@@ -289,4 +289,4 @@ def told(body: dict[str, Any] | None) -> str:
     return json.dumps(body, ensure_ascii=False) if body else ""
 
 
-__all__ = ["Attack", "Bait", "Court", "Seen", "catalog", "naive"]
+__all__ = ["Attack", "Bait", "JudgeProcess", "Seen", "catalog", "naive"]

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from attacks import holes
+from attacks import disabled_defences
 from attacks.catalog import A
 from autograder.checks import registry as checks
 from autograder.checks.evaluate import evaluate
@@ -150,15 +150,15 @@ def grade_cell_by_cell(path: Path, out: Path) -> None:
     out.write_text(json.dumps(body), encoding="utf-8")
 
 
-def grade_with_a_hole(
+def grade_with_disabled_defence(
     path: Path, out: Path, student: str, limits: Limits, sandbox: Sandbox, hole: str
 ) -> None:
     """Grade with the real judge, one function of which may be replaced."""
     if sandbox.off:  # the machine's own files are counted as the submission's
         sandbox_limits.MOST_FILES = 1 << 60
-    with holes.HOLES[hole]() if hole else contextlib.nullcontext():
+    with disabled_defences.DISABLED_DEFENCES[hole]() if hole else contextlib.nullcontext():
         result = judge.grade(path, A, student, limits, sandbox)
-        holes.write_report(result, out.parent / "report")
+        disabled_defences.write_report(result, out.parent / "report")
         out.write_text(to_json(result), encoding="utf-8")
 
 

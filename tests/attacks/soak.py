@@ -31,9 +31,9 @@ from autograder.sandbox.tiers import TIERS, Sandbox
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOSTILE_SHARE = 10
 # What waits for a limit takes long each time; `test_attacks` has these, under lower limits.
-SLOW = ("never_ends", "ignores_signals", "prints_gigabytes", "drip", "eats_memory", "large")
-NOWHERE = {"@BAIT@": "/nonexistent", "@PID@": "1", "@PORT@": "9"}
-MAKES_BAIT = ("is_no_file", "hands_in_a_pickle", "attacks_processes")
+SLOW = ("endless_loop", "blocked_signals", "output_flood", "drip", "memory_exhaustion", "large")
+NOWHERE = {"@TARGETS@": "/nonexistent", "@PID@": "1", "@PORT@": "9"}
+MAKES_BAIT = ("not_a_regular_file", "pickle_checkpoint", "process_signals_and_tracing")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Sample:
 
 def hostile() -> list[Attack]:
     """Pick the attacks that need nothing put up for them and are quick."""
-    names = (*SLOW, *MAKES_BAIT, "has_an_odd_name", "commands_whoever_reads")
+    names = (*SLOW, *MAKES_BAIT, "misleading_student_name", "output_injection")
     return [a for a in load() if not any(name in a.name for name in names) and a.runs == 1]
 
 
@@ -154,7 +154,7 @@ def _listed(names: list[str]) -> str:
 
 def bombs(folder: Path, times: int) -> list[str]:
     """Set off a fork bomb and grade an honest submission, again and again."""
-    bomb = next(attack for attack in load() if attack.name == "forks_without_end")
+    bomb = next(attack for attack in load() if attack.name == "fork_bomb")
     path = place(bomb, folder, NOWHERE)
     honest = bank.write(reference(A), folder, "honest", A)
     limits, before = Limits(call_seconds=60.0), set(killing.living())

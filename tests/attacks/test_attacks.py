@@ -20,7 +20,7 @@ from attacks.conftest import (
     PATIENCE,
     TIERS,
     Bait,
-    Court,
+    JudgeProcess,
     instructors_files,
     told,
 )
@@ -55,21 +55,21 @@ def test_every_row_of_the_catalogue_has_its_attack():
 
 
 @pytest.mark.parametrize(
-    ("court", "attack"),
+    ("judge_process", "attack"),
     CASES,
-    indirect=["court"],
+    indirect=["judge_process"],
     ids=lambda case: case if isinstance(case, str) else case.name,
 )
 def test_it_comes_to_nothing_and_stops_nothing(
-    court: Court, attack: Attack, bait: Bait, tmp_path: Path
+    judge_process: JudgeProcess, attack: Attack, targets: Bait, tmp_path: Path
 ):
-    attack = attack.within(court.tier)
+    attack = attack.within(judge_process.tier)
     limits = LIMITS if not attack.limits else Limits(**(vars(LIMITS) | attack.limits))
-    path = place(attack, court.folder / "in", bait.marks)
-    files, baits, before = instructors_files(), bait.hashes(), set(living())
-    memory = court.memory
+    path = place(attack, judge_process.folder / "in", targets.marks)
+    files, baits, before = instructors_files(), targets.hashes(), set(living())
+    memory = judge_process.memory
 
-    results = [court.grade(path, attack.student, limits) for _ in range(attack.runs)]
+    results = [judge_process.grade(path, attack.student, limits) for _ in range(attack.runs)]
 
     result = results[-1]
     said = told(json.loads(to_json(result)))
@@ -80,15 +80,15 @@ def test_it_comes_to_nothing_and_stops_nothing(
     assert all(0 <= check.seconds < 1e6 for check in result.checks)
     # It has left nothing behind and reached nothing outside.
     assert left_alive(before) == []
-    assert list(court.temp.iterdir()) == []
-    assert bait.hashes() == baits
-    assert bait.reached == []
-    assert bait.process.poll() is None
+    assert list(judge_process.temp.iterdir()) == []
+    assert targets.hashes() == baits
+    assert targets.reached == []
+    assert targets.process.poll() is None
     assert instructors_files() == files
-    assert court.memory - memory < 256 << 20
+    assert judge_process.memory - memory < 256 << 20
     # Its neighbour gets, byte for byte, what it gets without it, from the same judge.
-    after = court.grade(court.honest_path, "honest", LIMITS)
-    assert times_apart(after) == court.alone
+    after = judge_process.grade(judge_process.honest_path, "honest", LIMITS)
+    assert times_apart(after) == judge_process.alone
     _reports_hold([*results, after], tmp_path)
 
 
@@ -114,8 +114,8 @@ def test_the_naive_grader_is_fair_to_honest_work(
     base: str, points: float, tmp_path: Path, apart: Callable[..., tuple[int | None, int]]
 ):
     """What it gives to an attack is the attack's own doing."""
-    honest = Attack("honest", (), "", "graded", points, Without("none"), HERE / "prints_results")
-    path = place(dataclasses.replace(honest, base=base), tmp_path, {"@BAIT@": ""})
+    honest = Attack("honest", (), "", "graded", points, Without("none"), HERE / "forged_output")
+    path = place(dataclasses.replace(honest, base=base), tmp_path, {"@TARGETS@": ""})
     for grade in (naive.grade, naive.grade_in_ipython, naive.grade_cell_by_cell):
         apart(grade, path, tmp_path / "result.json", seconds=PATIENCE)
         body = naive.score(tmp_path / "result.json")
@@ -130,12 +130,12 @@ if not EVERY:  # one for each defence and each way of succeeding without it
 
 @pytest.mark.parametrize("attack", UNARMED, ids=lambda attack: attack.name)
 def test_without_its_defence_it_succeeds(
-    attack: Attack, bait: Bait, tmp_path: Path, apart: Callable[..., tuple[int | None, int]]
+    attack: Attack, targets: Bait, tmp_path: Path, apart: Callable[..., tuple[int | None, int]]
 ):
     """An attack that fails anyway proves nothing."""
-    path = place(attack, tmp_path / "in", bait.marks)
+    path = place(attack, tmp_path / "in", targets.marks)
     out = tmp_path / "result.json"
-    baits, before = bait.hashes(), set(living())
+    baits, before = targets.hashes(), set(living())
     off = attack.without
     limits = Limits(**(vars(LIMITS) | attack.limits))
     patience = 6.0 if off.then == "hangs" else PATIENCE
@@ -152,7 +152,7 @@ def test_without_its_defence_it_succeeds(
             limits = dataclasses.replace(limits, memory_mib=1 << 40, disk_mib=1 << 40)
         walls = Sandbox("A", DEFENCES if off.defence == "sandbox" else frozenset())
         todo, arguments = (
-            naive.grade_with_a_hole,
+            naive.grade_with_disabled_defence,
             (path, out, attack.student, limits, walls, off.hole),
         )
     for _ in range(attack.runs):
@@ -163,11 +163,11 @@ def test_without_its_defence_it_succeeds(
     pages = [p.read_text() for p in (tmp_path / "report").rglob("*") if p.is_file()]
     if any("<script" in page or "\x1b" in page for page in pages):
         seen.add("unescaped")
-    if bait.hashes() != baits:
+    if targets.hashes() != baits:
         seen.add("wrote")
-    if bait.reached:
-        seen.add("reached " + " ".join(sorted(set(bait.reached))))
-    if bait.process.poll() is not None:
+    if targets.reached:
+        seen.add("reached " + " ".join(sorted(set(targets.reached))))
+    if targets.process.poll() is not None:
         seen.add("killed")
     alive = left_alive(before | set(living_forkserver()), 1.0)
     if alive:

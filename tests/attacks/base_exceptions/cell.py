@@ -1,0 +1,2 @@
+def kl_divergence(mu, logvar):
+    raise @VARIANT@("so there")
