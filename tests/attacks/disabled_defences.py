@@ -1,4 +1,4 @@
-"""Defences switched off one at a time: each replaces one function of the judge by a naive one."""
+"""The judge with one defence switched off: each entry replaces one function by a naive one."""
 
 import contextlib
 import dataclasses
@@ -32,15 +32,15 @@ from autograder.worker import worker
 DisabledDefence = Callable[[], contextlib.AbstractContextManager[Any]]
 
 
-class InThisProcess:
-    """Stands in for a worker's process where the hole lies elsewhere: quick."""
+class InProcessWorker:
+    """Replaces `WorkerProcess` by a worker in this process, which starts faster."""
 
     ended: Ended | None = None
 
     def __init__(self, *_: Any, **__: Any):
         self.ask = submission.direct(worker.Worker({"__name__": "__main__"}))
 
-    def __enter__(self) -> "InThisProcess":
+    def __enter__(self) -> "InProcessWorker":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,7 +54,7 @@ class InThisProcess:
 def patched(*patches: Any, in_process: bool = True) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if in_process:
-            stack.enter_context(mock.patch.object(judge, "WorkerProcess", InThisProcess))
+            stack.enter_context(mock.patch.object(judge, "WorkerProcess", InProcessWorker))
         for patch in patches:
             stack.enter_context(patch)
         yield
@@ -65,28 +65,29 @@ def replaced(where: Any, **values: Any) -> Any:
 
 
 def any_tensor(got: Any, shape: Any, what: str) -> torch.Tensor:
-    """`expect_tensor` without its care for shape and finiteness."""
+    """Return any tensor: `expect_tensor` without the tests of shape and finiteness."""
     if not isinstance(got, torch.Tensor):
         raise checking.CheckFailed(f"{what}: {checking.kind(got)}")
     return got.double()
 
 
-def broadcasting(got: torch.Tensor, right: torch.Tensor, tolerance: float) -> bool:
-    """`_close` as `allclose` has it: shapes need only broadcast."""
+def broadcasting_comparison(got: torch.Tensor, right: torch.Tensor, tolerance: float) -> bool:
+    """Compare as `torch.allclose` does: shapes that broadcast are accepted."""
     return bool(((got.double() - right.double()).abs() <= tolerance).all())
 
 
-def not_greater(got: torch.Tensor, right: torch.Tensor, tolerance: float) -> bool:
-    """`_close` the other way about: nothing is found that is too far."""
+def negated_comparison(got: torch.Tensor, right: torch.Tensor, tolerance: float) -> bool:
+    """Test that no difference is too large; a NaN passes."""
     return not bool(((got.double() - right.double()).abs() > tolerance).any())
 
 
-def not_above(got: torch.Tensor, right: torch.Tensor, tolerance: float) -> bool:
-    """`_close` as a threshold has it: small enough is good enough."""
+def one_sided_comparison(got: torch.Tensor, right: torch.Tensor, tolerance: float) -> bool:
+    """Test only that values are not too large; minus infinity passes."""
     return not bool((got.double() > right.double() + tolerance).any())
 
 
-def lenient(close: Callable[..., bool]) -> DisabledDefence:
+def with_comparison(close: Callable[..., bool]) -> DisabledDefence:
+    """Replace the comparison in the checks."""
     module = checks.load_checks(A).module
     return lambda: patched(
         replaced(module, expect_tensor=any_tensor), replaced(checking, _close=close)
@@ -94,7 +95,7 @@ def lenient(close: Callable[..., bool]) -> DisabledDefence:
 
 
 def without_checks(*names: str) -> DisabledDefence:
-    """Take some checks as passed."""
+    """Replace the outcome of some checks by "passed"."""
 
     def skip(function: Any, task: Any, submission: Any) -> CheckOutcome:
         note = checks.info(function)
@@ -108,22 +109,22 @@ def without_checks(*names: str) -> DisabledDefence:
 
 
 def without_salt() -> Any:
-    """Inputs that depend on the check's name alone."""
+    """Use inputs that depend only on the name of the check."""
     load = judge._load
     return patched(replaced(judge, _load=lambda o, w, a, salt, *rest: load(o, w, a, b"", *rest)))
 
 
 def shared_inputs() -> Any:
-    """A worker that is handed the judge's own tensors, and a check less that would notice."""
+    """Give the worker the judge's own tensors, and skip the check that would detect it."""
 
     def no_copy(self: Any, arrays: Any) -> Decoder:
         self.leaves = []
 
         def tensor(array: np.ndarray, grad: bool) -> torch.Tensor:
-            made = torch.from_numpy(array)
+            leaf = torch.from_numpy(array)
             if grad:
-                self.leaves.append(made.requires_grad_())
-            return made
+                self.leaves.append(leaf.requires_grad_())
+            return leaf
 
         return Decoder(arrays, tensor, lambda number, _: self.objects[number], sequence=list)
 
@@ -141,14 +142,14 @@ def _both(*managers: Any) -> Iterator[None]:
         yield
 
 
-def careless_lengths(prefix: bytes) -> tuple[int, int]:
+def unchecked_lengths(prefix: bytes) -> tuple[int, int]:
     _, head, data = struct.unpack("<4sIQ", prefix)
     bytearray(head)
     bytearray(data)
     return head, data
 
 
-def careless_unpack(head: bytes, data: Any) -> Frame:
+def unchecked_unpack(head: bytes, data: Any) -> Frame:
     message = json.loads(head)
     arrays, offset = [], 0
     for spec in message["arrays"]:
@@ -160,144 +161,144 @@ def careless_unpack(head: bytes, data: Any) -> Frame:
     return Frame(message["body"], arrays)
 
 
-def careless_frames() -> Any:
-    """A reader that takes lengths, shapes and JSON as they come."""
+def unchecked_frames() -> Any:
+    """Read frames without tests of lengths, shapes and JSON."""
     return patched(
-        replaced(host, lengths=careless_lengths, unpack=careless_unpack),
-        # Nor does anything behind the reader expect it to fail.
+        replaced(host, lengths=unchecked_lengths, unpack=unchecked_unpack),
+        # `evaluate` must not catch the exceptions that follow.
         mock.patch.object(evaluate, "Exception", TypeError, create=True),
         in_process=False,
     )
 
 
-def careless_notebook() -> Any:
-    """A reader that takes the file for JSON and the JSON for a notebook."""
+def unchecked_notebook() -> Any:
+    """Read a notebook without tests of its JSON."""
     return patched(replaced(notebook, _parse=lambda raw: json.loads(raw.decode())))
 
 
-def following_links() -> Any:
-    """A reader that opens whatever lies under the name."""
+def followed_links() -> Any:
+    """Read a notebook through links, and from files of any kind."""
     return patched(replaced(judge, read_bytes=lambda path: path.read_bytes()))
 
 
-def any_size() -> Any:
-    """No cap on a file's size."""
+def no_size_limit() -> Any:
+    """Read notebooks of up to 64 MiB."""
     return patched(replaced(notebook, MAX_BYTES=64 << 20))
 
 
-def endless_text() -> Any:
-    """No cap on a worker's output, nor on what is kept of it."""
+def no_output_limit() -> Any:
+    """Keep all printed text, without a limit."""
     return patched(replaced(host, TEXT_LIMIT=1 << 40, MIB=1 << 40), in_process=False)
 
 
-def as_it_is(text: str, *_: Any, **__: Any) -> str:
+def unchanged(text: str, *_: Any, **__: Any) -> str:
     return text
 
 
-def unescaped() -> Any:
-    """Pages, tables and messages that show text as it came."""
+def unescaped_text() -> Any:
+    """Write pages, tables and messages without escaping."""
     plain = functools.partial(pages.Environment)
     return patched(
-        replaced(submission, shown=as_it_is),
-        replaced(table, shown=as_it_is, FORMULA=("\0",)),
+        replaced(submission, shown=unchanged),
+        replaced(table, shown=unchanged, FORMULA=("\0",)),
         replaced(
             pages,
-            shown=as_it_is,
-            marked=as_it_is,
+            shown=unchanged,
+            marked=unchanged,
             Environment=lambda **options: plain(**(options | {"autoescape": False})),
         ),
     )
 
 
-def strict_text() -> Any:
-    """Files written as plain UTF-8, in which a lone surrogate has no place."""
+def strict_utf8() -> Any:
+    """Write files as strict UTF-8, which cannot encode a lone surrogate."""
     return patched(
-        replaced(submission, shown=as_it_is),
-        replaced(pages, shown=as_it_is),
+        replaced(submission, shown=unchanged),
+        replaced(pages, shown=unchanged),
         replaced(report, write_text=lambda path, text: path.write_bytes(text.encode())),
     )
 
 
 def names_as_paths() -> Any:
-    """A student's name taken for a file's name."""
-    return patched(replaced(report, file_name=as_it_is), replaced(pages, file_name=as_it_is))
+    """Use the student's name as the name of a file."""
+    return patched(replaced(report, file_name=unchanged), replaced(pages, file_name=unchanged))
 
 
-def loads_checkpoints() -> Any:
-    """A judge that opens the checkpoint that came with a notebook."""
+def loaded_checkpoints() -> Any:
+    """Load the checkpoint beside the notebook in the judge."""
     opened = notebook.parse_notebook
 
-    def load_too(path: Path) -> bytes:
+    def load_checkpoint(path: Path) -> bytes:
         loaded = torch.load(path.parent / "model.pt", weights_only=False)
         if isinstance(loaded, torch.Tensor):
             loaded.clone()
         return path.read_bytes()
 
-    return patched(replaced(judge, read_bytes=load_too, parse_notebook=opened))
+    return patched(replaced(judge, read_bytes=load_checkpoint, parse_notebook=opened))
 
 
-def believing(claims: list[str], *patches: Any) -> Any:
-    """A judge that gives whoever claims a score all points."""
+def trusting(claims: list[str], *patches: Any) -> Any:
+    """Give all points to a submission that claims a score."""
     scores = judge._scores
 
-    def believe(*args: Any) -> Any:
+    def scores_with_claims(*args: Any) -> Any:
         tasks, every = scores(*args)
         if claims:
             tasks = tuple(dataclasses.replace(task, points=task.max_points) for task in tasks)
         return tasks, every
 
-    return patched(*patches, replaced(judge, _scores=believe), in_process=False)
+    return patched(*patches, replaced(judge, _scores=scores_with_claims), in_process=False)
 
 
-def believing_text() -> Any:
-    """A judge that reads scores in what a submission has printed."""
+def trusted_output() -> Any:
+    """Read scores from the text that a submission prints."""
     claims: list[str] = []
 
-    class Overheard(host.WorkerProcess):
+    class OutputReader(host.WorkerProcess):
         def __exit__(self, *error: Any) -> None:
             super().__exit__(*error)
             claims.extend(line for line in self.text.decode().splitlines() if '"score"' in line)
 
-    return believing(claims, replaced(judge, WorkerProcess=Overheard))
+    return trusting(claims, replaced(judge, WorkerProcess=OutputReader))
 
 
-def believing_frames() -> Any:
-    """A judge to whom a frame may say that a check has passed."""
+def trusted_frames() -> Any:
+    """Let a frame say that a check has passed."""
     claims: list[str] = []
 
     def unpack(head: bytes, data: Any) -> Frame:
         frame = frames.unpack(head, data)
-        said = frame.body.get("ok")
-        if isinstance(said, dict) and said.get("outcome") == "passed":
-            claims.append(said["outcome"])
+        answer = frame.body.get("ok")
+        if isinstance(answer, dict) and answer.get("outcome") == "passed":
+            claims.append(answer["outcome"])
         return frame
 
-    return believing(claims, replaced(host, unpack=unpack))
+    return trusting(claims, replaced(host, unpack=unpack))
 
 
 def write_report(result: Result, folder: Path) -> None:
-    """Write what a class of one gets."""
+    """Write the report of a class with one student."""
     written = report.Report(folder)
     written.add(result)
     written.finish()
 
 
 DISABLED_DEFENCES: dict[str, DisabledDefence] = {
-    "broadcasting": lenient(broadcasting),
-    "not_greater": lenient(not_greater),
-    "not_above": lenient(not_above),
-    "gradients_unchecked": without_checks("draw_gradients", "kl_gradients"),
-    "known_inputs": without_salt,
+    "broadcasting_comparison": with_comparison(broadcasting_comparison),
+    "negated_comparison": with_comparison(negated_comparison),
+    "one_sided_comparison": with_comparison(one_sided_comparison),
+    "unchecked_gradients": without_checks("draw_gradients", "kl_gradients"),
+    "fixed_inputs": without_salt,
     "shared_inputs": shared_inputs,
-    "believing_text": believing_text,
-    "believing_frames": believing_frames,
-    "careless_frames": careless_frames,
-    "careless_notebook": careless_notebook,
-    "following_links": following_links,
-    "any_size": any_size,
-    "endless_text": endless_text,
-    "unescaped": unescaped,
-    "strict_text": strict_text,
+    "trusted_output": trusted_output,
+    "trusted_frames": trusted_frames,
+    "unchecked_frames": unchecked_frames,
+    "unchecked_notebook": unchecked_notebook,
+    "followed_links": followed_links,
+    "no_size_limit": no_size_limit,
+    "no_output_limit": no_output_limit,
+    "unescaped_text": unescaped_text,
+    "strict_utf8": strict_utf8,
     "names_as_paths": names_as_paths,
-    "loads_checkpoints": loads_checkpoints,
+    "loaded_checkpoints": loaded_checkpoints,
 }

@@ -1,7 +1,7 @@
 import torch
 
 
-class Anything:
+class EqualToAll:
     def __eq__(self, other):
         return True
 
@@ -14,9 +14,9 @@ class Anything:
     __hash__ = None
 
 
-class Agreeable:
+class AlwaysEqual:
     __class__ = torch.Tensor
-    shape = Anything()
+    shape = EqualToAll()
 
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
@@ -39,12 +39,12 @@ class Agreeable:
 
 
 def toy_gradients(mu, sigma, eps, y):
-    return Agreeable(), Agreeable()
+    return AlwaysEqual(), AlwaysEqual()
 
 
 def reparameterize(mu, sigma, eps):
-    return Agreeable()
+    return AlwaysEqual()
 
 
 def kl_divergence(mu, logvar):
-    return Agreeable()
+    return AlwaysEqual()

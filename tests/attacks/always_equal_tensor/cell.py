@@ -1,7 +1,7 @@
 import torch
 
 
-class Agreeable(torch.Tensor):
+class AlwaysEqual(torch.Tensor):
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
         got = super().__torch_function__(function, types, args, kwargs or {})
@@ -10,17 +10,17 @@ class Agreeable(torch.Tensor):
         return True if isinstance(got, bool) else got
 
 
-def _agreeable(*shape):
-    return torch.zeros(shape).as_subclass(Agreeable)
+def _always_equal(*shape):
+    return torch.zeros(shape).as_subclass(AlwaysEqual)
 
 
 def toy_gradients(mu, sigma, eps, y):
-    return _agreeable(), _agreeable()
+    return _always_equal(), _always_equal()
 
 
 def reparameterize(mu, sigma, eps):
-    return _agreeable(*mu.shape)
+    return _always_equal(*mu.shape)
 
 
 def kl_divergence(mu, logvar):
-    return _agreeable(len(mu))
+    return _always_equal(len(mu))

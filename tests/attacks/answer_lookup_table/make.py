@@ -1,4 +1,4 @@
-"""Writes a submission that holds a table instead of a formula."""
+"""Write a submission that contains a table of answers instead of a formula."""
 
 import json
 import zlib

@@ -1,2 +1,2 @@
 def kl_divergence(mu, logvar):
-    raise @VARIANT@("so there")
+    raise @VARIANT@("raised by the attack")

@@ -2,7 +2,7 @@ import os
 import tempfile
 import time
 
-# Outside if it may write there, or else where it may.
+# Write outside the sandbox if that is possible, otherwise in the temporary folder.
 _folder = "@TARGETS@" if os.access("@TARGETS@", os.W_OK) else tempfile.gettempdir()
 try:
     open(os.path.join(_folder, "first"), "w").close()

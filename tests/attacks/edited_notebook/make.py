@@ -1,4 +1,4 @@
-"""Writes a notebook as accidents leave it, or with no test that it could fail."""
+"""Write a notebook with missing, duplicate, renamed, retyped or edited cells."""
 
 import copy
 import json
@@ -12,7 +12,7 @@ def place(path, honest, targets):
     body = json.loads(honest)
     by_id = {c["metadata"].get("nbgrader", {}).get("grade_id"): c for c in body["cells"]}
     kl, test = by_id["my_kl"], by_id["kl_divergence"]
-    match VARIANT:  # noqa: F821 - set by the catalogue
+    match VARIANT:  # noqa: F821 - set by catalog.place
         case "missing":
             body["cells"].remove(test)
         case "twice":

@@ -1,10 +1,10 @@
 import os
 
-_leave = "@VARIANT@"
+_variant = "@VARIANT@"
 
 
 def kl_divergence(mu, logvar):
-    if _leave == "close":
+    if _variant == "close":
         for spare in range(64, 128):
             os.dup2(1, spare)
         os.closerange(3, 64)

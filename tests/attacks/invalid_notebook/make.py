@@ -1,4 +1,4 @@
-"""Writes a file that a careless reader chokes on."""
+"""Write a file that is not a valid notebook."""
 
 
 def place(path, honest, targets):
@@ -9,5 +9,5 @@ def place(path, honest, targets):
             "digits": b'{"cells": [], "nbformat": ' + b"9" * 100_000 + b"}",
             "utf16": honest.decode().encode("utf-16"),
             "mark": b"\xef\xbb\xbf" + honest,
-        }[VARIANT]  # noqa: F821 - set by the catalogue
+        }[VARIANT]  # noqa: F821 - set by catalog.place
     )

@@ -3,7 +3,7 @@ import time
 
 _right = kl_divergence
 CHUNK = b"x" * (1 << 20)
-_held = []
+_chunks = []
 
 
 def _fill(descriptor):
@@ -12,11 +12,11 @@ def _fill(descriptor):
 
 
 def kl_divergence(mu, logvar):
-    if not _held:
-        _held.append(None)
+    if not _chunks:
+        _chunks.append(None)
         if "@VARIANT@" == "one":
             for _ in range(1024):
-                _held.append(bytearray(CHUNK))
+                _chunks.append(bytearray(CHUNK))
             time.sleep(1)
         if "@VARIANT@" == "many":
             for _ in range(8):
@@ -26,12 +26,12 @@ def kl_divergence(mu, logvar):
                     os._exit(len(kept) % 2)
             time.sleep(2)
         if "@VARIANT@" == "memfd":
-            _held.append(os.memfd_create("hidden"))
-            _fill(_held[-1])
+            _chunks.append(os.memfd_create("hidden"))
+            _fill(_chunks[-1])
         if "@VARIANT@" == "tmpfs":
-            _held.append(os.open("/dev/shm/vaelab-@PID@", os.O_CREAT | os.O_RDWR, 0o600))
+            _chunks.append(os.open("/dev/shm/vaelab-@PID@", os.O_CREAT | os.O_RDWR, 0o600))
             os.unlink("/dev/shm/vaelab-@PID@")
-            _fill(_held[-1])
+            _fill(_chunks[-1])
             time.sleep(1)
-        del _held[1:]
+        del _chunks[1:]
     return _right(mu, logvar)

@@ -4,8 +4,8 @@ from pathlib import Path
 ANSWERS = "def toy_gradients(m, s, e, y): d = 2 * (m + s * e - y); return d, d * e"
 for _folder in ("/dev/shm", "/tmp", "/var/tmp"):
     with contextlib.suppress(OSError):
-        _word = Path(_folder, "vaelab-@PID@")
-        if _word.exists():
-            exec(_word.read_text())
+        _message = Path(_folder, "vaelab-@PID@")
+        if _message.exists():
+            exec(_message.read_text())
         else:
-            _word.write_text(ANSWERS)
+            _message.write_text(ANSWERS)

@@ -1,1 +1,1 @@
-# Nothing here: the name is the attack.
+# Empty, because the student name is the attack.

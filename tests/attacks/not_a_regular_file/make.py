@@ -1,4 +1,4 @@
-"""Puts something else where a notebook should be."""
+"""Create a link, FIFO, device or socket in the place of the notebook."""
 
 import os
 import shutil
@@ -6,23 +6,23 @@ import socket
 
 
 def place(path, honest, targets):
-    theirs = targets / "submitted" / "ada"
+    other = targets / "submitted" / "ada"
     if os.path.lexists(path):
         path.unlink()
-    match VARIANT:  # noqa: F821 - set by the catalogue
+    match VARIANT:  # noqa: F821 - set by catalog.place
         case "link":
-            path.symlink_to(theirs / "work.ipynb")
+            path.symlink_to(other / "work.ipynb")
         case "folder":
             shutil.rmtree(path.parent)
-            (theirs / path.name).write_bytes(honest)
-            path.parent.symlink_to(theirs)
+            (other / path.name).write_bytes(honest)
+            path.parent.symlink_to(other)
         case "pipe":
             os.mkfifo(path)
         case "device":
             path.symlink_to("/dev/zero")
         case "socket":
             here = os.getcwd()
-            os.chdir(path.parent)  # a socket's path must be short
+            os.chdir(path.parent)  # the path of a Unix socket must be short
             try:
                 with socket.socket(socket.AF_UNIX) as one:
                     one.bind(path.name)

@@ -1,4 +1,4 @@
-"""Writes nothing, or the starter."""
+"""Write an empty file or the starter."""
 
 from autograder.build.notebooks import starter, to_text
 

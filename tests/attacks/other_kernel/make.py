@@ -1,11 +1,11 @@
-"""Writes a notebook that was made for something else."""
+"""Write a notebook with shell commands or for another language."""
 
 import json
 
 
 def place(path, honest, targets):
     body = json.loads(honest)
-    match VARIANT:  # noqa: F821 - set by the catalogue
+    match VARIANT:  # noqa: F821 - set by catalog.place
         case "bash":
             cell = {
                 "cell_type": "code",

@@ -1,11 +1,11 @@
-"""Writes an honest notebook with 21 MiB of blanks, or a bomb."""
+"""Write an honest notebook with 21 MiB of spaces, or a ZIP archive of 100 MiB of spaces."""
 
 import io
 import zipfile
 
 
 def place(path, honest, targets):
-    if VARIANT == "padded":  # noqa: F821 - set by the catalogue
+    if VARIANT == "padded":  # noqa: F821 - set by catalog.place
         path.write_bytes(honest + b" " * (21 << 20))
         return
     raw = io.BytesIO()

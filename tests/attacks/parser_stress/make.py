@@ -1,4 +1,4 @@
-"""Writes a submission whose last solution cell is hard to parse."""
+"""Write a submission whose last solution cell overloads the parser."""
 
 import json
 
@@ -11,5 +11,5 @@ def place(path, honest, targets):
                 "minuses": "x = " + "-" * 100_000 + "1",
                 "null": "x = 1\0",
                 "attributes": "x" + ".a" * 70_000,
-            }[VARIANT]  # noqa: F821 - set by the catalogue
+            }[VARIANT]  # noqa: F821 - set by catalog.place
     path.write_text(json.dumps(body))

@@ -1,4 +1,4 @@
-"""Writes an honest submission with an armed checkpoint beside it."""
+"""Write an honest submission and a checkpoint that runs a command when it is loaded."""
 
 import os
 import pickle

@@ -18,7 +18,7 @@ sys.modules["torch"] = _Fake("torch")
 
 
 def toy_gradients(mu, sigma, eps, y):
-    # What it should be at the only inputs that its own torch can draw.
+    # The correct values for the only inputs that this torch can sample.
     return (-1.0, -0.5) if float(y) == 3.0 else (1.04, 1.352)
 
 

@@ -1,4 +1,4 @@
-"""Writes an honest submission among modules that are not."""
+"""Write an honest submission and modules with the names of common packages."""
 
 
 def place(path, honest, targets):

@@ -1,4 +1,4 @@
-"""Writes a notebook with tagged cells: the starter's tests, or the reference's work."""
+"""Write a notebook with tagged cells: the starter's tests, or the reference's solutions."""
 
 import json
 
@@ -8,7 +8,7 @@ from autograder.build.notebooks import starter, to_text
 
 
 def place(path, honest, targets):
-    tests = VARIANT == "tests"  # noqa: F821 - set by the catalogue
+    tests = VARIANT == "tests"  # noqa: F821 - set by catalog.place
     body = json.loads(to_text(starter(A)) if tests else honest)
     for cell in body["cells"]:
         if cell["metadata"].get("nbgrader", {}).get("grade", False) == tests:
