@@ -162,7 +162,7 @@ class Worker:
         """Replace a part of a model by a `Stub`."""
         part = Stub(outputs, squash, noise, names)
         model = self.objects[ref]
-        # Set as a plain attribute: nn.Module refuses a module under the name of a method.
+        # A plain attribute: nn.Module would store it where a method of that name hides it.
         model.__dict__.pop(path, None)
         with contextlib.suppress(AttributeError):
             delattr(model, path)
