@@ -1,22 +1,29 @@
-# Each target sets up .venv by itself the first time; it takes Python 3.11 to 3.14 and make, no more.
+# Each target creates .venv if it is missing. They need Python 3.11 to 3.14 and make only.
 PYTHON ?= python3
 VENV := .venv/bin
+# Most tests wait for processes, so more of them run at once than there are cores.
+WORKERS ?= 3
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help setup demo test verify lab build lint bench soak fuzz gallery clean
+.PHONY: help setup demo test compat verify lab build lint bench soak fuzz gallery clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
-setup: ## make .venv, or bring it up to date (the others do so first)
-	@$(PYTHON) tools/bootstrap.py
+setup: ## create .venv or update it (every other target does this first)
+	@$(PYTHON) tools/setup.py
 
-demo: setup ## see the whole course at work on one machine
+demo: setup ## grade a demo class and print where the report is
 	@$(VENV)/vaelab demo
 
-test: lint ## lint, check types, run all tests
-	@$(VENV)/python -m pytest -q
+test: lint ## lint, check types, run all tests side by side
+	@$(VENV)/python -m pytest -q $(SIDE_BY_SIDE)
 
-verify: setup ## hold every assignment against its whole bank, everyone trained (an hour)
+compat: ## run the quick tests with the lowest versions that pyproject.toml allows
+	@$(PYTHON) tools/setup.py .venv-lowest requirements-lowest.txt
+	@.venv-lowest/bin/python -m pytest -q $(SIDE_BY_SIDE) -m "not slow"
+
+verify: setup ## test every assignment on its whole submission corpus, with all training (an hour)
 	@$(VENV)/vaelab verify
 
 lab: setup ## open the notebooks in JupyterLab
@@ -36,23 +43,23 @@ lint: setup ## ruff and mypy
 	@$(VENV)/python -m ruff format --check
 	@$(VENV)/python -m mypy
 
-bench: setup ## measure speed, memory and the sandbox's cost
+bench: setup ## measure speed, memory and the cost of the sandbox
 	@$(VENV)/python -m benchmarks
 
-soak: setup ## the long tests: 1,000 submissions, a tenth hostile; every attack in every tier; warm = cold
+soak: setup ## run the long tests: 1,000 submissions, every attack in every tier, cold workers
 	@VAELAB_EVERY_ATTACK=1 VAELAB_KILLS=3 $(VENV)/python -m pytest -q tests/attacks
 	@PYTHONPATH=tests $(VENV)/python -m attacks.soak
 	@$(VENV)/vaelab verify --quick --twice
 
-fuzz: setup ## a minute of atheris on each of the two readers of untrusted bytes
+fuzz: setup ## fuzz the two readers of untrusted bytes with atheris, a minute each
 	@$(VENV)/python -m pip install -q --target build/atheris atheris==3.0.0
 	@for reader in frames notebook; do \
 		PYTHONPATH=tests:build/atheris $(VENV)/python -m attacks.fuzzing $$reader -max_total_time=60 || exit 1; \
 	done
 
-gallery: setup ## draw the pictures that show what the models learn
-	@$(VENV)/python -m vae_utils.gallery
+gallery: setup ## plot every figure of vae_utils into one page, out/gallery/index.html
+	@$(VENV)/python -m tools.gallery
 
-clean: ## remove out/, build/ and the caches (.venv stays: rm -r .venv takes it away)
+clean: ## delete out/, build/ and the caches, but not .venv
 	@rm -rf out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	@find . -name '.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +

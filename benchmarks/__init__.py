@@ -1,10 +1,10 @@
-"""What the helpers cost, as ratios measured in turn within one run: `python -m benchmarks`.
+"""Measures time and memory, mostly as ratios within one run: `python -m benchmarks`.
 
-All with one thread, so that the ratios don't depend on how many cores are free.
+All measurements use one thread, so that the ratios do not depend on the number of free cores.
 """
 
 import os
 
-# Here, before torch and NumPy are loaded: their pools of threads are made at import.
+# Set before torch and NumPy are loaded, because they create their thread pools at import.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"

@@ -1,4 +1,4 @@
-"""Measures everything and prints one table; the exit code is 1 if a target was missed."""
+"""Runs all benchmarks and prints one table. The exit code is 1 if a target is missed."""
 
 import sys
 from importlib import import_module
@@ -7,11 +7,12 @@ import torch
 
 from benchmarks.measure import machine, table
 
-# Each has a function measure() that returns rows of the table.
+# Each module has a function measure() that returns rows of the table.
 PARTS = ["loading", "training", "imports", "figures", "grading", "sandbox"]
 
 
 def main(parts: list[str]) -> int:
+    """Run some benchmarks, or all if none is named. Return the exit code."""
     torch.set_num_threads(1)
     print(f"{machine()}; torch {torch.__version__}, {torch.get_num_threads()} thread")
     rows = []

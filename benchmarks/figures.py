@@ -1,4 +1,4 @@
-"""How long each figure takes, drawn and written as PNG, once its modules are loaded."""
+"""Time to plot each figure and write it as PNG, after its modules are loaded."""
 
 import io
 import statistics
@@ -16,25 +16,26 @@ Z = 15
 
 
 def measure() -> list[Row]:
+    """Return the rows of all figures."""
     return [*figure_rows(), tsne_row()]
 
 
 def figure_rows() -> list[Row]:
-    """Time each figure that the package offers; the slowest first."""
+    """Measure the time of each public figure, the slowest first."""
     calls = figures()
-    left_out = [n for n in plots.__all__ if n.startswith("plot_") and n not in calls]
-    if left_out:
-        print(f"not measured, for want of a call in benchmarks/figures.py: {', '.join(left_out)}")
+    skipped = [n for n in plots.__all__ if n.startswith("plot_") and n not in calls]
+    if skipped:
+        print(f"skipped, because benchmarks/figures.py does not call them: {', '.join(skipped)}")
     timed = [
-        Row(name, seconds_of(draw), unit="s", target=SECONDS)
-        for name, draw in calls.items()
+        Row(name, seconds_of(plot), unit="s", target=SECONDS)
+        for name, plot in calls.items()
         if hasattr(plots, name)
     ]
     return sorted(timed, key=lambda row: -row.value)
 
 
 def figures() -> dict[str, Callable[[], Any]]:
-    """Return a call of every figure, on data of the size that notebooks have."""
+    """Return a call of every figure, with data of the size in the notebooks."""
     digits = load_dataset("mnist", train=False, quiet=True)
     x, y = digits.images / 255, digits.labels
     random = torch.Generator().manual_seed(0)
@@ -76,23 +77,24 @@ def figures() -> dict[str, Callable[[], Any]]:
     return calls
 
 
-def seconds_of(draw: Callable[[], Any]) -> float:
-    """Return the median time to draw a figure and write it, after one to load what it needs."""
-    write(draw())
+def seconds_of(plot: Callable[[], Any]) -> float:
+    """Return the median time to plot and write a figure, after a first call that loads modules."""
+    write(plot())
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        write(draw())
+        write(plot())
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 
 
 def write(figure: Any) -> None:
+    """Write a figure as PNG into memory."""
     figure.savefig(io.BytesIO(), format="png")
 
 
 def tsne_row() -> Row:
-    """Time the embedding of 2,000 codes of ten classes."""
+    """Measure the t-SNE of 2,000 codes of ten classes."""
     labels = torch.arange(TSNE_CODES) % 10
     random = torch.Generator().manual_seed(0)
     centres = 4 * torch.randn(10, Z, generator=random)

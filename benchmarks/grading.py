@@ -1,4 +1,4 @@
-"""What grading right submissions costs: the worker's memory, where the time goes, all eleven."""
+"""Time and memory of grading a correct submission, for each of the eleven assignments."""
 
 import tempfile
 import time
@@ -15,7 +15,7 @@ CORE_SECONDS = 240.0
 
 
 def measure() -> list[Row]:
-    """Judge each assignment's reference once; returns rows for the table."""
+    """Grade each assignment's reference once, and return the rows of the table."""
     rows, spent = [], {}
     for assignment in [ASSIGNMENT, *(a for a in assignments() if a != ASSIGNMENT)]:
         with tempfile.TemporaryDirectory() as folder:
@@ -30,7 +30,7 @@ def measure() -> list[Row]:
         if assignment == ASSIGNMENT:
             training = sum(o.seconds for o in current.outcomes if o.task == "training")
             note = (
-                f"start {in_words([loaded])}, training {in_words([training])}, the rest is checks"
+                f"start {in_words([loaded])}, training {in_words([training])}, the rest are checks"
             )
             rows = [
                 Row(
@@ -43,5 +43,5 @@ def measure() -> list[Row]:
                 Row("grading one submission, 03_fc_vae", total, "s", note=note),
             ]
     each = ", ".join(f"{a[:2]}: {seconds:.0f}" for a, seconds in sorted(spent.items()))
-    what = f"a submission to each of the {len(spent)} assignments, of one core"
+    what = f"one submission to each of the {len(spent)} assignments, core seconds"
     return [*rows, Row(what, sum(spent.values()), "s", CORE_SECONDS, note=f"{each} s")]

@@ -1,4 +1,4 @@
-"""What importing the package costs beside importing torch."""
+"""Time to import the package, compared with the import of torch."""
 
 import subprocess
 import sys
@@ -11,6 +11,7 @@ ROUNDS = 7
 
 
 def measure() -> list[Row]:
+    """Return the rows for the package and for its names."""
     no_figures = [n for n, home in vae_utils._HOME.items() if not home.endswith("plots")]
     seconds = in_turn(
         {
@@ -25,15 +26,16 @@ def measure() -> list[Row]:
             f"{what} / import torch",
             ratio(seconds[name], seconds["torch"]),
             target=1.3,
-            note=f"{in_words(seconds[name])} / {in_words(seconds['torch'])}, fresh processes",
+            note=f"{in_words(seconds[name])} / {in_words(seconds['torch'])}, new processes",
         )
         for name, what in [
             ("package", "import torch and vae_utils"),
-            ("names", "import every name of vae_utils but the figures"),
+            ("names", "import every name of vae_utils except the figures"),
         ]
     ]
 
 
 def run(code: str) -> None:
+    """Run code in a new Python process."""
     root = Path(vae_utils.__file__).parent.parent
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)

@@ -1,4 +1,4 @@
-"""The loader against torch's DataLoader, and against no loader at all."""
+"""The loader, compared with torch's DataLoader and with one batch that stays in memory."""
 
 import struct
 import tempfile
@@ -18,12 +18,13 @@ BATCH_SIZE = 128
 
 
 def measure() -> list[Row]:
+    """Return the rows of both comparisons."""
     digits = load_dataset("mnist", quiet=True)
-    return [*loader_against_dataloader(digits), *epoch_against_resident_batch(digits)]
+    return [*compare_with_dataloader(digits), *compare_with_resident_batch(digits)]
 
 
-def loader_against_dataloader(digits: ImageSet) -> list[Row]:
-    """Run through the same digits by both."""
+def compare_with_dataloader(digits: ImageSet) -> list[Row]:
+    """Measure an epoch over the same digits with both loaders."""
     with tempfile.TemporaryDirectory() as folder:
         write_idx(digits, Path(folder) / "MNIST" / "raw")
         torchvision_digits = datasets.MNIST(folder, transform=transforms.ToTensor())
@@ -48,8 +49,8 @@ def loader_against_dataloader(digits: ImageSet) -> list[Row]:
     return rows
 
 
-def epoch_against_resident_batch(digits: ImageSet) -> list[Row]:
-    """Train a 784-400-15 VAE for an epoch from the loader, and on one batch as often."""
+def compare_with_resident_batch(digits: ImageSet) -> list[Row]:
+    """Measure a training epoch of a 784-400-15 VAE with the loader, and with one batch."""
     loader = make_loader(digits, batch_size=BATCH_SIZE, drop_last=True)
     resident = next(iter(loader))[0]
     models = {name: FcVae(latent_dim=15) for name in ("loader", "resident")}
@@ -75,12 +76,13 @@ def epoch_against_resident_batch(digits: ImageSet) -> list[Row]:
 
 
 def run(loader: Iterable[object]) -> None:
+    """Iterate over a loader once."""
     for _ in loader:
         pass
 
 
 def write_idx(digits: ImageSet, raw: Path) -> None:
-    """Write digits in the idx layout that torchvision's MNIST opens."""
+    """Write digits in the idx layout of torchvision's MNIST."""
     raw.mkdir(parents=True)
     for part in ("train", "t10k"):
         for name, array in [

@@ -1,4 +1,4 @@
-"""How the benchmarks measure: competitors in turn, medians, one row of a table each."""
+"""Functions for measurements: alternating calls, medians, and the table of results."""
 
 import math
 import os
@@ -16,12 +16,12 @@ class Row:
     """One line of the table.
 
     Args:
-        what: what was measured.
-        value: a ratio or seconds.
-        unit: "×", "s" or "MiB".
-        target: what it should be, None where there is no target.
-        direction: whether the target is a floor or a ceiling.
-        note: the figures behind a ratio, or a remark.
+        what: What was measured.
+        value: The measured value.
+        unit: "×" (a ratio), "s" or "MiB".
+        target: The target. None if there is no target.
+        direction: Whether the value must be at least or at most the target.
+        note: The two values of a ratio, or a remark.
     """
 
     what: str
@@ -33,7 +33,7 @@ class Row:
 
     @property
     def holds(self) -> bool:
-        """Whether the target is met; True where there is none."""
+        """Whether the target is met. True if there is none."""
         if self.target is None:
             return True
         if self.direction == "at least":
@@ -42,11 +42,11 @@ class Row:
 
 
 def in_turn(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Time functions alternately, so that a change in the machine's load meets all of them.
+    """Measure functions alternately, so that a change of the machine's load affects all of them.
 
     Args:
-        functions: what to time, by name; each is called once beforehand to warm up.
-        rounds: how often each is timed.
+        functions: The functions by name. Each is called once before the measurement.
+        rounds: How often each function is measured.
 
     Returns:
         Seconds of each call, by name.
@@ -63,13 +63,13 @@ def in_turn(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[
 
 
 def ratio(numerators: list[float], denominators: list[float]) -> float:
-    """Return the median of the ratios of calls that were made in the same round."""
+    """Return the median ratio of two functions. A ratio is taken within one round."""
     pairs = zip(numerators, denominators, strict=True)
     return statistics.median(a / b for a, b in pairs)
 
 
 def in_words(seconds: list[float]) -> str:
-    """Say a median duration with its unit.
+    """Return the median duration as text, with its unit.
 
     Example:
         >>> in_words([0.0012, 0.0011, 0.0013])
@@ -80,7 +80,7 @@ def in_words(seconds: list[float]) -> str:
 
 
 def machine() -> str:
-    """Describe the machine in one line."""
+    """Return processor, number of cores, load and system in one line."""
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return f"{_processor()}, {os.cpu_count()} cores{load}, {platform.system()}"
 
@@ -95,13 +95,13 @@ def _processor() -> str:
 
 
 def table(rows: list[Row]) -> str:
-    """Lay rows out as text, misses marked.
+    """Format rows as a text table. Missed targets are marked.
 
     Args:
-        rows: in the order to print them.
+        rows: The rows, in the order of the table.
 
     Returns:
-        Lines of equal columns.
+        Lines with aligned columns.
     """
     cells = [("", "measured", "target", "", "")]
     for row in rows:

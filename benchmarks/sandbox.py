@@ -1,4 +1,4 @@
-"""Measures the cost of grading without training: with the fork server and with cold workers."""
+"""Time of grading without training: with the fork server, and with cold workers."""
 
 import statistics
 import tempfile
@@ -14,28 +14,28 @@ from benchmarks.measure import Row, ratio
 
 ASSIGNMENT = "03_fc_vae"
 ROUNDS = 5
-CORE_SECONDS = 0.25  # the target; nbgrader takes 1.05 s for a trivial notebook without torch
+CORE_SECONDS = 0.25  # the target; nbgrader needs 1.05 s for a trivial notebook without torch
 
 
 def measure() -> list[Row]:
-    """Grade the reference without training, with and without the fork server; return rows."""
+    """Grade the reference without training, alternately with fork server and with cold workers."""
     spent: dict[bool, list[float]] = {True: [], False: []}
     with tempfile.TemporaryDirectory() as folder:
         path = write(reference(ASSIGNMENT), Path(folder), "reference", ASSIGNMENT)
-        _core_seconds(path, use_fork_server=True)  # starts the fork server, which submissions share
+        _core_seconds(path, use_fork_server=True)  # starts the fork server
         for _ in range(ROUNDS):
             for use_fork_server, seconds in spent.items():
                 seconds.append(_core_seconds(path, use_fork_server=use_fork_server))
     forked, cold = (statistics.median(spent[kind]) for kind in (True, False))
     note = f"judge and worker, {ASSIGNMENT}; a cold worker: {cold:.2f} s"
     return [
-        Row("a submission without its training, of one core", forked, "s", CORE_SECONDS, note=note),
+        Row("a submission without training, core seconds", forked, "s", CORE_SECONDS, note=note),
         Row("the same, cold worker / fork server", ratio(spent[False], spent[True])),
     ]
 
 
 def _core_seconds(path: Path, *, use_fork_server: bool) -> float:
-    """Grade once; return the CPU seconds of judge and worker together."""
+    """Grade once. Return the CPU seconds of judge and worker together."""
     start = time.process_time()
     with judging(path, ASSIGNMENT, Limits(), Sandbox(use_fork_server=use_fork_server)) as current:
         current.submission.train = False

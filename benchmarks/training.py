@@ -1,4 +1,4 @@
-"""An epoch against the bare matrix products in it, and a loop over rows against one call."""
+"""A training epoch, compared with its matrix products; sampling by rows and in one call."""
 
 from collections.abc import Callable
 
@@ -14,11 +14,12 @@ Loop = Callable[[], None]
 
 
 def measure() -> list[Row]:
-    return [*epoch_against_products(), sampling_by_rows()]
+    """Return the rows of the epochs and of the sampling."""
+    return [*compare_with_products(), sampling_by_rows()]
 
 
-def epoch_against_products() -> list[Row]:
-    """Time an epoch of the 784-400-32 VAE in three ways, and the products that it can't avoid."""
+def compare_with_products() -> list[Row]:
+    """Measure an epoch of the 784-400-32 VAE in three ways, and its matrix products."""
     variants: dict[str, tuple[Callable[..., torch.optim.Optimizer], bool]] = {
         "plain Adam": (torch.optim.Adam, False),
         "make_adam (fused)": (make_adam, False),
@@ -42,7 +43,7 @@ def epoch_against_products() -> list[Row]:
 
 
 def epoch_loop(make_optimizer: Callable[..., torch.optim.Optimizer], bf16: bool, out: list) -> Loop:
-    """Return a function that trains for an epoch and appends its mean loss to out."""
+    """Return a function that trains for one epoch and appends the mean loss to `out`."""
     seed_everything(0)
     model = FcVae(LATENT_DIM)
     optimizer = make_optimizer(model.parameters(), lr=1e-3)
@@ -58,7 +59,7 @@ def epoch_loop(make_optimizer: Callable[..., torch.optim.Optimizer], bf16: bool,
 
 
 def products(steps: int = 9000 // BATCH_SIZE) -> None:
-    """Multiply what a step multiplies: forward, weight gradients, input gradients but the first."""
+    """Compute a step's products: forward, weight gradients, all input gradients but the first."""
     sizes = [(PIXELS, HIDDEN), (HIDDEN, 2 * LATENT_DIM), (LATENT_DIM, HIDDEN), (HIDDEN, PIXELS)]
     layers = [
         (torch.ones(BATCH_SIZE, n_in), torch.ones(n_out, n_in), torch.ones(BATCH_SIZE, n_out))
@@ -73,7 +74,7 @@ def products(steps: int = 9000 // BATCH_SIZE) -> None:
 
 
 def sampling_by_rows() -> Row:
-    """Draw z row by row, as one of the course's sources prints it, and in one call."""
+    """Measure sampling z row by row, as in one of the course's sources, and in one call."""
     mu, logsigma = torch.zeros(BATCH_SIZE, LATENT_DIM), torch.zeros(BATCH_SIZE, LATENT_DIM)
 
     def by_rows() -> Tensor:

@@ -1,4 +1,4 @@
-"""The fully connected VAE that is timed: 784-400-Z and back."""
+"""The fully connected VAE of the benchmarks: 784-400-Z-400-784."""
 
 import contextlib
 
@@ -10,10 +10,10 @@ PIXELS, HIDDEN = 784, 400
 
 
 class FcVae(nn.Module):
-    """A VAE of two hidden layers, as small as the course's own.
+    """A VAE with two hidden layers, of the size in the course.
 
     Args:
-        latent_dim: Z.
+        latent_dim: Number of latents, Z.
     """
 
     def __init__(self, latent_dim: int) -> None:
@@ -26,7 +26,7 @@ class FcVae(nn.Module):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return x_hat, mu and logvar of a batch."""
+        """Return x_hat (N, 784), and mu and logvar (N, Z), of a batch."""
         h = self.encoder(x)
         mu, logvar = self.mu_layer(h), self.logvar_layer(h)
         return self.decoder(mu + torch.exp(logvar / 2) * torch.randn_like(mu)), mu, logvar
@@ -35,7 +35,7 @@ class FcVae(nn.Module):
 def train_step(
     model: FcVae, optimizer: torch.optim.Optimizer, x: Tensor, bfloat16: bool = False
 ) -> Tensor:
-    """Take one step of training; return the loss, the mean of −ELBO over the batch."""
+    """Do one training step. Return the loss: the mean of −ELBO over the batch, in nats."""
     autocast = torch.autocast("cpu", torch.bfloat16) if bfloat16 else contextlib.nullcontext()
     with autocast:
         x_hat, mu, logvar = (part.float() for part in model(x))

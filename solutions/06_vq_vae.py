@@ -11,22 +11,24 @@
 #
 # *Difficulty: ●●●●○ · about 150 minutes · 100 points*
 #
-# A VAE's code is a cloud. A **VQ-VAE**'s code is a word: the encoder looks at each small region of
-# the image and picks, from a **codebook** of K vectors that all images share, the one vector that
-# fits best. An image becomes a grid of whole numbers, and the decoder paints from these alone.
+# A VAE encodes an image as a Gaussian distribution. A **VQ-VAE** encodes it as a grid of whole
+# numbers. The encoder computes one vector for each small region of the image. Each vector is
+# replaced by the nearest one of K code vectors. These K vectors are the **codebook**; all images
+# share it. The decoder gets only the code vectors that were picked.
 #
-# Picking has no gradient, so training takes a trick and a loss with three terms. You will build
-# both, in two versions of the codebook; then you will take one of the three terms away, and watch
-# what it was there for.
+# Picking the nearest vector has no gradient. Training therefore needs a special rule for the
+# gradient, and a loss with three terms: reconstruction, codebook and commitment loss. You will
+# build both, with two versions of the codebook. Then you will remove the commitment loss and
+# observe what changes.
 #
-# | what counts | limit |
+# | what is graded | limit |
 # | --- | --- |
-# | reconstruction loss, as a share of the data's variance | below 0.15 within 15 epochs |
-# | perplexity, the number of code vectors in use | above 4, with the commitment term |
-# | trainable parameters | no limit here; the size below has 49,287 |
+# | reconstruction loss, divided by the variance of the data | below 0.15 within 15 epochs |
+# | perplexity, the effective number of code vectors in use | above 4, with the commitment term |
+# | trainable parameters | no limit here; the model with the small sizes below has 49,287 |
 #
-# **How to work.** Fill in each `TODO`, run the cell, then run the `check` below it: it tells you
-# what holds and what doesn't. Cells without a `TODO` are complete. You may add cells of your own
+# **How to work.** Fill in each `TODO` and run its cell. Then run the `check` below it: it tells you
+# what is correct and what is not. Cells without a `TODO` are complete. You can add your own cells
 # anywhere.
 
 # %% setup="imports"
@@ -54,10 +56,10 @@ check = notebook_checks("06_vq_vae")
 # %% [markdown]
 # ## The data
 #
-# The source of this assignment trains on CIFAR-10, 50,000 colour images of 32 × 32. That set is
-# downloaded when you ask for it; so that the notebook runs anywhere, it starts with something
-# smaller of the same shape: 32 × 32 patches of two colour photographs. For CIFAR-10, set
-# `profile = "full"`, and take the source's sizes from the table under *Training*.
+# The original assignment trains on CIFAR-10: 50,000 colour images of 32 × 32 pixels. CIFAR-10 is
+# downloaded only if you ask for it. So that this notebook runs anywhere, it starts with a smaller
+# data set of the same shape: 32 × 32 patches of two colour photographs. For CIFAR-10, set
+# `profile = "full"`, and use the sizes of the original assignment from the table under *Training*.
 
 # %% run="data"
 seed_everything(0)
@@ -68,25 +70,26 @@ train_set = load_dataset(name, source=source)
 test_set = load_dataset(name, train=False, source=source)
 if profile == "quick":
     train_set, test_set = train_set.subset(2000), test_set.subset(1000)
-plot_samples(train_set.images, title="Images, as bytes")
+plot_samples(train_set.images, title="Training images")
 
 # %% [markdown]
 # ### Units
 #
-# The model sees images shifted by one half, from [0, 1] to [−½, ½], so that grey is 0. And a
-# squared error alone says little: 0.01 is excellent for a street scene and poor for fog. Divided
-# by the **variance of the data** it has a meaning. A model that always answers with the mean
-# colour gets 1, a perfect one 0:
+# The model gets images that are shifted by one half, from [0, 1] to [−½, ½]. Grey is then 0.
+#
+# A squared error alone is difficult to interpret: 0.01 is excellent for a street scene and poor for
+# fog. We therefore divide it by the **variance of the data**. A model that always outputs the mean
+# pixel value gets 1. A perfect model gets 0:
 #
 # $$\text{reconstruction loss} = \frac{1}{\mathrm{Var}(x)} \cdot \text{mean of }
 # (\hat{x} - x)^2 .$$
 #
-# This only works if both are measured in the same units.
+# This is correct only if the error and the variance are measured in the same units.
 #
 # <details><summary>A hint</summary>
 #
-# Shifting does not change a variance, stretching does. One number is wanted: the variance of all
-# pixels of all images and colours together.
+# A shift does not change a variance. A scale factor does. The result of `data_variance` is one
+# number: the variance over all pixels of all images and colours together.
 # </details>
 
 
@@ -98,7 +101,7 @@ def normalize(x):
         x: Images, (N, C, H, W), in [0, 1].
 
     Returns:
-        What the model sees, of the same shape, in [−½, ½].
+        The model's input, of the same shape, in [−½, ½].
     """
     # TODO normalize
     ### BEGIN SOLUTION
@@ -107,7 +110,7 @@ def normalize(x):
 
 
 def data_variance(x):
-    """Compute the variance of what the model sees.
+    """Compute the variance of the normalized images.
 
     Args:
         x: Images, (N, C, H, W), in [0, 1].
@@ -132,75 +135,81 @@ print(f"variance of the training data: {variance:.4f}")
 # %% [markdown]
 # ## The vector quantizer
 #
-# The encoder puts out a D-dimensional vector at each of H · W places. Write $z$ for one of them and
-# $e_1, \dots, e_K$ for the codebook. Four things happen.
+# The encoder outputs a D-dimensional vector at each of H · W **positions** (the checks call them
+# *places*). We write $z$ for one of these vectors, and $e_1, \dots, e_K$ for the codebook. The
+# quantizer does four things.
 #
-# **1. The nearest code vector** (van den Oord et al. 2017, equations 1 and 2). Each place gets one
-# of K:
+# **1. Find the nearest code vector** (van den Oord et al. 2017, equations 1 and 2). Each position
+# picks one of the K code vectors:
 #
 # $$k = \arg\min_j \lVert z - e_j \rVert^2, \qquad
 # \lVert z - e_j \rVert^2 = \lVert z \rVert^2 - 2\, z \cdot e_j + \lVert e_j \rVert^2 .$$
 #
-# **2. The loss** pulls both sides together, each by a term of its own (equation 3, its last two
-# terms). sg is the *stop-gradient*: its argument counts as a constant, `.detach()` in PyTorch.
+# **2. Compute the loss** (equation 3, its last two terms). It moves $z$ and $e_k$ towards each
+# other. The operator sg is the *stop-gradient*: it treats its argument as a constant. In PyTorch it
+# is `.detach()`.
 #
 # $$L = \underbrace{\tfrac1n \lVert \mathrm{sg}[z] - e_k \rVert^2}_{\text{codebook loss}} +
 # \beta \cdot \underbrace{\tfrac1n \lVert z - \mathrm{sg}[e_k] \rVert^2}_{\text{commitment loss}}$$
 #
-# Both terms have the same value; they differ in who moves. Here they are **means over all n
-# elements**.
+# The two losses have the same value, but they move different vectors. The codebook loss moves the
+# code vector. The commitment loss moves $z$. Here both are **means over all n elements**.
 #
 # > **Erratum.** The printed assignment has a stop-gradient in the codebook loss only, and none in
-# > the commitment loss. Then the commitment loss would move the code vectors as well. Each term
-# > moves one side.
+# > the commitment loss. The commitment loss would then move the code vectors as well. It must move
+# > $z$ only.
 #
-# **3. The straight-through output.** The decoder gets $e_k$. But $\arg\min$ is flat: no gradient
-# comes back through it. So on the way back we pretend that nothing happened, and hand the decoder's
-# gradient at $e_k$ to $z$ as it is (section 3.2; the idea is from Bengio, Léonard & Courville
-# 2013).
+# **3. Return the straight-through output.** The decoder gets $e_k$. But $\arg\min$ is piecewise
+# constant, so no gradient passes through it. In the backward pass we therefore copy the decoder's
+# gradient at $e_k$ to $z$ without any change (section 3.2; the idea is from Bengio, Léonard &
+# Courville 2013).
 #
-# **4. The perplexity** (Jelinek, Mercer, Bahl & Baker 1977), the exponential of an entropy, says
-# how many code vectors are in use, in effect. With $p_j$ the share of places that picked vector j,
+# **4. Compute the perplexity** (Jelinek, Mercer, Bahl & Baker 1977). It is the exponential of an
+# entropy, and measures the effective number of code vectors in use. Let $p_j$ be the fraction of
+# positions that picked vector j:
 #
-# $$\text{perplexity} = \exp\Big(-\sum_j p_j \ln p_j\Big),$$
+# $$\text{perplexity} = \exp\Big(-\sum_j p_j \ln p_j\Big).$$
 #
-# which is K if all are used alike, and 1 if all places pick the same.
+# The perplexity is K if all vectors are used equally often. It is 1 if all positions pick the same
+# vector.
 #
 # <details><summary>A hint for each TODO</summary>
 #
-# - **codebook**: an `nn.Embedding` holds a matrix called `weight`. Its usual start, N(0, 1), is
-#   wider than what a fresh encoder puts out; uniform in [−½, ½] leaves fewer vectors unused.
+# - **codebook**: an `nn.Embedding` has a matrix called `weight`. Its default initialization, N(0,
+#   1), is wider than the outputs of an untrained encoder. If you initialize it uniformly in [−½,
+#   ½], fewer vectors remain unused.
 # - **nearest code**: `inputs` is (N, D, H, W), but a row of the distance matrix belongs to one
-#   *place*. Which axis has to come last before you flatten? `F.one_hot` gives whole numbers;
-#   matrix products want floats.
-# - **codes**: a product of two matrices looks all rows up at once. Then the way back to
-#   (N, D, H, W), which is not a reshape alone.
-# - **loss**: `F.mse_loss` twice. Ask of each term: who is to move?
-# - **straight-through**: something with the *value* of `codes` and the *gradient* of `inputs`. What
-#   are value and gradient of `inputs - inputs.detach()`?
-# - **perplexity**: the logarithm of 0 is −∞, and 0 · (−∞) is not a number: add 1e-10 inside. Two
-#   vectors used 3 : 1 give 1.755.
+#   *position*. Which axis must be the last one before you flatten? `F.one_hot` returns integers,
+#   but matrix products need floats.
+# - **codes**: one matrix product looks up all rows at once. Then change the result back to (N, D,
+#   H, W). A reshape alone is not enough.
+# - **loss**: use `F.mse_loss` twice. For each term, ask: which side must move?
+# - **straight-through**: you need a tensor with the *value* of `codes` and the *gradient* of
+#   `inputs`. What are the value and the gradient of `inputs - inputs.detach()`?
+# - **perplexity**: the logarithm of 0 is −∞, and 0 · (−∞) is not a number. Add 1e-10 inside the
+#   logarithm. To test your code: two vectors that are used in the ratio 3 : 1 have perplexity
+#   1.755.
 # </details>
 
 
 # %% solution="vector_quantizer"
 class VectorQuantizer(nn.Module):
-    """Replaces the vector at each place by the nearest one of a codebook.
+    """A quantizer that replaces the vector at each position by the nearest code vector.
 
     Args:
         num_embeddings: Number of code vectors, K.
-        embedding_dim: Their size, D.
+        embedding_dim: Size of a code vector, D.
         commitment_cost: Weight of the commitment loss, β.
 
     Attributes:
-        embedding: Holds the codebook as `embedding.weight`, (K, D).
+        embedding: An `nn.Embedding`; its `weight`, (K, D), is the codebook.
     """
 
     def __init__(self, num_embeddings, embedding_dim, commitment_cost):
         super().__init__()
         self.commitment_cost = commitment_cost
 
-        # TODO codebook: self.embedding, uniform in [−½, ½].
+        # TODO codebook: create self.embedding, with values uniform in [−½, ½].
         ### BEGIN SOLUTION
         self.embedding = nn.Embedding(num_embeddings, embedding_dim)
         nn.init.uniform_(self.embedding.weight, -0.5, 0.5)
@@ -213,12 +222,16 @@ class VectorQuantizer(nn.Module):
             inputs: The encoder's output z, (N, D, H, W); any H and W.
 
         Returns:
-            The tuple (loss, quantized, perplexity, encodings): codebook loss plus β times
-            commitment loss, a scalar; the nearest code vectors, (N, D, H, W), which hand the
-            gradient they get to `inputs`; the perplexity, a scalar; and which vector each place
-            picked, one-hot, (N·H·W, K), rows in the order (N, H, W). All lie on the inputs' device.
+            The tuple (loss, quantized, perplexity, encodings), all on the inputs' device:
+
+            - loss: the codebook loss plus β times the commitment loss, a scalar.
+            - quantized: the nearest code vectors, (N, D, H, W). Their gradient is passed to
+              `inputs` without any change.
+            - perplexity: a scalar.
+            - encodings: the code vector that each position picked, one-hot, (N·H·W, K), with rows
+              in the order (N, H, W).
         """
-        # TODO nearest code: encodings, one-hot, (N·H·W, K).
+        # TODO nearest code: compute encodings, one-hot, (N·H·W, K).
         ### BEGIN SOLUTION
         codebook = self.embedding.weight
         places = inputs.permute(0, 2, 3, 1)
@@ -227,24 +240,24 @@ class VectorQuantizer(nn.Module):
         encodings = F.one_hot(distances.argmin(1), len(codebook)).to(inputs)
         ### END SOLUTION
 
-        # TODO codes: the code vectors that were picked, (N, D, H, W).
+        # TODO codes: look up the code vectors that were picked, (N, D, H, W).
         ### BEGIN SOLUTION
         codes = (encodings @ codebook).view(places.shape).permute(0, 3, 1, 2)
         ### END SOLUTION
 
-        # TODO loss
+        # TODO loss: compute the codebook loss plus β times the commitment loss.
         ### BEGIN SOLUTION
         codebook_loss = F.mse_loss(codes, inputs.detach())
         commitment_loss = F.mse_loss(inputs, codes.detach())
         loss = codebook_loss + self.commitment_cost * commitment_loss
         ### END SOLUTION
 
-        # TODO straight-through: quantized, with the value of codes and the gradient of inputs.
+        # TODO straight-through: quantized has the value of codes and the gradient of inputs.
         ### BEGIN SOLUTION
         quantized = codes.detach() + (inputs - inputs.detach())
         ### END SOLUTION
 
-        # TODO perplexity
+        # TODO perplexity: compute it from the encodings.
         ### BEGIN SOLUTION
         shares = encodings.mean(0)
         perplexity = torch.exp(-(shares * torch.log(shares + 1e-10)).sum())
@@ -256,9 +269,9 @@ class VectorQuantizer(nn.Module):
 # %% [markdown]
 # ### Check each part
 #
-# Each part is judged by itself, with whatever code vectors your quantizer picked, so that a slip
-# in one place costs you nothing elsewhere. The loss is judged by its value *and* by the gradients
-# that reach z and the codebook: the value alone can't tell who moves.
+# Each check tests one part, with the code vectors that your quantizer picked. An error in one part
+# loses the points of that part only. The check of the loss compares its value *and* the gradients
+# of z and of the codebook, because the value alone does not show which side moves.
 
 # %% test="nearest_code"
 check("nearest_code")
@@ -273,49 +286,50 @@ check("vq_loss")
 check("perplexity")
 
 # %% [markdown]
-# ## A codebook that follows by itself
+# ## A codebook that is updated by moving averages
 #
-# The codebook loss asks each code vector to move towards the mean of the z that picked it. So why
-# not put it there? An **exponential moving average** does, without any gradient (van den Oord et
-# al. 2017, appendix A.1). With $n_j$ the number of places in the batch that picked vector j, and
-# decay γ:
+# The codebook loss moves each code vector towards the mean of the z that picked it. An
+# **exponential moving average** (EMA) computes such a mean directly, without a gradient (van den
+# Oord et al. 2017, appendix A.1). Let $n_j$ be the number of positions in the batch that picked
+# vector j, and let γ be the decay:
 #
 # $$N_j \leftarrow \gamma N_j + (1-\gamma)\, n_j, \qquad
 # m_j \leftarrow \gamma\, m_j + (1-\gamma) \sum_{z \text{ picked } j} z, \qquad
 # e_j \leftarrow m_j / \tilde{N}_j .$$
 #
-# An unused vector would be divided by 0, so the sizes are smoothed, keeping their total
-# $N = \sum_j N_j$:
+# At the start, the size $N_j$ of an unused vector is 0, and we cannot divide by 0. The sizes are
+# therefore smoothed. Smoothing keeps their total $N = \sum_j N_j$:
 #
 # $$\tilde{N}_j = \frac{N_j + \epsilon}{N + K \epsilon} \cdot N .$$
 #
-# The codebook loss is no longer needed; the loss is β times the commitment loss. **Order matters**:
-# the batch is quantized with the codebook as it was, and only then, and in training mode only, the
-# codebook is updated.
+# The codebook loss is no longer needed. The loss is β times the commitment loss.
+#
+# **The order is important.** First quantize the batch with the current codebook. Then update the
+# codebook, in training mode only.
 #
 # <details><summary>Hints</summary>
 #
-# - Your `VectorQuantizer` already does most of it: `super().forward(inputs)`.
-# - A parameter that no gradient should reach: `requires_grad_(False)`. A tensor that belongs to a
-#   module without being trained: `register_buffer(name, tensor)`.
-# - Put the update under `torch.no_grad()`, and write into the tensors that are there (`mul_`,
-#   `add_`, `copy_`).
+# - Your `VectorQuantizer` already does most of the work: call `super().forward(inputs)`.
+# - `requires_grad_(False)` makes a parameter that gets no gradient. `register_buffer(name, tensor)`
+#   adds a tensor that belongs to a module but is not trained.
+# - Put the update under `torch.no_grad()`. Change the existing tensors in place (`mul_`, `add_`,
+#   `copy_`).
 # </details>
 
 
 # %% solution="vector_quantizer_ema"
 class VectorQuantizerEMA(VectorQuantizer):
-    """A vector quantizer whose codebook is moved by averages instead of gradients.
+    """A vector quantizer whose codebook is updated by moving averages, not by gradients.
 
     Args:
         num_embeddings: Number of code vectors, K.
-        embedding_dim: Their size, D.
+        embedding_dim: Size of a code vector, D.
         commitment_cost: Weight of the commitment loss, β.
         decay: Weight of the past in the averages, γ.
-        epsilon: Smooths the cluster sizes, ε.
+        epsilon: Constant that smooths the cluster sizes, ε.
 
     Attributes:
-        embedding: Holds the codebook as `embedding.weight`, (K, D); no gradient reaches it.
+        embedding: An `nn.Embedding`; its `weight`, (K, D), is the codebook. It gets no gradient.
         cluster_size: Buffer, (K,): the averaged counts N, zeros at the start.
         cluster_sum: Buffer, (K, D): the averaged sums m, a copy of the codebook at the start.
     """
@@ -325,7 +339,7 @@ class VectorQuantizerEMA(VectorQuantizer):
         self.decay = decay
         self.epsilon = epsilon
 
-        # TODO averages: freeze the codebook, register both buffers.
+        # TODO averages: turn off the codebook's gradient, and register both buffers.
         ### BEGIN SOLUTION
         self.embedding.weight.requires_grad_(False)
         self.register_buffer("cluster_size", torch.zeros(num_embeddings))
@@ -333,14 +347,14 @@ class VectorQuantizerEMA(VectorQuantizer):
         ### END SOLUTION
 
     def forward(self, inputs):
-        """Quantize, then update the codebook if in training mode.
+        """Quantize, then update the codebook in training mode.
 
         Args:
             inputs: The encoder's output z, (N, D, H, W).
 
         Returns:
-            The tuple (loss, quantized, perplexity, encodings) as in `VectorQuantizer`; the loss is
-            β times the commitment loss.
+            The tuple (loss, quantized, perplexity, encodings) as in `VectorQuantizer`, but the
+            loss is only β times the commitment loss.
         """
         # TODO forward
         ### BEGIN SOLUTION
@@ -354,11 +368,11 @@ class VectorQuantizerEMA(VectorQuantizer):
 
     @torch.no_grad()
     def update(self, flat, encodings):
-        """Move averages and codebook by one batch.
+        """Update the averages and the codebook with one batch.
 
         Args:
-            flat: The vector at each place, (N·H·W, D).
-            encodings: Which code vector it picked, one-hot, (N·H·W, K).
+            flat: The vector at each position, (N·H·W, D).
+            encodings: The code vector that each position picked, one-hot, (N·H·W, K).
         """
         # TODO update
         ### BEGIN SOLUTION
@@ -378,34 +392,38 @@ check("ema")
 # %% [markdown]
 # ## Encoder and decoder
 #
-# Two convolutions of stride 2 halve the image twice: 32 × 32 becomes 8 × 8 places, and each place
-# answers for about a 4 × 4 piece of the image. A **residual block** (He et al. 2016) then adds a
-# correction to what it is given, `x + f(x)`; with f near 0 it changes nothing, which makes deep
-# stacks trainable. The decoder does the same backwards.
+# Two convolutions of stride 2 halve the sides of the image twice: 32 × 32 pixels become 8 × 8
+# positions. Each position represents about 4 × 4 pixels of the image. A **residual block** (He et
+# al. 2016) then adds a correction to its input: it computes `x + f(x)`. With f near 0 the block
+# changes nothing, so deep stacks of blocks remain trainable. The decoder has the same steps in
+# reverse order.
 #
-# | sizes for an image (3, 32, 32) | layer |
+# The layers of the encoder, with h for `num_hiddens`:
+#
+# | output size for an image (3, 32, 32) | layer |
 # | --- | --- |
 # | (h/2, 16, 16) | convolution 4 × 4, stride 2, padding 1; ReLU |
 # | (h, 8, 8) | convolution 4 × 4, stride 2, padding 1; ReLU |
 # | (h, 8, 8) | convolution 3 × 3, padding 1; then the residual stack |
 #
-# In a residual block, f is: ReLU, convolution 3 × 3 to `num_residual_hiddens` channels, ReLU,
-# convolution 1 × 1 to `num_hiddens` channels; no biases.
+# In a residual block, f has these layers: ReLU, convolution 3 × 3 to `num_residual_hiddens`
+# channels, ReLU, convolution 1 × 1 to `num_hiddens` channels. The convolutions have no biases.
 #
 # <details><summary>Hints</summary>
 #
-# - Make every block anew. `[block] * 3` is the same block three times, with one set of weights. And
-#   PyTorch only finds layers in an `nn.ModuleList` or `nn.Sequential`, not in a plain list.
-# - `nn.ReLU(inplace=True)` as the first layer of f would overwrite x before it is added: you would
-#   compute relu(x) + f(x).
+# - Create a new object for every block. `[block] * 3` contains the same block three times, with one
+#   set of weights. PyTorch finds layers in an `nn.ModuleList` or `nn.Sequential`, but not in a
+#   plain list.
+# - If the first layer of f is `nn.ReLU(inplace=True)`, it overwrites x before x is added. You would
+#   then compute relu(x) + f(x).
 # - A transposed convolution 4 × 4 with stride 2 and padding 1 doubles the size exactly.
-# - Pixels lie in [−½, ½] here: leave the decoder's last layer without an activation.
+# - Pixel values are in [−½, ½] here: do not use an activation after the decoder's last layer.
 # </details>
 
 
 # %% solution="networks"
 class Residual(nn.Module):
-    """Adds a correction to its input: x + f(x).
+    """A residual block, which adds a correction to its input: x + f(x).
 
     Args:
         in_channels: Channels of x; the same as `num_hiddens`, so that the two can be added.
@@ -415,7 +433,7 @@ class Residual(nn.Module):
 
     def __init__(self, in_channels, num_hiddens, num_residual_hiddens):
         super().__init__()
-        # TODO residual layers: f.
+        # TODO residual layers: create the layers of f.
         ### BEGIN SOLUTION
         self.layers = nn.Sequential(
             nn.ReLU(),
@@ -426,7 +444,7 @@ class Residual(nn.Module):
         ### END SOLUTION
 
     def forward(self, x):
-        """Map (N, num_hiddens, H, W) to the same shape."""
+        """Compute x + f(x); input and output are (N, num_hiddens, H, W)."""
         # TODO residual forward
         ### BEGIN SOLUTION
         return x + self.layers(x)
@@ -439,7 +457,7 @@ class ResidualStack(nn.Module):
     Args:
         in_channels: Channels of the input; the same as `num_hiddens`.
         num_hiddens: Channels of the output.
-        num_residual_layers: Number of blocks, each with weights of its own.
+        num_residual_layers: Number of blocks; each has its own weights.
         num_residual_hiddens: Channels inside the blocks.
     """
 
@@ -457,7 +475,7 @@ class ResidualStack(nn.Module):
         ### END SOLUTION
 
     def forward(self, x):
-        """Map (N, num_hiddens, H, W) to the same shape, without negative values."""
+        """Apply the blocks and the ReLU; input and output are (N, num_hiddens, H, W)."""
         # TODO residual stack forward
         ### BEGIN SOLUTION
         return self.layers(x)
@@ -465,13 +483,13 @@ class ResidualStack(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Maps images (N, in_channels, H, W) to features (N, num_hiddens, H/4, W/4).
+    """The map from images (N, in_channels, H, W) to features (N, num_hiddens, H/4, W/4).
 
     Args:
         in_channels: Channels of the image, 3 for colour.
         num_hiddens: Channels of the features, h.
         num_residual_layers: Number of residual blocks.
-        num_residual_hiddens: Channels inside them.
+        num_residual_hiddens: Channels inside the blocks.
     """
 
     def __init__(self, in_channels, num_hiddens, num_residual_layers, num_residual_hiddens):
@@ -489,7 +507,7 @@ class Encoder(nn.Module):
         ### END SOLUTION
 
     def forward(self, x):
-        """Map images to features; H and W are multiples of 4."""
+        """Map images to features; H and W must be multiples of 4."""
         # TODO encoder forward
         ### BEGIN SOLUTION
         return self.layers(x)
@@ -497,18 +515,18 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Maps quantized places (N, in_channels, H/4, W/4) to colour images (N, 3, H, W).
+    """The map from code vectors (N, in_channels, H/4, W/4) to colour images (N, 3, H, W).
 
     Args:
         in_channels: Size of a code vector, D.
         num_hiddens: Channels of the features, h.
         num_residual_layers: Number of residual blocks.
-        num_residual_hiddens: Channels inside them.
+        num_residual_hiddens: Channels inside the blocks.
     """
 
     def __init__(self, in_channels, num_hiddens, num_residual_layers, num_residual_hiddens):
         super().__init__()
-        # TODO decoder layers: convolution 3 × 3, the stack, then twice the size and twice again.
+        # TODO decoder layers: convolution 3 × 3, residual stack, then double the size twice.
         ### BEGIN SOLUTION
         self.layers = nn.Sequential(
             nn.Conv2d(in_channels, num_hiddens, 3, padding=1),
@@ -520,7 +538,7 @@ class Decoder(nn.Module):
         ### END SOLUTION
 
     def forward(self, quantized):
-        """Map quantized places to images that are meant to lie in [−½, ½]."""
+        """Map code vectors to images; the target values are in [−½, ½]."""
         # TODO decoder forward
         ### BEGIN SOLUTION
         return self.layers(quantized)
@@ -539,8 +557,8 @@ check("decoder")
 # %% [markdown]
 # ## The whole model
 #
-# Between the encoder's h channels and the codebook's D stands one convolution 1 × 1. It is part of
-# `self.encoder` here, so that `self.encoder(x)` is the z that gets quantized.
+# The encoder outputs h channels, but a code vector has D numbers. One 1 × 1 convolution maps h
+# channels to D. Here it is part of `self.encoder`, so `self.encoder(x)` is the z that is quantized.
 
 
 # %% solution="my_model"
@@ -549,17 +567,17 @@ class Model(nn.Module):
 
     Args:
         num_hiddens: Channels of the features, h.
-        num_residual_layers: Number of residual blocks, in encoder and decoder each.
-        num_residual_hiddens: Channels inside them.
+        num_residual_layers: Number of residual blocks in the encoder, and also in the decoder.
+        num_residual_hiddens: Channels inside the blocks.
         num_embeddings: Number of code vectors, K.
-        embedding_dim: Their size, D.
+        embedding_dim: Size of a code vector, D.
         commitment_cost: Weight of the commitment loss, β.
-        decay: 0 for a codebook that is trained by gradients; above 0 for one that follows by
-            moving averages with this decay.
+        decay: 0 for a codebook that is trained by gradients; above 0 for a codebook that is
+            updated by moving averages with this decay.
 
     Attributes:
-        encoder: Maps images (N, 3, H, W) to z, (N, D, H/4, W/4): an `Encoder`, then a 1 × 1
-            convolution.
+        encoder: An `Encoder`, then a 1 × 1 convolution; it maps images (N, 3, H, W) to z,
+            (N, D, H/4, W/4).
         vq_vae: The quantizer, a `VectorQuantizer` or a `VectorQuantizerEMA`.
         decoder: A `Decoder`.
     """
@@ -575,7 +593,7 @@ class Model(nn.Module):
         decay=0,
     ):
         super().__init__()
-        # TODO model: self.encoder, self.vq_vae, self.decoder.
+        # TODO model: create self.encoder, self.vq_vae and self.decoder.
         ### BEGIN SOLUTION
         sizes = (num_hiddens, num_residual_layers, num_residual_hiddens)
         self.encoder = nn.Sequential(Encoder(3, *sizes), nn.Conv2d(num_hiddens, embedding_dim, 1))
@@ -595,8 +613,8 @@ class Model(nn.Module):
             x: Images, (N, 3, H, W), in [−½, ½]; H and W are multiples of 4.
 
         Returns:
-            The tuple (loss, x_recon, perplexity): the quantizer's loss, a scalar;
-            reconstructions (N, 3, H, W); and the quantizer's perplexity, a scalar.
+            The tuple (loss, x_recon, perplexity): the quantizer's loss, a scalar; the
+            reconstructions, (N, 3, H, W); the quantizer's perplexity, a scalar.
         """
         # TODO forward
         ### BEGIN SOLUTION
@@ -612,28 +630,29 @@ check("model")
 # %% [markdown]
 # ## Training
 #
-# Choose the sizes and an optimizer. The source's are made for 15,000 updates on CIFAR-10; the small
-# ones train in seconds on a processor. Keep the commitment term in this model: taking it out comes
-# next.
+# Choose the sizes and an optimizer. The sizes of the original assignment are made for 15,000
+# updates on CIFAR-10. The small sizes train in seconds on a CPU. Keep the commitment term in this
+# model; you will remove it in the experiment below.
 #
-# | | source, CIFAR-10 | small |
+# | | original, CIFAR-10 | small |
 # | --- | --- | --- |
 # | `num_hiddens`, `num_residual_layers`, `num_residual_hiddens` | 128, 2, 32 | 32, 2, 16 |
 # | `num_embeddings`, `embedding_dim` | 512, 64 | 64, 4 |
 # | `commitment_cost` | 0.25 | 0.25 |
 # | `decay` | 0, or 0.99 | 0, or 0.8 |
 # | `batch_size`, learning rate of Adam | 256, 1e-3 | 32, 2e-3 |
-# | `n_epochs` | 77, which are 15,000 updates | 8; at most 15 in what you hand in |
+# | `n_epochs` | 77, which are about 15,000 updates | 8; at most 15 in your submission |
 #
-# A large codebook is hard to start. From uniform numbers, 512 vectors of 64 with moving averages
-# ended in our hands with one vector for all places (perplexity 1). Where that happens, start from
-# what the untrained encoder makes of some images: copy 512 of its vectors into the codebook and
-# into `cluster_sum`, and set `cluster_size` to 1.
+# The training of a large codebook can fail at the start. We trained 512 vectors of size 64 with
+# moving averages, from a uniform initialization. In the end, all positions picked the same vector
+# (perplexity 1). If this happens to you, initialize the codebook with outputs of the untrained
+# encoder: encode some images, copy 512 of the resulting vectors into the codebook and into
+# `cluster_sum`, and set `cluster_size` to 1.
 
 # %% solution="settings"
 seed_everything(0)
 
-# TODO settings
+# TODO settings: choose the values.
 ### BEGIN SOLUTION
 num_hiddens = 32
 num_residual_layers = 2
@@ -649,7 +668,7 @@ n_epochs = 8
 sizes = (num_hiddens, num_residual_layers, num_residual_hiddens, num_embeddings, embedding_dim)
 model = Model(*sizes, commitment_cost, decay)
 
-# TODO optimizer: Adam, over the model's parameters.
+# TODO optimizer: create an Adam optimizer for the model's parameters.
 ### BEGIN SOLUTION
 optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
 ### END SOLUTION
@@ -658,23 +677,24 @@ optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
 model_summary(model.encoder, (3, 32, 32))
 model_summary(model.decoder, (embedding_dim, 8, 8))
 codebook_size = num_embeddings * embedding_dim
-# The two halves by themselves: what is between them has no layers to list.
-print(f"{count_parameters(model):,} trainable parameters, with the codebook's {codebook_size:,};")
-print("this assignment sets no budget.")
+# Encoder and decoder separately: the quantizer between them has no layers to list.
+print(f"{count_parameters(model):,} trainable parameters; codebook: {codebook_size:,} numbers.")
+print("This assignment has no limit on parameters.")
 
 
 # %% setup="train_step"
 def train_step(model, optimizer, x, variance):
-    """One update of the parameters.
+    """Update the parameters once.
 
     Args:
-        model: Gives (loss, x_recon, perplexity).
-        optimizer: Of its parameters.
+        model: A model that returns (loss, x_recon, perplexity).
+        optimizer: An optimizer of the model's parameters.
         x: Images in [−½, ½], (N, 3, H, W).
-        variance: Of the data; a number, or (N, 1, 1, 1).
+        variance: The variance of the data; a number, or (N, 1, 1, 1).
 
     Returns:
-        The whole loss, and the reconstructions that it was computed from.
+        The tuple (loss, x_recon): the total loss, a scalar, and the reconstructions that it was
+        computed from, (N, 3, H, W).
     """
     vq_loss, x_recon, _ = model(x)
     loss = torch.mean((x_recon - x) ** 2 / variance) + vq_loss
@@ -685,18 +705,30 @@ def train_step(model, optimizer, x, variance):
 
 
 # %% [markdown]
-# The loop below is the whole of training. After each epoch it also looks at images that the model
-# has never seen: how many code vectors do they use, and how large is what the encoder puts out?
+# The loop below trains the model. After each epoch it also encodes images that are not in the
+# training set. It records how many code vectors they use, and the standard deviation of the
+# encoder's outputs.
 #
-# - **Good**: the reconstruction loss passes 0.15 after 3 to 5 epochs, the perplexity climbs all the
-#   way, and the encoder's outputs keep their size.
-# - **Bad**: a reconstruction loss of 1 means that the decoder paints the mean colour whatever it is
-#   given. A perplexity near 1 says why: all places pick the same code vector.
+# - **Good**: the reconstruction loss falls below 0.15 after 3 to 5 epochs, the perplexity increases
+#   during the whole training, and the standard deviation of the encoder's outputs stays about the
+#   same.
+# - **Bad**: the reconstruction loss is near 1. The decoder then outputs the mean colour for every
+#   input. If the perplexity is also near 1, you know the reason: all positions pick the same code
+#   vector.
 
 
 # %% run="train"
 def fit(model, optimizer):
-    """Train; give the curves of reconstruction loss, perplexity and size of z, one per epoch."""
+    """Train a model, and measure it after each epoch.
+
+    Args:
+        model: A `Model`.
+        optimizer: An optimizer of the model's parameters.
+
+    Returns:
+        A dict of three lists, with one number per epoch: "reconstruction loss" in training,
+        "perplexity" on test images, and "size of z", the standard deviation of z on test images.
+    """
     curves = {"reconstruction loss": [], "perplexity": [], "size of z": []}
     loader = make_loader(train_set, batch_size, transform=normalize)
     for epoch in range(n_epochs):
@@ -731,23 +763,26 @@ plot_losses(
 )
 
 # %% [markdown]
-# This check looks at the model that you have just trained. When your work is graded, your model is
-# trained again from scratch, with your settings, on the grader's own patches; the grader computes
-# the reconstruction loss and the perplexity itself, from your codebook and your decoder.
+# This check tests the model that you have just trained. For your grade, your model is trained again
+# from scratch, with your settings, on the grader's own patches. The grader computes the
+# reconstruction loss and the perplexity itself, from your codebook and your decoder.
 
 # %% test="training"
 check("training")
 
 # %% [markdown]
-# ## With and without commitment, by gradient and by average
+# ## Experiment: with and without the commitment loss
 #
-# Now the experiment. Four models from the same sizes: the codebook trained by gradients or moved by
-# averages, with the commitment loss or without it (β = 0).
+# Now you compare four models of the same sizes. The codebook is either trained by gradients or
+# updated by moving averages. Each version is trained with the commitment loss and without it (β =
+# 0).
 #
-# The averages remember about 1/(1 − γ) batches. With the source's γ = 0.99 and its thousands of
-# updates that is short; for a few hundred updates take γ = 0.8. In the first epoch you will see
-# these codebooks stumble: sums start with the first codebook and sizes with 0, so a vector that no
-# place has picked yet is thrown far away, and takes a while to come back.
+# A moving average covers about the last 1/(1 − γ) batches. With γ = 0.99 and the thousands of
+# updates of the original assignment, this is a short time. For a few hundred updates, use γ = 0.8.
+#
+# In the first epoch, the codebooks with moving averages are unstable. The reason is their
+# initialization: the sums start with the first codebook, but the sizes start with 0. A code vector
+# that no position has picked yet therefore becomes very large, and it needs some time to come back.
 
 # %% run="experiment"
 models = {"with commitment": model}
@@ -764,7 +799,7 @@ for name, beta, gamma in (
 
 # %% run="experiment_losses"
 def compare(what, **options):
-    """Draw one curve for each model."""
+    """Plot one curve for each model."""
     return plot_losses({name: curves[what] for name, curves in history.items()}, **options)
 
 
@@ -776,7 +811,7 @@ compare("perplexity", title="Perplexity on 500 test patches", y_label="code vect
 # %% [markdown]
 # ### The range of the encoder's outputs
 #
-# This is the figure to look at twice. The axis is logarithmic.
+# This is the most important figure of the experiment. Its vertical axis is logarithmic.
 
 # %% run="experiment_range"
 compare(
@@ -788,7 +823,7 @@ compare(
 
 # %% run="experiment_table"
 outputs, encodings = {}, {}
-table = [f"{'':30}{'loss':>8}{'perplexity':>12}{'|z| at most':>14}{'|e| at most':>14}"]
+table = [f"{'':30}{'loss':>8}{'perplexity':>12}{'largest |z|':>14}{'largest |e|':>14}"]
 for name, one in models.items():
     with torch.no_grad():
         outputs[name] = one.encoder(x_test)
@@ -798,13 +833,14 @@ for name, one in models.items():
     reach, size = outputs[name].abs().max(), one.vq_vae.embedding.weight.abs().max()
     table.append(f"{name:30}{error:8.3f}{used:12.1f}{reach:14.3g}{size:14.3g}")
 print("\n".join(table))
-print("\nloss: on test patches, in shares of the training data's variance")
+print("\nloss: squared error on test patches, divided by the variance of the training data")
 
 # %% [markdown]
 # ### The codebook, projected
 #
-# Principal components bring the code vectors, and behind them the encoder's outputs, into the
-# plane. With the commitment loss the outputs gather around the code vectors in use.
+# A principal component analysis projects the code vectors and the encoder's outputs onto a plane.
+# The outputs are drawn behind the code vectors. With the commitment loss, the outputs are close to
+# the code vectors in use.
 
 # %% run="codebook"
 name = "with commitment"
@@ -816,8 +852,8 @@ plot_codebook(
 )
 
 # %% [markdown]
-# Without it, look at the numbers on the axes: the whole codebook is one dot, and the outputs are
-# far away from it.
+# Without the commitment loss, look at the numbers on the axes. The whole codebook appears as one
+# point, and the outputs are far away from it.
 
 # %% run="codebook_without"
 name = "without commitment"
@@ -834,16 +870,17 @@ plot_codebook(
     models[name].vq_vae.embedding.weight,
     encodings[name],
     outputs=outputs[name],
-    title="Codebook moved by averages,",
+    title="Codebook updated by moving averages,",
 )
 
 # %% [markdown]
 # ### Reconstructions
 #
-# Patches from a part of the photographs that no model has seen, from much detail to little. Each
-# reconstruction is painted from 8 × 8 whole numbers below 64: 384 bits, where the patch itself has
-# 24,576. Good ones keep the large shapes and their colours and lose the grain; a square of one
-# colour is what a perplexity near 1 looks like.
+# These patches come from a part of the photographs that was not used in training. They are sorted
+# from much detail to little detail. Each reconstruction is computed from 8 × 8 whole numbers below
+# 64: 384 bits instead of the 24,576 bits of the patch. A good reconstruction keeps the large shapes
+# and their colours, and loses the fine texture. A patch of one colour is typical of a perplexity
+# near 1.
 
 # %% run="reconstructions"
 by_detail = x_test.std(dim=(2, 3)).mean(1).argsort(descending=True)
@@ -852,97 +889,102 @@ rows = {"original": x_test[chosen] + 0.5}
 with torch.no_grad():
     for name, one in models.items():
         rows[name] = (one(x_test[chosen])[1] + 0.5).clamp(0, 1)
-plot_reconstructions(rows, title="Test patches through four VQ-VAEs")
+plot_reconstructions(rows, title="Test patches, reconstructed by four VQ-VAEs")
 
 # %% [markdown]
-# ## In your own words (4 × 5 points, read by a person)
+# ## In your own words (4 × 5 points, graded by a person)
 #
-# **Question 1.** How does the vector quantizer make a *discrete* latent representation? Say what
-# an image is turned into, and how many different ones there can be for a 32 × 32 image and K = 64.
+# **Question 1.** How does the vector quantizer make a *discrete* latent representation? State how
+# an image is represented, and how many different representations are possible for a 32 × 32 image
+# and K = 64.
 
 # %% [markdown] answer="discrete_latents" points=5
 # **Rubric**
 #
-# - 2 points: each place's vector is replaced by its nearest code vector (smallest distance, argmin)
-#   from one finite codebook that all places and images share.
-# - 2 points: so an image is a grid of indices, or one-hot vectors; the decoder sees nothing else.
-# - 1 point: 8 × 8 places, hence 64⁶⁴ = 2³⁸⁴ different grids.
+# - 2 points: the vector at each position is replaced by its nearest code vector (smallest distance,
+#   argmin), from one finite codebook that all positions and images share.
+# - 2 points: an image is therefore a grid of indices, or of one-hot vectors; the decoder gets
+#   nothing else.
+# - 1 point: there are 8 × 8 positions, hence 64⁶⁴ = 2³⁸⁴ different grids.
 #
-# **A model answer.** The encoder gives a vector at each of 8 × 8 places. The quantizer measures
-# its distance to all K code vectors and puts the nearest one in its place, so that only the *index*
-# of that vector is left of what the encoder said. The image is now a grid of 64 whole numbers from
-# 0 to 63, and the decoder sees the code vectors that they name and nothing else. There are 64⁶⁴, or
-# 2³⁸⁴, such grids.
+# **A model answer.** The encoder outputs a vector at each of 8 × 8 positions. The quantizer
+# computes its distance to all K code vectors and replaces it by the nearest one. Only the *index*
+# of that code vector remains of the encoder's output. The image is now a grid of 64 whole numbers
+# from 0 to 63. The decoder gets the code vectors with these indices and nothing else. There are
+# 64⁶⁴, or 2³⁸⁴, such grids.
 
 # %% [markdown]
-# **Question 2.** What are `num_hiddens`, `num_residual_hiddens` and `num_residual_layers` for? Say
-# for each what gets larger, better or slower when you double it.
+# **Question 2.** What is the purpose of `num_hiddens`, `num_residual_hiddens` and
+# `num_residual_layers`? For each of them, state what becomes larger, better or slower when you
+# double it.
 
 # %% [markdown] answer="hyperparameters" points=5
 # **Rubric**
 #
 # - 2 points: `num_hiddens` is the number of channels of the features between the layers of encoder
-#   and decoder, their width; most convolutions have it on both sides, so their parameters and time
+#   and decoder (their width). Most convolutions have it on both sides, so their parameters and time
 #   grow with its square.
-# - 1 point: `num_residual_hiddens` is the width inside a residual block, its bottleneck: what one
-#   correction f(x) can express; costs grow in proportion.
-# - 1 point: `num_residual_layers` is the number of blocks, the depth: more corrections one after
-#   the other, and a larger region that each place can see; costs grow in proportion.
-# - 1 point: none of them changes the latent grid or the codebook: the information that passes is
-#   set by K and the number of places.
+# - 1 point: `num_residual_hiddens` is the width inside a residual block (its bottleneck). It limits
+#   what one correction f(x) can express. Parameters and time grow in proportion to it.
+# - 1 point: `num_residual_layers` is the number of blocks (the depth). More blocks mean more
+#   corrections one after the other, and a larger region of the image that each position depends on.
+#   Parameters and time grow in proportion to it.
+# - 1 point: none of the three changes the latent grid or the codebook. The amount of information
+#   that passes is set by K and the number of positions.
 #
-# **A model answer.** `num_hiddens` is how many features encoder and decoder keep at each place.
-# Doubling it lets them describe more at a price of about four times the parameters, since most
-# convolutions go from `num_hiddens` to `num_hiddens` channels. `num_residual_hiddens` is the
-# narrower width inside each residual block and limits how rich one correction can be;
-# `num_residual_layers` says how many corrections follow one another, and each adds a 3 × 3
-# convolution, so that a place sees one more ring of its neighbours. Both cost in proportion. They
-# make encoder and decoder more capable, but what passes between them stays the same: 8 × 8 indices
-# into a codebook of K vectors, whatever these three are.
+# **A model answer.** `num_hiddens` is the number of features that encoder and decoder have at each
+# position. If it is doubled, they can describe more, but they have about four times the parameters,
+# because most convolutions go from `num_hiddens` to `num_hiddens` channels. `num_residual_hiddens`
+# is the smaller width inside each residual block, and limits what one correction can express.
+# `num_residual_layers` is the number of corrections, one after the other. Each of them adds a 3 × 3
+# convolution, so that a position depends on one more ring of its neighbours. The cost of both grows
+# in proportion. All three make encoder and decoder more capable. But the information that passes
+# between them stays the same: 8 × 8 indices into a codebook of K vectors.
 
 # %% [markdown]
-# **Question 3.** What does removing the commitment loss do to the training? Describe it from your
+# **Question 3.** How does training change if you remove the commitment loss? Describe it from your
 # own figures: reconstruction loss, perplexity, and the two codebook projections.
 
 # %% [markdown] answer="commitment_effect" points=5
 # **Rubric**
 #
-# - 2 points: the reconstruction loss is clearly higher and jumps about, or stays near 1.
-# - 2 points: the perplexity stays at a few code vectors or falls back to 1, while with the
-#   commitment loss it climbs.
-# - 1 point: in the projection the outputs lie many orders of magnitude away from the codebook,
-#   instead of around it. (With averages the codebook follows and the effect is much milder; say
-#   so for full marks if this is the codebook that is described.)
+# - 2 points: the reconstruction loss is clearly higher and varies strongly, or stays near 1.
+# - 2 points: the perplexity stays at a few code vectors or falls back to 1. With the commitment
+#   loss it increases.
+# - 1 point: in the projection, the outputs are many orders of magnitude away from the codebook,
+#   instead of around it. (With moving averages the codebook follows the outputs and the effect is
+#   much weaker. If the answer describes this codebook, it must say so for full marks.)
 #
-# **A model answer.** With the commitment loss the reconstruction loss falls steadily to 0.08, and
-# the perplexity on test patches climbs to about 13. Without it the loss gets to about 0.5 at first,
-# then jumps about between 0.6 and 1, and one or two code vectors take nearly all places. In the
-# projection with commitment, the outputs lie around the code vectors; without it the codebook
-# shrinks to one dot, because the outputs are millions of times larger. With averages the codebook
-# follows the outputs, so the perplexity stays up; but both have grown about ninefold, and the loss
-# is almost twice as high.
+# **A model answer.** With the commitment loss, the reconstruction loss falls steadily to 0.08, and
+# the perplexity on test patches increases to about 13. Without it, the loss first falls to about
+# 0.5 and then varies between 0.6 and 1. Almost all positions pick one or two code vectors. In the
+# projection with commitment, the outputs are around the code vectors. Without commitment, the
+# codebook appears as one point, because the outputs are millions of times larger. With moving
+# averages, the codebook follows the outputs, so the perplexity stays high. But both have become
+# about nine times larger, and the loss is almost twice as high.
 
 # %% [markdown]
-# **Question 4.** *Why* does this happen? Compare the range of the encoder's outputs in both cases,
-# and say which terms of the loss can move the encoder, and in which direction.
+# **Question 4.** *Why* does this happen? Compare the range of the encoder's outputs in both cases.
+# State which terms of the loss can move the encoder, and in which direction.
 
 # %% [markdown] answer="commitment_reason" points=5
 # **Rubric**
 #
-# - 1 point: states the ranges: a few units with the commitment loss; without it, growing by orders
+# - 1 point: states the ranges: a few units with the commitment loss; without it, growth by orders
 #   of magnitude within the first epochs.
-# - 2 points: the codebook loss doesn't move the encoder (stop-gradient), so without commitment only
-#   the decoder's gradient does, copied straight through; and that one doesn't depend on how far z
-#   is from its code vector: nothing pulls z back, so its size drifts.
-# - 2 points: draws the consequence: the codebook can't keep up (each step of the optimizer is
-#   small), all z are far from all code vectors, so the choice depends on little more than the
-#   direction of z, most vectors are never the nearest, and they get no gradient either.
+# - 2 points: the codebook loss does not move the encoder (stop-gradient). Without commitment, only
+#   the decoder's gradient moves it, copied by the straight-through rule. This gradient does not
+#   depend on the distance between z and its code vector. Nothing pulls z back, so its size drifts.
+# - 2 points: states the consequence: the codebook cannot follow, because each step of the optimizer
+#   is small. All z are far from all code vectors. The choice then depends almost only on the
+#   direction of z. Most vectors are never the nearest, and they get no gradient either.
 #
-# **A model answer.** With β = 0.25 the outputs stay within a few units of 0, as the code vectors
-# do; without it their standard deviation passes 100,000 in the first epoch and 10⁸ soon after. The
-# codebook loss can't hold them, since it only moves the code vectors. What is left for the encoder
-# is the reconstruction's gradient, which is copied from $e_k$ to z: it says in which direction the
-# decoder would like its input to change, but as long as z stays nearest to the same code vector,
-# going there changes nothing, and so the push is repeated in every step. Nothing ever pulls z back.
-# The code vectors follow by small steps and stay behind; seen from that far away they are all about
-# equally near, so a few of them win all places, and the others are never used and never moved.
+# **A model answer.** With β = 0.25 the outputs stay within a few units of 0, and so do the code
+# vectors. Without the commitment loss, their standard deviation exceeds 100,000 in the first epoch
+# and 10⁸ soon after. The codebook loss cannot stop this, because it moves only the code vectors.
+# Only the gradient of the reconstruction loss moves the encoder. This gradient is copied from $e_k$
+# to z. It is the direction in which the decoder's input should change. But as long as z has the
+# same nearest code vector, a step in this direction changes nothing, and so the same step is
+# repeated in every update. Nothing pulls z back. The code vectors move by small steps and cannot
+# follow. Seen from so far away, all code vectors are at almost the same distance. A few of them are
+# therefore picked at all positions; the others are never used and never moved.

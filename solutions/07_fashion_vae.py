@@ -7,29 +7,30 @@
 # ---
 
 # %% [markdown]
-# # 07 · Clothes from convolutions
+# # 07 · A convolutional VAE for clothes
 #
 # *Difficulty: ●●●●○ · about 120 minutes · 100 points*
 #
-# A shirt moved by two pixels is the same shirt. A fully connected network has to learn that anew
-# for every place; a **convolution** knows it from the start, because it looks for the same small
-# patterns everywhere. Here you build a variational autoencoder from two convolutions and their
-# transposes, train it on pictures of clothes, and then take its latent space apart: which numbers
-# of the code vary most, do they follow the normal distribution that the loss asks for, and what
-# does each of them change in the picture?
+# If a shirt is moved by two pixels, it is still the same shirt. A fully connected network must
+# learn a pattern separately for each position in the image. A **convolution** looks for the same
+# small patterns at all positions. Here you build a variational autoencoder with two convolutions in
+# the encoder and two transposed convolutions in the decoder. You train it on pictures of clothes.
+# Then you study its latent space. Which dimensions of the code vary most? Are they distributed like
+# the standard normal distribution, as the loss requires? What does each of them change in the
+# image?
 #
-# | what counts | limit |
+# | what is graded | limit |
 # | --- | --- |
 # | sizes | any channels `c1`, `c2`, any latent size `lat`; kernels of side `k` = 3 and `k` = 5 |
 # | training loss, in nats per image | below 265 within 5 epochs, on the course's small set |
 #
-# **How to work.** Fill in each `TODO`, run the cell, then run the `check` below it: it tells you
-# what holds and what doesn't. Cells without a `TODO` are complete. You may add cells of your own
+# **How to work.** Fill in each `TODO` and run its cell. Then run the `check` below it: it tells you
+# what is correct and what is not. Cells without a `TODO` are complete. You can add your own cells
 # anywhere.
 #
-# > **Errata.** The sheet that this assignment comes from has a few slips: it writes `kern3l`,
-# > numbers two items alike, and some of its formulas are off. Where you meet one of those, a box
-# > like this says what is right.
+# > **Errata.** The original sheet of this assignment has some errors: it writes `kern3l`, it gives
+# > the same number to two items, and some of its formulas are wrong. A box like this one gives the
+# > correction where you need it.
 
 # %% setup="imports"
 import numpy as np
@@ -57,46 +58,48 @@ from vae_utils import (
 check = notebook_checks("07_fashion_vae")
 
 # %% [markdown]
-# ## Before you build: why a "lower bound"? (10 points, read by a person)
+# ## Before you build: why a "lower bound"? (10 points, graded by a person)
 #
-# For an image $x$, a model $p_\theta$ and any guess $q_\phi(z \mid x)$ at its code,
+# For an image $x$, a model $p_\theta$ and any approximate posterior $q_\phi(z \mid x)$,
 #
 # $$\log p_\theta(x) = \mathcal{L}_{\theta,\phi}(x) +
 # D_{KL}\big(q_\phi(z \mid x)\,\|\,p_\theta(z \mid x)\big),$$
 #
 # where $\mathcal{L}$ is the ELBO, the **evidence lower bound** (Kingma & Welling 2014, equation 1).
-# Rewrite this equation so that the name explains itself. In three to five sentences: what is the
-# evidence, why is $\mathcal{L}$ never above it, when does it equal it, and why does training work
-# with $\mathcal{L}$ instead of the evidence?
+#
+# Rewrite this equation so that it explains the name. Then answer in three to five sentences: what
+# is the evidence? Why is $\mathcal{L}$ never greater than the evidence? When are they equal? Why
+# does training use $\mathcal{L}$ instead of the evidence?
 
 # %% [markdown] answer="lower_bound" points=10
 # **Rubric**
 #
 # - 3 points: solves for the ELBO, $\mathcal{L} = \log p_\theta(x) - D_{KL}(q \,\|\, p)$, and names
-#   $\log p_\theta(x)$, the log-probability of what was observed, as the evidence.
+#   $\log p_\theta(x)$, the log-probability of the observed data, as the evidence.
 # - 3 points: a KL divergence is never negative, hence $\mathcal{L} \le \log p_\theta(x)$.
-# - 2 points: equality exactly where the guess is the true posterior,
+# - 2 points: they are equal exactly if the approximate posterior is the true posterior,
 #   $q_\phi(z \mid x) = p_\theta(z \mid x)$.
-# - 2 points: the evidence needs an integral over all codes, and the gap needs the true posterior,
-#   neither of which can be computed, while $\mathcal{L}$ can be estimated with draws from $q$.
-#   Raising it raises a guaranteed value of the evidence, or closes the gap.
+# - 2 points: the evidence needs an integral over all codes, and the KL divergence needs the true
+#   posterior. Neither can be computed. But $\mathcal{L}$ can be estimated with samples from $q$. If
+#   $\mathcal{L}$ increases, then a guaranteed minimum of the evidence increases, or the gap becomes
+#   smaller.
 #
-# **A model answer.** Solved for its first term, the equation reads
-# $\mathcal{L}_{\theta,\phi}(x) = \log p_\theta(x) - D_{KL}(q_\phi(z \mid x) \,\|\,
-# p_\theta(z \mid x))$. The evidence is $\log p_\theta(x)$: how probable the model finds the image
-# that we have in fact seen. From it something is taken away that is never negative, so the ELBO
-# lies below the evidence, or touches it when $q_\phi(z \mid x)$ is exactly the true posterior
-# $p_\theta(z \mid x)$ and the divergence is 0. The evidence itself would take an integral over all
-# codes, which nobody can compute; the ELBO is an average over draws from $q_\phi$, which we can
-# estimate. If it goes up, then either the evidence has gone up or the guess has come closer to the
-# true posterior, and both are welcome.
+# **A model answer.** Solved for the ELBO, the equation is $\mathcal{L}_{\theta,\phi}(x) = \log
+# p_\theta(x) - D_{KL}(q_\phi(z \mid x) \,\|\, p_\theta(z \mid x))$. The evidence is
+# $\log p_\theta(x)$: the log-probability of the observed image under the model. The ELBO is the
+# evidence minus a divergence that is never negative. It is therefore less than or equal to the
+# evidence. The two are equal if $q_\phi(z \mid x)$ is exactly the true posterior
+# $p_\theta(z \mid x)$, because the divergence is then 0. The evidence itself needs an integral over
+# all codes, which cannot be computed. The ELBO is an average over samples from $q_\phi$, and can be
+# estimated. If the ELBO increases, then either the evidence has increased or the approximate
+# posterior has come closer to the true one. Both improve the model.
 
 # %% [markdown]
 # ## The data
 #
-# Fashion-MNIST: grey 28 × 28 pictures of ten kinds of clothes, already parted into a training and a
-# test set. A small part of it comes with the course; set `source = "full"` for all 60,000 (they are
-# downloaded once).
+# Fashion-MNIST has grey 28 × 28 images of ten kinds of clothes. It is already split into a training
+# set and a test set. A small part of it is included in the course. To use all 60,000 images, set
+# `source = "full"` (they are downloaded once).
 
 # %% run="data"
 seed_everything(0)
@@ -107,7 +110,7 @@ plot_samples(
     train_set.images,
     train_set.labels,
     n=20,
-    title="Fashion-MNIST, as the model sees it",
+    title="Fashion-MNIST: training images",
     class_names=train_set.classes,
 )
 
@@ -119,32 +122,32 @@ plot_samples(
 #
 # $$q_\phi(z \mid x) = \mathcal{N}\big(z;\ \mu,\ \mathrm{diag}(\sigma^2)\big).$$
 #
-# Two convolutions with $k \times k$ kernels and **no padding** come first, each followed by a ReLU;
-# then the features of each image are laid out in a row, and two linear layers side by side make
-# $\mu$ and $\log\sigma$ of them. The exponential of the second is what you return: **here σ itself
-# leaves the encoder**, not its logarithm.
+# It begins with two convolutions with $k \times k$ kernels and **no padding**. A ReLU follows each
+# of them. Then the features of each image are flattened into one row. Two linear layers, side by
+# side, compute $\mu$ and $\log\sigma$ from this row. The encoder returns $\mu$ and the exponential
+# of $\log\sigma$: **here it returns σ itself**, not its logarithm.
 #
-# How long is the row? A $k \times k$ kernel fits into $d$ pixels at $d - (k - 1)$ places, so every
-# convolution takes $k - 1$ pixels off each side's length. After two of them there are
+# How long is the row? A $k \times k$ kernel fits into $d$ pixels at $d - (k - 1)$ positions, so
+# each convolution makes each side shorter by $k - 1$ pixels. After two convolutions there are
 #
 # $$c_2 \cdot \big(d - 2\,(k - 1)\big)^2$$
 #
 # features: $c_2$ channels of $24 \times 24$ for $d = 28$ and $k = 3$.
 #
-# > **Erratum.** The sheet prints $c \cdot (d - (k-1))^2$: that is the size after *one* convolution.
+# > **Erratum.** The sheet prints $c \cdot (d - (k-1))^2$. That is the size after *one* convolution.
 #
 # <details><summary>Hints</summary>
 #
-# - The first convolution sees one channel: the images are grey.
-# - Work the row's length out from `c2` and `k` in the constructor. A number typed in for `k = 3` is
-#   wrong for `k = 5`.
-# - `flatten(1)` keeps the images of a batch apart.
+# - The images are grey, so the first convolution has one input channel.
+# - Compute the length of the row from `c2` and `k` in the constructor. A fixed number that is
+#   correct for `k = 3` is wrong for `k = 5`.
+# - `flatten(1)` flattens each image of the batch separately.
 # </details>
 
 
 # %% solution="my_encoder"
 class Encoder(nn.Module):
-    """Images to the parameters of q(z | x).
+    """The map from images to the parameters of q(z | x).
 
     Args:
         c1: Channels after the first convolution.
@@ -155,7 +158,7 @@ class Encoder(nn.Module):
 
     def __init__(self, c1, c2, lat, k):
         super().__init__()
-        # TODO encoder layers: two nn.Conv2d without padding, an nn.Linear each for mu and sigma.
+        # TODO encoder layers: two nn.Conv2d without padding, one nn.Linear each for mu and sigma.
         ### BEGIN SOLUTION
         features = c2 * (28 - 2 * (k - 1)) ** 2
         self.conv1 = nn.Conv2d(1, c1, k)
@@ -187,27 +190,30 @@ check("encoder")
 # %% [markdown]
 # ## The decoder
 #
-# The way back, step by step: a **linear layer** from the code to $c_2 \cdot (d - 2(k-1))^2$
-# features, a ReLU, the row folded up into $c_2$ channels again, then two transposed convolutions.
-# A transposed convolution without padding *adds* $k - 1$ to each side's length, so the image grows
-# back to 28 × 28 while its channels go $c_2 \to c_1 \to 1$. A ReLU follows the first of them and a
-# sigmoid the last: what comes out is the probability of white for each pixel, $p_\theta(x \mid z)$.
+# The decoder does the steps of the encoder in reverse order. A **linear layer** maps the code to
+# $c_2 \cdot (d - 2(k-1))^2$ features, and a ReLU follows. The row is then reshaped (*unflattened*)
+# into $c_2$ channels. Two transposed convolutions come last. A transposed convolution without
+# padding makes each side *longer* by $k - 1$ pixels. The image thus grows back to 28 × 28, and its
+# channels change as $c_2 \to c_1 \to 1$. A ReLU follows the first transposed convolution and a
+# sigmoid the second. The output is the probability of white for each pixel, the parameter of
+# $p_\theta(x \mid z)$.
 #
-# > **Errata.** The sheet applies the ReLU to $z$ itself and folds that up. The linear layer comes
-# > first: $z$ has far too few numbers to be folded, and a ReLU on it would throw away its sign.
-# > The sheet also lets the last layer put out $c_1$ channels; the picture has one.
+# > **Errata.** The sheet applies the ReLU to $z$ itself and unflattens the result. The linear layer
+# > must come first: $z$ has far too few numbers to be unflattened, and a ReLU on $z$ would delete
+# > its negative values. The sheet also gives the last layer $c_1$ output channels; the image has
+# > one.
 #
 # <details><summary>Hints</summary>
 #
 # - `nn.ConvTranspose2d(channels in, channels out, kernel)`.
-# - `unflatten(1, (channels, height, width))` folds rows up, whatever the batch size.
-# - `forward` needs the folded shape, so keep it in the constructor.
+# - `unflatten(1, (channels, height, width))` works for every batch size.
+# - `forward` needs the unflattened shape, so store it in the constructor.
 # </details>
 
 
 # %% solution="my_decoder"
 class Decoder(nn.Module):
-    """Codes to images: the encoder's way, backwards.
+    """The map from codes to images, with the encoder's steps in reverse order.
 
     Args:
         c1: Channels after the encoder's first convolution.
@@ -218,7 +224,7 @@ class Decoder(nn.Module):
 
     def __init__(self, c1, c2, lat, k):
         super().__init__()
-        # TODO decoder layers: an nn.Linear and two nn.ConvTranspose2d.
+        # TODO decoder layers: one nn.Linear and two nn.ConvTranspose2d.
         ### BEGIN SOLUTION
         side = 28 - 2 * (k - 1)
         self.folded = (c2, side, side)
@@ -251,40 +257,44 @@ check("decoder")
 # ## The VAE
 #
 # **The loss** is the negative ELBO with the prior $p(z) = \mathcal{N}(0, I)$ (Kingma & Welling
-# 2014, equation 3), here as a **total sum**: over pixels or latents, and over the images of the
-# batch too. Twice the images give twice the loss. With $y$ for the image and $x$ for the decoder's
-# output, the reconstruction term is the binary cross-entropy
+# 2014, equation 3). Here it is a **total sum**: over pixels or latents, and also over the images of
+# the batch. A batch with twice the images therefore has about twice the loss. In the following
+# formula, $y$ is the image and $x$ is the decoder's output. The reconstruction term is the binary
+# cross-entropy
 #
 # $$-\sum_{\text{images}} \sum_{\text{pixels}}
 # \big[\,y \odot \log x + (1 - y) \odot \log(1 - x)\,\big].$$
 #
-# > **Erratum.** The sheet has $x$ and $y$ the other way round inside the logarithms. The logarithm
-# > is of the output: the image has pixels that are exactly 0, and log 0 is minus infinity. In the
-# > contract here, as in the sheet's own words, `r_loss(x, y)` takes the output first.
+# > **Erratum.** The sheet exchanges $x$ and $y$ in this formula. The logarithm must be of the
+# > output: the image has pixels that are exactly 0, and log 0 is minus infinity. Here, as in the
+# > text of the sheet, `r_loss(x, y)` takes the output first.
 #
-# The KL divergence from the prior (appendix B there), with $\sigma$ for the standard deviation:
+# The KL divergence from the prior (appendix B of the same paper), with $\sigma$ for the standard
+# deviation:
 #
 # $$D_{KL} = \sum_{\text{images}} \sum_{j=1}^{Z}
 # \Big[\tfrac12 \big(\mu_j^2 + \sigma_j^2 - 1\big) - \log\sigma_j\Big].$$
 #
-# > **Erratum.** The sheet prints $\mu^2 + \sigma^2 - \log\sigma - \tfrac12$. That is ½ where the KL
-# > is 0, at μ = 0 and σ = 1, and it is smallest at σ = 1/√2: training with it would make every
-# > cloud narrower than the prior.
+# > **Erratum.** The sheet prints $\mu^2 + \sigma^2 - \log\sigma - \tfrac12$. At μ = 0 and σ = 1 the
+# > KL is 0, but this formula gives ½. Its minimum is at σ = 1/√2, so training with it would make
+# > every posterior too narrow.
 #
-# **The draw** is reparameterized so that gradients pass through it (section 2.4 there):
+# **The sample** of $z$ is reparameterized, so that gradients pass through it (section 2.4 of the
+# same paper):
 #
 # $$z = \mu + \sigma \odot \varepsilon, \qquad \varepsilon \sim \mathcal{N}(0, I).$$
 #
-# **Forward and backward.** `forward` encodes, draws, decodes, stores the total loss in `self.loss`
-# and returns the decoder's output alone. `backward` starts backpropagation from that loss.
+# **Forward and backward.** `forward` encodes the images, samples z, decodes it, stores the total
+# loss in `self.loss`, and returns the decoder's output alone. `backward` starts backpropagation
+# from that loss.
 #
 # <details><summary>Hints</summary>
 #
-# - **r_loss**: `F.binary_cross_entropy` averages unless told otherwise.
-# - **kl_loss**: by hand, for one code with μ = 2 and σ = 1, it is 2. With μ = 0 and σ = 2 it is
-#   1.5 − log 2 ≈ 0.807.
-# - **gaussian**: σ is what comes in. There is no exponential left to take.
-# - **forward**: inside it, the names change sides. What it gets as `x` is what `r_loss` calls `y`.
+# - **r_loss**: `F.binary_cross_entropy` computes a mean by default.
+# - **kl_loss**: to test your code by hand: for one code with μ = 2 and σ = 1, the KL is 2. With μ =
+#   0 and σ = 2 it is 1.5 − log 2 ≈ 0.807.
+# - **gaussian**: its argument is σ itself. Do not take an exponential.
+# - **forward**: the names are exchanged here. The argument `x` of `forward` is the `y` of `r_loss`.
 # </details>
 
 
@@ -306,18 +316,18 @@ class VAE(nn.Module):
 
     def __init__(self, c1, c2, lat, k):
         super().__init__()
-        # TODO encoder and decoder
+        # TODO encoder and decoder: create self.encoder and self.decoder.
         ### BEGIN SOLUTION
         self.encoder = Encoder(c1, c2, lat, k)
         self.decoder = Decoder(c1, c2, lat, k)
         ### END SOLUTION
 
     def r_loss(self, x, y):
-        """The reconstruction loss, in nats.
+        """Compute the reconstruction loss, in nats.
 
         Args:
-            x: What the decoder puts out, (N, 1, 28, 28), in [0, 1].
-            y: The images that it should have been, (N, 1, 28, 28), in [0, 1].
+            x: The decoder's output, (N, 1, 28, 28), in [0, 1].
+            y: The original images, (N, 1, 28, 28), in [0, 1].
 
         Returns:
             A scalar: the binary cross-entropy, summed over pixels and images.
@@ -328,14 +338,14 @@ class VAE(nn.Module):
         ### END SOLUTION
 
     def kl_loss(self, mu, sigma):
-        """The KL divergence from N(mu, sigma²) to N(0, I), in nats.
+        """Compute the KL divergence D_KL(N(mu, sigma²) ‖ N(0, I)), in nats.
 
         Args:
             mu: Means, (N, Z).
             sigma: Standard deviations, (N, Z), positive.
 
         Returns:
-            A scalar: summed over latents and images.
+            A scalar: the divergence, summed over latents and images.
         """
         # TODO kl_loss
         ### BEGIN SOLUTION
@@ -343,7 +353,7 @@ class VAE(nn.Module):
         ### END SOLUTION
 
     def gaussian(self, mu, sigma):
-        """Draw z from N(mu, sigma²) so that gradients reach mu and sigma.
+        """Sample z from N(mu, sigma²) so that gradients reach mu and sigma.
 
         Args:
             mu: Means, (N, Z).
@@ -358,7 +368,7 @@ class VAE(nn.Module):
         ### END SOLUTION
 
     def forward(self, x):
-        """Encode, draw, decode, and store the total loss in `self.loss`.
+        """Encode, sample, decode, and store the total loss in `self.loss`.
 
         Calls `self.encoder`, `self.gaussian`, `self.decoder`, `self.r_loss` and `self.kl_loss`.
 
@@ -377,7 +387,7 @@ class VAE(nn.Module):
         ### END SOLUTION
 
     def backward(self):
-        """Backpropagate from the loss that `forward` has stored."""
+        """Backpropagate from the loss that `forward` stored."""
         # TODO backward
         ### BEGIN SOLUTION
         self.loss.backward()
@@ -387,8 +397,9 @@ class VAE(nn.Module):
 # %% [markdown]
 # ### Check each part
 #
-# Each part is judged with known values around it, so that a slip in one costs you nothing in the
-# others. Correct the class above, run its cell again, and check again.
+# Each check tests one part and uses known values for the others. An error in one part loses the
+# points of that part only. If a check fails, correct the class above, run its cell again, and then
+# run the check again.
 
 # %% test="r_loss"
 check("r_loss")
@@ -405,13 +416,13 @@ check("forward")
 # %% [markdown]
 # ## Training
 #
-# Channels of 16 and 32 with a kernel of 3 and 20 latents work well, and batches of 16 or 32.
-# Convolutions take their time: expect several seconds for each epoch.
+# Channels of 16 and 32, a kernel of 3, 20 latents and batches of 16 or 32 work well. Convolutions
+# take time: expect several seconds per epoch.
 
 # %% solution="settings"
 seed_everything(0)
 
-# TODO settings
+# TODO settings: choose the values.
 ### BEGIN SOLUTION
 c1 = 16
 c2 = 32
@@ -423,27 +434,32 @@ n_epochs = 5
 
 model = VAE(c1, c2, lat, k)
 
-# TODO optimizer: Adam, over the model's parameters; a step of 0.001 suits it.
+# TODO optimizer: create an Adam optimizer for the model's parameters; use learning rate 0.001.
 ### BEGIN SOLUTION
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 ### END SOLUTION
 
 # %% run="summary"
-model_summary(VAE(c1, c2, lat, k), (1, 28, 28))  # a fresh one: no loss hangs on it yet
-print(f"{count_parameters(model):,} trainable parameters; there is no budget here.")
+model_summary(VAE(c1, c2, lat, k), (1, 28, 28))  # a new model, without a stored loss
+print(f"{count_parameters(model):,} trainable parameters; there is no limit here.")
 
 
 # %% setup="train_step"
 def train_step(model, optimizer, x):
-    """One step downhill on the loss of a batch.
+    """Update the parameters once, with the loss of one batch.
+
+    Args:
+        model: A `VAE`.
+        optimizer: An optimizer of the model's parameters.
+        x: Images, (N, 1, 28, 28), in [0, 1].
 
     Returns:
-        The loss in nats per image, and what it was computed from: the output (N, 1, 28, 28), mu
-        and sigma (N, Z).
+        The tuple (loss, output, mu, sigma): the loss in nats per image, a scalar; the decoder's
+        output, (N, 1, 28, 28); mu and sigma, (N, Z) each.
     """
     optimizer.zero_grad()
     output = model(x)
-    with torch.no_grad():  # once more, since `forward` keeps only the sum
+    with torch.no_grad():  # encode again: `forward` stores only the total loss
         mu, sigma = model.encoder(x)
     model.backward()
     optimizer.step()
@@ -464,10 +480,11 @@ for epoch in range(n_epochs):
     print(f"epoch {epoch + 1}: {train_losses[-1]:.1f} nats, KL {kl_terms[-1]:.1f} of them")
 
 # %% [markdown]
-# A good run starts near 310, passes 265 in its second or third epoch and ends near 250. Most of
-# that is not error but greyness: a pixel of 0.5 costs 0.69 nats even when it is predicted exactly,
-# and perfect reconstructions of these images would still cost 188. A loss that stays at 384 means
-# that the codes say nothing: it is what you get for answering with the mean of all images.
+# In a good run, the loss starts near 310, falls below 265 in the second or third epoch, and ends
+# near 250. Most of this loss cannot be avoided, because the images are grey: a pixel of 0.5 costs
+# 0.69 nats even if it is predicted exactly. Perfect reconstructions of these images would still
+# cost 188 nats. If the loss stays at 384, the codes contain no information about the images. This
+# is the loss of a model that always outputs the mean of all images.
 
 # %% run="loss_curve"
 plot_losses(
@@ -482,8 +499,8 @@ plot_losses(
 )
 
 # %% [markdown]
-# This check looks at the model that you have just trained. When your work is graded, your model is
-# trained again from scratch, with your settings, on the grader's own images.
+# This check tests the model that you have just trained. For your grade, your model is trained again
+# from scratch, with your settings, on the grader's own images.
 
 # %% test="training"
 check("training")
@@ -491,7 +508,8 @@ check("training")
 # %% [markdown]
 # ## What has it learned?
 #
-# Clothes that it never saw in training: shapes and shades come back, prints and seams do not.
+# These clothes are from the test set; the model has not seen them in training. A good
+# reconstruction shows the shape and the brightness, but not the prints and the seams.
 
 # %% run="reconstructions"
 model.eval()
@@ -506,9 +524,9 @@ plot_reconstructions(
 )
 
 # %% [markdown]
-# Codes drawn from the prior, without any image, decode to clothes that nobody has sewn. Expect
-# some garments and bags, and as many in which one thing has grown into another: 20 numbers have
-# more combinations than five epochs on a small set can make sense of.
+# Now we sample codes from the prior and decode them to new images. Some are garments and bags.
+# About as many are mixtures of two garments. The reason: after five epochs on a small set, the
+# decoder knows only some regions of the 20-dimensional latent space.
 
 # %% run="prior_samples"
 plot_prior_samples(model.decoder, lat, n=20)
@@ -516,17 +534,17 @@ plot_prior_samples(model.decoder, lat, n=20)
 # %% [markdown]
 # ## Which latents vary most?
 #
-# Encode the test images and draw a code for each: N codes of Z numbers. Over the images, each of
-# the Z dimensions has a variance,
+# Encode the test images and sample one code for each: N codes of Z numbers. Each of the Z
+# dimensions has a variance over the images,
 #
 # $$s_j^2 = \frac{1}{N} \sum_{n=1}^{N} \big(z_{nj} - \bar z_j\big)^2.$$
 #
-# Find the two dimensions in which it is largest.
+# Find the two dimensions with the largest variance.
 #
 # <details><summary>Hints</summary>
 #
-# - Which axis are the images on? A variance for each dimension is taken along that one.
-# - `torch.as_tensor` takes tensors and NumPy arrays alike; `argsort` can go downwards.
+# - The variance of each dimension is computed along the axis of the images. Which axis is that?
+# - `torch.as_tensor` accepts tensors and NumPy arrays. `argsort` can sort in descending order.
 # </details>
 
 # %% run="embeddings"
@@ -568,12 +586,13 @@ for dim in (first, second):
 # %% [markdown]
 # ### Are they normal?
 #
-# The KL asks all clouds together to fill $\mathcal{N}(0, I)$. Count the codes in the plane of your
-# two dimensions, in 50 × 50 bins. If the loss got its way, the counts are centred on 0, round, and
-# thin out as the circles do, which are the prior's at 1, 2 and 3 standard deviations. Expect a
-# cloud that keeps the prior's centre and size but not quite its shape: each kind of clothing has
-# its own place in it, and there may be a gap between two of them. A cloud far from 0, or squeezed
-# into a tenth of the circle, would point to the KL.
+# The KL term pulls the codes of all images together towards $\mathcal{N}(0, I)$. The figure counts
+# the codes in the plane of your two dimensions, in 50 × 50 bins. The circles show the prior at 1, 2
+# and 3 standard deviations. If the codes follow the prior, the counts are centred on 0 and round,
+# and they decrease outwards as the circles show. In a good result, the codes have about the centre
+# and the size of the prior, but not exactly its shape. Each kind of clothing has its own region,
+# and there may be a gap between two regions. If the codes are centred far from 0, or fill only a
+# tenth of the circle, look for an error in the KL.
 
 # %% run="marginal"
 plot_marginal(embeddings, dims=(first, second), bins=50)
@@ -581,20 +600,21 @@ plot_marginal(embeddings, dims=(first, second), bins=50)
 # %% [markdown]
 # ## What does one latent change?
 #
-# Take a code of zeros, the middle of the prior, and change a single number of it. Which values are
-# worth a look? Steps of **equal distance** spend as many pictures on the prior's thin tails as on
-# its middle. Steps of **equal probability** put them where the codes are: take 7 evenly spaced
-# probabilities from 0.05 to 0.95, and for each the value below which a standard normal falls with
-# that probability. This inverse of the distribution function is `norm.ppf` in SciPy.
+# Take a code of zeros, the centre of the prior, and change one of its numbers. Which values should
+# you use? If the values have **equal distances**, many of the images show values that are rare
+# under the prior. If they have **equal probabilities** between them, most images show values that
+# are frequent. Take 7 evenly spaced probabilities from 0.05 to 0.95. For each probability p,
+# compute the value v such that a standard normal variable is less than v with probability p. This
+# is the inverse of the distribution function, `norm.ppf` in SciPy.
 #
 # <details><summary>Hints</summary>
 #
-# - Half of all draws lie below 0, so the value in the middle is 0. The first is −1.645.
-# - Why not from 0 to 1? Ask for `norm.ppf(0)`.
+# - Half of all samples are below 0, so the middle value is 0. The first value is −1.645.
+# - Why not from 0 to 1? Compute `norm.ppf(0)`.
 # </details>
 
 # %% solution="my_values"
-# TODO values: the 7 values, an array (7,), in ascending order.
+# TODO values: compute the 7 values, an array (7,), in ascending order.
 ### BEGIN SOLUTION
 values = norm.ppf(np.linspace(0.05, 0.95, 7))
 ### END SOLUTION
@@ -603,25 +623,26 @@ values = norm.ppf(np.linspace(0.05, 0.95, 7))
 check("quantiles")
 
 # %% [markdown]
-# Now make the codes and decode them. How long is a code? Ask the decoder: its first linear layer
-# knows.
+# Now create the codes and decode them. The size of a code is stored in the decoder, in its first
+# linear layer.
 #
 # <details><summary>Hints</summary>
 #
-# - `decoder.modules()` goes through all layers in order, however deep they lie; a linear layer has
+# - `decoder.modules()` goes through all layers in order, including nested ones. A linear layer has
 #   `in_features`.
-# - Start from zeros and fill one column. SciPy's numbers are float64, the decoder's weights aren't.
+# - Start with zeros and fill one column. SciPy's numbers are float64; the decoder's weights are
+#   not.
 # </details>
 
 
 # %% solution="my_perturb"
 def perturb(decoder, dim, values):
-    """Decode codes that are 0 everywhere but in one dimension.
+    """Decode codes that are 0 in all dimensions except one.
 
     Args:
-        decoder: A `Decoder`; its first linear layer tells the latent size Z.
+        decoder: A `Decoder`; the input size of its first linear layer is the latent size Z.
         dim: The dimension to change, from 0 to Z - 1.
-        values: What to put there, an array (n,) such as SciPy gives it: float64.
+        values: The values of this dimension, an array (n,); SciPy returns float64.
 
     Returns:
         One image for each value, in order, (n, 1, 28, 28).
@@ -640,8 +661,8 @@ def perturb(decoder, dim, values):
 check("perturb")
 
 # %% [markdown]
-# Each row should change steadily from one end to the other, and in one way: longer, brighter, from
-# shirt to shoe. Seven pictures that look the same belong to a latent that the decoder ignores.
+# Along each row, the images should change steadily and in one way: for example longer, brighter, or
+# from shirt to shoe. If all seven images look the same, the decoder ignores this latent.
 
 # %% run="strips"
 plot_reconstructions(
@@ -654,8 +675,9 @@ plot_reconstructions(
 # %% [markdown]
 # ### Both at once
 #
-# The sheet's bonus, done for you: both dimensions on the same 7 values, 49 codes in all. Follow a
-# row, then a column, and the two strips are in it, crossing in the middle.
+# This is the bonus part of the sheet; it is complete. Both dimensions take the same 7 values, which
+# makes 49 codes. The middle row and the middle column (from bottom to top) are the two strips from
+# above.
 
 # %% run="grid"
 plot_manifold(model.decoder, lat, dims=(first, second))

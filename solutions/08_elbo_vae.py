@@ -11,27 +11,29 @@
 #
 # *Difficulty: ●●○○○ · about 60 minutes · 60 points*
 #
-# How likely is an image under a model that first draws a hidden code and then paints? To know, you
-# would have to try every code there is. The **evidence lower bound** (ELBO) gets around this: it
-# asks an encoder for a good guess at the code, charges for how much that guess says, and what
-# remains is a number that the true log-likelihood can only exceed.
+# How likely is an image under a model that first samples a hidden code and then samples the image
+# from it? The exact answer is an integral over all codes, which cannot be computed. The **evidence
+# lower bound** (ELBO) avoids this integral. An encoder proposes a distribution over codes for the
+# image. The bound is the expected log-likelihood under this distribution, minus a KL divergence
+# that measures how much the distribution says about the image. The true log-likelihood is never
+# below this bound.
 #
-# Here you write the bound out method by method, one small function for each symbol. The layers,
-# their sizes and the training are given, so that nothing stands between you and the formulas.
+# Here you write the bound method by method, one small function for each symbol. The layers, their
+# sizes and the training are given, so that you can work on the formulas only.
 #
 # | task | points |
 # | --- | --- |
 # | 1 · encoder | 10 |
-# | 2 · reparameterized draw | 10 |
+# | 2 · reparameterized sample | 10 |
 # | 3 · decoder | 10 |
 # | 4 · KL divergence | 5 |
 # | 5 · ELBO, and a −ELBO below 125 nats within 5 epochs | 15 |
 # | 6 · new images | 10 |
 #
-# **Rules.** Change nothing but the `TODO` parts, and `source` if you like. `torch.distributions`
-# and further imports are not allowed: everything you need is already here. Give back exactly the
-# shapes that the docstrings state. After a change, run the class's cell again and then everything
-# below it.
+# **Rules.** Change only the `TODO` parts and, if you like, `source`. `torch.distributions` and
+# further imports are not allowed: everything you need is already imported. Return exactly the
+# shapes that the docstrings state. After a change, run the cell of the class again, and then all
+# cells below it.
 
 # %% setup="imports"
 import torch
@@ -58,13 +60,13 @@ check = notebook_checks("08_elbo_vae")
 # %% [markdown]
 # ## The data
 #
-# MNIST digits as flat rows of $D = 784$ numbers. A small part of the set comes with the course; for
-# all 60,000 digits set `source = "full"`.
+# MNIST digits as flat rows of $D = 784$ numbers. A small part of the set is included in the course.
+# To use all 60,000 digits, set `source = "full"`.
 #
 # > **Binary or grey?** The formulas below are for pixels $x_j \in \{0, 1\}$. MNIST's pixels are
-# > greys in [0, 1]. We put them into the same formula, as is usual: a grey of 0.7 then stands for a
-# > pixel that is white 7 times out of 10, and the value is the average over those black-and-white
-# > images. Use the greys as they are; do not round them.
+# > grey values in [0, 1]. As is usual, we use them in the same formula. A grey value of 0.7 then
+# > represents a pixel that is white 7 times out of 10, and the result is the average over these
+# > black-and-white images. Use the grey values as they are; do not round them.
 
 # %% setup="source"
 source = "auto"
@@ -76,65 +78,67 @@ test_set = load_dataset("mnist", train=False, source=source)
 visualize_mnist(make_loader(train_set))
 
 # %% [markdown]
-# ## What there is to build
+# ## What you build
 #
 # **Task 1: the encoder** $f_\psi$ maps an image to the parameters of a Gaussian over codes,
 #
 # $$q(z \mid x) = \mathcal{N}\big(z;\ \mu,\ \mathrm{diag}(\sigma^2)\big), \qquad
-# (\mu, \log\sigma) = f_\psi(x):$$
+# (\mu, \log\sigma) = f_\psi(x).$$
 #
-# `linear1`, a ReLU, and then two layers side by side, `linear21` for $\mu$ and `linear22` for
-# $\log\sigma$. In this notebook the second output is **the logarithm of σ itself**, not of σ² as in
-# many other texts. It may be negative; σ = exp(log σ) never is.
+# Its layers are `linear1`, a ReLU, and then two layers side by side: `linear21` for $\mu$ and
+# `linear22` for $\log\sigma$. In this notebook the second output is **the logarithm of σ**. In many
+# other texts it is the logarithm of σ². It can be negative, but σ = exp(log σ) is always positive.
 #
-# **Task 2: the draw.** A random draw has no gradient, but noise that is stretched and shifted has
-# one (Kingma & Welling 2014, section 2.4). One draw for each image:
+# **Task 2: the sample.** A random sample has no gradient. But noise that is scaled by σ and shifted
+# by μ has a gradient with respect to μ and σ (Kingma & Welling 2014, section 2.4). Take one sample
+# for each image:
 #
 # $$z = \mu + \sigma \odot \varepsilon, \qquad \varepsilon \sim \mathcal{N}(0, I).$$
 #
-# **Task 3: the decoder** $g_\lambda$ maps a code to one probability of white for each pixel,
-# $\theta = g_\lambda(z) \in (0, 1)^D$: `linear3`, a ReLU, `linear4`, a sigmoid. The pixels are
-# independent coins (the same paper, appendix C.1):
+# **Task 3: the decoder** $g_\lambda$ maps a code to the probability of white for each pixel,
+# $\theta = g_\lambda(z) \in (0, 1)^D$. Its layers are `linear3`, a ReLU, `linear4` and a sigmoid.
+# The pixels are independent Bernoulli variables (the same paper, appendix C.1):
 #
 # $$\log p(x \mid z) = \sum_{j=1}^{D} \big[x_j \log\theta_j + (1 - x_j) \log(1 - \theta_j)\big].$$
 #
-# > **Erratum.** The sheet that this assignment comes from writes the likelihood's parameters as
-# > $g_\lambda(x)$ in one place. The decoder never sees the image, only its code: it is
+# > **Erratum.** The original sheet of this assignment writes the parameters of the likelihood as
+# > $g_\lambda(x)$ in one place. The decoder's input is the code, not the image: it is
 # > $g_\lambda(z)$.
 #
 # **Task 4: the KL divergence** from the prior $p(z) = \mathcal{N}(0, I)$ has a closed form
-# (appendix B there). With $\sigma$ for the standard deviation, over $L$ latent dimensions:
+# (appendix B of the same paper). With $\sigma$ for the standard deviation and $L$ latent
+# dimensions:
 #
 # $$D_{KL}\big(q(z \mid x)\,\|\,p(z)\big) =
 # \sum_{j=1}^{L} \Big[\tfrac12 \big(\mu_j^2 + \sigma_j^2 - 1\big) - \log\sigma_j\Big].$$
 #
-# **Task 5: the ELBO** of one image (equation 3 there) is what is left of the likelihood after the
-# code has been paid for, with one draw $z$ in place of the expectation:
+# **Task 5: the ELBO** of one image is the expected log-likelihood minus the KL divergence (equation
+# 3 of the same paper). Use one sample $z$ instead of the expectation:
 #
 # $$\mathcal{L}(x) = \mathbb{E}_{z \sim q(z \mid x)}\big[\log p(x \mid z)\big]
 # - D_{KL}\big(q(z \mid x)\,\|\,p(z)\big).$$
 #
-# You give back **one number for each image**; training takes their mean and climbs it.
+# Return **one number for each image**. Training computes their mean and maximizes it.
 #
-# **Task 6: new images.** No image goes in: draw $z$ from the prior, decode it, and then toss each
-# pixel's coin. What comes out is black and white.
+# **Task 6: new images.** This method has no input image. Sample $z$ from the prior, decode it, and
+# then sample each pixel from its Bernoulli distribution. The result is black and white.
 #
 # <details><summary>A hint for each task</summary>
 #
-# 1. Why is there a ReLU on the hidden features, and none on μ and log σ?
-# 2. `torch.randn_like` draws one number for each entry of a tensor.
-# 3. `torch.sigmoid` comes last, and once.
-# 4. By hand: with one latent, μ = 2 and σ = 1 the KL is 2. With μ = 0 and log σ = 1 it is
-#    (e² − 1)/2 − 1 ≈ 2.19.
-# 5. `F.binary_cross_entropy(..., reduction="none")` leaves one number for each pixel. Which sign
-#    has a log-likelihood, and which has a cross-entropy? Over which axis do you sum?
-# 6. `torch.bernoulli` tosses coins. `with torch.no_grad():` keeps gradients out.
+# 1. Why is there a ReLU after the hidden features, but none after μ and log σ?
+# 2. `torch.randn_like` samples one number for each entry of a tensor.
+# 3. Apply `torch.sigmoid` once, at the end.
+# 4. To test your code by hand: with one latent, μ = 2 and σ = 1, the KL is 2. With μ = 0 and log σ
+#    = 1 it is (e² − 1)/2 − 1 ≈ 2.19.
+# 5. `F.binary_cross_entropy(..., reduction="none")` returns one number for each pixel. What is the
+#    sign of a log-likelihood, and what is the sign of a cross-entropy? Over which axis do you sum?
+# 6. `torch.bernoulli` samples 0 or 1. `with torch.no_grad():` turns gradients off.
 # </details>
 
 
 # %% solution="vae"
 class VAE(nn.Module):
-    """A variational autoencoder with one hidden layer on either side.
+    """A variational autoencoder with one hidden layer in the encoder and one in the decoder.
 
     Args:
         obs_dim: Size of an observation x, D.
@@ -171,7 +175,7 @@ class VAE(nn.Module):
         ### END SOLUTION
 
     def sample_with_reparam(self, mu, logsigma):
-        """Draw one z from N(mu, σ²) for each row, so that gradients reach mu and logsigma.
+        """Sample one z from N(mu, σ²) for each row, so that gradients reach mu and logsigma.
 
         Args:
             mu: Means, (N, L).
@@ -202,7 +206,7 @@ class VAE(nn.Module):
         ### END SOLUTION
 
     def kl_divergence(self, mu, logsigma):
-        """Compute the KL divergence from N(mu, σ²) to N(0, I), in nats.
+        """Compute the KL divergence D_KL(N(mu, σ²) ‖ N(0, I)), in nats.
 
         Args:
             mu: Means, (N, L).
@@ -218,7 +222,7 @@ class VAE(nn.Module):
         ### END SOLUTION
 
     def elbo(self, x):
-        """Estimate the ELBO with one draw of z, in nats.
+        """Estimate the ELBO with one sample of z, in nats.
 
         Calls `self.encoder`, `self.sample_with_reparam`, `self.decoder` and `self.kl_divergence`.
 
@@ -237,12 +241,12 @@ class VAE(nn.Module):
         ### END SOLUTION
 
     def sample(self, num_samples):
-        """Draw new observations: z from the prior, then x from p(x | z).
+        """Sample new observations: z from the prior, then x from p(x | z).
 
         Calls `self.decoder`.
 
         Args:
-            num_samples: How many, N.
+            num_samples: The number of observations, N.
 
         Returns:
             Pixels that are 0 or 1, (N, D), on the model's device, without gradient.
@@ -259,8 +263,9 @@ class VAE(nn.Module):
 # %% [markdown]
 # ### Check each part
 #
-# Each part is judged with known values around it, so that a slip in one costs you nothing in the
-# others. Correct the class above, run its cell again, and check again.
+# Each check tests one part and uses known values for the others. An error in one part loses the
+# points of that part only. If a check fails, correct the class above, run its cell again, and then
+# run the check again.
 
 # %% test="encoder"
 check("encoder")
@@ -280,16 +285,16 @@ check("sample")
 # %% [markdown]
 # ## Training
 #
-# The settings are given: 32 latents, 400 hidden features, Adam with a step of 0.001, 5 epochs.
+# The settings are given: 32 latents, 400 hidden features, Adam with learning rate 0.001, 5 epochs.
 #
-# | digits | batch | −ELBO to get below, within 5 epochs | reached by the reference |
+# | digits | batch | limit for −ELBO, within 5 epochs | the reference reaches |
 # | --- | --- | --- | --- |
-# | the small set that comes with the course | 32 | **125** | about 121 |
-# | all 60,000 (`source="full"`) | 128 | 112 | 108 to 110 |
+# | the small set that is included in the course | 32 | below **125** | about 121 |
+# | all 60,000 (`source="full"`) | 128 | below 112 | 108 to 110 |
 #
-# The small set has its own number because five passes over 9,000 digits are six times fewer steps
-# than five passes over all: 112 is out of reach there, whatever the model. You are graded on the
-# small set.
+# The small set has its own limit. It has 9,000 digits, so five epochs show the model less than a
+# sixth of the digits that five epochs on the full set show. A −ELBO of 112 cannot be reached there
+# in five epochs. You are graded on the small set.
 
 # %% setup="settings"
 seed_everything(0)
@@ -305,33 +310,40 @@ optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
 
 # %% [markdown]
-# `VAE` has no `forward`, which the summary needs; so one is put around it: encode, draw, decode.
+# The model summary needs a `forward` method, but `VAE` has none. The class below adds one: it
+# encodes, samples and decodes.
 
 
 # %% run="summary"
 class OnePass(nn.Module):
-    """One way through a VAE, for the summary."""
+    """A module whose `forward` is one pass through a VAE, for the summary."""
 
     def __init__(self, vae):
         super().__init__()
         self.vae = vae
 
     def forward(self, x):
-        """Rows (N, D) to the probability of white for each pixel, (N, D)."""
+        """Map rows (N, D) to the probability of white for each pixel, (N, D)."""
         return self.vae.decoder(self.vae.sample_with_reparam(*self.vae.encoder(x)))
 
 
 model_summary(OnePass(model), (obs_dim,))
-print(f"{count_parameters(model):,} trainable parameters; they are given, so there is no budget.")
+print(f"{count_parameters(model):,} trainable parameters; there is no limit here.")
 
 
 # %% setup="train_step"
 def train_step(model, optimizer, x):
-    """One step uphill on the mean ELBO of a batch, downhill on its negative.
+    """Update the parameters once, with the mean −ELBO of one batch as the loss.
+
+    Args:
+        model: A `VAE`.
+        optimizer: An optimizer of the model's parameters.
+        x: Observations, (N, D), in [0, 1].
 
     Returns:
-        The mean −ELBO in nats, and one pass more without gradients, by which its two terms can
-        be told apart: probabilities (N, D), mu and logsigma (N, L).
+        The tuple (loss, theta, mu, logsigma): the mean −ELBO in nats, a scalar, and the results of
+        one more pass, without gradients: probabilities (N, D), mu and logsigma (N, L). The two
+        terms of the loss can be computed from them.
     """
     loss = -model.elbo(x).mean()
     optimizer.zero_grad()
@@ -357,10 +369,11 @@ for epoch in range(n_epochs):
     print(f"epoch {epoch + 1}: {train_losses[-1]:.1f} nats, KL {kl_terms[-1]:.1f} of them")
 
 # %% [markdown]
-# A good run starts its first epoch near 200 and passes 125 in the fourth or fifth. Watch the two
-# terms: the KL *rises*, because a code that says more lets the decoder guess better, and the bound
-# gains more than it pays. A KL that stays near 0 means that the codes say nothing and every image
-# is decoded to the same grey blur; a bound near 205 is all that gives.
+# In a good run, the −ELBO starts near 200 in the first epoch and falls below 125 in the fourth or
+# fifth. Look at its two terms. The KL *increases*, because a code with more information lets the
+# decoder predict better, and the reconstruction term decreases by more than the KL increases. If
+# the KL stays near 0, the codes contain no information, and every image is decoded to the same grey
+# blur. The −ELBO then stays near 205.
 
 # %% run="loss_curve"
 plot_losses(
@@ -375,9 +388,9 @@ plot_losses(
 )
 
 # %% [markdown]
-# This check tests the values of your `elbo`, and then looks at the model that you have just
-# trained. When your work is graded, your model is trained again from scratch, on the grader's own
-# digits, and the −ELBO is computed anew.
+# This check tests the values of your `elbo`, and then the model that you have just trained. For
+# your grade, your model is trained again from scratch, on the grader's own digits, and the grader
+# computes the −ELBO again.
 
 # %% test="elbo"
 check("elbo")
@@ -385,30 +398,33 @@ check("elbo")
 # %% [markdown]
 # ## What has it learned?
 #
-# First, new digits by your `sample`. Every pixel is a coin toss of its own, so strokes have frayed
-# edges and a stray dot here and there. Some are good digits, and some are none.
+# First, new digits from your `sample`. Each pixel is sampled independently, so the strokes have
+# rough edges, and there are single dots outside the strokes. Some of the images are good digits,
+# and some are not digits.
 
 # %% run="samples"
 seed_everything(1)
 visualize_samples(model)
 
 # %% [markdown]
-# The same without the coins: the probabilities that the tosses are made with. They look smoother,
-# which is why papers often show these; but they are no samples, since the model says that pixels
-# are black or white. A result to worry about is the same average digit again and again, or noise.
+# The next figure shows the pixel probabilities themselves, before the pixels are sampled. They look
+# smoother, and papers often show them for this reason. But they are not samples of the model,
+# because in this model each pixel is black or white. Bad results are: the same average digit in all
+# images, or noise.
 
 # %% run="probabilities"
 with torch.no_grad():
     probabilities = model.decoder(torch.randn(20, latent_dim))
-plot_samples(probabilities, title="Decoded draws from the prior, before the coins are tossed")
+plot_samples(probabilities, title="Pixel probabilities, decoded from samples of the prior")
 
 # %% [markdown]
 # ### A map of the means
 #
-# t-SNE (van der Maaten & Hinton 2008) lays the means of 1,000 test digits out on a plane so that
-# neighbours stay neighbours. The model never saw a label; if the codes mean something, the digits
-# gather by class all the same, with 4 and 9 side by side. One cloud of mixed colours would say that
-# the codes hold nothing about the digit.
+# t-SNE (van der Maaten & Hinton 2008) maps the means of 1,000 test digits to a plane. Points that
+# are close in the latent space stay close in the plane. The model was trained without labels. If
+# the codes contain information about the digit, the points still form one group for each digit,
+# with 4 and 9 next to each other. If all colours are mixed in one group, the codes contain no
+# information about the digit.
 
 # %% run="embeddings"
 x = test_set.images[:1000].flatten(1) / 255
@@ -417,5 +433,6 @@ visualize_embeddings(model, x, test_set.labels[:1000])
 # %% [markdown]
 # ### Where to go from here
 #
-# The samples are legible but rough, for two reasons: fully connected layers know nothing of
-# neighbouring pixels, and independent coins cannot agree on a stroke.
+# The samples are legible but rough, for two reasons. Fully connected layers do not use the
+# information which pixels are neighbours. And the pixels are sampled independently, so neighbouring
+# pixels of a stroke can disagree.

@@ -7,26 +7,27 @@
 # ---
 
 # %% [markdown]
-# # 09 · A VAE that puts a density on images
+# # 09 · A VAE with a Gaussian density
 #
 # *Difficulty: ●●●●○ · about 120 minutes · 100 points*
 #
-# Cross-entropy is a convenient loss, but what is it the likelihood *of*? A grey pixel is no coin.
-# Here each pixel is a number with a **Gaussian density** around a mean that the decoder paints, and
-# you will write that density out in full. The reward: your model's score is a statement about data
-# that can be compared with any other model's, in **bits per dimension**, the unit in which image
-# models have been compared since long before VAEs.
+# Cross-entropy is a convenient loss, but it is the likelihood of black-and-white pixels, and a grey
+# pixel is not a Bernoulli variable. Here each pixel is a number with a **Gaussian density**, and
+# the decoder outputs the mean. You will compute the complete density, with all constants. The
+# result can then be compared with the result of any other model of the same data. Its unit is
+# **bits per dimension**, a common unit for the comparison of image models.
 #
-# You build a convolutional encoder and decoder, the ELBO between them, and then walk from one digit
-# to another in a straight line through the space of codes.
+# You build a convolutional encoder, a decoder and the ELBO. Then you interpolate between two digits
+# along a straight line in the latent space.
 #
-# | what counts | limit |
+# | what is graded | limit |
 # | --- | --- |
 # | training loss, in bits per dimension at $\sigma_x = 0.1$ | below 7.6 within 10 epochs |
 # | trainable parameters | no limit; the reference has 0.8 million |
 #
-# **How to work.** Fill in each `TODO`, run the cell, then run the `check` below it. Cells without a
-# `TODO` are complete. You may add cells of your own anywhere.
+# **How to work.** Fill in each `TODO` and run its cell. Then run the `check` below it: it tells you
+# what is correct and what is not. Cells without a `TODO` are complete. You can add your own cells
+# anywhere.
 
 # %% setup="imports"
 import math
@@ -55,9 +56,9 @@ check = notebook_checks("09_gaussian_vae")
 # %% [markdown]
 # ## Pixels as continuous numbers
 #
-# MNIST's pixels are whole numbers from 0 to 255. A small part of the set comes with the course;
-# `source = "full"` takes all 60,000 training digits. One tenth of them is set aside for validation;
-# the test digits wait until the end.
+# MNIST's pixels are whole numbers from 0 to 255. A small part of the set is included in the course;
+# `source = "full"` uses all 60,000 training digits. One tenth of the training digits is kept for
+# validation. The test digits are used only at the end.
 
 # %% run="data"
 seed_everything(0)
@@ -69,32 +70,33 @@ train_set, val_set = digits[held_out:], digits[:held_out]
 plot_samples(train_set.images, train_set.labels, title="MNIST")
 
 # %% [markdown]
-# A density on whole numbers is a trap: put an ever narrower peak on each of the 256 values, and
-# the density grows without limit while nothing has been learned. So each grey level is spread
-# evenly over a bin of its own (Theis, van den Oord & Bethge 2016, section 3.1), and the result is
-# scaled to lie between 0 and 1:
+# A density cannot be fitted to whole numbers directly. A model could put a narrower and narrower
+# peak on each of the 256 values. The density would then grow without limit, although the model has
+# learned nothing. We therefore replace each grey level by a uniform distribution over one bin
+# (Theis, van den Oord & Bethge 2016, section 3.1), and scale the result to [0, 1):
 #
 # $$x = \frac{x_{\text{uint8}} + u}{256}, \qquad u \sim \mathcal{U}[0, 1) \ \text{for each pixel}.$$
 #
-# Averaged over this noise, the log-density is a lower bound on the log-probability that the model
-# gives to the whole-numbered image, its density added up over the bins of that image's pixels.
+# The model also defines a probability of the original image of whole numbers: the integral of the
+# density over the bins of its pixels. The average of the log-density over the noise $u$, on the
+# scale of [0, 256), is a lower bound on the logarithm of this probability.
 #
 # <details><summary>A hint</summary>
 #
-# How many bins are there, and how wide is each after scaling? Adding a float tensor to a `uint8`
-# one gives floats.
+# How many bins are there, and how wide is each bin after scaling? If you add a float tensor to a
+# `uint8` tensor, the result is a float tensor.
 # </details>
 
 
 # %% solution="bins"
 def dequantize(x_uint8):
-    """Spread each grey level evenly over its bin, and scale to [0, 1).
+    """Add uniform noise within each grey level's bin, and scale to [0, 1).
 
     Args:
-        x_uint8: Images as whole numbers from 0 to 255, uint8, any shape.
+        x_uint8: Images of whole numbers from 0 to 255, uint8, any shape.
 
     Returns:
-        Float images of the same shape, on the same device, with new noise at every call.
+        Float images of the same shape, on the same device. Each call samples new noise.
     """
     # TODO dequantize
     ### BEGIN SOLUTION
@@ -108,34 +110,36 @@ check("dequantize")
 # %% [markdown]
 # ## Encoder and decoder
 #
-# The **encoder** looks at an image through a few convolutions, two of them with stride 2
-# (28 → 14 → 7), then through linear layers, and gives the parameters of a Gaussian over codes,
+# The **encoder** has a few convolutions, two of them with stride 2 (28 → 14 → 7), and then linear
+# layers. It returns the parameters of a Gaussian over codes,
 #
 # $$q(z \mid x) = \mathcal{N}\big(z;\ \mu,\ \mathrm{diag}(\sigma^2)\big), \qquad
 # (\mu, \log\sigma) = \mathrm{Encoder}(x).$$
 #
-# Two linear maps side by side make $\mu$ and $\log\sigma$. The second is **the logarithm of the
-# standard deviation**, not of the variance.
+# Two linear layers, side by side, compute $\mu$ and $\log\sigma$. The second output is **the
+# logarithm of the standard deviation**, not of the variance.
 #
-# > **Erratum.** The sheet that this assignment comes from makes both vectors from "the output of
-# > the decoder". It is the output of the *encoder*: the decoder knows nothing of the posterior.
+# > **Erratum.** The original sheet of this assignment computes both vectors from "the output of the
+# > decoder". It is the output of the *encoder*: the decoder does not compute the posterior.
 #
-# The **decoder** goes the other way: linear layers, then transposed convolutions (7 → 14 → 28). It
-# gives the mean of each pixel.
+# The **decoder** has the reverse order: linear layers, then transposed convolutions (7 → 14 → 28).
+# It returns the mean of each pixel.
 #
 # <details><summary>Hints</summary>
 #
-# - A convolution with kernel 3, stride 2 and padding 1 halves 28 to 14 and 14 to 7. Its way back is
+# - A convolution with kernel 3, stride 2 and padding 1 halves 28 to 14 and 14 to 7. The reverse is
 #   `nn.ConvTranspose2d` with the same numbers and `output_padding=1`.
-# - `nn.Flatten()` and `nn.Unflatten(1, (channels, 7, 7))` join the two kinds of layers.
-# - Why does no activation belong on μ and log σ?
-# - The pixels lie between 0 and 1. Which last activation keeps their means there?
+# - `nn.Flatten()` and `nn.Unflatten(1, (channels, 7, 7))` connect the two kinds of layers.
+# - Why must there be no activation after μ and log σ?
+# - The pixels are between 0 and 1. Which last activation keeps their means in this range?
 # </details>
 
 
 # %% solution="encoder_class"
 class Encoder(nn.Module):
-    """The parameters of q(z | x): at least two convolutions, then linear layers.
+    """The map from images to the parameters of q(z | x).
+
+    It has at least two convolutions, then linear layers.
 
     Args:
         latent_dim: Size of a code, Z.
@@ -180,7 +184,9 @@ check("encoder")
 
 # %% solution="decoder_class"
 class Decoder(nn.Module):
-    """The mean of p(x | z): linear layers, then at least two (transposed) convolutions.
+    """The map from codes to the mean of p(x | z).
+
+    It has linear layers, then at least two (transposed) convolutions.
 
     Args:
         latent_dim: Size of a code, Z.
@@ -224,43 +230,46 @@ check("decoder")
 # %% [markdown]
 # ## The ELBO
 #
-# For one image (Kingma & Welling 2014, equation 3), with one draw $z$ in place of the expectation:
+# For one image (Kingma & Welling 2014, equation 3), with one sample $z$ instead of the expectation:
 #
 # $$-\mathrm{ELBO}(x) = \underbrace{-\log p(x \mid z)}_{\text{recon}} +
 # \underbrace{D_{KL}\big(q(z \mid x)\,\|\,p(z)\big)}_{\text{kl}}, \qquad
 # z = \mu + \sigma \odot \varepsilon, \quad \varepsilon \sim \mathcal{N}(0, I).$$
 #
-# **Reconstruction.** Each of the $D = 784$ pixels is Gaussian around the decoder's mean $\hat x_d$,
-# with one standard deviation $\sigma_x$ for all, a number that you choose. Its density, constants
-# and all (appendix C.2 there, with a fixed variance):
+# **Reconstruction.** Each of the $D = 784$ pixels is Gaussian. Its mean $\hat x_d$ is the decoder's
+# output. All pixels have the same standard deviation $\sigma_x$, a number that you choose. The
+# log-density with all constants is (appendix C.2 of the same paper, with a fixed variance)
 #
 # $$\log p(x \mid z) = \sum_{d=1}^{D} \Big[ -\frac{(x_d - \hat x_d)^2}{2 \sigma_x^2}
 # - \log \sigma_x - \tfrac12 \log 2\pi \Big].$$
 #
-# The constants change no gradient. Without them the number would still train a model, but it would
-# be no density: it could not be compared across values of $\sigma_x$, nor turned into bits.
+# The constants do not change any gradient, so a model can be trained without them. But without them
+# the result is not a log-density. It cannot be compared between values of $\sigma_x$, and it cannot
+# be converted to bits.
 #
-# **KL.** The prior is $p(z) = \mathcal{N}(0, I)$, and with $\sigma$ the posterior's standard
-# deviation (appendix B there)
+# **KL.** The prior is $p(z) = \mathcal{N}(0, I)$. With $\sigma$ for the standard deviation of the
+# posterior (appendix B of the same paper)
 #
 # $$D_{KL} = \sum_{j=1}^{Z} \Big[\tfrac12\big(\mu_j^2 + \sigma_j^2 - 1\big) - \log\sigma_j\Big].$$
 #
-# **New images** need no image: draw $z$ from the prior and decode it. `sample` shows the mean of
-# each pixel; a true sample would add $\sigma_x$ times noise, and look like bad television.
+# **New images.** Sample $z$ from the prior and decode it. Your method `sample` returns the mean of
+# each pixel. A true sample of $p(x \mid z)$ would add Gaussian noise with standard deviation
+# $\sigma_x$, and the image would look noisy.
 #
 # <details><summary>Hints</summary>
 #
-# - Each of the three values has one number for each image. Over which axes do you sum?
-# - One draw of ε for *each* number in z, in training and after it.
-# - By hand: one pixel exactly at its mean, $\sigma_x = 0.1$: $-\log p = \log 0.1 + 0.919 = -1.384$.
-#   Negative! A density, unlike a probability, can exceed 1.
-# - `nn.GaussianNLLLoss` takes a variance, and leaves a constant out unless told otherwise.
+# - Each of the three results has one number for each image. Over which axes do you sum?
+# - Sample one ε for *each* number in z, in training and in evaluation.
+# - To test your code by hand: one pixel exactly at its mean, with $\sigma_x = 0.1$, has
+#   $-\log p = \log 0.1 + 0.919 = -1.384$. The result is negative, because a density can be greater
+#   than 1. A probability cannot.
+# - `nn.GaussianNLLLoss` takes a variance, and by default it omits a constant.
 # </details>
 
 
 # %% solution="vae"
 class VAE(nn.Module):
-    """A VAE with a Gaussian likelihood of fixed spread.
+    """A VAE with a Gaussian likelihood of fixed standard deviation.
 
     Args:
         latent_dim: Size of a code, Z.
@@ -275,7 +284,7 @@ class VAE(nn.Module):
         self.decoder = Decoder(latent_dim)
 
     def calc_elbo(self, x):
-        """Estimate the negative ELBO with one draw of z for each image, in nats.
+        """Estimate the negative ELBO with one sample of z for each image, in nats.
 
         Calls `self.encoder` and `self.decoder`.
 
@@ -283,10 +292,10 @@ class VAE(nn.Module):
             x: Dequantized images, (N, 1, 28, 28).
 
         Returns:
-            The tuple (neg_elbo, recon, kl), one number for each image in each, (N,), on x's device:
-            the negative ELBO; −log p(x | z), constants included; the KL in closed form.
+            The tuple (neg_elbo, recon, kl), each with one number for each image, (N,), on x's
+            device: the negative ELBO; −log p(x | z), constants included; the KL in closed form.
         """
-        # TODO draw: encode x, and draw one code z for each image.
+        # TODO code: encode x, and sample one code z for each image.
         ### BEGIN SOLUTION
         mu, logsigma = self.encoder(x)
         sigma = torch.exp(logsigma)
@@ -300,19 +309,19 @@ class VAE(nn.Module):
         recon = -log_density.flatten(1).sum(dim=1)
         ### END SOLUTION
 
-        # TODO kl: the KL divergence of each image, and what to return.
+        # TODO kl: compute the KL divergence of each image, and return the three results.
         ### BEGIN SOLUTION
         kl = torch.sum(0.5 * (mu**2 + sigma**2 - 1) - logsigma, dim=1)
         return recon + kl, recon, kl
         ### END SOLUTION
 
     def sample(self, n):
-        """Make new images: codes from the prior, decoded.
+        """Create new images: sample codes from the prior and decode them.
 
         Calls `self.decoder`.
 
         Args:
-            n: How many, N.
+            n: The number of images, N.
 
         Returns:
             The mean of each pixel, (N, 1, 28, 28), on the model's device, without gradient.
@@ -326,9 +335,9 @@ class VAE(nn.Module):
 
 
 # %% [markdown]
-# The parts of `calc_elbo` are judged one by one, with known maps in the encoder's and the decoder's
-# place, so that a slip in one costs nothing in the others. They need a `calc_elbo` that runs from
-# top to bottom, so fill in all three first.
+# Each part of `calc_elbo` is tested separately. The check replaces the encoder and the decoder by
+# known maps, so an error in one part loses the points of that part only. The checks need a
+# `calc_elbo` that runs without an error, so fill in all three parts first.
 
 # %% test="reconstruction"
 check("reconstruction")
@@ -345,34 +354,35 @@ check("sample")
 # %% [markdown]
 # ## Bits per dimension
 #
-# A nat is $1 / \ln 2$ bits. Divide by the number of pixels and you have bits per dimension, of a
-# density on $[0, 1]$. To say what that means for the 256 grey levels, take the scaling back: an
-# image on the scale of $[0, 256]$ has a density that is 256 times lower in each dimension, which
-# costs $\log_2 256$ bits more for each.
+# One nat is $1 / \ln 2$ bits. If you divide the −ELBO in bits by the number of pixels, you get bits
+# per dimension for a density on $[0, 1]$. But the original images have 256 grey levels, so the
+# scaling must be undone. On the scale of $[0, 256]$, the density is 256 times lower in each
+# dimension. This adds $\log_2 256$ bits per dimension:
 #
 # $$\text{bits per dimension} = \frac{-\mathrm{ELBO}}{D \ln 2} + \log_2 256.$$
 #
-# (Theis, van den Oord & Bethge 2016, section 3.1, on why the density of dequantized images bounds
-# that of the grey levels.) A model that knows nothing, uniform on $[0, 1]^D$, has a log-density of
-# 0 and so 8 bits per dimension: one plain byte for each pixel. What is below 8 has been learned.
+# (Theis, van den Oord & Bethge 2016, section 3.1, explain why the density of dequantized images
+# bounds the probability of the grey levels.) A model without any knowledge is uniform on
+# $[0, 1]^D$. Its log-density is 0, so it has 8 bits per dimension: one byte for each pixel. A model
+# below 8 has learned something about the images.
 #
 # <details><summary>Hint</summary>
 #
-# `math.log` takes plain numbers and gives one; a tensor times a plain number is a tensor of the
-# same shape. Try 0 nats: what should come out?
+# `math.log` takes a plain number and returns a plain number. A tensor times a plain number is a
+# tensor of the same shape. Test your function with 0 nats: which result do you expect?
 # </details>
 
 
 # %% solution="bits"
 def bits_per_dim(neg_elbo, D):
-    """Turn a negative ELBO on [0, 1]-scaled images into bits per dimension of 8-bit images.
+    """Convert a negative ELBO of images in [0, 1] to bits per dimension of 8-bit images.
 
     Args:
-        neg_elbo: In nats: a number, or a tensor of any shape.
+        neg_elbo: The negative ELBO in nats: a number, or a tensor of any shape.
         D: Number of dimensions of an image.
 
     Returns:
-        As many numbers as came in.
+        Bits per dimension: a number, or a tensor of the same shape as `neg_elbo`.
     """
     # TODO bits_per_dim
     ### BEGIN SOLUTION
@@ -386,15 +396,16 @@ check("bits_per_dim")
 # %% [markdown]
 # ## Training
 #
-# Choose the sizes and an optimizer; $\sigma_x$ stays at its default of 0.1, or numbers could not
-# be compared. With so small a $\sigma_x$ every error counts a hundredfold, so the bound starts high
-# and falls fast. Smaller batches or larger steps than usual help. Five latents or fewer are too few
-# for the threshold; very many make a better bound and worse new digits, as you will see.
+# Choose the sizes and an optimizer. Keep the default $\sigma_x$ of 0.1: the threshold is for this
+# value. A squared error then counts $1/\sigma_x^2 = 100$ times as much as with $\sigma_x = 1$. The
+# loss therefore starts high and falls fast. Smaller batches or larger learning rates than usual
+# help. Five latents or fewer are not enough for the threshold. With very many latents, the bound
+# becomes better and the new digits become worse; the end of this notebook shows an example.
 
 # %% solution="settings"
 seed_everything(0)
 
-# TODO settings
+# TODO settings: choose the values.
 ### BEGIN SOLUTION
 latent_dim = 8
 batch_size = 32
@@ -403,26 +414,26 @@ n_epochs = 10
 
 model = VAE(latent_dim)
 
-# TODO optimizer: Adam, over the model's parameters.
+# TODO optimizer: create an Adam optimizer for the model's parameters.
 ### BEGIN SOLUTION
 optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
 ### END SOLUTION
 
 # %% [markdown]
-# `VAE` has no `forward`, which the summary needs; so one is put around it: encode, then decode the
-# mean.
+# The model summary needs a `forward` method, but `VAE` has none. The class below adds one: it
+# encodes the images and decodes the mean.
 
 
 # %% run="summary"
 class OnePass(nn.Module):
-    """One way through a VAE, for the summary."""
+    """A module whose `forward` is one pass through a VAE, for the summary."""
 
     def __init__(self, vae):
         super().__init__()
         self.vae = vae
 
     def forward(self, x):
-        """Images (N, 1, 28, 28) to the means of their pixels."""
+        """Map images (N, 1, 28, 28) to the means of their pixels, (N, 1, 28, 28)."""
         mu, _ = self.vae.encoder(x)
         return self.vae.decoder(mu)
 
@@ -433,11 +444,17 @@ print(f"{count_parameters(model):,} trainable parameters; there is no limit here
 
 # %% setup="train_step"
 def train_step(model, optimizer, x):
-    """One update of the parameters.
+    """Update the parameters once, with the mean −ELBO of one batch as the loss.
+
+    Args:
+        model: A `VAE`.
+        optimizer: An optimizer of the model's parameters.
+        x: Dequantized images, (N, 1, 28, 28).
 
     Returns:
-        The mean −ELBO in nats, and what it can be checked by: from one pass more without gradient
-        the means of pixels (N, 1, 28, 28), mu and logsigma (N, Z); and the two terms (N,).
+        The tuple (loss, x_hat, mu, logsigma, recon, kl): the mean −ELBO in nats, a scalar; the
+        results of one more pass, without gradients, which are the means of pixels
+        (N, 1, 28, 28), mu and logsigma (N, Z); the two terms of the loss, (N,) each.
     """
     neg_elbo, recon, kl = model.calc_elbo(x)
     loss = neg_elbo.mean()
@@ -446,13 +463,21 @@ def train_step(model, optimizer, x):
     optimizer.step()
     with torch.no_grad():
         mu, logsigma = model.encoder(x)
-        # No gradient ever passes through a draw of `torch.normal`. None has to, here.
+        # No gradient passes through `torch.normal`; none is needed here.
         x_hat = model.decoder(torch.normal(mu, logsigma.exp()))
     return loss, x_hat, mu, logsigma, recon.detach(), kl.detach()
 
 
 def mean_terms(model, images):
-    """The means of −ELBO, reconstruction and KL over uint8 images, in nats."""
+    """Compute the means of −ELBO, reconstruction term and KL over images, in nats.
+
+    Args:
+        model: A `VAE`.
+        images: Images, (N, 1, 28, 28), uint8.
+
+    Returns:
+        A list of three numbers.
+    """
     model.eval()
     with torch.no_grad():
         parts = [torch.stack(model.calc_elbo(dequantize(part))) for part in images.split(500)]
@@ -461,11 +486,12 @@ def mean_terms(model, images):
 
 
 # %% [markdown]
-# A good run starts near 1,500 nats, falls below 0 in the third or fourth epoch and ends near −340,
-# which is 7.4 bits per dimension. Negative numbers are as they should be. The KL settles at about
-# 30 nats early on: that is what a code of eight numbers says about its image. All further gain is
-# better painting. Watch the dashed curves: where they turn upwards while the others fall, the model
-# has begun to learn the training digits by heart.
+# In a good run, the loss starts near 1,500 nats, falls below 0 in the third or fourth epoch, and
+# ends near −340, which is 7.4 bits per dimension. Negative numbers are correct here. The KL reaches
+# about 30 nats early and stays there: this is the information about the image in a code of eight
+# numbers. After that, only the reconstruction improves. In the figures, compare the validation
+# curves (dashed) with the training curves. If a validation curve rises while the training curve
+# falls, the model has started to memorize the training digits (overfitting).
 
 # %% run="train"
 curves = {"−ELBO": [], "reconstruction": [], "KL": []}
@@ -508,13 +534,13 @@ plot_losses(
 # %% run="kl_curve"
 plot_losses(
     {name: losses for name, losses in (curves | val_curves).items() if "KL" in name},
-    title="KL from the posterior to the prior",
+    title="KL divergence of the posterior from the prior",
     y_label="nats per image",
 )
 
 # %% [markdown]
-# This check looks at the model that you have just trained. When your work is graded, your model is
-# trained again from scratch, with your settings, on the grader's own digits.
+# This check tests the model that you have just trained. For your grade, your model is trained again
+# from scratch, with your settings, on the grader's own digits.
 
 # %% test="training"
 check("training")
@@ -522,9 +548,9 @@ check("training")
 # %% [markdown]
 # ## The number to report
 #
-# The bound on digits that the model has never seen. Below your own number stands the same one from
-# `evaluate_elbo`, which knows nothing of your formulas; the two differ by the noise in the draws
-# alone, a few nats.
+# This cell computes the bound on test digits, which the model has not seen. It prints your result,
+# and below it the result of `evaluate_elbo`, which does not use your formulas. The two differ only
+# by the noise of the samples, a few nats.
 
 # %% run="test_elbo"
 seed_everything(0)
@@ -537,8 +563,9 @@ view = VaeView(
 print(evaluate_elbo(view, make_loader(test_set, 500, shuffle=False, dequantize=True)))
 
 # %% [markdown]
-# Strokes should lie where they lay, with smoother edges; the noise in the bytes is not worth
-# a code and is gone. Grey haze around a digit, or another digit, would be bad signs.
+# Good reconstructions have the strokes in the same places, with smoother edges. The noise in the
+# bytes is gone, because the code does not store it. Bad signs are a grey haze around a digit, or a
+# different digit.
 
 # %% run="reconstructions"
 model.eval()
@@ -551,18 +578,18 @@ plot_reconstructions({"original": originals, "reconstruction": restored})
 # %% [markdown]
 # ### New digits
 #
-# Most should look like digits; some will be something in between. Only blots, or the same digit
-# again and again, would be bad signs.
+# Most of the images should look like digits. Some will be between two digits. Bad signs are images
+# with blots only, or the same digit in all images.
 
 # %% run="samples"
 seed_everything(1)
-plot_samples(model.sample(40), title="Means of decoded draws from the prior")
+plot_samples(model.sample(40), title="Pixel means, decoded from samples of the prior")
 
 # %% [markdown]
 # ### A map of the means
 #
-# t-SNE (van der Maaten & Hinton 2008) lays the means of the test digits out on a plane so that
-# neighbours stay neighbours. The model never saw a label.
+# t-SNE (van der Maaten & Hinton 2008) maps the means of the test digits to a plane. Points that are
+# close in the latent space stay close in the plane. The model was trained without labels.
 
 # %% run="map"
 with torch.no_grad():
@@ -572,25 +599,25 @@ plot_embeddings(test_means, test_set.labels, title="Posterior means of test digi
 # %% [markdown]
 # ## From one digit to another
 #
-# Take two images, draw a code for each from its own posterior, and walk from one to the other
-# along a straight line, over $n$ evenly spaced points: $z^{(i)} = z_1 + t_i (z_2 - z_1)$. The first
-# is $z_1$ and the last is $z_2$.
+# Take two images and sample a code for each from its own posterior. Then interpolate from the first
+# code to the second along a straight line, with $n$ evenly spaced points:
+# $z^{(i)} = z_1 + t_i (z_2 - z_1)$. The first point is $z_1$ and the last point is $z_2$.
 #
 # <details><summary>Hint</summary>
 #
-# What are $t_1$ and $t_n$? `torch.linspace` counts both ends. As a column, (n, 1), the shares meet
-# a row of Z numbers n times.
+# What are $t_1$ and $t_n$? `torch.linspace` includes both ends. If the values $t_i$ are a column of
+# shape (n, 1), broadcasting multiplies each of them with a row of Z numbers.
 # </details>
 
 
 # %% solution="line"
 def interpolate(z1, z2, n=10):
-    """Give evenly spaced points on the straight line from one code to another, ends included.
+    """Return evenly spaced points on the straight line between two codes, ends included.
 
     Args:
         z1: The first point, (Z,).
         z2: The last point, (Z,).
-        n: How many points, 2 or more.
+        n: The number of points, 2 or more.
 
     Returns:
         The points in order, (n, Z), on z1's device.
@@ -606,9 +633,10 @@ def interpolate(z1, z2, n=10):
 check("interpolate")
 
 # %% [markdown]
-# Three pairs of different digits, ten points each. Look for how one becomes the other: strokes
-# bend, open and close, and in between there may be a third digit. What you should *not* see is one
-# image fading out while the other fades in; that would be a walk through pixels, not through codes.
+# The figure shows three pairs of different digits, with ten points each. Look at how one digit
+# changes into the other: strokes bend, open and close, and a third digit may appear in between. A
+# bad result is one image that fades out while the other fades in. That would be an interpolation of
+# pixels, not of codes.
 
 # %% run="traversals"
 seed_everything(2)
@@ -628,8 +656,9 @@ plot_reconstructions(
 # %% [markdown]
 # ### Where to go from here
 #
-# Is the better number also the nicer picture? Train once more with `latent_dim = 16`. On the small
-# set the reference then reaches 7.1 bits per dimension on the test digits instead of 7.5, and yet
-# most of its new digits are none: the decoder has seen codes only where images were encoded, and in
-# sixteen dimensions a draw from the prior rarely falls there. Then try `sigma_x=0.3`, which makes
-# pixels cheaper: the KL falls to 18 nats, and the bits rise to 7.8.
+# Does a better bound also mean better images? Train again with `latent_dim = 16`. On the small set,
+# the reference then reaches 7.1 bits per dimension on the test digits instead of 7.5. But most of
+# its new digits are not recognizable. The decoder was trained only on codes of images, and in
+# sixteen dimensions a sample from the prior is rarely near such codes. Then try `sigma_x=0.3`,
+# which gives the reconstruction error a lower weight: the KL falls to 18 nats, and the bits per
+# dimension rise to 7.8.

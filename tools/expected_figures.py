@@ -1,9 +1,8 @@
-"""Draws what each notebook's figures should look like, small.
+"""Makes the small pictures of the figures that each notebook should show.
 
-`.venv/bin/python tools/expected_figures.py 03_fc_vae`, or without a name for all of them.
-
-Runs the solution from top to bottom and keeps the first figure of each given cell in
-`solutions/expected/<assignment>/`, where `vaelab build` finds it. Without a name: all of them.
+Run `.venv/bin/python tools/expected_figures.py 03_fc_vae`, or without a name for all assignments.
+It executes the solution and saves the first figure of each run cell in
+`solutions/expected/<assignment>/`. `vaelab build` reads the pictures from there.
 """
 
 import base64
@@ -24,8 +23,8 @@ WIDTH = 480
 COLOURS = 64
 
 
-def draw(assignment: str) -> None:
-    """Run an assignment's solution and keep its figures."""
+def save_figures(assignment: str) -> None:
+    """Execute an assignment's solution and save its figures."""
     notebook = nbformat.from_dict(reference(assignment))
     NotebookClient(notebook, timeout=1200, kernel_name="python3").execute()
     folder = current_course().expected / assignment
@@ -40,16 +39,16 @@ def draw(assignment: str) -> None:
 
 
 def small(picture: str) -> Image.Image:
-    """Shrink a picture, given in base64, to a thumbnail of few colours."""
+    """Convert a base64 picture to a thumbnail, at most 480 pixels wide, with 64 colours."""
     image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
     width = min(WIDTH, image.width)
     image = image.resize((width, image.height * width // image.width), Image.Resampling.LANCZOS)
-    # Coverage, not frequency: a class of few points keeps its colour.
+    # MAXCOVERAGE keeps the colours of classes with few points.
     return image.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
 
 
 if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"
     for name in sys.argv[1:] or assignments():
-        draw(name)
-        print(f"drew {current_course().expected / name}")
+        save_figures(name)
+        print(f"wrote {current_course().expected / name}")

@@ -1,7 +1,7 @@
-"""Measures what papers and published examples quote, beside what thresholds speak of.
+"""Measures the numbers that papers and published examples report, with the course's models.
 
-`VAELAB_DATA=FOLDER .venv/bin/python tools/headlines.py quarter` or `… codebook [UPDATES]`, on the
-full sets; writes docs/headlines.md. A quarter of an hour each on one core.
+Run `VAELAB_DATA=FOLDER .venv/bin/python tools/headlines.py quarter` or `… codebook [UPDATES]` on
+the full sets. It writes docs/headlines.md. Each takes a quarter of an hour on one core.
 """
 
 import json
@@ -20,17 +20,20 @@ from vae_utils.plots.style import BLUE, QUIET, RED, new_figure, set_title
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-KEPT = DOCS / "headlines.json"
-DRAWS = 100
+RESULTS = DOCS / "headlines.json"
+SAMPLES = 100
 EVERY = 250
 
 
 def quarter() -> dict[str, Any]:
-    """Nats for the three quarters that were not shown: the network's, and the CVAE's.
+    """Compute the nats for the three hidden quarters, of the baseline network and of the CVAE.
 
-    −log p(rest | quarter), the mean over the 10,000 test digits. The CVAE's is the
-    importance-weighted bound (Burda, Grosse & Salakhutdinov 2016, equation 8), with the encoder's
-    posterior as proposal: an upper bound on the nats.
+    This is −log p(rest | quarter), the mean over the 10,000 test digits. For the CVAE it is the
+    negative importance-weighted bound (Burda, Grosse & Salakhutdinov 2016, equation 8), with the
+    encoder's posterior as proposal: an upper bound on the nats.
+
+    Returns:
+        "network" and "cvae" in nats per image, and the number of "epochs".
     """
     names = run_reference("05_structured_cvae", 0)
     model, baseline, lower_left = (names[n] for n in ("model", "baseline", "lower_left"))
@@ -45,7 +48,7 @@ def quarter() -> dict[str, Any]:
     shown[..., 14:, :14] = 1
     assert torch.equal(lower_left(images)[0], images[0, 0, 14:, :14].flatten())
 
-    # Black pixels of which the decoder says "black" cost nothing: so the quarter is left out.
+    # A black pixel with mean 0 has a loss of 0, so the given quarter does not count.
     def encode(rest: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         x = rest.clone()
         x[..., 14:, :14] = c.unflatten(1, (1, 14, 14))
@@ -58,7 +61,7 @@ def quarter() -> dict[str, Any]:
     batches = [(x * (1 - shown), lower_left(x)) for x in images.split(500)]
     view = VaeView(encode, decode, condition=lambda _, c: c, model=model)
     with torch.no_grad():
-        cvae = -importance_weighted_bound(view, batches, k=DRAWS)
+        cvae = -importance_weighted_bound(view, batches, k=SAMPLES)
         guesses = torch.cat([baseline(c) for _, c in batches]) * (1 - shown)
     rest = torch.cat([x for x, _ in batches])
     cost = torch.nn.functional.binary_cross_entropy(guesses, rest, reduction="sum")
@@ -66,15 +69,21 @@ def quarter() -> dict[str, Any]:
 
 
 def codebook(updates: int) -> dict[str, Any]:
-    """The VQ-VAE with moving averages at its published sizes, update by update.
+    """Train the VQ-VAE with moving averages at its published sizes.
 
-    128 channels, 2 residual blocks of 32, 512 vectors of 64, decay 0.99, Adam at 3e-4, batches of
-    32 (the sizes of the example that goes with van den Oord, Vinyals & Kavukcuoglu 2017). Squared
-    error over the data's variance, and perplexity, each the mean over the last updates.
+    The sizes are 128 channels, 2 residual blocks of 32, 512 vectors of 64, decay 0.99, Adam at
+    3e-4, batches of 32, as in the example published with van den Oord, Vinyals & Kavukcuoglu 2017.
 
-    The codebook starts from what the untrained encoder makes of some images. From the notebook's
-    start, uniform numbers, it collapses at this size: the nearest of 512 vectors of 64 numbers is
-    one and the same for all places, and an average over no places at all leaves the others far off.
+    The codebook is initialised with outputs of the untrained encoder. With the notebook's
+    initialisation, uniform numbers, it collapses at this size: one of the 512 vectors of 64 numbers
+    is the nearest for all positions, and the moving averages leave the others far away.
+
+    Args:
+        updates: Number of training steps.
+
+    Returns:
+        "curve": squared error over the data's variance, and perplexity, each the mean over 250
+        updates; the number of "images"; and the CPU "seconds".
     """
     names = run_reference("06_vq_vae", 0)
     seed_everything(0)
@@ -113,8 +122,8 @@ def codebook(updates: int) -> dict[str, Any]:
     return {"curve": curve, "images": len(train_set), "seconds": round(seconds)}
 
 
-def draw_curve(found: dict[str, Any], path: Path) -> None:
-    """Draw error and perplexity over updates, with the published example's last values."""
+def plot_curve(found: dict[str, Any], path: Path) -> None:
+    """Plot error and perplexity over updates, with the last values of the published example."""
     figure, panels = new_figure(1, 2, height=3.6, grid=True)
     set_title(figure, "VQ-VAE with moving averages, published sizes, batches of 32")
     axes = (("error", "squared error / variance", 0.056), ("perplexity", "perplexity", 326))
@@ -128,18 +137,19 @@ def draw_curve(found: dict[str, Any], path: Path) -> None:
     figure.savefig(path)
 
 
-def as_markdown(kept: dict[str, Any]) -> str:
-    """Draw the page."""
-    lines = ["# What papers quote", "", "Made by `tools/headlines.py`, on one thread.", ""]
-    if "quarter" in kept:
-        found = kept["quarter"]
+def as_markdown(results: dict[str, Any]) -> str:
+    """Return the page in Markdown."""
+    lines = ["# Numbers that papers report", "", "Made by `tools/headlines.py`, on one thread.", ""]
+    if "quarter" in results:
+        found = results["quarter"]
         lines += [
-            "## One quarter shown: nats for the other three",
+            "## One quarter given: nats for the other three",
             "",
             f"`05_structured_cvae`'s reference after {found['epochs']} epochs on 60,000 digits, "
-            f"the mean over 10,000 test digits; the CVAE's with {DRAWS} importance samples, which "
-            "gives too many nats rather than too few. The published comparison has other networks "
-            "and another data preparation, so only the order and the gap can be compared.",
+            "the mean over 10,000 test digits. The CVAE's number is computed with "
+            f"{SAMPLES} importance samples and is an upper bound. The published comparison uses "
+            "other networks and another data preparation. So compare only the order and the "
+            "difference.",
             "",
             "| | here | published |",
             "| --- | --: | --: |",
@@ -147,19 +157,19 @@ def as_markdown(kept: dict[str, Any]) -> str:
             f"| CVAE | {found['cvae']:.1f} | 71.8 |",
             "",
         ]
-    if "codebook" in kept:
-        found = kept["codebook"]
+    if "codebook" in results:
+        found = results["codebook"]
         last = {name: values[-1] for name, values in found["curve"].items()}
         lines += [
             "## A codebook of 512 on colour images",
             "",
-            f"`06_vq_vae`'s `Model` at the published sizes, trained on {found['images']:,} colour "
-            "images of CIFAR-10's kind, its codebook started from what the untrained encoder makes "
-            f"of some of them: {last['update']:,} updates in {found['seconds']:,} s of one core. "
-            f"Squared error over variance {last['error']:.3f} (published: 0.056 after 10,000 "
-            f"updates), perplexity {last['perplexity']:.0f} (published: 326), both the mean over "
-            f"the last {EVERY} updates. These images come from a JPEG copy of a part of the set, "
-            "which may make them a little easier.",
+            f"`Model` of `06_vq_vae` at the published sizes, trained on {found['images']:,} images "
+            "of CIFAR-10. Its codebook is initialised with outputs of the untrained encoder. "
+            f"{last['update']:,} updates took {found['seconds']:,} s of one core. The squared "
+            f"error over the variance is {last['error']:.3f} (published: 0.056 after 10,000 "
+            f"updates). The perplexity is {last['perplexity']:.0f} (published: 326). Both are "
+            f"means over the last {EVERY} updates. The images are from a JPEG copy of a part of "
+            "the set, which may make them a little easier.",
             "",
             "![Error and perplexity over updates](images/vq_curve.png)",
             "",
@@ -168,16 +178,16 @@ def as_markdown(kept: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure one of the two and write the page."""
+    """Measure one of the two, save the numbers, and write the page."""
     torch.set_num_threads(1)
     part = sys.argv[1]
     found = quarter() if part == "quarter" else codebook(int((sys.argv[2:] or ["10000"])[0]))
-    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
-    kept[part] = found
-    write_text(KEPT, json.dumps(kept, indent=1) + "\n")
-    if "codebook" in kept:
-        draw_curve(kept["codebook"], DOCS / "images" / "vq_curve.png")
-    write_text(DOCS / "headlines.md", as_markdown(kept))
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    results[part] = found
+    write_text(RESULTS, json.dumps(results, indent=1) + "\n")
+    if "codebook" in results:
+        plot_curve(results["codebook"], DOCS / "images" / "vq_curve.png")
+    write_text(DOCS / "headlines.md", as_markdown(results))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Draws the README's pictures: the class page and a check's card, in Chromium, and some figures.
+"""Makes the README's pictures: the class page, a check result, and some figures.
 
-Run `make demo gallery` first, then `.venv/bin/python tools/pictures.py`. Needs `chromium` on the
-PATH.
+Run `make demo gallery` first, then `.venv/bin/python tools/pictures.py`. The program `chromium`
+must be on the PATH: it renders the two pages.
 """
 
 import subprocess
@@ -24,16 +24,16 @@ OPTIONS += ["--disable-background-networking", "--disable-sync", "--disable-comp
 
 
 def shoot(page: Path, image: Path, width: int, height: int) -> None:
-    """Save a page's picture."""
+    """Save a picture of a page, width × height in pixels."""
     with tempfile.TemporaryDirectory() as profile:
         size = [f"--window-size={width},{height}", f"--screenshot={image}"]
         command = ["chromium", *OPTIONS, f"--user-data-dir={profile}", *size, page.as_uri()]
         subprocess.run(command, check=True, capture_output=True)
 
 
-def card(assignment: str, banked: str, task_id: str) -> str:
-    """Draw the card that a banked submission gets in its notebook."""
-    entry = bank.load_bank(assignment)[banked]
+def check_result(assignment: str, submission: str, task_id: str) -> str:
+    """Return the HTML of the check result that a corpus submission gets in its notebook."""
+    entry = bank.load_bank(assignment)[submission]
     notebook = bank.make(assignment, entry)
     cells = {c.metadata.nbgrader.grade_id: c.source for c in notebook.cells if c.metadata}
     names: dict = {"__name__": "__main__"}
@@ -47,7 +47,7 @@ def card(assignment: str, banked: str, task_id: str) -> str:
 
 
 def montage(names: list[str], image: Path, height: int = 520) -> None:
-    """Set some of the gallery's figures side by side."""
+    """Put some figures of the gallery side by side, each `height` pixels high."""
     figures = []
     for name in names:
         figure = Image.open(ROOT / "out/gallery" / f"{name}.png").convert("RGB")
@@ -61,12 +61,12 @@ def montage(names: list[str], image: Path, height: int = 520) -> None:
 
 
 def main() -> None:
-    """Write all three pictures."""
+    """Write the three pictures into docs/images."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     shoot(ROOT / "out/demo/report/index.html", IMAGES / "class-page.png", 1120, 1180)
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "card.html"
-        body = card("03_fc_vae", "kl_logvar_as_log_sigma", "kl_divergence")
+        body = check_result("03_fc_vae", "kl_logvar_as_log_sigma", "kl_divergence")
         page.write_text(f'<meta charset="utf-8"><body style="margin:12px">{body}</body>')
         shoot(page, IMAGES / "card.png", 720, 262)
     montage(["latent_space", "latent_space_images", "marginal"], IMAGES / "figures.png")

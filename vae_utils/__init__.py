@@ -1,15 +1,15 @@
-"""Helpers for the course's notebooks: data, training, figures, numbers. Knows nothing of grading.
+"""Helpers for the course's notebooks: data, training, figures, numbers. Independent of the grader.
 
-Every public name can be had from here (`from vae_utils import load_dataset`) and is loaded when
-it is first used, so that importing this package costs next to nothing.
+Import every public name from here (`from vae_utils import load_dataset`). A name is loaded at its
+first use, so that importing this package takes almost no time.
 """
 
-# ruff: noqa: F401 (the imports for type checkers are what users import from here)
+# ruff: noqa: F401 (type checkers need these imports; they are the public names)
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Public name -> the module that defines it. A new public name is one line here and one below.
+# Public name -> module that defines it. A new public name needs one line here and one below.
 _HOME = {
     "DataError": "vae_utils.data",
     "ImageSet": "vae_utils.data",
@@ -17,15 +17,12 @@ _HOME = {
     "load_dataset": "vae_utils.data",
     "make_loader": "vae_utils.data",
     "CheckpointError": "vae_utils.checkpoints",
-    "load_weights": "vae_utils.checkpoints",
     "resume": "vae_utils.checkpoints",
     "save_checkpoint": "vae_utils.checkpoints",
-    "save_weights": "vae_utils.checkpoints",
     "History": "vae_utils.history",
     "Progress": "vae_utils.progress_bar",
     "progress": "vae_utils.progress_bar",
     "model_summary": "vae_utils.summary",
-    "EarlyStop": "vae_utils.training",
     "count_parameters": "vae_utils.training",
     "make_adam": "vae_utils.training",
     "pick_device": "vae_utils.training",
@@ -41,7 +38,6 @@ _HOME = {
     "importance_weighted_bound": "vae_utils.metrics",
     "kl_per_dimension": "vae_utils.metrics",
     "linear_probe_accuracy": "vae_utils.metrics",
-    "nearest_centroid_accuracy": "vae_utils.metrics",
     "reconstruction_error": "vae_utils.metrics",
     "latent_extent": "vae_utils.plots",
     "plot_class_conditional": "vae_utils.plots",
@@ -73,10 +69,8 @@ __all__ = sorted(_HOME)
 if TYPE_CHECKING:
     from vae_utils.checkpoints import (
         CheckpointError,
-        load_weights,
         resume,
         save_checkpoint,
-        save_weights,
     )
     from vae_utils.data import DataError, ImageSet, Loader, load_dataset, make_loader
     from vae_utils.history import History
@@ -92,7 +86,6 @@ if TYPE_CHECKING:
         importance_weighted_bound,
         kl_per_dimension,
         linear_probe_accuracy,
-        nearest_centroid_accuracy,
         reconstruction_error,
     )
     from vae_utils.plots import (
@@ -123,7 +116,6 @@ if TYPE_CHECKING:
     from vae_utils.progress_bar import Progress, progress
     from vae_utils.summary import model_summary
     from vae_utils.training import (
-        EarlyStop,
         count_parameters,
         make_adam,
         pick_device,
@@ -135,7 +127,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'vae_utils' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value  # the next use finds it at once
+    globals()[name] = value  # later uses do not call this function
     return value
 
 

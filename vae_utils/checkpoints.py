@@ -1,4 +1,8 @@
-"""Saves weights and whole training states, so that an interrupted run can go on."""
+"""Saves the state of a training run, so that an interrupted run can continue.
+
+`torch.save` alone can leave half a file, and it saves neither the loader's position nor the random
+states; with these, a resumed run computes the same numbers as an uninterrupted one.
+"""
 
 import contextlib
 import os
@@ -19,68 +23,7 @@ FORMAT = "vaelab-checkpoint-1"
 
 
 class CheckpointError(Exception):
-    """A file of weights or a checkpoint that can't be read, or that belongs to another model."""
-
-
-def save_weights(model: nn.Module, path: str | Path) -> None:
-    """Save a model's weights, and nothing else of it.
-
-    The file appears whole or not at all.
-
-    Args:
-        model: its parameters and buffers are saved.
-        path: `*.safetensors` is written by safetensors, any other name by `torch.save`. Missing
-            folders are made.
-
-    Example:
-        >>> path = Path(tempfile.mkdtemp()) / "vae.safetensors"
-        >>> save_weights(nn.Linear(2, 3), path)
-        >>> load_weights(nn.Linear(2, 3), path)
-    """
-    path = Path(path)
-    weights = model.state_dict()
-    if path.suffix == ".safetensors":
-        from safetensors.torch import save
-
-        # safetensors refuses shared memory, which tied weights have.
-        own = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
-        content = save(own)
-        _write_whole(path, lambda file: file.write(content))
-    else:
-        _write_whole(path, lambda file: torch.save(weights, file))
-
-
-def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Load weights that `save_weights` wrote, onto the model's own device.
-
-    Nothing in the file is executed. The model is changed only if every weight fits.
-
-    Args:
-        model: a model of the same layers and sizes.
-        path: the file.
-
-    Raises:
-        CheckpointError: there is no such file, it is damaged, or it belongs to another model.
-
-    Example:
-        >>> load_weights(nn.Linear(2, 3), "no-such-file.pt")
-        Traceback (most recent call last):
-        ...
-        vae_utils.checkpoints.CheckpointError: no-such-file.pt: there is no such file.
-    """
-    path = Path(path)
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
-        try:
-            weights: Any = load(_read(path))
-        except SafetensorError as error:
-            raise CheckpointError(f"{path}: damaged, or no safetensors file ({error}).") from error
-    else:
-        weights = _torch_load(path)
-    _require_weights_fit(model, weights, path)
-    model.load_state_dict(weights)
+    """A checkpoint that cannot be read, or that belongs to another model."""
 
 
 def save_checkpoint(
@@ -92,19 +35,20 @@ def save_checkpoint(
     *,
     epoch: int,
 ) -> None:
-    """Save a training run at the end of an epoch, so that `resume` goes on as if never stopped.
+    """Save a training run at the end of an epoch, so that `resume` can continue it.
 
-    Weights, optimizer state, losses, the loader's place, and the random state of Python, NumPy
-    and torch are saved, as plain tensors and numbers. The file appears whole or not at all: an
-    interruption while saving leaves the one before.
+    The file contains the weights, the optimizer's state, the losses, the loader's epoch, and the
+    random states of Python, NumPy and torch, as plain tensors and numbers. It is first written
+    under a temporary name and then renamed. If saving is interrupted, the previous file stays
+    unchanged.
 
     Args:
-        path: the file; one that is there is replaced.
-        model: the model.
-        optimizer: its optimizer.
-        history: the losses so far.
-        loader: the training loader, so that the next epoch has the order it would have had.
-        epoch: epochs done so far.
+        path: The file. An existing file is replaced. Missing folders are created.
+        model: The model.
+        optimizer: Its optimizer.
+        history: The losses so far.
+        loader: The training loader. Its epoch decides the order of the images in the next epoch.
+        epoch: Number of completed epochs.
 
     Example:
         >>> model, path = nn.Linear(2, 1), Path(tempfile.mkdtemp()) / "run.pt"
@@ -123,7 +67,7 @@ def save_checkpoint(
         "loader_epoch": loader.epoch if loader else None,
         "random": _random_state(),
     }
-    _write_whole(Path(path), lambda file: torch.save(state, file))
+    _write_atomically(Path(path), state)
 
 
 def resume(
@@ -133,24 +77,24 @@ def resume(
     history: History | None = None,
     loader: Loader | None = None,
 ) -> int:
-    """Go on where `save_checkpoint` left off, or start at epoch 0 if there is no such file yet.
+    """Restore a run that `save_checkpoint` saved, or start at epoch 0 if there is no file.
 
-    Nothing in the file is executed. What is given is filled in; it is changed only if the
-    checkpoint is whole and the weights fit.
+    No code in the file is executed. The arguments are changed only if the checkpoint is complete
+    and its weights fit the model.
 
     Args:
-        path: the file.
-        model: a model of the same layers and sizes.
-        optimizer: an optimizer of the same kind over the same parameters.
-        history: replaced by the saved losses.
-        loader: set to the saved place.
+        path: The file.
+        model: A model with the same layers and sizes.
+        optimizer: An optimizer of the same kind over the same parameters.
+        history: Its content is replaced by the saved losses.
+        loader: Its epoch is set to the saved one.
 
     Returns:
-        Epochs done so far: loop over `range(resume(…), n_epochs)`.
+        Number of completed epochs. Loop over `range(resume(…), n_epochs)`.
 
     Raises:
-        CheckpointError: the file is damaged, or lacks what is asked for, or belongs to another
-            model.
+        CheckpointError: The file is damaged, lacks a part that was requested, or belongs to
+            another model.
 
     Example:
         >>> resume("not-there-yet.pt", nn.Linear(2, 1))
@@ -162,10 +106,13 @@ def resume(
     state = _torch_load(path)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path}: no checkpoint of save_checkpoint; load weights by load_weights."
+            f"{path}: this file is not a checkpoint of save_checkpoint. If it contains only "
+            "weights, use model.load_state_dict(torch.load(path, weights_only=True))."
         )
-    wanted = {"optimizer": optimizer, "history": history, "loader_epoch": loader}
-    missing = [key for key, value in wanted.items() if value is not None and state.get(key) is None]
+    requested = {"optimizer": optimizer, "history": history, "loader_epoch": loader}
+    missing = [
+        key for key, value in requested.items() if value is not None and state.get(key) is None
+    ]
     if missing:
         raise CheckpointError(f"{path}: saved without {' and '.join(missing)}.")
     _require_weights_fit(model, state["model"], path)
@@ -173,7 +120,9 @@ def resume(
         try:
             optimizer.load_state_dict(state["optimizer"])
         except (ValueError, KeyError) as error:
-            raise CheckpointError(f"{path}: another optimizer's state ({error}).") from error
+            raise CheckpointError(
+                f"{path}: the saved state belongs to another optimizer ({error})."
+            ) from error
     model.load_state_dict(state["model"])
     if history is not None:
         history.clear()
@@ -184,13 +133,13 @@ def resume(
     return int(state["epoch"])
 
 
-def _write_whole(path: Path, write: Any) -> None:
-    """Write a file beside its place and rename it: readers see the old one or the new one."""
+def _write_atomically(path: Path, state: dict[str, Any]) -> None:
+    """Write a temporary file and rename it: readers see the old file or the new file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "wb") as file:
-            write(file)
+            torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
@@ -200,40 +149,33 @@ def _write_whole(path: Path, write: Any) -> None:
         raise
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: there is no such file.") from error
-    except OSError as error:
-        raise CheckpointError(f"{path}: can't be read ({error.strerror}).") from error
-
-
 def _torch_load(path: Path) -> Any:
-    _read(path)  # one clear sentence where there is no file
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes can fail in any way
+    except Exception as error:  # damaged bytes can cause any exception
         raise CheckpointError(
-            f"{path}: damaged, or more than weights and plain numbers, which is not loaded."
+            f"{path}: the file is damaged, or it contains other objects than tensors and plain "
+            "values. Such objects are not loaded, because they can execute code."
         ) from error
 
 
 def _require_weights_fit(model: nn.Module, weights: Any, path: Path) -> None:
-    """Stop before anything is changed if the weights are another model's."""
+    """Check that the weights fit the model, before anything is changed."""
     if not isinstance(weights, Mapping) or not all(isinstance(w, Tensor) for w in weights.values()):
-        raise CheckpointError(f"{path}: holds something else than a model's weights.")
+        raise CheckpointError(f"{path}: the checkpoint contains no weights of a model.")
     own = model.state_dict()
     faults = [f"{name} is missing" for name in own if name not in weights]
-    faults += [f"{name} is too much" for name in weights if name not in own]
+    faults += [f"{name} is not in this model" for name in weights if name not in own]
     faults += [
-        f"{name} is {tuple(weights[name].shape)}, not {tuple(own[name].shape)}"
+        f"{name} has shape {tuple(weights[name].shape)}, expected {tuple(own[name].shape)}"
         for name in own
         if name in weights and weights[name].shape != own[name].shape
     ]
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise CheckpointError(f"{path}: another model's weights: {'; '.join(faults[:3])}{more}.")
+        raise CheckpointError(
+            f"{path}: the weights belong to another model: {'; '.join(faults[:3])}{more}."
+        )
 
 
 def _random_state() -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""History: several named losses, one number an epoch each."""
+"""Records several named losses, one number per epoch.
+
+Better than lists in a dict: it weights batches by size, waits for no GPU, and reports NaN.
+"""
 
 import math
 from collections.abc import Mapping
@@ -9,11 +12,11 @@ Number = float | Tensor
 
 
 class History(dict[str, list[float]]):
-    """Losses by name, a list with one number an epoch: `history["loss"][-1]` is the latest.
+    """Losses by name: a list with one number per epoch. `history["loss"][-1]` is the latest.
 
-    It is a dict, so that whatever plots or saves a dict of lists takes it. Either give the numbers
-    of a whole epoch to `add`, or those of each batch to `step` and end the epoch with `add`: what
-    `step` collected becomes the mean over the images of the epoch.
+    It is a dict, so every function that plots or saves a dict of lists accepts it. Pass the losses
+    of a whole epoch to `add`. Or pass the losses of each batch to `step`, and end the epoch with
+    `add`: the epoch's loss is then the mean over its images.
 
     Example:
         >>> history = History()
@@ -22,8 +25,6 @@ class History(dict[str, list[float]]):
         >>> history.add(val_loss=3.0)
         >>> dict(history)
         {'val_loss': [3.0], 'loss': [3.5]}
-        >>> history.latest()
-        'val_loss 3 | loss 3.5'
     """
 
     def __init__(self, losses: Mapping[str, list[float]] | None = None) -> None:
@@ -31,19 +32,14 @@ class History(dict[str, list[float]]):
         self._sums: dict[str, Number] = {}
         self._images: dict[str, int] = {}
 
-    @property
-    def epochs(self) -> int:
-        """Epochs recorded so far."""
-        return max((len(values) for values in self.values()), default=0)
-
     def step(self, n: int, **losses: Number) -> None:
-        """Collect the losses of one batch, each the mean over its images.
+        """Add the losses of one batch. Each loss is the mean over the images of the batch.
 
-        Tensors are added up where they are, without gradient, so that a GPU needn't wait.
+        Tensors are summed on their own device and without gradient, so a GPU does not have to wait.
 
         Args:
-            n: images in the batch.
-            losses: numbers, or tensors of one element.
+            n: Number of images in the batch.
+            losses: Numbers, or tensors of one element.
 
         Raises:
             ValueError: n is below 1, or a loss has several elements.
@@ -56,21 +52,21 @@ class History(dict[str, list[float]]):
             {'bce': [90.0], 'kl': [20.0]}
         """
         if n < 1:
-            raise ValueError(f"A batch has 1 image or more, not {n}.")
+            raise ValueError(f"n is the number of images in a batch: expected 1 or more, got {n}.")
         for name, loss in losses.items():
             value = _detached(name, loss)
             self._sums[name] = self._sums.get(name, 0.0) + value * n
             self._images[name] = self._images.get(name, 0) + n
 
     def add(self, **losses: Number) -> None:
-        """End an epoch: record these losses, and the means of what `step` collected.
+        """End an epoch: record these losses, and the means of the losses that `step` added.
 
         Args:
-            losses: numbers, or tensors of one element. A NaN is recorded as it is and reported in
-                a printed line.
+            losses: Numbers, or tensors of one element. NaN and infinity are recorded, and a
+                printed line reports them.
 
         Raises:
-            ValueError: the names aren't those of the epochs before, or there is none.
+            ValueError: The names differ from those of the previous epochs, or there is no loss.
 
         Example:
             >>> history = History()
@@ -83,22 +79,15 @@ class History(dict[str, list[float]]):
             epoch.setdefault(name, float(total) / self._images[name])
         if not epoch or (self and set(epoch) != set(self)):
             raise ValueError(
-                f"Each epoch needs the same losses: so far {sorted(self)}, now {sorted(epoch)}."
+                "Every epoch needs the same names of losses: "
+                f"previous epochs {sorted(self)}, this epoch {sorted(epoch)}."
             )
         self._sums, self._images = {}, {}
         for name, value in epoch.items():
-            self.setdefault(name, []).append(value)
+            losses_so_far = self.setdefault(name, [])
+            losses_so_far.append(value)
             if not math.isfinite(value):
-                print(f"Epoch {self.epochs}: {name} is {value}")
-
-    def latest(self) -> str:
-        """Say the latest epoch's losses in one line.
-
-        Example:
-            >>> History({"loss": [140.0, 119.23456]}).latest()
-            'loss 119.2'
-        """
-        return " | ".join(f"{name} {values[-1]:.4g}" for name, values in self.items() if values)
+                print(f"Epoch {len(losses_so_far)}: {name} is {value}")
 
 
 def _detached(name: str, loss: Number) -> Number:
@@ -106,6 +95,6 @@ def _detached(name: str, loss: Number) -> Number:
         return float(loss)
     if loss.numel() != 1:
         raise ValueError(
-            f"{name} has shape {tuple(loss.shape)}: give one number, for instance its mean."
+            f"{name} has shape {tuple(loss.shape)}, expected one number, for example the mean."
         )
     return loss.detach().reshape(())

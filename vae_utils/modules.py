@@ -1,4 +1,4 @@
-"""Calls a student's model from outside: finds the module behind a function, sets its mode."""
+"""Finds the module behind a function, and evaluates modules without training effects."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,13 +9,13 @@ from torch import nn
 
 
 def module_of(function: Callable[..., Any]) -> nn.Module | None:
-    """Find the module that a function belongs to.
+    """Return the module that a function belongs to.
 
     Args:
-        function: a module, a method of one, or any other callable.
+        function: A module, a method of a module, or any other callable.
 
     Returns:
-        The module, None if there is none to be found (a lambda, a plain function).
+        The module, or None if there is none (a lambda, a plain function).
 
     Example:
         >>> layer = nn.Linear(2, 3)
@@ -28,10 +28,10 @@ def module_of(function: Callable[..., Any]) -> nn.Module | None:
 
 @contextmanager
 def evaluation_mode(*modules: nn.Module | None) -> Iterator[None]:
-    """Switch off gradients, dropout and batch norm's updates for a while; then all is as before.
+    """Switch off gradients, dropout and batch norm's updates, and restore the state at the end.
 
     Args:
-        modules: each is set to evaluation with its parts; None is passed over.
+        modules: Each module is set to evaluation mode with all its parts. None is ignored.
 
     Example:
         >>> model = nn.Sequential(nn.Dropout(), nn.Linear(2, 2).eval())

@@ -1,4 +1,4 @@
-"""A progress bar for a live notebook or a terminal, and nothing at all anywhere else."""
+"""A progress bar in a live notebook or a terminal. Everywhere else nothing is written."""
 
 import os
 import sys
@@ -11,16 +11,16 @@ from torch import Tensor
 Item = TypeVar("Item")
 
 SECONDS_BETWEEN_UPDATES = 0.2
-# Set in the kernel by a Jupyter server, VS Code and Colab; nbconvert and nbclient set none.
+# A Jupyter server, VS Code and Colab set these in the kernel; nbconvert and nbclient do not.
 LIVE_NOTEBOOK_VARIABLES = ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG")
 
 
 class Progress(Generic[Item]):
-    """What `progress` gives: iterate over it, and `show` losses beside the bar."""
+    """The result of `progress`: iterate over it, and `show` losses beside the bar."""
 
     def __init__(self, items: Iterable[Item], bar: Any) -> None:
         self._items = items
-        self._bar = bar  # tqdm's, or None in a headless run
+        self._bar = bar  # tqdm's bar, or None in a headless run
         self._shown_at = 0.0
 
     def __iter__(self) -> Iterator[Item]:
@@ -33,12 +33,12 @@ class Progress(Generic[Item]):
         return len(self._items)  # type: ignore[arg-type]
 
     def show(self, **losses: float | Tensor) -> None:
-        """Show losses beside the bar; in a headless run, do nothing.
+        """Show losses beside the bar. In a headless run, do nothing.
 
-        Tensors are read a few times a second only, so that a GPU needn't wait for each batch.
+        Tensors are read only a few times per second, so a GPU does not have to wait for each batch.
 
         Args:
-            losses: numbers, or tensors of one element.
+            losses: Numbers, or tensors of one element.
 
         Example:
             >>> bar = progress(range(3))
@@ -55,23 +55,23 @@ class Progress(Generic[Item]):
 
 
 def progress(items: Iterable[Item], description: str = "") -> Progress[Item]:
-    """Wrap a loop in a bar with the time left; the loop itself stays as it is.
+    """Show a progress bar with the remaining time for a loop.
 
-    In a terminal the bar is drawn on stderr, in a live notebook it is a widget. Everywhere else
+    In a terminal the bar is written to stderr. In a live notebook it is a widget. Everywhere else
     (nbconvert, a pipe, a grader) there is no bar and nothing is written.
 
     Args:
-        items: what to loop over: a range of epochs, a loader.
-        description: a word or two before the bar.
+        items: What to loop over: a range of epochs, a loader.
+        description: A short text before the bar.
 
     Returns:
-        An iterable of the same items, with a method `show(loss=…)`.
+        An iterable over the same items, with a method `show(loss=…)`.
 
     Example:
         >>> list(progress(range(3), "epochs"))
         [0, 1, 2]
     """
-    place = _where()
+    place = output_place()
     if place == "headless":
         return Progress(items, None)
     if place == "notebook":
@@ -81,8 +81,13 @@ def progress(items: Iterable[Item], description: str = "") -> Progress[Item]:
     return Progress(items, tqdm(items, desc=description, leave=False, dynamic_ncols=True))
 
 
-def _where() -> str:
-    """Say where output goes: "notebook" (someone looks at it now), "terminal" or "headless"."""
+def output_place() -> str:
+    """Return where output is shown: "notebook" (a live one), "terminal" or "headless".
+
+    Example:
+        >>> output_place() in ("notebook", "terminal", "headless")
+        True
+    """
     if _runs_in_kernel():
         is_live = any(os.environ.get(name) for name in LIVE_NOTEBOOK_VARIABLES)
         return "notebook" if is_live and _has_widgets() else "headless"
@@ -91,14 +96,14 @@ def _where() -> str:
 
 
 def _runs_in_kernel() -> bool:
-    """Say whether this is a notebook's kernel, without importing IPython."""
+    """Return whether this process is a notebook's kernel, without importing IPython."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return shell is not None and hasattr(shell, "kernel")
 
 
 def _has_widgets() -> bool:
-    # Without ipywidgets tqdm's notebook bar warns on stderr.
+    # tqdm's notebook bar prints a warning to stderr if ipywidgets is missing.
     from importlib.util import find_spec
 
     return find_spec("ipywidgets") is not None

@@ -1,4 +1,7 @@
-"""A model's layers, output shapes and parameters as a printed table."""
+"""Prints a model's layers, output shapes and parameters as a table.
+
+Better than torchsummary alone: it works where torchsummary fails, and corrects its wrong counts.
+"""
 
 import contextlib
 import copy
@@ -16,18 +19,18 @@ Size = tuple[int, ...]
 
 
 def model_summary(model: nn.Module, input_size: Size | Sequence[Size]) -> None:
-    """Print a model's layers by torchsummary; where that fails, say so and print a plain table.
+    """Print a model's layers with torchsummary. If torchsummary fails, print a plain table.
 
-    The model itself isn't touched: a copy is run once on random input, in evaluation mode, and
-    torch's random numbers go on as if nothing had been drawn.
+    The model does not change: a copy is run once on random input, in evaluation mode. The random
+    state of torch does not change either.
 
     Args:
-        model: any module, on any device.
-        input_size: the shape of one input without the batch, (1, 28, 28); a list of shapes for a
+        model: Any module, on any device.
+        input_size: Shape of one input without the batch, (1, 28, 28), or a list of shapes for a
             model with several inputs.
 
     Raises:
-        ValueError: input_size isn't made of positive whole numbers.
+        ValueError: input_size does not consist of positive whole numbers.
 
     Example:
         >>> model_summary(nn.Sequential(nn.Flatten(), nn.Linear(784, 2)), (1, 28, 28))
@@ -52,8 +55,8 @@ def model_summary(model: nn.Module, input_size: Size | Sequence[Size]) -> None:
     with torch.random.fork_rng(devices=gpus), torch.no_grad():
         try:
             print(_by_torchsummary(model, sizes))
-        except Exception as error:  # a student's forward can raise anything
-            print(f"torchsummary fails on this model ({_one_line(error)}); a plain table instead:")
+        except Exception as error:  # a student's forward can raise any exception
+            print(f"torchsummary fails on this model ({_one_line(error)}). Here is a plain table:")
             print(_plain_table(model, sizes))
 
 
@@ -61,7 +64,7 @@ def _sizes(input_size: Size | Sequence[Size]) -> list[Size]:
     sizes = input_size if isinstance(input_size, list) else [input_size]
     if not all(_is_size(size) for size in sizes):
         raise ValueError(
-            f"input_size must be a shape without the batch, like (1, 28, 28), not {input_size!r}."
+            f"input_size must be a shape without the batch, like (1, 28, 28), got {input_size!r}."
         )
     return [tuple(size) for size in sizes]  # type: ignore[arg-type]
 
@@ -73,12 +76,12 @@ def _is_size(size: Any) -> bool:
 def _by_torchsummary(model: nn.Module, sizes: list[Size]) -> str:
     from torchsummary import summary
 
-    # torchsummary feeds float32, updates batch norm and leaves hooks behind when it fails:
-    # it gets a copy.
+    # Work on a copy: torchsummary needs float32, updates batch norm, and leaves its hooks
+    # behind when it fails.
     on_gpu = any(p.is_cuda for p in model.parameters())
     spare = copy.deepcopy(model).float().eval()
     if len(set(sizes)) > 1:
-        # torchsummary multiplies shapes out, which works for one shape only.
+        # torchsummary accepts several inputs only if they have the same shape.
         spare.forward = _from_one_row(spare.forward, sizes)
         sizes = [(sum(math.prod(size) for size in sizes),)]
     with contextlib.redirect_stdout(io.StringIO()) as text:
@@ -88,14 +91,14 @@ def _by_torchsummary(model: nn.Module, sizes: list[Size]) -> str:
     total = count_parameters(model, trainable_only=False)
     if counted != total:
         table += (
-            f"\ntorchsummary counts {counted:,} parameters, the model has {total:,}: it misses "
-            "what isn't a layer's weight or bias, and counts a layer once for every call."
+            f"\ntorchsummary counts {counted:,} parameters, but the model has {total:,}. It "
+            "misses parameters that are not a weight or bias, and counts a layer once per call."
         )
     return table
 
 
 def _from_one_row(forward: Callable[..., Any], sizes: list[Size]) -> Callable[[Tensor], Any]:
-    """Make a forward of one flat input (N, sum of sizes) of one that takes several inputs."""
+    """Convert a forward with several inputs into one with a flat input (N, sum of sizes)."""
 
     def split(row: Tensor) -> Any:
         parts = row.split([math.prod(size) for size in sizes], dim=1)
@@ -105,7 +108,7 @@ def _from_one_row(forward: Callable[..., Any], sizes: list[Size]) -> Callable[[T
 
 
 def _plain_table(model: nn.Module, sizes: list[Size]) -> str:
-    """Return a table of the leaf modules by name, with output shapes as far as forward gets."""
+    """Return a table of the leaf modules by name, with the output shapes that are known."""
     shapes, failure = _output_shapes(model, sizes)
     rows = []
     for name, module in model.named_modules():
@@ -129,7 +132,7 @@ def _plain_table(model: nn.Module, sizes: list[Size]) -> str:
 
 
 def _output_shapes(model: nn.Module, sizes: list[Size]) -> tuple[dict[str, str], str]:
-    """Run a copy of the model; return each module's output shape and why it failed, if it did."""
+    """Run a copy of the model. Return each module's output shape, and the error if it fails."""
     spare = copy.deepcopy(model).eval()
     shapes: dict[str, str] = {}
 
@@ -144,7 +147,7 @@ def _output_shapes(model: nn.Module, sizes: list[Size]) -> tuple[dict[str, str],
     like = next(spare.parameters(), torch.empty(0))
     try:
         spare(*(torch.rand(2, *size, device=like.device, dtype=like.dtype) for size in sizes))
-    except Exception as error:  # a student's forward can raise anything
+    except Exception as error:  # a student's forward can raise any exception
         return shapes, _one_line(error)
     return shapes, ""
 

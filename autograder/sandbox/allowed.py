@@ -39,7 +39,35 @@ def python_folders() -> list[str]:
     return kept
 
 
-def readable() -> list[str]:
-    """List every file and folder that a process may read where nothing can be hidden from it."""
+def readable() -> tuple[list[str], list[str]]:
+    """List what a process may read where no file can be hidden from it by a mount.
+
+    Returns:
+        The files and folders that it may read, and the folders that it may list only: the grader
+        can be installed among the packages, and its checks must stay unreadable there.
+    """
     given = [str(PACKAGE.parent / path) for path in GIVEN]
-    return [*SYSTEM, *python_folders(), *given, *DEVICES, "/proc/cpuinfo", "/proc/meminfo"]
+    files, folders = [], []
+    for folder in (*SYSTEM, *python_folders()):
+        shown, listed = without(Path(folder), PACKAGE)
+        files += shown
+        folders += listed
+    return [*files, *given, *DEVICES, "/proc/cpuinfo", "/proc/meminfo"], folders
+
+
+def without(folder: Path, hidden: Path) -> tuple[list[str], list[str]]:
+    """Split a folder so that everything in it is named but `hidden`.
+
+    Returns:
+        The paths that together hold all of the folder but `hidden`, and the folders above `hidden`.
+    """
+    if not hidden.is_relative_to(folder):
+        return [str(folder)], []
+    if hidden == folder:
+        return [], []
+    shown, listed = [], [str(folder)]
+    for child in sorted(folder.iterdir()):
+        more, above = without(child, hidden)
+        shown += more
+        listed += above
+    return shown, listed

@@ -85,8 +85,8 @@ def _allow_list(tmpfs_bytes: int) -> list[str]:
             words += ["--ro-bind", source, path]
     for path in DEVICES:
         words += ["--dev-bind", path, path]
-    # Where the grader is installed among the packages, it disappears from there.
-    if any(PACKAGE.is_relative_to(path) for path in python_folders()):
+    # The grader can be installed among the packages: an empty folder covers it there.
+    if any(PACKAGE.is_relative_to(path) for path in there):
         words += ["--tmpfs", shown_at(str(PACKAGE))]
     for folder in WRITABLE:
         words += ["--perms", "1777", "--size", str(tmpfs_bytes), "--tmpfs", folder]

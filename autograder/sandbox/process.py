@@ -248,7 +248,7 @@ def start_plain(
             link = os.path.join(library, given)
             os.makedirs(os.path.dirname(link), exist_ok=True)
             os.symlink(allowed.PACKAGE.parent / given, link)
-        orders = orders | {"landlock": (allowed.readable(), [folder, "/dev/null"])}
+        orders = orders | {"landlock": (*allowed.readable(), [folder, "/dev/null"])}
     if orders["uid"] is not None:
         os.chown(folder, orders["uid"], orders["uid"])
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Small synthetic data sets in the layouts that real ones come in."""
+"""Small synthetic data sets in the layouts of real ones."""
 
 import gzip
 import struct
@@ -13,7 +13,7 @@ IDX_NAMES = {
 
 
 def idx_bytes(array):
-    """Write uint8 values in the idx format, by hand, as its description says."""
+    """Return uint8 values in the idx format, written from the description of the format."""
     header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
     return header + array.tobytes()
 
@@ -39,13 +39,13 @@ def write_idx_set(root, folder="MNIST", sizes=(20, 10), packed=False, seed=0):
 
 @pytest.fixture(autouse=True)
 def no_data_folder_of_the_user(monkeypatch, tmp_path):
-    """Keep the tests away from the data and the cache of whoever runs them."""
+    """Keep the tests away from the data and the cache of the user."""
     monkeypatch.delenv("VAELAB_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
 def idx_folder(tmp_path):
-    """Give a folder with 20 + 10 synthetic digits, and their arrays."""
+    """Return a folder with 20 + 10 synthetic digits, and their arrays."""
     root = tmp_path / "data"
     return root, write_idx_set(root)

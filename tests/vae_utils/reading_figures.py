@@ -1,4 +1,4 @@
-"""Read back from a figure what was drawn in it, and a decoder whose images say their latents."""
+"""Reads the content of a figure; contains a decoder whose images show their latents."""
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ def readable(z):
 
 
 def read_code(image, latent_dim):
-    """Give the latents back that `readable` painted into an image (4, 4, 3)."""
+    """Return the latents that `readable` wrote into an image (4, 4, 3)."""
     return (image[..., 0].reshape(-1)[:latent_dim] - 0.5) * 2 * RANGE
 
 

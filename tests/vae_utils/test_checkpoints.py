@@ -1,4 +1,4 @@
-"""Weights and checkpoints: whole or absent, never executed, and a resumed run is the same run."""
+"""Checkpoints: complete or absent, never executed; a resumed run equals an uninterrupted one."""
 
 import os
 import pickle
@@ -10,63 +10,56 @@ from torch import nn
 from vae_utils import (
     CheckpointError,
     History,
-    load_weights,
     make_adam,
     make_loader,
     resume,
     save_checkpoint,
-    save_weights,
 )
-
-FORMATS = ["weights.pt", "weights.safetensors"]
 
 
 def same_weights(a, b):
     return all(torch.equal(a.state_dict()[name], value) for name, value in b.state_dict().items())
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_weights_and_buffers_come_back(tmp_path, name):
+def test_weights_and_buffers_are_restored(tmp_path):
     model, other = (nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)) for _ in range(2))
     model(torch.rand(8, 3))
-    save_weights(model, tmp_path / "deep" / name)
-    load_weights(other, tmp_path / "deep" / name)
+    save_checkpoint(tmp_path / "deep" / "run.pt", model, epoch=3)
+    assert resume(tmp_path / "deep" / "run.pt", other) == 3
     assert same_weights(model, other)
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_tied_weights(tmp_path, name):
+def test_tied_weights_stay_tied(tmp_path):
     def tied():
         model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
         model[1].weight = model[0].weight
         return model
 
     model, other = tied(), tied()
-    save_weights(model, tmp_path / name)
-    load_weights(other, tmp_path / name)
+    save_checkpoint(tmp_path / "run.pt", model, epoch=1)
+    resume(tmp_path / "run.pt", other)
     assert same_weights(model, other)
     assert other[0].weight is other[1].weight
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_another_models_weights_change_nothing(tmp_path, name):
-    save_weights(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1)), tmp_path / name)
+def test_the_weights_of_another_model_change_nothing(tmp_path):
+    other = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
+    save_checkpoint(tmp_path / "run.pt", other, epoch=1)
     model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     before = model[0].weight.detach().clone()
-    with pytest.raises(CheckpointError, match=r"1.weight is \(1, 4\), not \(2, 4\)"):
-        load_weights(model, tmp_path / name)
+    with pytest.raises(CheckpointError, match=r"1.weight has shape \(1, 4\), expected \(2, 4\)"):
+        resume(tmp_path / "run.pt", model)
     assert torch.equal(model[0].weight, before)
 
 
-@pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("keep", [0.0, 0.5, 0.95])
-def test_truncated_file(tmp_path, name, keep):
-    path = tmp_path / name
-    save_weights(nn.Linear(30, 40), path)
+def test_truncated_file(tmp_path, keep):
+    path = tmp_path / "run.pt"
+    save_checkpoint(path, nn.Linear(30, 40), epoch=1)
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content))])
     with pytest.raises(CheckpointError, match="damaged"):
-        load_weights(nn.Linear(30, 40), path)
+        resume(path, nn.Linear(30, 40))
 
 
 class Evil:
@@ -82,9 +75,8 @@ def pickled(value, path):
 def test_code_in_a_file_is_not_executed(tmp_path, monkeypatch, dump):
     monkeypatch.chdir(tmp_path)
     dump({"weight": Evil()}, tmp_path / "evil.pt")
-    for load in (load_weights, lambda model, path: resume(path, model)):
-        with pytest.raises(CheckpointError, match="which is not loaded"):
-            load(nn.Linear(2, 2), tmp_path / "evil.pt")
+    with pytest.raises(CheckpointError, match="not loaded, because they can execute code"):
+        resume(tmp_path / "evil.pt", nn.Linear(2, 2))
     assert not (tmp_path / "executed").exists()
 
 
@@ -110,10 +102,10 @@ def train(path, stop_after=None, epochs=4):
     return model, history
 
 
-def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_run(tmp_path):
     model, history = train(tmp_path / "whole.pt")
     train(tmp_path / "parts.pt", stop_after=2)
-    torch.rand(1000)  # a new process would be somewhere else in torch's random numbers
+    torch.rand(1000)  # a new process would have another random state
     resumed, resumed_history = train(tmp_path / "parts.pt")
 
     assert same_weights(model, resumed)
@@ -121,7 +113,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path):
     assert len(history["loss"]) == 4
 
 
-def test_an_interruption_while_saving_leaves_the_one_before(tmp_path, monkeypatch):
+def test_an_interruption_while_saving_keeps_the_previous_checkpoint(tmp_path, monkeypatch):
     path, model = tmp_path / "run.pt", nn.Linear(2, 2)
     save_checkpoint(path, model, epoch=1)
     whole = path.read_bytes()
@@ -137,16 +129,16 @@ def test_an_interruption_while_saving_leaves_the_one_before(tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_checkpoint_that_lacks_what_is_asked_for(tmp_path):
+def test_a_checkpoint_without_a_requested_part(tmp_path):
     path, model = tmp_path / "run.pt", nn.Linear(2, 2)
     save_checkpoint(path, model, epoch=1)
     with pytest.raises(CheckpointError, match="saved without optimizer and history"):
         resume(path, model, make_adam(model.parameters()), History())
 
 
-def test_weights_are_no_checkpoint(tmp_path):
-    save_weights(nn.Linear(2, 2), tmp_path / "weights.pt")
-    with pytest.raises(CheckpointError, match="load weights by load_weights"):
+def test_a_file_with_weights_only_is_no_checkpoint(tmp_path):
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(CheckpointError, match="not a checkpoint of save_checkpoint"):
         resume(tmp_path / "weights.pt", nn.Linear(2, 2))
 
 
@@ -155,10 +147,10 @@ def test_another_optimizer_changes_nothing(tmp_path):
     save_checkpoint(path, model, make_adam(model.parameters()), epoch=1)
     other = nn.Linear(2, 2)
     before = other.weight.detach().clone()
-    with pytest.raises(CheckpointError, match="another optimizer's state"):
+    with pytest.raises(CheckpointError, match="belongs to another optimizer"):
         resume(path, other, make_adam([other.weight]))
     assert torch.equal(other.weight, before)
 
 
-def test_no_checkpoint_yet_means_epoch_zero(tmp_path):
+def test_without_a_checkpoint_training_starts_at_epoch_zero(tmp_path):
     assert resume(tmp_path / "run.pt", nn.Linear(2, 2)) == 0

@@ -1,4 +1,4 @@
-"""The full sets: fetched once, whole or not at all. torchvision's download is played here."""
+"""The full sets: downloaded once, complete or not at all. torchvision's download is replaced."""
 
 import pickle
 from pathlib import Path
@@ -14,12 +14,12 @@ from vae_utils.data.download import cache_folder
 
 @pytest.fixture
 def downloads(monkeypatch):
-    """Stand in for torchvision's MNIST; record where it downloads to."""
+    """Replace torchvision's MNIST, and record the folders of its downloads."""
     calls = []
 
     def download(root, download):
         calls.append(Path(root))
-        print("chatter of a downloader")
+        print("message of a downloader")
         write_idx_set(Path(root))
 
     monkeypatch.setattr(torchvision.datasets, "MNIST", download)
@@ -67,7 +67,7 @@ def test_set_in_the_named_folder_is_not_downloaded_again(downloads, idx_folder, 
 def test_downloader_does_not_write_to_the_notebook(downloads, capsys):
     load_dataset("mnist", source="full")
     output = capsys.readouterr()
-    assert "chatter" not in output.out
+    assert "message" not in output.out
     assert output.err == ""
 
 
@@ -89,26 +89,26 @@ def test_cifar_is_downloaded_and_read_by_torchvision(monkeypatch, tmp_path):
     assert (cache_folder() / "cifar-10-batches-py").is_dir()
 
 
-def test_no_network_is_one_clear_error(monkeypatch):
+def test_a_missing_network_raises_a_data_error(monkeypatch):
     break_download(monkeypatch, OSError("Name or service not known"))
     with pytest.raises(DataError, match=r"download of MNIST: .*service not known.*'embedded'"):
         load_dataset("mnist", source="full")
 
 
-def test_wrong_checksum_is_one_clear_error(monkeypatch):
+def test_a_wrong_checksum_raises_a_data_error(monkeypatch):
     break_download(monkeypatch, RuntimeError("File not found or corrupted."))
     with pytest.raises(DataError, match="corrupted"):
         load_dataset("mnist", source="full")
 
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt()])
-def test_half_written_set_never_reaches_the_cache(monkeypatch, error):
+def test_an_incomplete_set_is_never_in_the_cache(monkeypatch, error):
     break_download(monkeypatch, error, half_written=True)
     with pytest.raises((DataError, KeyboardInterrupt)):
         load_dataset("mnist", source="full")
     assert list(cache_folder().iterdir()) == []
 
 
-def test_error_crosses_a_process_boundary():
+def test_the_error_can_be_pickled():
     error = DataError("file", found="a", expected="b", todo="Do c.")
     assert str(pickle.loads(pickle.dumps(error))) == "file: found a, expected b. Do c."

@@ -1,4 +1,4 @@
-"""The subsets in the package: the right images, the right proportions, verified on load."""
+"""The embedded subsets: correct images and proportions, verified at every load."""
 
 import hashlib
 
@@ -14,7 +14,7 @@ EMBEDDED = ["mnist", "fashion_mnist"]
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
-def test_nine_thousand_to_train_and_one_thousand_to_test(name):
+def test_sizes_of_the_training_and_the_test_part(name):
     train = load_dataset(name, quiet=True)
     test = load_dataset(name, train=False, quiet=True)
 
@@ -47,8 +47,8 @@ def test_no_image_is_in_both_parts(name):
     assert not train & test
 
 
-def test_digits_are_what_their_labels_say():
-    # A zero has a hole, a one has little ink: enough to see that images and labels go together.
+def test_digits_match_their_labels():
+    # A zero has a hole and a one has few dark pixels: this shows that images and labels match.
     digits = load_dataset("mnist", quiet=True)
     ink = digits.images.float().mean(dim=(1, 2, 3))
     centre = digits.images[:, 0, 12:16, 12:16].float().mean(dim=(1, 2))
@@ -73,7 +73,7 @@ def test_file_is_small_and_its_checksum_is_the_pinned_one(name):
 
 
 def test_changed_file_is_refused(tmp_path, monkeypatch):
-    # One byte of one pixel array differs; everything else is as it should be.
+    # One byte of one pixel array differs. Everything else is correct.
     content = bytearray((load.EMBEDDED_FOLDER / "mnist10k.npz").read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "mnist10k.npz").write_bytes(content)
@@ -90,7 +90,7 @@ def test_missing_file_is_named(tmp_path, monkeypatch):
         load_dataset("fashion_mnist", quiet=True)
 
 
-def test_one_line_says_which_data_is_in_use(capsys):
+def test_a_printed_line_names_the_data_in_use(capsys):
     load_dataset("mnist")
     load_dataset("fashion_mnist", train=False)
     assert capsys.readouterr().out == (
@@ -113,7 +113,7 @@ def test_unknown_name_suggests_the_nearest():
         load_dataset("Fashion-MNIST")
 
 
-def test_cifar_has_no_subset_and_the_error_points_to_the_photographs():
+def test_cifar_has_no_subset_and_the_error_names_the_photographs():
     with pytest.raises(DataError, match="photo_patches"):
         load_dataset("cifar10", source="embedded")
 

@@ -16,7 +16,7 @@ MODULES = sorted(
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_do_what_they_say(name, monkeypatch, tmp_path):
+def test_examples_are_correct(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     module = import_module(name)
     # Examples use the public names as a notebook does, after importing them from the package.

@@ -1,4 +1,4 @@
-"""ImageSet: indexing, drawing and splitting keep images with their labels."""
+"""ImageSet: indexing, subsets and splits keep each image with its label."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from vae_utils import ImageSet
 
 @pytest.fixture
 def numbered():
-    """Give 50 images, each filled with its own label."""
+    """Return 50 images, each filled with its own label."""
     labels = torch.arange(50)
     images = labels.to(torch.uint8)[:, None, None, None].expand(50, 1, 4, 4).contiguous()
     return ImageSet(images, labels, name="mnist", origin="embedded")
@@ -25,18 +25,18 @@ def test_an_item_is_an_image_and_a_plain_number(numbered):
     assert isinstance(label, int)
 
 
-def test_slices_and_index_tensors_give_sets(numbered):
+def test_slices_and_index_tensors_return_sets(numbered):
     assert numbered[10:13].labels.tolist() == [10, 11, 12]
     assert numbered[torch.tensor([3, 1])].labels.tolist() == [3, 1]
     assert numbered[numbered.labels < 2].labels.tolist() == [0, 1]
 
 
-def test_subset_draws_without_repeats_and_again_the_same(numbered):
-    drawn = numbered.subset(30, seed=4)
-    assert len(drawn.labels.unique()) == 30
-    assert keeps_labels_with_images(drawn)
-    assert torch.equal(drawn.labels, numbered.subset(30, seed=4).labels)
-    assert not torch.equal(drawn.labels, numbered.subset(30, seed=5).labels)
+def test_a_subset_has_no_repeats_and_depends_on_the_seed(numbered):
+    selected = numbered.subset(30, seed=4)
+    assert len(selected.labels.unique()) == 30
+    assert keeps_labels_with_images(selected)
+    assert torch.equal(selected.labels, numbered.subset(30, seed=4).labels)
+    assert not torch.equal(selected.labels, numbered.subset(30, seed=5).labels)
 
 
 def test_split_uses_every_image_once(numbered):
@@ -60,9 +60,9 @@ def test_subset_of_an_impossible_size(numbered, n):
 
 
 def test_floats_and_flat_rows_are_refused():
-    with pytest.raises(ValueError, match="uint8 of shape"):
+    with pytest.raises(ValueError, match="dtype uint8 and shape"):
         ImageSet(torch.zeros(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64), "mnist", "embedded")
-    with pytest.raises(ValueError, match=r"labels as int64 of shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"labels of dtype int64 and shape \(2,\)"):
         ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(2), "mnist", "embedded")
 
 

@@ -1,4 +1,4 @@
-"""The loader: looks like a DataLoader, shuffles reproducibly, converts exactly."""
+"""The loader: it has a DataLoader's interface, shuffles reproducibly and converts exactly."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def digits():
 
 
 def numbered(n=100):
-    """Give n images, each filled with its own number, which is its label too."""
+    """Return n images, each filled with its own number, which is also its label."""
     labels = torch.arange(n)
     return ImageSet(labels.to(torch.uint8).reshape(n, 1, 1, 1), labels, "mnist", "embedded")
 
@@ -24,7 +24,7 @@ def order(loader):
     return torch.cat([y for _, y in loader]).tolist()
 
 
-def test_looks_like_a_dataloader(digits):
+def test_the_interface_is_that_of_a_dataloader(digits):
     loader = make_loader(digits, batch_size=64)
     x, y = next(iter(loader))
 
@@ -44,7 +44,7 @@ def test_values_are_those_of_totensor(digits):
     assert torch.equal(y, digits.labels)
 
 
-def test_every_image_comes_once_an_epoch_with_its_label():
+def test_every_epoch_has_each_image_once_with_its_label():
     loader = make_loader(numbered(), batch_size=7)
     images = torch.cat([x for x, _ in loader]) * 255
     assert sorted(order(loader)) == list(range(100))
@@ -71,7 +71,7 @@ def test_order_does_not_depend_on_torchs_random_state():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_an_interrupted_run_finds_its_place():
+def test_an_interrupted_run_continues_with_the_same_order():
     loader = make_loader(numbered())
     epochs = [order(loader) for _ in range(3)]
     resumed = make_loader(numbered())
@@ -92,7 +92,7 @@ def test_a_batch_can_be_changed_without_changing_the_set(digits):
     assert torch.equal(digits.images, before)
 
 
-def test_float_images_are_safe_from_changes_too():
+def test_a_batch_of_floats_can_be_changed_without_changing_the_set():
     images = torch.rand(10, 1, 2, 2)
     before = images.clone()
     for x, y in make_loader(images, shuffle=False):
@@ -108,12 +108,12 @@ def test_drop_last():
     assert len(loader) == 3
 
 
-def test_raw_gives_the_stored_bytes(digits):
+def test_raw_yields_the_stored_bytes(digits):
     x, _ = next(iter(make_loader(digits, batch_size=300, shuffle=False, raw=True)))
     assert torch.equal(x, digits.images)
 
 
-def test_dequantized_images_lie_above_their_grey_level(digits):
+def test_dequantized_images_are_above_their_grey_level(digits):
     loader = make_loader(digits, batch_size=300, shuffle=False, dequantize=True)
     x, _ = next(iter(loader))
     noise = x.double() * 256 - digits.images
@@ -124,7 +124,7 @@ def test_dequantized_images_lie_above_their_grey_level(digits):
     assert not torch.equal(x, next(iter(loader))[0])
 
 
-def test_transform_sees_scaled_batches(digits):
+def test_transform_gets_scaled_batches(digits):
     seen = []
 
     def flatten(x):
@@ -141,12 +141,12 @@ def test_transform_sees_scaled_batches(digits):
     [transforms.ToTensor(), transforms.Compose([transforms.ToTensor()])],
     ids=["alone", "composed"],
 )
-def test_totensor_has_nothing_left_to_do(digits, transform):
+def test_totensor_is_skipped(digits, transform):
     x, _ = next(iter(make_loader(digits, shuffle=False, transform=transform)))
     assert torch.equal(x, digits.images[:128] / 255)
 
 
-def test_what_follows_totensor_is_still_applied(digits):
+def test_transforms_after_totensor_are_applied(digits):
     normalize = transforms.Compose([transforms.ToTensor(), transforms.Normalize(0.5, 0.5)])
     x, _ = next(iter(make_loader(digits, shuffle=False, transform=normalize)))
     torch.testing.assert_close(x, digits.images[:128] / 255 * 2 - 1)
@@ -212,11 +212,11 @@ def test_plain_tensors_with_and_without_labels():
     assert next(iter(make_loader(images)))[1].tolist() == [-1] * 6
 
 
-def test_nan_is_counted_not_trained_on():
+def test_images_with_nan_are_refused():
     images = torch.rand(10, 1, 2, 2)
     images[3, 0, 0, 0] = float("nan")
     images[7, 0, 1, 1] = float("inf")
-    with pytest.raises(ValueError, match=r"2 of 10 images hold NaN .* first at index 3"):
+    with pytest.raises(ValueError, match=r"2 of 10 images contain NaN .* first at index 3"):
         make_loader(images)
 
 
@@ -233,14 +233,14 @@ def test_options_that_exclude_each_other():
         make_loader(torch.rand(5, 1, 2, 2), dequantize=True)
 
 
-def test_things_that_are_no_data_set():
+def test_arguments_that_are_no_data_set():
     with pytest.raises(TypeError, match=r"pass its .dataset"):
         make_loader(DataLoader(numbered()))
-    with pytest.raises(TypeError, match="not int"):
+    with pytest.raises(TypeError, match="got int"):
         make_loader(3)
     with pytest.raises(ValueError, match="0 images"):
         make_loader(torch.empty(0, 1, 2, 2))
-    with pytest.raises(TypeError, match="isn't \\(image, label\\)"):
+    with pytest.raises(TypeError, match="is not \\(image, label\\)"):
         make_loader([torch.zeros(1, 2, 2)] * 3)
 
 

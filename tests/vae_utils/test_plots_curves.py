@@ -1,4 +1,4 @@
-"""Loss curves: the right numbers at the right epochs, and honest about NaNs."""
+"""Loss curves: correct numbers at each epoch, and NaNs are visible."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from vae_utils import History, plot_losses
 
 
 def curves(figure):
-    """Every drawn line by the name it begins its legend text with."""
+    """Return every line by the first word of its legend text."""
     return {
         line.get_label().split(",")[0]: line
         for line in figure.axes[0].lines
@@ -43,7 +43,7 @@ def test_training_and_validation_of_a_term_share_their_colour():
 @pytest.mark.parametrize(
     "names", [("loss", "val_loss"), ("train", "test"), ("loss_train", "validation loss")]
 )
-def test_the_usual_names_are_understood(names):
+def test_the_usual_names_of_splits_are_recognised(names):
     figure = plot_losses({name: [2.0, 1.0] for name in names})
     styles = [(line.get_linestyle(), line.get_color()) for line in figure.axes[0].lines]
     assert styles[0][0] == "-"
@@ -51,7 +51,7 @@ def test_the_usual_names_are_understood(names):
     assert styles[0][1] == styles[1][1]
 
 
-def test_the_threshold_is_drawn_where_it_is_and_the_epoch_below_it_marked():
+def test_the_threshold_is_a_line_and_the_first_epoch_below_it_is_marked():
     figure = plot_losses(
         {"val_loss": [110.0] * 4, "loss": [150.0, 120.0, 119.0, 118.0]}, threshold=120
     )
@@ -71,7 +71,7 @@ def test_nan_epochs_are_gaps_marked_and_counted():
     lines = curves(figure)
     np.testing.assert_array_equal(lines["loss"].get_ydata(), [5, np.nan, 3, np.nan, 2])
     assert list(lines["NaN or infinite"].get_xdata()) == [2, 4]
-    assert "2 of the losses NaN or infinite" in title_of(figure)
+    assert "2 losses are NaN or infinite" in title_of(figure)
 
 
 def test_a_single_epoch_is_visible():
@@ -90,6 +90,6 @@ def test_no_losses_are_refused(history):
 
 
 @pytest.mark.parametrize("history", [[[1.0, 2.0]], {"kl": np.zeros((2, 2))}, 3.0])
-def test_losses_must_be_one_number_an_epoch(history):
-    with pytest.raises(ValueError, match="one number an epoch"):
+def test_losses_must_be_one_number_per_epoch(history):
+    with pytest.raises(ValueError, match="one number per epoch"):
         plot_losses(history)

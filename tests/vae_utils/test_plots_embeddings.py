@@ -1,4 +1,4 @@
-"""Codes in the plane by PCA, t-SNE, UMAP; the codebook with its use."""
+"""Codes projected by PCA, t-SNE and UMAP; the codebook and the use of its vectors."""
 
 import sys
 import types
@@ -41,7 +41,7 @@ def test_groups_stay_together_and_keep_their_colours(method):
     assert len({tuple(points.get_facecolor()[0]) for points in ax.collections}) == 3
 
 
-def test_many_codes_are_thinned_with_their_labels():
+def test_of_many_codes_a_selection_with_its_labels_is_plotted():
     codes = np.arange(300)[:, None] * np.ones((1, 3))
     figure = plot_embeddings(codes, np.arange(300) // 150, "pca", max_points=100)
     low, high = (points.get_offsets()[:, 0] for points in figure.axes[0].collections)
@@ -51,21 +51,21 @@ def test_many_codes_are_thinned_with_their_labels():
 
 
 def test_long_waits_are_announced(capsys, monkeypatch):
-    monkeypatch.setattr("vae_utils.plots.embeddings.WORTH_SAYING", 0.0)
+    monkeypatch.setattr("vae_utils.plots.embeddings.ANNOUNCED_SECONDS", 0.0)
     plot_embeddings(GROUPS, method="tsne")
-    said = capsys.readouterr()
-    assert said.out.startswith("t-SNE of 120 codes takes about")
-    assert said.err == ""
+    output = capsys.readouterr()
+    assert output.out.startswith("t-SNE of 120 codes takes about")
+    assert output.err == ""
 
 
-def test_short_waits_are_not_and_the_estimate_grows_faster_than_the_codes(capsys):
+def test_short_waits_are_not_announced_and_the_estimate_grows_faster_than_the_codes(capsys):
     plot_embeddings(GROUPS[:30], method="tsne")
     assert capsys.readouterr().out == ""
     assert tsne_seconds(2000) < 10 < tsne_seconds(4000)
     assert tsne_seconds(8000) > 2 * tsne_seconds(4000)
 
 
-def test_nan_codes_are_left_out_and_counted():
+def test_codes_with_nan_are_skipped_and_counted():
     codes = GROUPS.copy()
     codes[0] = np.nan
     figure = plot_embeddings(codes, LABELS, "pca")
@@ -97,7 +97,7 @@ def test_without_umap_the_error_says_what_to_do(monkeypatch):
     ("codes", "labels", "method", "sentence"),
     [
         (GROUPS, None, "mds", "'pca', 'tsne' or 'umap'"),
-        (GROUPS[:2], None, "pca", "at least 3"),
+        (GROUPS[:2], None, "pca", "at least 3 codes"),
         (GROUPS[:, :1], None, "pca", "at least 2 dimensions"),
         (GROUPS, LABELS[:50], "pca", "labels must have shape"),
         (GROUPS[:, 0], None, "pca", r"\(N, Z\)"),
@@ -108,7 +108,7 @@ def test_what_cannot_be_projected_is_refused(codes, labels, method, sentence):
         plot_embeddings(codes, labels, method)
 
 
-def test_labels_of_another_number_are_refused_before_any_wait(monkeypatch):
+def test_labels_of_another_number_are_refused_before_the_projection(monkeypatch):
     monkeypatch.setattr("vae_utils.plots.embeddings.project", None)
     with pytest.raises(ValueError, match=r"labels must have shape \(120,\)"):
         plot_embeddings(GROUPS, LABELS[:50], "tsne", max_points=100)
@@ -141,22 +141,22 @@ def test_vectors_are_coloured_by_use_and_the_unused_are_hollow(indices):
     assert drawn["never used"].get_facecolor().size == 0
 
 
-def test_use_and_perplexity_are_said():
+def test_the_title_has_use_and_perplexity():
     title = title_of(plot_codebook(CODEBOOK, INDICES))
     perplexity = np.exp(-(0.5 * np.log(0.5) + 2 * 0.25 * np.log(0.25)))
     assert f"3 of 8 vectors used, perplexity {perplexity:.1f}" in title
 
 
-def test_outputs_lie_behind_in_the_same_projection():
+def test_outputs_are_plotted_in_the_same_projection():
     outputs = torch.tensor(CODEBOOK[:4].reshape(1, 2, 2, 2)).movedim(-1, 1)
     drawn = parts(plot_codebook(CODEBOOK, INDICES, outputs=outputs))
     behind = drawn["encoder's outputs"].get_offsets()
     every = np.concatenate([drawn["used"].get_offsets(), drawn["never used"].get_offsets()])
-    for place in behind:  # each output is a code vector, so it lies on one
+    for place in behind:  # each output equals a code vector
         assert np.linalg.norm(every - place, axis=1).min() < 1e-9
 
 
-def test_a_codebook_alone_is_drawn():
+def test_a_codebook_without_indices_is_plotted():
     assert len(parts(plot_codebook(CODEBOOK))["code vector"].get_offsets()) == 8
 
 

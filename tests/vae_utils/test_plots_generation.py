@@ -1,4 +1,4 @@
-"""What decoders draw: which code each picture was decoded from, read back from its pixels."""
+"""Figures of decoded images: the pixels show which code each image was decoded from."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ from vae_utils.plots.decoding import decoded
 QUANTILES = norm.ppf(np.linspace(0.05, 0.95, 7))
 
 
-def test_prior_samples_are_draws_of_a_standard_normal():
+def test_prior_samples_have_a_standard_normal_distribution():
     figure = plot_prior_samples(readable, latent_dim=16, n=200, columns=20, seed=1)
     codes = np.array([code_at(figure, *divmod(i, 20), 16) for i in range(200)])
     assert abs(codes.mean()) < 0.05
@@ -33,21 +33,21 @@ def test_prior_samples_are_draws_of_a_standard_normal():
     np.testing.assert_array_equal(code_at(again, 3, 4, 16), code_at(figure, 3, 4, 16))
 
 
-def test_variations_draw_mean_plus_scaled_sigma():
+def test_variations_are_the_mean_plus_scaled_sigma():
     mu, logvar = torch.tensor([1.0, -2.0]), torch.log(torch.tensor([0.04, 0.25]))
     original = torch.rand(SIDE, SIDE)
     figure = plot_variations(readable, mu, logvar, scales=(1, 9), n=5, original=original)
     assert y_labels(figure) == ["1 × σ²", "9 × σ²"]
-    assert x_labels(figure)[:3] == ["original", "mean", "draw 1"]
+    assert x_labels(figure)[:3] == ["original", "mean", "sample 1"]
     for row in range(2):
         np.testing.assert_allclose(tile(figure, row, 0, (SIDE, SIDE))[..., 0], original, atol=1e-6)
         np.testing.assert_allclose(code_at(figure, row, 1, 2), mu, atol=1e-5)
-    for column in range(2, 7):  # nine times the variance is three times the way from the mean
+    for column in range(2, 7):  # nine times the variance is three times the distance from the mean
         way = [code_at(figure, row, column, 2) - mu.numpy() for row in range(2)]
         np.testing.assert_allclose(way[1], 3 * way[0], atol=1e-4)
 
 
-def test_variations_have_the_posteriors_spread():
+def test_variations_have_the_posteriors_standard_deviation():
     logvar = torch.log(torch.tensor([0.04, 0.25]))
     figure = plot_variations(readable, torch.zeros(1, 2), logvar[None], scales=[1], n=400)
     codes = np.array([code_at(figure, 0, c, 2) for c in range(1, 401)])
@@ -65,13 +65,13 @@ def test_variations_take_a_generator():
 @pytest.mark.parametrize(
     ("mu", "logvar", "scales", "sentence"),
     [
-        (torch.zeros(3, 2), torch.zeros(3, 2), (1,), "mu must be of one image"),
-        (torch.zeros(2), torch.zeros(3), (1,), "as long as each other"),
+        (torch.zeros(3, 2), torch.zeros(3, 2), (1,), r"mu must have shape \(Z,\)"),
+        (torch.zeros(2), torch.zeros(3), (1,), "must have the same length"),
         (torch.zeros(2), torch.zeros(2), (-1,), "0 or more"),
         (torch.zeros(2), torch.zeros(2), (), "0 or more"),
     ],
 )
-def test_variations_of_nothing_sensible_are_refused(mu, logvar, scales, sentence):
+def test_invalid_arguments_of_variations_are_refused(mu, logvar, scales, sentence):
     with pytest.raises(ValueError, match=sentence):
         plot_variations(readable, mu, logvar, scales=scales)
 
@@ -113,7 +113,7 @@ def test_a_dimension_traversal_changes_its_own_latent_alone():
     assert y_labels(figure) == ["latent 2", "latent 0"]
 
 
-def test_linear_traversals_go_straight_with_both_ends():
+def test_linear_traversals_are_straight_and_contain_both_ends():
     starts, ends = torch.randn(3, 6), torch.randn(3, 6)
     figure = plot_traversals(readable, starts, ends, n=10)
     for pair in range(3):
@@ -122,7 +122,7 @@ def test_linear_traversals_go_straight_with_both_ends():
             np.testing.assert_allclose(code_at(figure, pair, step, 6), expected, atol=1e-5)
 
 
-def test_spherical_traversals_turn_evenly_and_keep_their_length():
+def test_spherical_traversals_rotate_evenly_and_keep_their_length():
     start, end = torch.tensor([3.0, 0.0, 0.0]), torch.tensor([0.0, 3.0, 0.0])
     figure = plot_traversals(readable, start, end, n=7, path="spherical")
     for step in range(7):
@@ -131,7 +131,7 @@ def test_spherical_traversals_turn_evenly_and_keep_their_length():
         np.testing.assert_allclose(code_at(figure, 0, step, 3), expected, atol=1e-5)
 
 
-def test_both_paths_stand_below_each_other_with_the_same_ends():
+def test_both_paths_are_below_each_other_with_the_same_ends():
     figure = plot_traversals(readable, torch.randn(2, 4), torch.randn(2, 4), path="both")
     assert y_labels(figure) == [
         f"pair {pair}, {path}" for pair in (1, 2) for path in ("linear", "spherical")
@@ -155,16 +155,16 @@ def test_a_spherical_path_without_an_arc_is_straight(start):
     ("starts", "ends", "path", "sentence"),
     [
         (torch.zeros(2, 3), torch.zeros(3, 3), "linear", "the same shape"),
-        (torch.full((1, 3), torch.nan), torch.zeros(1, 3), "linear", "free of NaN"),
+        (torch.full((1, 3), torch.nan), torch.zeros(1, 3), "linear", "must not contain NaN"),
         (torch.zeros(1, 3), torch.zeros(1, 3), "zigzag", "'linear', 'spherical' or 'both'"),
     ],
 )
-def test_traversals_that_lead_nowhere_are_refused(starts, ends, path, sentence):
+def test_invalid_arguments_of_traversals_are_refused(starts, ends, path, sentence):
     with pytest.raises(ValueError, match=sentence):
         plot_traversals(readable, starts, ends, path=path)
 
 
-def test_each_column_of_conditions_asks_for_its_own_class_with_the_rows_noise():
+def test_each_column_has_its_class_and_each_row_its_z():
     figure = plot_class_conditional(
         lambda z, c: readable(torch.cat([z, c], 1)), latent_dim=4, num_classes=10, n=3
     )
@@ -176,11 +176,11 @@ def test_each_column_of_conditions_asks_for_its_own_class_with_the_rows_noise():
     assert x_labels(figure) == list("0123456789")
 
 
-def test_a_quarter_stands_where_it_was_cut_out():
+def test_a_quarter_is_at_its_position_in_the_image():
     x = torch.rand(3, 1, 28, 28)
     quarters = x[:, 0, 14:, :14].flatten(1)
-    draws = torch.rand(3, 4, 1, 28, 28)
-    figure = plot_quarter_completions(quarters, 1 - x, draws, x)
+    samples = torch.rand(3, 4, 1, 28, 28)
+    figure = plot_quarter_completions(quarters, 1 - x, samples, x)
     assert x_labels(figure) == [
         "given",
         "baseline",
@@ -194,7 +194,7 @@ def test_a_quarter_stands_where_it_was_cut_out():
         np.testing.assert_allclose(given[14:, 14:], np.broadcast_to(to_rgb(UNKNOWN), (14, 14, 3)))
         np.testing.assert_allclose(tile(figure, i, 1)[..., 0], 1 - x[i, 0], atol=1e-6)
         for s in range(4):
-            np.testing.assert_allclose(tile(figure, i, 2 + s)[..., 0], draws[i, s, 0], atol=1e-6)
+            np.testing.assert_allclose(tile(figure, i, 2 + s)[..., 0], samples[i, s, 0], atol=1e-6)
         np.testing.assert_allclose(tile(figure, i, 6)[..., 0], x[i, 0], atol=1e-6)
 
 
@@ -202,7 +202,7 @@ def test_a_quarter_stands_where_it_was_cut_out():
     ("quarters", "samples", "sentence"),
     [
         (torch.rand(3, 195), torch.rand(3, 2, 784), "196 values each"),
-        (torch.rand(2, 196), torch.rand(3, 2, 784), r"must be as many, but are \[2, 3, 3, 3\]"),
+        (torch.rand(2, 196), torch.rand(3, 2, 784), r"the same length, but have \[2, 3, 3, 3\]"),
         (torch.rand(3, 196), torch.rand(3, 784), r"samples have shape \(3, 784\)"),
     ],
 )
@@ -219,17 +219,17 @@ def test_nans_of_a_decoder_are_counted():
 @pytest.mark.parametrize(
     ("decode", "sentence"),
     [
-        (lambda z: readable(z)[:3], "one image a code: 10, not 3"),
-        (lambda z: (readable(z), z), "gave a tuple"),
-        (lambda z: z, "what decode gives must have shape"),
+        (lambda z: readable(z)[:3], "must return 10 images, but returned 3"),
+        (lambda z: (readable(z), z), "returned a tuple"),
+        (lambda z: z, "the output of decode must have shape"),
     ],
 )
-def test_a_decoder_that_gives_something_else_is_refused(decode, sentence):
+def test_invalid_outputs_of_a_decoder_are_refused(decode, sentence):
     with pytest.raises(ValueError, match=sentence):
         plot_prior_samples(decode, latent_dim=3, n=10)
 
 
-def test_a_decoder_is_called_in_evaluation_mode_on_its_own_dtype_and_left_as_it_was():
+def test_a_decoder_is_called_in_evaluation_mode_and_does_not_change():
     model = nn.Sequential(nn.Linear(3, 16), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.Sigmoid())
     model = model.double().train()
     before = model[1].running_mean.clone()
@@ -247,7 +247,7 @@ def test_a_decoder_on_the_gpu_is_called_there():
     assert len(decoded(model, torch.zeros(2, 3))) == 2
 
 
-def test_read_code_reads_what_readable_paints():
+def test_read_code_inverts_readable():
     z = torch.randn(1, 16)
     image = readable(z)[0, 0].numpy()[..., None].repeat(3, -1)
     np.testing.assert_allclose(read_code(image, 16), z[0], atol=1e-5)

@@ -1,4 +1,4 @@
-"""Grids of images: each image in its place, with its own label."""
+"""Grids of images: each image at its position, with its own label."""
 
 import numpy as np
 import pytest
@@ -14,15 +14,15 @@ def captions(figure):
     return [(text.get_text(), text.xy) for text in figure.axes[0].texts]
 
 
-def test_samples_stand_in_reading_order():
+def test_samples_are_in_reading_order():
     figure = plot_samples(X, n=12, columns=5)
     for i in range(12):
         np.testing.assert_allclose(tile(figure, *divmod(i, 5))[..., 0], X[i, 0], atol=1e-7)
-    assert (tile(figure, 2, 2) == 1).all()  # the places left over are white
+    assert (tile(figure, 2, 2) == 1).all()  # the empty positions are white
     assert title_of(figure) == "Samples (12 of 30)"
 
 
-def test_a_label_stands_under_its_own_image():
+def test_a_label_is_below_its_image():
     figure = plot_samples(X[:6], torch.tensor([5, 0, 4, 1, 9, 2]), columns=3)
     texts = captions(figure)
     assert [text for text, _ in texts] == list("504192")
@@ -52,7 +52,7 @@ def test_colour_images_are_shown_in_colour():
     )
 
 
-def test_nans_and_values_outside_are_said_in_the_title():
+def test_the_title_reports_nans_and_values_outside():
     x = X[:4].clone()
     x[1, 0, 5, 5] = torch.nan
     x[2, 0, 0, 0] = 7.0
@@ -62,7 +62,7 @@ def test_nans_and_values_outside_are_said_in_the_title():
     assert "to 7)" in title
 
 
-def test_only_what_is_shown_is_complained_about():
+def test_the_title_reports_only_the_images_in_the_figure():
     x = X.clone()
     x[-1] = torch.nan
     assert "NaN" not in title_of(plot_samples(x, n=10))

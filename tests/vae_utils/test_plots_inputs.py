@@ -1,4 +1,4 @@
-"""What figures accept: each shape and dtype gives the same picture, anything else one sentence."""
+"""Inputs of figures: every valid shape and dtype gives the same image, others a clear error."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ COLOUR = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     ],
     ids=["NHW", "flat", "N1HW", "NHW1", "numpy", "float64", "grad", "list", "tensors"],
 )
-def test_each_form_of_grey_images_gives_the_same_picture(images):
+def test_every_form_of_grey_images_gives_the_same_pixels(images):
     pixels = as_images(images).pixels
     assert pixels.shape == (5, 28, 28, 3)
     for channel in range(3):
@@ -63,17 +63,17 @@ def test_bytes_are_divided_by_255_and_bits_are_not():
         np.testing.assert_allclose(as_images(binary).pixels[0, ..., 0].ravel(), [0, 1, 1, 0])
 
 
-def test_values_outside_are_clipped_counted_and_their_range_is_said():
+def test_values_outside_are_clipped_counted_and_reported():
     images = as_images(torch.tensor([[-0.5, 0.0, 1.0, 3.0]]))
     np.testing.assert_allclose(images.pixels[0, ..., 0].ravel(), [0, 0, 1, 1])
     assert images.notes == ["50 % of values outside [0, 1] (−0.5 to 3), clipped"]
 
 
-def test_rounding_beyond_one_is_no_mistake():
+def test_rounding_errors_above_one_are_not_reported():
     assert as_images(torch.full((1, 4), 1.0000001)).notes == []
 
 
-def test_nans_are_painted_in_their_own_colour_and_counted():
+def test_nans_have_their_own_colour_and_are_counted():
     grey, colour = GREY.clone(), COLOUR.clone()
     grey[2, 3, 4:6] = torch.nan
     colour[0, 1, 7, 8] = torch.nan
@@ -84,7 +84,7 @@ def test_nans_are_painted_in_their_own_colour_and_counted():
     np.testing.assert_array_equal(as_images(colour).pixels[0, 7, 8], to_rgb(NAN_COLOUR))
 
 
-def test_images_of_nothing_but_nan_are_drawn():
+def test_images_with_only_nan_are_converted():
     assert as_images(torch.full((2, 4), torch.nan)).nan_count == 8
 
 
@@ -94,7 +94,7 @@ def test_infinities_count_as_outside():
     assert images.outside_count == 2
 
 
-def test_the_callers_images_stay_as_they_were():
+def test_the_callers_images_do_not_change():
     images = np.full((1, 4, 4, 3), 2.0)
     images[0, 0, 0, 0] = np.nan
     before = images.copy()
@@ -114,7 +114,7 @@ def test_the_callers_images_stay_as_they_were():
     ],
     ids=lambda images: str(tuple(images.shape)),
 )
-def test_other_shapes_are_refused_with_those_that_fit(images):
+def test_other_shapes_are_refused_and_the_error_lists_the_valid_ones(images):
     with pytest.raises(ValueError, match=r"x_hat must have shape \(N, H\*W\).*but have \("):
         as_images(images, "x_hat")
 
@@ -127,7 +127,7 @@ def test_other_shapes_are_refused_with_those_that_fit(images):
         ([[0.0, 1.0], [0.0]], "the same shape"),
     ],
 )
-def test_what_is_not_numbers_is_refused(values, sentence):
+def test_values_that_are_no_numbers_are_refused(values, sentence):
     with pytest.raises(ValueError, match=sentence):
         to_numpy(values, "images")
 
@@ -142,11 +142,11 @@ def test_a_single_colour_image_stays_one_image():
 
 
 def test_two_images_are_not_a_single_one():
-    with pytest.raises(ValueError, match="single image, but there are 5"):
+    with pytest.raises(ValueError, match="single image, but has 5"):
         as_image(GREY[:, None])
 
 
-def test_codes_with_nan_are_set_aside_and_counted():
+def test_codes_with_nan_are_removed_and_counted():
     codes = torch.tensor([[0.0, 1.0], [torch.nan, 0.0], [2.0, torch.inf], [3.0, 4.0]])
     points = as_points(codes.requires_grad_())
     assert points.values.tolist() == [[0, 1], [3, 4]]
@@ -163,7 +163,7 @@ def test_codes_with_nan_are_set_aside_and_counted():
         (torch.full((3, 2), torch.nan), "at least one row without NaN"),
     ],
 )
-def test_codes_that_cannot_be_drawn_are_refused(codes, sentence):
+def test_codes_that_cannot_be_plotted_are_refused(codes, sentence):
     with pytest.raises(ValueError, match=sentence):
         as_points(codes, dims=2)
 

@@ -1,4 +1,4 @@
-"""The latent plane: points where their codes are, images where they were decoded, axes alike."""
+"""The latent plane: positions of points and images, and equal axes in both figures."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgba
 from reading_figures import SIDE, mosaic_of, read_code, readable, title_of
 
 from vae_utils import latent_extent, plot_latent_space, plot_latent_space_images
-from vae_utils.plots.scatter import mass_level, spread
+from vae_utils.plots.scatter import mass_level, push_apart
 from vae_utils.plots.style import PALETTE
 
 CODES = torch.randn(300, 2, generator=torch.Generator().manual_seed(3))
@@ -40,8 +40,8 @@ def test_a_class_is_named_at_its_median():
         np.testing.assert_allclose(text.get_position(), half.median(0).values, atol=0.1)
 
 
-def test_names_that_would_cover_each_other_are_moved_apart():
-    moved = spread(np.zeros((4, 2)), distance=1.0)
+def test_names_that_would_overlap_are_moved_apart():
+    moved = push_apart(np.zeros((4, 2)), distance=1.0)
     gaps = np.linalg.norm(moved[:, None] - moved[None], axis=-1)[np.triu_indices(4, 1)]
     assert gaps.min() > 0.95
 
@@ -56,7 +56,7 @@ def test_codes_with_nan_are_counted_and_keep_others_with_their_labels():
     assert len(scatters(figure)["5"].get_offsets()) == 29
 
 
-def test_by_default_all_codes_lie_inside_a_square():
+def test_by_default_all_codes_are_inside_a_square():
     left, right, bottom, top = latent_extent(CODES * torch.tensor([1.0, 4.0]))
     assert right - left == pytest.approx(top - bottom)
     ax = plot_latent_space(CODES * torch.tensor([1.0, 4.0])).axes[0]
@@ -66,10 +66,10 @@ def test_by_default_all_codes_lie_inside_a_square():
 
 def test_codes_outside_the_axes_are_counted():
     codes = torch.cat([torch.zeros(10, 2), torch.full((3, 2), 9.0)])
-    assert "3 codes lie outside" in title_of(plot_latent_space(codes, extent=(-3, 3, -3, 3)))
+    assert "3 codes are outside" in title_of(plot_latent_space(codes, extent=(-3, 3, -3, 3)))
 
 
-def test_outlines_hold_the_share_of_codes_that_they_say():
+def test_outlines_contain_the_stated_share_of_codes():
     density = np.random.default_rng(0).random((40, 40)) ** 4
     for share in (0.5, 0.9):
         inside = density[density >= mass_level(density, share)].sum() / density.sum()
@@ -78,8 +78,8 @@ def test_outlines_hold_the_share_of_codes_that_they_say():
     assert "outlines" not in title_of(plot_latent_space(CODES, density=False))
 
 
-def test_outlines_lie_on_the_codes_and_not_mirrored():
-    """Codes along x at y = 5: their outline must be wide, flat and up there."""
+def test_outlines_are_at_the_codes_and_not_mirrored():
+    """Codes along x at y = 5: their outline must be wide, flat and at y = 5."""
     codes = torch.randn(2000, 2) * torch.tensor([3.0, 0.3]) + torch.tensor([0.0, 5.0])
     ax = plot_latent_space(codes, extent=(-10, 10, -10, 10)).axes[0]
     contour = ax.collections[-1]
@@ -88,7 +88,7 @@ def test_outlines_lie_on_the_codes_and_not_mirrored():
     assert np.ptp(outline[:, 0]) > 5
 
 
-def test_all_codes_in_one_place_are_drawn():
+def test_equal_codes_are_plotted():
     ax = plot_latent_space(torch.zeros(100, 2)).axes[0]
     assert len(ax.collections[0].get_offsets()) == 100
 
@@ -106,7 +106,7 @@ def test_codes_must_be_two_dimensional(codes):
         plot_latent_space(codes)
 
 
-def test_each_cell_shows_the_image_of_its_own_middle():
+def test_each_cell_shows_the_image_of_its_centre():
     """The cell that the axes put at (x, y) must show decode((x, y)), in all four corners."""
     extent, n = (-6.0, 2.0, -1.0, 7.0), 4
     figure = plot_latent_space_images(readable, extent, n=n)

@@ -1,4 +1,4 @@
-"""Posterior against prior: counts, contours, densities and KLs are the right numbers."""
+"""Posterior and prior: counts, contours, densities and KLs are correct."""
 
 import math
 
@@ -38,12 +38,12 @@ def test_contours_are_the_circles_of_one_two_and_three_sigma():
         np.testing.assert_allclose(np.linalg.norm(path.vertices, axis=1), radius, atol=0.01)
 
 
-def test_mean_and_spread_are_said():
+def test_the_title_has_mean_and_standard_deviation():
     codes = np.array([[1.0, -2.0], [3.0, -2.0]])
     assert "mean (2.00, −2.00), standard deviation (1.00, 0.00)" in title_of(plot_marginal(codes))
 
 
-def test_no_code_falls_outside_the_bins():
+def test_no_code_is_outside_the_bins():
     codes = np.concatenate([Z, [[12.0, -9.0, 0.0]]])
     assert plot_marginal(codes).axes[0].collections[0].get_array().sum() == 2001
 
@@ -78,11 +78,11 @@ def test_each_panel_draws_its_latent_over_the_prior():
     np.testing.assert_allclose(posterior.get_ydata(), expected, atol=1e-6)
     np.testing.assert_allclose(prior.get_ydata(), norm.pdf(z), atol=1e-9)
     assert prior.get_linestyle() == "--"
-    for line in panels[1].lines:  # the latent that is the prior lies on it
+    for line in panels[1].lines:  # this latent's posterior equals the prior
         np.testing.assert_allclose(line.get_ydata(), norm.pdf(z), atol=1e-6)
 
 
-def test_of_many_latents_the_largest_are_drawn_and_it_is_said():
+def test_of_many_latents_those_with_the_largest_kl_are_plotted():
     mu = torch.randn(50, 30) * torch.linspace(0, 3, 30)
     figure = plot_posterior_vs_prior(mu, torch.zeros(50, 30))
     assert len([ax for ax in figure.axes if ax.lines]) == 12
@@ -98,11 +98,11 @@ def test_bars_are_the_kl_of_each_latent_largest_first():
     np.testing.assert_allclose([bar.get_height() for bar in bars], kl[[1, 2, 0]], atol=1e-6)
     assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["1", "2", "0"]
     assert [to_hex(bar.get_facecolor()) for bar in bars] == [BLUE, NEUTRAL, NEUTRAL]
-    assert f"{kl.sum():.2f} nats in all, 1 of 3 latents active" in title_of(figure)
+    assert f"{kl.sum():.2f} nats in total, 1 of 3 latents active" in title_of(figure)
     assert "nats" in figure.axes[0].get_ylabel()
 
 
-def test_rows_with_nan_are_left_out_and_counted():
+def test_rows_with_nan_are_skipped_and_counted():
     mu = torch.randn(10, 3)
     mu[0, 0] = torch.nan
     figure = plot_kl_per_dimension(mu, torch.zeros(10, 3))

@@ -1,4 +1,4 @@
-"""One style: colours that can be told apart, no side effects, each figure shown once."""
+"""The style: distinguishable colours, no side effects, each figure shown once."""
 
 import itertools
 import subprocess
@@ -54,10 +54,10 @@ def cielab(colour, seen_by):
 
 
 @pytest.mark.parametrize("kind", SEEN_BY)
-def test_any_two_classes_differ_in_colour_however_one_sees(kind):
+def test_any_two_classes_differ_in_colour_with_every_vision(kind):
     places = [cielab(colour, SEEN_BY[kind]) for colour in PALETTE]
     nearest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(places, 2))
-    assert nearest > 15  # a difference of 2 is just visible side by side
+    assert nearest > 15  # a difference of 2 is barely visible
 
 
 def test_ten_classes_have_ten_markers_and_twenty_have_twenty_pairs():
@@ -65,20 +65,20 @@ def test_ten_classes_have_ten_markers_and_twenty_have_twenty_pairs():
     assert len({tuple(class_style(k).values()) for k in range(100)}) == 100
 
 
-def test_drawing_leaves_matplotlib_and_pyplot_as_they_were():
+def test_plotting_does_not_change_matplotlib_and_pyplot():
     code = (
         "import matplotlib as mpl; before = mpl.rcParams.copy(); import vae_utils, sys;"
         "f = vae_utils.plot_losses([2.0, 1.0]); f.savefig('/dev/null', format='png');"
         "assert 'matplotlib.pyplot' not in sys.modules;"
         "assert 'seaborn' not in sys.modules and 'sklearn' not in sys.modules;"
         "assert 'scipy' not in sys.modules and 'ipywidgets' not in sys.modules;"
-        # Reading rcParams["backend"] chooses one, and loads pyplot, where none is set.
+        # Reading rcParams["backend"] selects a backend, and loads pyplot, if none is set.
         "assert all(mpl.rcParams[k] == before[k] for k in before if k != 'backend')"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_the_users_own_settings_survive():
+def test_the_users_settings_do_not_change():
     with mpl.rc_context({"font.size": 3, "axes.titlesize": 3}):
         figure = plot_losses([2.0, 1.0])
         assert mpl.rcParams["font.size"] == 3
@@ -110,7 +110,7 @@ def test_long_titles_are_wrapped():
 
 
 def text_boxes(figure):
-    """The boxes of all drawn tick labels, titles and texts, in pixels."""
+    """Return the boxes of all tick labels, titles and texts, in pixels."""
     figure.draw_without_rendering()
     ax = figure.axes[0]
     texts = [*ax.get_xticklabels(), *ax.get_yticklabels(), *ax.texts]
@@ -119,7 +119,7 @@ def text_boxes(figure):
 
 
 @pytest.mark.parametrize("columns", [1, 5, 10, 20])
-def test_no_text_of_a_mosaic_covers_another(columns):
+def test_texts_of_a_mosaic_do_not_overlap(columns):
     image = np.zeros((28, 28, 3))
     names = [f"Ankle boot {c}" for c in range(columns)]
     figure = mosaic_figure(
@@ -135,7 +135,7 @@ def test_no_text_of_a_mosaic_covers_another(columns):
         assert not (a.x0 < b.x1 and b.x0 < a.x1 and a.y0 < b.y1 - 1 and b.y0 < a.y1 - 1)
 
 
-def test_fonts_shrink_until_the_longest_text_fits():
+def test_longer_texts_get_a_smaller_font():
     assert font_that_fits(["0"], 0.7) > font_that_fits(["Ankle boot"], 0.5)
 
 
@@ -144,14 +144,14 @@ def test_tiles_of_different_size_are_refused():
         tiles([[np.zeros((4, 4, 3)), np.zeros((5, 5, 3))]])
 
 
-def test_headless_exploring_gives_the_strip():
+def test_headless_exploring_returns_a_figure():
     start = torch.tensor([1.0, -1.0, 0.0])
     figure = explore_latent_space(readable, 3, dims=[1], start=start, span=2.0)
     assert isinstance(figure, Figure)
     np.testing.assert_allclose(tile(figure, 0, 0, (4, 4))[0, 1, 0], -2 / 16 + 0.5, atol=1e-6)
 
 
-def test_live_exploring_gives_sliders_that_redraw(monkeypatch):
+def test_live_exploring_returns_sliders_that_redraw(monkeypatch):
     monkeypatch.setattr(widgets, "is_live_notebook", lambda: True)
     seen = []
 
@@ -171,7 +171,7 @@ def test_live_exploring_gives_sliders_that_redraw(monkeypatch):
 @pytest.mark.parametrize(
     ("start", "dims"), [([0.0, 0.0], None), (None, [3]), ([[0.0] * 3] * 2, None)]
 )
-def test_exploring_what_is_not_there_is_refused(start, dims):
+def test_invalid_arguments_of_exploring_are_refused(start, dims):
     with pytest.raises(ValueError, match=r"must have 3 numbers|no latent 3|single code"):
         explore_latent_space(readable, 3, dims, start=start)
 

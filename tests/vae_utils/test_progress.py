@@ -1,4 +1,4 @@
-"""The bar: seen by those who look, silent everywhere else."""
+"""The progress bar: shown in a terminal and a live notebook, nothing elsewhere."""
 
 import io
 import subprocess
@@ -53,7 +53,7 @@ def test_a_terminal_shows_the_loss(monkeypatch):
     assert "loss 119.2" in terminal.getvalue()
 
 
-def test_items_pass_through_unchanged():
+def test_items_are_yielded_unchanged():
     batches = [(torch.rand(2), torch.rand(2)) for _ in range(3)]
     bar = progress(batches)
     assert len(bar) == 3
@@ -63,17 +63,17 @@ def test_items_pass_through_unchanged():
 def test_a_headless_run_reads_no_loss():
     class Unreadable:
         def __float__(self):
-            raise AssertionError("read without need: a GPU would have had to wait")
+            raise AssertionError("the loss was read, and a GPU would have to wait")
 
     bar = progress(range(2))
     for _ in bar:
         bar.show(loss=Unreadable())
 
 
-def test_where_a_live_notebook_is_told_from_a_run_one(monkeypatch):
+def test_a_live_notebook_is_distinguished_from_an_executed_one(monkeypatch):
     monkeypatch.setattr(progress_bar, "_runs_in_kernel", lambda: True)
     for name in progress_bar.LIVE_NOTEBOOK_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    assert progress_bar._where() == "headless"
+    assert progress_bar.output_place() == "headless"
     monkeypatch.setenv("JPY_SESSION_NAME", "notebook.ipynb")
-    assert progress_bar._where() == "notebook"
+    assert progress_bar.output_place() == "notebook"

@@ -1,4 +1,4 @@
-"""The model summary: torchsummary's table, or a plain one that says why."""
+"""The model summary: torchsummary's table, or a plain table with the reason."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from vae_utils import model_summary
 
 
 class Split(nn.Module):
-    """Give three tensors of different shapes, on which torchsummary fails."""
+    """Return three tensors of different shapes. torchsummary fails on them."""
 
     def __init__(self):
         super().__init__()
@@ -29,7 +29,7 @@ class Wrapped(nn.Module):
         return self.out(self.split(x)[1])
 
 
-def test_torchsummary_does_it_where_it_can(capsys):
+def test_torchsummary_is_used_where_it_works(capsys):
     model_summary(nn.Sequential(nn.Flatten(), nn.Linear(784, 400), nn.ReLU()), (1, 28, 28))
     output = capsys.readouterr().out
     assert "Layer (type)" in output
@@ -37,7 +37,7 @@ def test_torchsummary_does_it_where_it_can(capsys):
     assert "plain table" not in output
 
 
-def test_a_tuple_inside_falls_back_and_says_so(capsys):
+def test_a_model_with_an_inner_tuple_gets_a_plain_table(capsys):
     model_summary(Wrapped(), (1, 28, 28))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("torchsummary fails on this model (")
@@ -46,7 +46,7 @@ def test_a_tuple_inside_falls_back_and_says_so(capsys):
     assert lines[-1] == "Parameters: 7,859, of which trainable: 7,859"
 
 
-def test_forward_that_fails_still_gets_its_parameters_counted(capsys):
+def test_parameters_are_counted_if_forward_fails(capsys):
     model_summary(nn.Sequential(nn.Linear(5, 2), nn.Linear(3, 1)), (5,))
     output = capsys.readouterr().out
     assert "[N, 2]" in output
@@ -55,7 +55,7 @@ def test_forward_that_fails_still_gets_its_parameters_counted(capsys):
     assert "forward fails on random input of shape [(5,)]" in output
 
 
-def test_torchsummary_takes_two_inputs_of_different_rank(capsys):
+def test_torchsummary_works_with_two_inputs_of_different_rank(capsys):
     class Conditional(nn.Module):
         def __init__(self):
             super().__init__()
@@ -70,7 +70,7 @@ def test_torchsummary_takes_two_inputs_of_different_rank(capsys):
     assert "plain table" not in output
 
 
-def test_a_count_that_torchsummary_gets_wrong_is_put_right(capsys):
+def test_a_wrong_count_of_torchsummary_is_reported(capsys):
     class Scaled(nn.Module):
         def __init__(self):
             super().__init__()
@@ -81,10 +81,10 @@ def test_a_count_that_torchsummary_gets_wrong_is_put_right(capsys):
             return self.linear(self.linear(x)) * self.scale.sum()
 
     model_summary(Scaled(), (4,))
-    assert "torchsummary counts 40 parameters, the model has 27" in capsys.readouterr().out
+    assert "torchsummary counts 40 parameters, but the model has 27" in capsys.readouterr().out
 
 
-def test_the_model_is_left_as_it_was(capsys):
+def test_the_model_does_not_change(capsys):
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), Split())
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()

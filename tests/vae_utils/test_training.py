@@ -1,4 +1,4 @@
-"""Seeds, device, Adam, parameter count, early stop."""
+"""Seeds, device, Adam, parameter count."""
 
 import random
 
@@ -7,20 +7,20 @@ import pytest
 import torch
 from torch import nn
 
-from vae_utils import EarlyStop, count_parameters, make_adam, pick_device, seed_everything
+from vae_utils import count_parameters, make_adam, pick_device, seed_everything
 
 
-def draws():
+def samples():
     return random.random(), np.random.rand(), torch.rand(1).item()
 
 
 def test_a_seed_repeats_all_three_generators():
     seed_everything(5)
-    first = draws()
+    first = samples()
     seed_everything(5)
-    assert draws() == first
+    assert samples() == first
     seed_everything(6)
-    assert all(a != b for a, b in zip(draws(), first, strict=True))
+    assert all(a != b for a, b in zip(samples(), first, strict=True))
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
@@ -33,7 +33,7 @@ def test_seed_out_of_range(seed):
     ("cuda", "mps", "expected"),
     [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")],
 )
-def test_device_is_the_best_there_is(monkeypatch, cuda, mps, expected):
+def test_the_fastest_device_is_chosen(monkeypatch, cuda, mps, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert pick_device().type == expected
@@ -41,7 +41,7 @@ def test_device_is_the_best_there_is(monkeypatch, cuda, mps, expected):
 
 @pytest.mark.parametrize("name", ["cuda:99", "gpu"])
 def test_device_that_is_not_there(name):
-    with pytest.raises(ValueError, match=f"no device '{name}' here"):
+    with pytest.raises(ValueError, match=f"This machine has no device '{name}'"):
         pick_device(name)
 
 
@@ -55,7 +55,7 @@ def test_shared_and_frozen_parameters():
 
 
 def test_lazy_layer_cannot_be_counted():
-    with pytest.raises(ValueError, match="call the model on a batch first"):
+    with pytest.raises(ValueError, match="Call the model on a batch first"):
         count_parameters(nn.LazyLinear(3))
 
 
@@ -83,35 +83,3 @@ def test_make_adam_keeps_its_options_and_falls_back():
     optimizer = make_adam([unusual])
     unusual.abs().sum().backward()
     optimizer.step()  # the fused form would raise here
-
-
-def epochs_until_stop(stop, losses):
-    for epoch, loss in enumerate(losses, start=1):
-        if stop(loss):
-            return epoch
-    return None
-
-
-def test_stop_below_the_threshold_and_not_at_it():
-    stop = EarlyStop(threshold=0.04)
-    assert epochs_until_stop(stop, [0.05, 0.04, torch.tensor(0.039), 0.02]) == 3
-    assert stop.reason == "0.039 is below 0.04"
-
-
-def test_stop_when_nothing_improves():
-    stop = EarlyStop(patience=2)
-    assert epochs_until_stop(stop, [5, 4, 4.5, 3, 3, 3.5, 2]) == 6
-    assert stop.reason == "no new lowest loss for 2 epochs (lowest 3)"
-
-
-def test_stop_at_nan_instead_of_running_on():
-    stop = EarlyStop(threshold=1)
-    assert epochs_until_stop(stop, [5, float("nan"), 0.5]) == 2
-    assert stop.reason == "the loss is nan"
-
-
-def test_stop_needs_a_rule():
-    with pytest.raises(ValueError, match="a threshold, a patience, or both"):
-        EarlyStop()
-    with pytest.raises(ValueError, match="1 epoch or more"):
-        EarlyStop(patience=0)

@@ -1,4 +1,4 @@
-"""What is known about each data set by name: title, shape, classes, files, checksums."""
+"""Facts about each data set: title, shape, classes, files, checksums."""
 
 import difflib
 from dataclasses import dataclass
@@ -37,14 +37,14 @@ class SetFacts:
     """Facts about one data set.
 
     Args:
-        title: its name in print.
-        noun: what its images are called in the line that says which data is in use.
-        classes: the name of each label.
-        shape: (C, H, W) of an image.
-        full_sizes: images in the whole training and test set, (0, 0) where there is none.
-        torchvision_name: the class in torchvision.datasets, which also names its folder.
-        embedded_file: file in vae_utils/embedded, empty where none is shipped.
-        embedded_sha256: that file's checksum.
+        title: The name that is printed.
+        noun: What the images are called in the printed line about the data in use.
+        classes: The name of each label.
+        shape: Shape of an image, (C, H, W).
+        full_sizes: Number of images in the full training and test set; (0, 0) if there is none.
+        torchvision_name: The class in torchvision.datasets. Its folder has the same name.
+        embedded_file: File in vae_utils/embedded; empty if there is none.
+        embedded_sha256: SHA-256 of that file.
     """
 
     title: str
@@ -97,16 +97,16 @@ CATALOG = {
 
 
 def facts_of(name: str) -> SetFacts:
-    """Return what is known about a data set.
+    """Return the facts about a data set.
 
     Args:
-        name: a key of CATALOG.
+        name: A key of CATALOG.
 
     Returns:
-        Its facts.
+        The facts.
 
     Raises:
-        DataError: there is no data set of this name.
+        DataError: There is no data set with this name.
 
     Example:
         >>> facts_of("mnist").title

@@ -1,4 +1,4 @@
-"""Downloads a whole data set by torchvision; what lies in the cache is always whole."""
+"""Downloads full data sets with torchvision. The cache never contains an incomplete set."""
 
 import contextlib
 import io
@@ -17,27 +17,27 @@ SECONDS_WITHOUT_AN_ANSWER = 30.0
 
 
 def cache_folder() -> Path:
-    """Return the folder that downloads go to.
+    """Return the folder for downloads.
 
     Returns:
-        `$XDG_CACHE_HOME/vaelab`, or else `~/.cache/vaelab`; it need not exist yet.
+        `$XDG_CACHE_HOME/vaelab`, or `~/.cache/vaelab`. It may not exist yet.
     """
     base = os.environ.get("XDG_CACHE_HOME", "") or "~/.cache"
     return Path(base).expanduser() / "vaelab"
 
 
 def ensure(facts: SetFacts, root: Path) -> None:
-    """Download a data set into a folder, unless it is there already.
+    """Download a data set into a folder, unless the folder already contains it.
 
-    The files are fetched into a temporary folder beside their place, read once, and only then
-    renamed: a download that was cut off is never taken for a whole one.
+    The files are downloaded into a temporary folder, read once, and only then renamed. So an
+    interrupted download is never used.
 
     Args:
-        facts: which data set.
-        root: the folder; made if missing.
+        facts: The data set.
+        root: The folder. It is created if it is missing.
 
     Raises:
-        DataError: no network, a wrong checksum, or no space.
+        DataError: There is no network, a checksum is wrong, or the disk is full.
     """
     if folder.has(facts, root):
         return
@@ -66,9 +66,9 @@ def _fetch(facts: SetFacts, scratch: Path) -> None:
 
 
 def _move_into_place(facts: SetFacts, scratch: Path, root: Path) -> None:
-    """Rename what was fetched: on one file system each rename happens whole or not at all."""
+    """Rename the downloaded files. On one file system, a rename is complete or does not happen."""
     if folder.has(facts, root):
-        return  # another process was faster
+        return  # another process finished first
     if facts.torchvision_name == "CIFAR10":
         os.replace(scratch / folder.CIFAR_FOLDER, root / folder.CIFAR_FOLDER)
         return
@@ -81,8 +81,8 @@ def _move_into_place(facts: SetFacts, scratch: Path, root: Path) -> None:
 
 def _advice(facts: SetFacts) -> str:
     if facts.embedded_file:
-        return "Check the network, or use source='embedded', which needs none."
-    return "Check the network, or load 'photo_patches', colour images that need none."
+        return "Check the network, or use source='embedded', which needs no download."
+    return "Check the network, or load 'photo_patches': colour images that need no download."
 
 
 def _first_line(error: BaseException) -> str:
@@ -91,7 +91,7 @@ def _first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _timeout(seconds: float) -> Iterator[None]:
-    """Let no connection hang for ever: torchvision sets no timeout of its own."""
+    """Limit the time that a connection may wait: torchvision sets no timeout."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -102,7 +102,7 @@ def _timeout(seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_unless_watched() -> Iterator[None]:
-    """Keep torchvision's lines and bars out of logs; a terminal shows its bar."""
+    """Hide torchvision's messages and progress bars; show its bar in a terminal."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         if not sys.stderr.isatty():

@@ -1,16 +1,16 @@
-"""The one error that anything about data ends in."""
+"""DataError: the error for every problem with data."""
 
 from pathlib import Path
 
 
 class DataError(Exception):
-    """Data that can't be had, or isn't what it should be.
+    """Data that cannot be loaded, or that is not as expected.
 
     Args:
-        what: the file, folder, variable or argument that is at fault.
-        found: what is there.
-        expected: what should have been there.
-        todo: what the reader can do about it, as a whole sentence.
+        what: The file, folder, variable or argument with the problem.
+        found: What was found.
+        expected: What was expected.
+        todo: What the reader can do about it, as a full sentence.
 
     Example:
         >>> raise DataError("a.gz", "3 bytes", "16", "Delete it and load again.")
@@ -27,5 +27,5 @@ class DataError(Exception):
         super().__init__(f"{what}: found {found}, expected {expected}. {todo}")
 
     def __reduce__(self) -> tuple[type["DataError"], tuple[str, str, str, str]]:
-        # Without this the error could not cross a process boundary: pickle passes one argument.
+        # pickle passes one argument by default. With this the error can cross a process boundary.
         return (DataError, (self.what, self.found, self.expected, self.todo))

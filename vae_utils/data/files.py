@@ -1,4 +1,4 @@
-"""Reads the files that data sets come in: idx (plain or .gz) and npz. Trusts none of them."""
+"""Reads the files of data sets, idx (plain or .gz) and npz, and checks everything in them."""
 
 import gzip
 import hashlib
@@ -12,24 +12,24 @@ import numpy as np
 from vae_utils.data.errors import DataError
 
 PARTS = ("x_train", "y_train", "x_test", "y_test")
-UINT8_CODE = 8  # the third byte of an idx file names the type of its values
+UINT8_CODE = 8  # the third byte of an idx file is the type of its values
 
 
 def read_idx(path: Path, dims: int) -> np.ndarray:
-    """Read an idx file of unsigned bytes, MNIST's own format.
+    """Read an idx file of unsigned bytes, the format of MNIST.
 
-    Four bytes of magic number (0, 0, type, number of dimensions), each dimension as a big-endian
-    32-bit integer, then the values.
+    The file contains four bytes of magic number (0, 0, type, number of dimensions), then each
+    dimension as a big-endian 32-bit integer, then the values.
 
     Args:
-        path: the file; unpacked on the fly if its name ends in .gz.
-        dims: the number of dimensions that it must have: 3 for images, 1 for labels.
+        path: The file. It is decompressed if its name ends in .gz.
+        dims: The expected number of dimensions: 3 for images, 1 for labels.
 
     Returns:
-        uint8 array of the shape that the file states.
+        uint8 array with the shape that the file states.
 
     Raises:
-        DataError: the file can't be read, is cut short, or is something else.
+        DataError: The file cannot be read, is truncated, or has another format.
     """
     content = _read_bytes(path)
     header_size = 4 + 4 * dims
@@ -39,7 +39,7 @@ def read_idx(path: Path, dims: int) -> np.ndarray:
             path,
             found=f"{len(content):,} bytes that begin with {content[:4].hex() or 'nothing'}",
             expected=f"an idx file, which begins with {magic.hex()}",
-            todo="Fetch this file again.",
+            todo="Download this file again.",
         )
     shape = tuple(int(size) for size in np.frombuffer(content, ">u4", count=dims, offset=4))
     expected_size = header_size + int(np.prod(shape, dtype=object))
@@ -47,8 +47,8 @@ def read_idx(path: Path, dims: int) -> np.ndarray:
         raise DataError(
             path,
             found=f"{len(content):,} bytes",
-            expected=f"{expected_size:,} for the {shape[0]:,} entries that it announces",
-            todo="The file is cut short or damaged: fetch it again.",
+            expected=f"{expected_size:,} for the {shape[0]:,} entries that its header states",
+            todo="The file is truncated or damaged. Download it again.",
         )
     return np.frombuffer(content, np.uint8, offset=header_size).reshape(shape)
 
@@ -63,8 +63,8 @@ def _read_bytes(path: Path) -> bytes:
         raise DataError(
             path,
             found=f"a damaged gzip file ({error})",
-            expected="a whole one",
-            todo="Fetch this file again.",
+            expected="a complete gzip file",
+            todo="Download this file again.",
         ) from error
     except OSError as error:
         raise DataError(
@@ -79,14 +79,14 @@ def read_npz(path: Path, sha256: str = "") -> dict[str, np.ndarray]:
     """Read the arrays x_train, y_train, x_test and y_test of an npz file.
 
     Args:
-        path: the file.
-        sha256: its checksum, in hexadecimal; not checked if empty.
+        path: The file.
+        sha256: Its SHA-256 in hexadecimal. Empty: not checked.
 
     Returns:
         The four arrays by name.
 
     Raises:
-        DataError: the file can't be read, its checksum is another, or an array is missing.
+        DataError: The file cannot be read, its checksum is wrong, or an array is missing.
     """
     try:
         content = path.read_bytes()
@@ -95,7 +95,7 @@ def read_npz(path: Path, sha256: str = "") -> dict[str, np.ndarray]:
             path,
             found=f"no readable file ({error.strerror})",
             expected="a data file",
-            todo="If it belongs to vae_utils, install the package again.",
+            todo="If the file belongs to vae_utils, install the package again.",
         ) from error
     found = hashlib.sha256(content).hexdigest() if sha256 else ""
     if found != sha256:
@@ -103,7 +103,7 @@ def read_npz(path: Path, sha256: str = "") -> dict[str, np.ndarray]:
             path,
             found=f"SHA-256 {found[:12]}… over {len(content):,} bytes",
             expected=f"{sha256[:12]}…",
-            todo="The file is damaged or was changed: install the package again (git checkout it).",
+            todo="The file is damaged or changed: install the package again, or git checkout it.",
         )
     try:
         with np.load(io.BytesIO(content)) as stored:
@@ -111,7 +111,7 @@ def read_npz(path: Path, sha256: str = "") -> dict[str, np.ndarray]:
     except (KeyError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(
             path,
-            found=f"something unreadable ({error})",
+            found=f"content that cannot be read ({error})",
             expected="an npz file with " + ", ".join(PARTS),
-            todo="Make or fetch this file again.",
+            todo="Create or download this file again.",
         ) from error

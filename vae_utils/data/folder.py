@@ -1,4 +1,4 @@
-"""Reads a data set from a folder in torchvision's layout, or CIFAR-10 from an npz file there."""
+"""Reads a data set from a folder in torchvision's layout, or CIFAR-10 from an npz file."""
 
 from pathlib import Path
 
@@ -21,16 +21,16 @@ def read(facts: SetFacts, root: Path, train: bool) -> Arrays:
     """Read one part of a data set from a folder.
 
     Args:
-        facts: which data set.
-        root: the folder that holds `MNIST/raw`, `FashionMNIST/raw`, `cifar-10-batches-py` or
+        facts: The data set.
+        root: The folder that contains `MNIST/raw`, `FashionMNIST/raw`, `cifar-10-batches-py` or
             `cifar10*.npz`.
-        train: the training part, or else the test part.
+        train: True for the training part, False for the test part.
 
     Returns:
-        images uint8 (N, C, H, W) and labels (N,).
+        images uint8 (N, C, H, W), and labels (N,).
 
     Raises:
-        DataError: a file is missing or damaged, or images and labels don't fit together.
+        DataError: A file is missing or damaged, or images and labels do not fit together.
     """
     if facts.torchvision_name == "CIFAR10":
         images, labels = _read_cifar(root, train)
@@ -45,7 +45,7 @@ def read(facts: SetFacts, root: Path, train: bool) -> Arrays:
 
 
 def has(facts: SetFacts, root: Path) -> bool:
-    """Say whether every file of a data set is in a folder."""
+    """Return whether a folder contains every file of a data set."""
     if facts.torchvision_name == "CIFAR10":
         return (root / CIFAR_FOLDER).is_dir() or bool(_cifar_npz_files(root))
     raw = root / facts.torchvision_name / "raw"
@@ -63,33 +63,33 @@ def _find_idx(raw: Path, name: str) -> Path:
     raise DataError(
         raw / name,
         found="no such file",
-        expected="it there, as it is or as .gz (torchvision's layout)",
-        todo="Put the set there, or use source='full' to download it or 'embedded' for the subset.",
+        expected="this file, plain or as .gz (torchvision's layout)",
+        todo="Put the set there, or use source='full' to download it, or 'embedded'.",
     )
 
 
 def _require_fit(facts: SetFacts, where: Path, images: np.ndarray, labels: np.ndarray) -> None:
-    """Stop unless these can be images and labels of the data set."""
+    """Raise a DataError unless the arrays can be images and labels of the data set."""
     if images.shape[1:] != facts.shape or images.dtype != np.uint8:
         raise DataError(
             where,
             found=f"images of shape {images.shape[1:]}, {images.dtype}",
             expected=f"{facts.shape}, uint8, for {facts.title}",
-            todo="These are files of another data set.",
+            todo="These files belong to another data set. Check the folder.",
         )
     if labels.shape != images.shape[:1]:
         raise DataError(
             where,
             found=f"{len(images):,} images and labels of shape {labels.shape}",
-            expected="as many labels as images, and at least one",
+            expected="one label per image, and at least one image",
             todo="Take both files from the same part of the set.",
         )
     if len(labels) == 0 or labels.max() >= len(facts.classes) or labels.min() < 0:
         raise DataError(
             where,
-            found=f"labels up to {labels.max()}" if len(labels) else "no image at all",
+            found=f"labels up to {labels.max()}" if len(labels) else "no image",
             expected=f"labels 0 to {len(facts.classes) - 1}",
-            todo="Fetch the label file again.",
+            todo="Download the label file again.",
         )
 
 
@@ -118,21 +118,21 @@ def _read_cifar(root: Path, train: bool) -> Arrays:
             npz_files[0],
             found=f"x_{part} of shape {images.shape}",
             expected="(N, 32, 32, 3)",
-            todo="Make this file again.",
+            todo="Create this file again.",
         )
     return images.transpose(0, 3, 1, 2), parts[f"y_{part}"].reshape(-1)
 
 
 def _read_cifar_batches(root: Path, train: bool) -> Arrays:
-    from torchvision.datasets import CIFAR10  # slow to import: only where it is used
+    from torchvision.datasets import CIFAR10  # slow to import
 
     try:
-        # torchvision checks each file's md5 before it unpickles it.
+        # torchvision checks the md5 of each file before it unpickles the file.
         data = CIFAR10(str(root), train=train, download=False)
     except RuntimeError as error:
         raise DataError(
             root / CIFAR_FOLDER,
-            found="files that are missing or whose md5 is wrong",
+            found="missing files, or files with a wrong md5",
             expected="the six batches of CIFAR-10 as published",
             todo="Delete this folder and load with source='full'.",
         ) from error

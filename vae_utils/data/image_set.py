@@ -1,4 +1,4 @@
-"""ImageSet: images and labels held in memory as two tensors."""
+"""ImageSet: images and labels in memory, as two tensors."""
 
 from dataclasses import dataclass
 from typing import Any, overload
@@ -11,16 +11,16 @@ from vae_utils.data.catalog import CATALOG
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images with their labels, whole in memory.
+    """All images of a data set and their labels, in memory.
 
     Args:
         images: uint8, (N, C, H, W), 0 to 255.
         labels: int64, (N,).
-        name: the data set's name, as `load_dataset` takes it.
-        origin: where the images come from: "embedded", "full", "scikit-learn" or a folder.
+        name: The data set's name, as in `load_dataset`.
+        origin: Where the images come from: "embedded", "full", "scikit-learn" or a folder.
 
     Raises:
-        ValueError: a tensor has another dtype or shape, or the lengths differ.
+        ValueError: A tensor has another dtype or shape, or the lengths differ.
 
     Example:
         >>> images = torch.zeros(5, 1, 28, 28, dtype=torch.uint8)
@@ -42,18 +42,18 @@ class ImageSet:
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.dim() != 4:
             raise ValueError(
-                "ImageSet needs images as uint8 of shape (N, C, H, W), not "
-                f"{self.images.dtype} of shape {tuple(self.images.shape)}."
+                "ImageSet needs images of dtype uint8 and shape (N, C, H, W), but has "
+                f"{self.images.dtype} and {tuple(self.images.shape)}."
             )
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             raise ValueError(
-                f"ImageSet needs labels as int64 of shape ({len(self.images)},), not "
-                f"{self.labels.dtype} of shape {tuple(self.labels.shape)}."
+                f"ImageSet needs labels of dtype int64 and shape ({len(self.images)},), but has "
+                f"{self.labels.dtype} and {tuple(self.labels.shape)}."
             )
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The name of each label, "0" to "9" for digits; empty for an unknown set."""
+        """The name of each label, "0" to "9" for digits. Empty for an unknown set."""
         return CATALOG[self.name].classes if self.name in CATALOG else ()
 
     def __len__(self) -> int:
@@ -75,11 +75,11 @@ class ImageSet:
         return f"ImageSet({self.name}, {len(self):,} images {shape}, {self.origin})"
 
     def subset(self, n: int, seed: int = 0) -> "ImageSet":
-        """Draw n images at random, without repeats.
+        """Select n images at random, without repeats.
 
         Args:
-            n: how many, 1 to len(self).
-            seed: the same seed draws the same images.
+            n: Number of images, 1 to len(self).
+            seed: The same seed selects the same images.
 
         Returns:
             A new set of n images.
@@ -96,17 +96,17 @@ class ImageSet:
         return self._pick(self._shuffled(seed)[:n])
 
     def split(self, fraction: float = 0.1, seed: int = 0) -> tuple["ImageSet", "ImageSet"]:
-        """Split at random into a part to train on and a part to validate on.
+        """Split at random into a training part and a validation part.
 
         Args:
-            fraction: share of the images held out for validation, between 0 and 1.
-            seed: the same seed gives the same split.
+            fraction: Share of the images in the validation part, between 0 and 1.
+            seed: The same seed gives the same split.
 
         Returns:
-            (training, validation): together every image once, neither empty.
+            (training, validation). Every image is in one of them, and neither is empty.
 
         Raises:
-            ValueError: the fraction would leave one of them empty.
+            ValueError: With this fraction one part would be empty.
 
         Example:
             >>> train, validation = load_dataset("mnist", quiet=True).split(0.1)
@@ -117,7 +117,7 @@ class ImageSet:
         if not 0 < held_out < len(self):
             raise ValueError(
                 f"split needs a fraction that leaves both parts non-empty; {fraction} of "
-                f"{len(self):,} images holds out {held_out:,}."
+                f"{len(self):,} images is {held_out:,} images."
             )
         order = self._shuffled(seed)
         return self._pick(order[held_out:]), self._pick(order[:held_out])

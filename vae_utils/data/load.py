@@ -1,4 +1,4 @@
-"""load_dataset: every data set of the course by one function."""
+"""load_dataset: loads every data set of the course by its name."""
 
 import os
 from pathlib import Path
@@ -23,28 +23,29 @@ def load_dataset(
     *,
     quiet: bool = False,
 ) -> ImageSet:
-    """Load a data set and say in one line which data it is.
+    """Load a data set, and print one line about the data that is in use.
 
     Args:
         name: "mnist", "fashion_mnist", "cifar10", or "photo_patches" (32×32 patches of the two
-            photographs that scikit-learn ships: colour where CIFAR-10 can't be had).
-        train: the training part, or else the test part.
-        source: where to take it from.
-            "auto": the folder that the environment variable VAELAB_DATA names, if it is set;
-            else the embedded subset (9,000 training and 1,000 test images); CIFAR-10, which has
-            none, is downloaded.
-            "embedded": the subset, whatever the variable says.
-            "full": the whole set, downloaded by torchvision once into the folder VAELAB_DATA, or
-            else into a cache folder.
-            Anything else is a folder in torchvision's layout (`MNIST/raw/train-images-idx3-ubyte`,
-            .gz or not; `FashionMNIST/raw/…`; `cifar-10-batches-py/…` or `cifar10*.npz`).
-        quiet: print nothing.
+            photographs in scikit-learn: colour images that need no download).
+        train: True for the training part, False for the test part.
+        source: Where to load the data from.
+            "auto": the folder in the environment variable VAELAB_DATA, if it is set. Otherwise
+            the embedded subset (9,000 training and 1,000 test images). CIFAR-10 has no embedded
+            subset and is downloaded.
+            "embedded": the subset, independent of the variable.
+            "full": the full set. torchvision downloads it once, into the folder VAELAB_DATA or
+            into a cache folder.
+            Any other value is a folder in torchvision's layout
+            (`MNIST/raw/train-images-idx3-ubyte`, .gz or not; `FashionMNIST/raw/…`;
+            `cifar-10-batches-py/…` or `cifar10*.npz`).
+        quiet: Print nothing.
 
     Returns:
         The images, uint8 (N, C, H, W), with their labels.
 
     Raises:
-        DataError: it can't be had; the message says what to do.
+        DataError: The data cannot be loaded. The message says what to do.
 
     Example:
         >>> digits = load_dataset("mnist")
@@ -68,24 +69,12 @@ def load_dataset(
         arrays, origin = folder.read(facts, Path(place), train), str(place)
     image_set = _image_set(*arrays, name=name, origin=origin)
     if not quiet:
-        print(describe(image_set, train))
+        print(_describe(image_set, train))
     return image_set
 
 
-def describe(image_set: ImageSet, train: bool = True) -> str:
-    """Say in one line which data a set is.
-
-    Args:
-        image_set: what `load_dataset` gave.
-        train: whether it is the training part.
-
-    Returns:
-        The line.
-
-    Example:
-        >>> describe(load_dataset("fashion_mnist", train=False, quiet=True), train=False)
-        'Fashion-MNIST: embedded subset, 1,000 test images'
-    """
+def _describe(image_set: ImageSet, train: bool) -> str:
+    """Return one line about the data in a set that `load_dataset` loaded."""
     facts = CATALOG[image_set.name]
     part = "training" if train else "test"
     count = f"{len(image_set):,} {part} {facts.noun}"
@@ -100,7 +89,7 @@ def describe(image_set: ImageSet, train: bool = True) -> str:
 
 
 def _resolve(name: str, source: str | Path) -> str | Path:
-    """Turn what the caller asked for into "scikit-learn", "embedded", "full" or a folder."""
+    """Return the place that the arguments name: "scikit-learn", "embedded", "full" or a folder."""
     if name == "photo_patches":
         return "scikit-learn"
     if source == "auto":
@@ -110,7 +99,7 @@ def _resolve(name: str, source: str | Path) -> str | Path:
     if not Path(source).is_dir():
         raise DataError(
             "source",
-            found=f"{str(source)!r}, which is no folder here",
+            found=f"{str(source)!r}, which is not an existing folder",
             expected="'auto', 'embedded', 'full' or a folder",
             todo="Check the spelling.",
         )
@@ -118,7 +107,7 @@ def _resolve(name: str, source: str | Path) -> str | Path:
 
 
 def _named_folder() -> Path | None:
-    """Return the folder that the environment variable names, None where it isn't set."""
+    """Return the folder in the environment variable, or None if the variable is not set."""
     value = os.environ.get(FOLDER_VARIABLE, "")
     if not value:
         return None
@@ -126,8 +115,8 @@ def _named_folder() -> Path | None:
     if not path.is_dir():
         raise DataError(
             f"environment variable {FOLDER_VARIABLE}",
-            found=f"{value!r}, which is no folder here",
-            expected="a folder in torchvision's layout (with MNIST/raw in it, say)",
+            found=f"{value!r}, which is not an existing folder",
+            expected="a folder in torchvision's layout (for example with MNIST/raw in it)",
             todo="Correct the variable, or unset it to use the embedded subset.",
         )
     return path
@@ -137,9 +126,9 @@ def _embedded(name: str, facts: SetFacts, train: bool) -> tuple[np.ndarray, np.n
     if not facts.embedded_file:
         raise DataError(
             f"embedded subset of {facts.title}",
-            found="none",
+            found="no embedded subset",
             expected="'mnist' or 'fashion_mnist'",
-            todo=f"Use load_dataset({name!r}, source='full'), or 'photo_patches' for colour.",
+            todo=f"Use load_dataset({name!r}, source='full'), or load 'photo_patches' (colour).",
         )
     parts = read_npz(EMBEDDED_FOLDER / facts.embedded_file, facts.embedded_sha256)
     part = "train" if train else "test"
@@ -148,7 +137,7 @@ def _embedded(name: str, facts: SetFacts, train: bool) -> tuple[np.ndarray, np.n
 
 def _image_set(images: np.ndarray, labels: np.ndarray, name: str, origin: str) -> ImageSet:
     return ImageSet(
-        images=torch.from_numpy(np.array(images, np.uint8)),  # a copy of our own, writable
+        images=torch.from_numpy(np.array(images, np.uint8)),  # a writable copy
         labels=torch.from_numpy(labels.astype(np.int64)),
         name=name,
         origin=origin,

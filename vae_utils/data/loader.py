@@ -1,4 +1,4 @@
-"""A loader that keeps the whole set in memory as one tensor, so that a batch costs one gather."""
+"""A loader that keeps the whole set in memory as one tensor: one index operation per batch."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -26,37 +26,37 @@ def make_loader(
     raw: bool = False,
     dequantize: bool = False,
 ) -> "Loader":
-    """Make a loader that yields `(x, y)` batches of a data set held in memory.
+    """Create a loader that yields batches `(x, y)` of a data set in memory.
 
-    It is used like a torch `DataLoader` and is many times faster, because nothing is read,
-    converted or copied item by item.
+    Use it like a torch `DataLoader`. It is many times faster, because it does not read, convert
+    and copy the images one by one.
 
     Args:
-        dataset: an `ImageSet`; a tensor of images (N, …); a pair (images, labels) of tensors; or
+        dataset: An `ImageSet`, a tensor of images (N, …), a pair (images, labels) of tensors, or
             any torchvision `Dataset` of (image, label) items with its own `transform`. A Dataset
-            is read once, here. If its items come out differently when read twice (a random
-            transform), it is read anew for every epoch, so that the randomness stays; that costs
-            what a DataLoader costs.
-        batch_size: images in a batch; the last one may be smaller.
-        shuffle: another order every epoch, or else always the set's own.
-        seed: the same seed gives the same batches, epoch by epoch.
-        device: where the set is moved, once, and batches are made; None leaves it where it is.
-        transform: called on every batch of images (B, C, H, W), float in [0, 1]; what it returns
-            is yielded as x. A random one draws anew each time, once for the whole batch. `ToTensor`
-            (alone or in a `Compose`) has nothing left to do here and is skipped.
-        drop_last: leave out a last batch that is smaller.
-        raw: yield uint8 images as they are stored.
-        dequantize: yield (x + u)/256 with x the stored 0…255 and u uniform in [0, 1): noise that
-            makes grey levels continuous.
+            is read once, in this call. If its items change from read to read (a random
+            transform), it is read again for every epoch, so that the items stay random. This
+            takes as long as a DataLoader.
+        batch_size: Images per batch. The last batch may be smaller.
+        shuffle: True: a new order in every epoch. False: always the order of the set.
+        seed: The same seed gives the same batches in each epoch.
+        device: The set is moved to this device once. None: the set stays on its device.
+        transform: Called on every batch of images (B, C, H, W), float in [0, 1]. Its result is
+            yielded as x. A random transform samples once for each batch. `ToTensor` (alone or in
+            a `Compose`) is skipped, because the batches are float tensors already.
+        drop_last: Skip a last batch that is smaller.
+        raw: Yield the stored uint8 images.
+        dequantize: Yield (x + u)/256, where x is the stored 0…255 and u is uniform in [0, 1).
+            This noise makes the grey levels continuous.
 
     Returns:
-        The loader. x is float32 (B, C, H, W), x/255 in [0, 1], unless asked otherwise; images
-        given as floats are yielded as they are. y is int64 (B,), −1 where there are no labels.
+        The loader. By default x is float32 (B, C, H, W), x/255 in [0, 1]. Float images are yielded
+        unchanged. y is int64 (B,), and −1 if there are no labels.
 
     Raises:
-        ValueError: a wrong batch size, an empty set, images with NaN, options that exclude each
-            other.
-        TypeError: something that isn't a data set.
+        ValueError: The batch size is wrong, the set is empty, images contain NaN, or options
+            exclude each other.
+        TypeError: `dataset` is not a data set.
 
     Example:
         >>> loader = make_loader(load_dataset("mnist", quiet=True), batch_size=64)
@@ -67,12 +67,12 @@ def make_loader(
         (141, 9000)
     """
     if int(batch_size) != batch_size or batch_size < 1:
-        raise ValueError(f"batch_size must be a whole number from 1 up, not {batch_size!r}.")
+        raise ValueError(f"batch_size must be a whole number, 1 or more, got {batch_size!r}.")
     if raw and (dequantize or transform is not None):
-        raise ValueError("raw=True yields the stored bytes: it excludes dequantize and transform.")
+        raise ValueError("raw=True yields the stored bytes. It excludes dequantize and transform.")
     images, labels, is_random = _as_tensors(dataset)
     if (raw or dequantize) and images.dtype != torch.uint8:
-        raise ValueError(f"raw and dequantize need uint8 images; these are {images.dtype}.")
+        raise ValueError(f"raw and dequantize need uint8 images, got {images.dtype}.")
     return Loader(
         dataset=dataset,
         images=images.to(device),
@@ -89,13 +89,13 @@ def make_loader(
 
 
 class Loader:
-    """Batches of a set held in memory; made by `make_loader`.
+    """Batches of a set in memory. Use `make_loader` to create it.
 
     Attributes:
-        dataset: what was given to `make_loader`.
-        batch_size: images in a batch.
-        epoch: how often it has been run through. Set it to go on where an interrupted run was:
-            the order of an epoch depends on the seed and this number alone.
+        dataset: The first argument of `make_loader`.
+        batch_size: Images per batch.
+        epoch: Number of epochs so far. Set it to continue an interrupted run: the order of an
+            epoch depends only on the seed and on this number.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Loader:
 
     @property
     def device(self) -> torch.device:
-        """Where the set lies and batches are made."""
+        """The device of the set and of the batches."""
         return self._images.device
 
     def __iter__(self) -> Iterator[Batch]:
@@ -154,17 +154,20 @@ class Loader:
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             batch = slice(start, start + self.batch_size)
             if order is None:
-                x, y = images[batch].clone(), labels[batch].clone()  # a view would expose the set
+                x, y = (
+                    images[batch].clone(),
+                    labels[batch].clone(),
+                )  # not views of the set
             else:
                 x, y = images.index_select(0, order[batch]), labels.index_select(0, order[batch])
             yield self._finish(x, noise), y
 
     def _epoch_seed(self) -> int:
-        # The generator keeps 32 bits of a seed; the factor keeps (seed, epoch) pairs apart.
+        # The generator uses 32 bits of a seed. The factor keeps pairs (seed, epoch) distinct.
         return (self._seed * 1_000_003 + self.epoch) % 2**32
 
     def _order(self, epoch_seed: int) -> Tensor | None:
-        """Draw an epoch's order on the CPU, so that it is the same on every device."""
+        """Sample an epoch's order on the CPU, so that it is the same on every device."""
         if not self._shuffle:
             return None
         generator = torch.Generator().manual_seed(epoch_seed)
@@ -182,9 +185,9 @@ class Loader:
 
 
 def _as_tensors(dataset: Any) -> tuple[Tensor, Tensor, bool]:
-    """Return images, labels, and whether the set's items are random."""
+    """Return images, labels, and whether the items of the set are random."""
     if isinstance(dataset, torch.utils.data.DataLoader):
-        raise TypeError("make_loader takes a data set; of a DataLoader, pass its .dataset.")
+        raise TypeError("make_loader needs a data set. For a DataLoader, pass its .dataset.")
     is_random = False
     if isinstance(dataset, ImageSet):
         images, labels = dataset.images, dataset.labels
@@ -197,8 +200,8 @@ def _as_tensors(dataset: Any) -> tuple[Tensor, Tensor, bool]:
         images, labels = read_items(dataset)
     else:
         raise TypeError(
-            "make_loader takes an ImageSet, a tensor, a pair of tensors or a Dataset with a "
-            f"length, not {type(dataset).__name__}."
+            "make_loader needs an ImageSet, a tensor, a pair of tensors or a Dataset with a "
+            f"length, got {type(dataset).__name__}."
         )
     if len(images) == 0 or len(images) != len(labels):
         raise ValueError(f"The set has {len(images):,} images and {len(labels):,} labels.")
@@ -215,19 +218,19 @@ def _is_pair_of_tensors(dataset: Any) -> bool:
 
 
 def _require_finite(images: Tensor) -> None:
-    """Stop on NaN or infinity: a model trained on them becomes NaN without a word."""
+    """Raise an error on NaN or infinity, because training on them makes a model NaN."""
     if not images.is_floating_point():
         return
     bad = ~torch.isfinite(images).flatten(1).all(dim=1)
     if bad.any():
         raise ValueError(
-            f"{int(bad.sum()):,} of {len(images):,} images hold NaN or infinity, the first at "
-            f"index {int(bad.nonzero()[0])}: mend or drop them first."
+            f"{int(bad.sum()):,} of {len(images):,} images contain NaN or infinity, the first at "
+            f"index {int(bad.nonzero()[0])}. Correct or remove them."
         )
 
 
 def _without_to_tensor(transform: Any) -> Any:
-    """Drop ToTensor, alone or in a Compose: batches are float tensors in [0, 1] already."""
+    """Remove ToTensor, alone or in a Compose: batches are float tensors in [0, 1] already."""
     if type(transform).__name__ == "ToTensor":
         return None
     if type(transform).__name__ == "Compose":

@@ -13,16 +13,16 @@ def read_items(dataset: Any) -> tuple[Tensor, Tensor]:
     """Read every (image, label) item of a Dataset.
 
     Args:
-        dataset: has a length and gives (image, label) by index; an image is a tensor, an array or
-            a PIL image.
+        dataset: Has a length, and returns (image, label) for an index. An image is a tensor, an
+            array or a PIL image.
 
     Returns:
-        images (N, …), float32 or uint8 as the items are (PIL and arrays (H, W[, C]) become
+        images (N, …), float32 or uint8 like the items (PIL images and arrays (H, W[, C]) become
         (C, H, W)), and labels int64 (N,).
 
     Raises:
-        TypeError: an item isn't a pair of an image and a number.
-        ValueError: the images differ in shape.
+        TypeError: An item is not a pair of an image and a number.
+        ValueError: The images differ in shape.
     """
     images, labels = [], []
     for index in range(len(dataset)):
@@ -32,8 +32,8 @@ def read_items(dataset: Any) -> tuple[Tensor, Tensor]:
     shapes = {tuple(image.shape) for image in images}
     if len(shapes) > 1:
         raise ValueError(
-            f"The images of this Dataset differ in shape ({sorted(shapes)[:3]} …): "
-            "give it a transform that makes them equal (Resize, CenterCrop)."
+            f"The images of this Dataset differ in shape ({sorted(shapes)[:3]} …). "
+            "Use a transform that makes the shapes equal (Resize, CenterCrop)."
         )
     if not images:
         return torch.empty(0), torch.empty(0, dtype=torch.int64)
@@ -41,10 +41,10 @@ def read_items(dataset: Any) -> tuple[Tensor, Tensor]:
 
 
 def varies_between_reads(dataset: Any) -> bool:
-    """Say whether items come out differently when they are read twice.
+    """Return whether items change when they are read twice.
 
-    A few items spread over the set are read, without disturbing torch's random state. A transform
-    that acts very rarely can slip through.
+    Up to 16 items, evenly distributed over the set, are read twice. The random state of torch
+    does not change. A transform that acts very rarely may not be detected.
     """
     count = min(PROBED_ITEMS, len(dataset))
     probes = [index * len(dataset) // count for index in range(count)]
@@ -62,13 +62,13 @@ def _read_item(dataset: Any, index: int) -> tuple[Tensor, int]:
         return _to_tensor(image), int(label)
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"Item {index} of this Dataset isn't (image, label) with an image and a number: "
+            f"Item {index} of this Dataset is not (image, label) with an image and a number, but "
             f"{type(item).__name__}."
         ) from error
 
 
 def _to_tensor(image: Any) -> Tensor:
-    """Make a tensor of an image; one that isn't a tensor has its channels last."""
+    """Convert an image to a tensor. An image that is not a tensor has its channels last."""
     if isinstance(image, Tensor):
         return image
     array = np.array(image)

@@ -1,10 +1,10 @@
-"""Colour patches of scikit-learn's two photographs, for where CIFAR-10 can't be had."""
+"""Colour patches of scikit-learn's two photographs, for use without CIFAR-10."""
 
 import numpy as np
 
 SIZE = 32
 STRIDE = 8
-TRAIN_WIDTH = 480  # of 640 columns: training patches end here and test patches begin here
+TRAIN_WIDTH = 480  # of 640 columns; test patches begin here
 
 
 def patches(train: bool = True) -> tuple[np.ndarray, np.ndarray]:
@@ -14,7 +14,7 @@ def patches(train: bool = True) -> tuple[np.ndarray, np.ndarray]:
     the test part.
 
     Args:
-        train: patches of the photographs' left three quarters, or else of the right quarter.
+        train: True: patches of the left three quarters of the photographs. False: of the right.
 
     Returns:
         images uint8 (N, 3, 32, 32), and labels (N,): 0 for "china" (a temple), 1 for "flower".
@@ -24,7 +24,7 @@ def patches(train: bool = True) -> tuple[np.ndarray, np.ndarray]:
         >>> images.shape
         (5700, 3, 32, 32)
     """
-    from sklearn.datasets import load_sample_images  # slow to import: only where it is used
+    from sklearn.datasets import load_sample_images  # slow to import
 
     images, labels = [], []
     for label, photo in enumerate(load_sample_images().images):

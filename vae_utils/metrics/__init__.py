@@ -1,4 +1,4 @@
-"""The numbers that students report, over whole data sets."""
+"""The numbers that students report, computed over whole data sets."""
 
 from vae_utils.metrics.bounds import (
     ElboReport,
@@ -11,7 +11,6 @@ from vae_utils.metrics.codes import (
     codebook_perplexity,
     kl_per_dimension,
     linear_probe_accuracy,
-    nearest_centroid_accuracy,
 )
 from vae_utils.metrics.view import Posterior, VaeView, collect_codes, collect_posterior
 
@@ -27,6 +26,5 @@ __all__ = [
     "importance_weighted_bound",
     "kl_per_dimension",
     "linear_probe_accuracy",
-    "nearest_centroid_accuracy",
     "reconstruction_error",
 ]

@@ -14,7 +14,7 @@ from vae_utils.metrics.view import Batches, VaeView
 from vae_utils.modules import evaluation_mode, module_of
 
 GREY_LEVELS = 256
-ROWS_AT_ONCE = 8192  # latents decoded in one call: bounds the memory of many samples an image
+ROWS_AT_ONCE = 8192  # latents decoded in one call; limits the memory if k is large
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class ElboReport:
     """The ELBO of a data set and its two terms, means over its images, in nats.
 
     Args:
-        reconstruction: −E log p(x|z), z from q(z|x).
+        reconstruction: −E log p(x|z), where z is sampled from q(z|x).
         kl: KL(q(z|x) ‖ N(0, I)).
-        dimensions: pixels times channels of an image.
+        dimensions: Pixels times channels of an image.
         likelihood: "bernoulli" or "gaussian".
-        images: how many images the means are over.
-        nan_images: how many more gave NaN or infinity, and are left out of the means.
+        images: Number of images in the means.
+        nan_images: Number of images that resulted in NaN or infinity. The means skip them.
 
     Example:
         >>> report = ElboReport(90.0, 20.0, dimensions=784, likelihood="bernoulli", images=1000)
@@ -53,8 +53,8 @@ class ElboReport:
     def bits_per_dimension(self) -> float:
         """−ELBO / (D ln 2), plus log₂ 256 for a Gaussian.
 
-        A Gaussian is a density over pixels scaled from 0…256 to 0…1; log₂ 256 takes the scaling
-        back, so that it compares with a code for 8-bit pixels (with `dequantize=True`).
+        A Gaussian is a density over pixels that were scaled from 0…256 to 0…1. log₂ 256 corrects
+        this scaling. The result is comparable with a code for 8-bit pixels (`dequantize=True`).
         """
         bits = -self.elbo / (self.dimensions * math.log(2))
         return bits + (math.log2(GREY_LEVELS) if self.likelihood == "gaussian" else 0.0)
@@ -65,27 +65,27 @@ class ElboReport:
             f"{-self.reconstruction:.2f} reconstruction - {self.kl:.2f} KL, "
             f"over {self.images:,} images"
         )
-        return line + (f"; {self.nan_images:,} more gave NaN" if self.nan_images else "")
+        return line + (f"; {self.nan_images:,} more resulted in NaN" if self.nan_images else "")
 
 
 def evaluate_elbo(view: VaeView, loader: Batches, samples: int = 1, seed: int = 0) -> ElboReport:
-    """Evaluate the ELBO of a VAE on a whole data set.
+    """Compute the ELBO of a VAE on a whole data set.
 
     ELBO(x) = E_q(z|x)[log p(x|z)] − KL(q(z|x) ‖ N(0, I)); Kingma & Welling 2014, equation 3. The
-    expectation is a mean over samples, the KL exact. The Gaussian log-density has its constants.
+    expectation is a mean over samples, the KL is exact. The Gaussian log-density has its constants.
 
     Args:
-        view: the VAE.
-        loader: gives (x, y) batches on the model's device, x in [0, 1].
-        samples: draws of z an image.
-        seed: of the draws; torch's own random numbers aren't touched.
+        view: The VAE.
+        loader: Yields batches (x, y) on the model's device, x in [0, 1].
+        samples: Number of samples of z for each image.
+        seed: Seed of these samples. The random state of torch does not change.
 
     Returns:
-        The two terms and what follows from them.
+        The two terms, and the ELBO computed from them.
 
     Raises:
-        ValueError: the parts don't fit together, the decoder's output isn't a probability, or no
-            image gives a finite number.
+        ValueError: The shapes do not fit, the decoder's output is not a probability, or every
+            image results in NaN or infinity.
 
     Example:
         >>> batches = [(torch.full((4, 8), 0.5), torch.zeros(4))]
@@ -104,7 +104,7 @@ def evaluate_elbo(view: VaeView, loader: Batches, samples: int = 1, seed: int = 
             mu, sigma = _finite_posterior(*view.posterior(x, conditions))
             log_px = torch.stack(
                 [
-                    _log_likelihood(view, x, _draw(mu, sigma, generators), conditions)
+                    _log_likelihood(view, x, _sample(mu, sigma, generators), conditions)
                     for _ in range(samples)
                 ]
             ).mean(dim=0)
@@ -126,23 +126,23 @@ def evaluate_elbo(view: VaeView, loader: Batches, samples: int = 1, seed: int = 
 
 
 def importance_weighted_bound(view: VaeView, loader: Batches, k: int = 50, seed: int = 0) -> float:
-    """Evaluate the importance-weighted bound on log p(x), which grows tighter with k.
+    """Compute the importance-weighted bound on log p(x). A larger k gives a tighter bound.
 
     L_k(x) = E[log 1/k Σᵢ p(x|zᵢ) p(zᵢ) / q(zᵢ|x)], z₁ … z_k from q(z|x); Burda, Grosse &
     Salakhutdinov 2016, equation 8. With k = 1 its expectation is the ELBO.
 
     Args:
-        view: the VAE.
-        loader: gives (x, y) batches on the model's device, x in [0, 1].
-        k: samples an image.
-        seed: of the draws; torch's own random numbers aren't touched.
+        view: The VAE.
+        loader: Yields batches (x, y) on the model's device, x in [0, 1].
+        k: Number of samples of z for each image.
+        seed: Seed of these samples. The random state of torch does not change.
 
     Returns:
-        Mean over the images, in nats. Images that give NaN are left out, and counted in a printed
-        line.
+        Mean over the images, in nats. It does not include images that result in NaN; a printed
+        line reports their number.
 
     Raises:
-        ValueError: as `evaluate_elbo`.
+        ValueError: The same as for `evaluate_elbo`.
 
     Example:
         >>> batches = [(torch.full((4, 8), 0.5), torch.zeros(4))]
@@ -163,21 +163,21 @@ def importance_weighted_bound(view: VaeView, loader: Batches, k: int = 50, seed:
     good = torch.isfinite(bound)
     _require_some_finite(good)
     if not good.all():
-        print(f"{int((~good).sum()):,} of {len(good):,} images gave NaN and are left out.")
+        print(f"{int((~good).sum()):,} of {len(good):,} images resulted in NaN and are skipped.")
     return float(bound[good].mean())
 
 
 def reconstruction_error(reconstruct: Callable[[Tensor], Any], loader: Batches) -> float:
-    """Evaluate the mean squared error of reconstructions over a whole data set.
+    """Compute the mean squared error of reconstructions over a whole data set.
 
-    (x − x̂)², the mean over all pixels of all images.
+    This is (x − x̂)², the mean over all pixels of all images.
 
     Args:
-        reconstruct: maps x to x̂ of as many pixels, or to a tuple that begins with it (a model).
-        loader: gives (x, y) batches on the model's device.
+        reconstruct: Maps x to x̂ with the same number of pixels, or to a tuple that starts with x̂.
+        loader: Yields batches (x, y) on the model's device.
 
     Returns:
-        The error; NaN if any reconstruction has one.
+        The error. It is NaN if any reconstruction contains NaN.
 
     Raises:
         ValueError: x̂ has another number of pixels, or the loader is empty.
@@ -195,12 +195,12 @@ def reconstruction_error(reconstruct: Callable[[Tensor], Any], loader: Batches) 
             total += float((x_hat.flatten(1) - x.flatten(1)).double().square().sum())
             pixels += x.numel()
     if pixels == 0:
-        raise ValueError("The loader gives no batch.")
+        raise ValueError("The loader has no batch.")
     return total / pixels
 
 
 class _Generators:
-    """One generator for each device that is met, all from one seed."""
+    """One random generator per device, all with the same seed."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -212,20 +212,20 @@ class _Generators:
         return self._by_device[device]
 
 
-def _draw(mu: Tensor, sigma: Tensor, generators: _Generators) -> Tensor:
-    """Draw z from q(z|x) = N(mu, sigma²), once for each row."""
+def _sample(mu: Tensor, sigma: Tensor, generators: _Generators) -> Tensor:
+    """Sample z from q(z|x) = N(mu, sigma²), once for each row."""
     generator = generators.on(mu.device)
     return torch.normal(mu, sigma, generator=generator)
 
 
 def _finite_posterior(mu: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    """Make sigma drawable: an image whose posterior isn't finite or positive becomes NaN in mu."""
+    """Mark images whose posterior is not finite or positive: set mu to NaN, and sigma to 1."""
     bad = ~(torch.isfinite(mu) & torch.isfinite(sigma) & (sigma > 0)).all(dim=1, keepdim=True)
     return mu.masked_fill(bad, math.nan), sigma.masked_fill(bad, 1.0)
 
 
 def _log_likelihood(view: VaeView, x: Tensor, z: Tensor, conditions: tuple[Tensor, ...]) -> Tensor:
-    """Return log p(x|z) for each row, (N,) float64; NaN where the decoder gives NaN."""
+    """Return log p(x|z) for each row, (N,) float64; NaN where the decoder returns NaN."""
     x_hat = view.decode(z, *conditions)
     _require_same_pixels(x, x_hat)
     x, x_hat = x.flatten(1), x_hat.flatten(1)
@@ -233,10 +233,10 @@ def _log_likelihood(view: VaeView, x: Tensor, z: Tensor, conditions: tuple[Tenso
     if view.likelihood == "gaussian":
         log_px = Normal(x_hat, view.sigma_x, validate_args=False).log_prob(x)
     else:
-        _require_unit_range("decode gives", x_hat[finite], "for instance by a sigmoid")
-        _require_unit_range("the loader gives", x, "as make_loader does")
-        mended = x_hat.masked_fill(~finite[:, None], 0.5)
-        log_px = -F.binary_cross_entropy(mended, x.to(mended), reduction="none")
+        _require_unit_range("decode returned", x_hat[finite], "for example from a sigmoid")
+        _require_unit_range("the loader yielded", x, "as make_loader yields them")
+        without_nan = x_hat.masked_fill(~finite[:, None], 0.5)
+        log_px = -F.binary_cross_entropy(without_nan, x.to(without_nan), reduction="none")
     return log_px.double().sum(dim=1).masked_fill(~finite, math.nan)
 
 
@@ -255,7 +255,7 @@ def _weighted_bound(
     for start in range(0, k, at_once):
         copies = min(at_once, k - start)
         many_mu, many_sigma = mu.repeat(copies, 1), sigma.repeat(copies, 1)
-        z = _draw(many_mu, many_sigma, generators)
+        z = _sample(many_mu, many_sigma, generators)
         many_conditions = tuple(c.repeat(copies, *[1] * (c.dim() - 1)) for c in conditions)
         many_x = x.flatten(1).repeat(copies, 1)
         log_px = _log_likelihood(view, many_x, z, many_conditions)
@@ -268,13 +268,13 @@ def _weighted_bound(
 
 def _require_count(name: str, value: int) -> None:
     if value < 1:
-        raise ValueError(f"{name} must be 1 or more, not {value}.")
+        raise ValueError(f"{name} must be 1 or more, got {value}.")
 
 
 def _require_unit_range(who: str, values: Tensor, how: str) -> None:
     if values.numel() and (values.min() < 0 or values.max() > 1):
         raise ValueError(
-            f"A Bernoulli likelihood needs values in [0, 1], {how}; {who} "
+            f"A Bernoulli likelihood needs values in [0, 1], {how}, but {who} values from "
             f"{float(values.min()):.3g} to {float(values.max()):.3g}."
         )
 
@@ -282,17 +282,17 @@ def _require_unit_range(who: str, values: Tensor, how: str) -> None:
 def _require_same_pixels(x: Tensor, x_hat: Tensor) -> None:
     if len(x_hat) != len(x) or x_hat.numel() != x.numel():
         raise ValueError(
-            f"{tuple(x.shape)} images need as many values from the model, which gives "
-            f"{tuple(x_hat.shape)}."
+            f"The model must return as many values as the images {tuple(x.shape)} have, but it "
+            f"returned {tuple(x_hat.shape)}."
         )
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
     if not parts:
-        raise ValueError("The loader gives no batch: an empty set, or drop_last on a small one?")
+        raise ValueError("The loader has no batch. Is the set empty, or smaller than a batch?")
     return torch.cat(parts)
 
 
 def _require_some_finite(good: Tensor) -> None:
     if not good.any():
-        raise ValueError(f"All {len(good):,} images gave NaN or infinity: has the model diverged?")
+        raise ValueError(f"All {len(good):,} images resulted in NaN. Did the training diverge?")

@@ -1,4 +1,4 @@
-"""VaeView: what the metrics need to know of a VAE, whatever its author called things."""
+"""VaeView: describes any VAE to the metrics, independent of the names in its code."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,20 +22,20 @@ TO_SIGMA: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class VaeView:
-    """A VAE as two functions and how to read them.
+    """A VAE as two functions, with the meaning of their outputs.
 
     Args:
-        encode: maps x to (mu, scale), each (N, Z): the posterior q(z|x).
-        decode: maps z (N, Z) to the mean of p(x|z), N images of any shape.
-        scale: what encode gives beside mu: "logvar" = log σ², "logsigma" = log σ, or "sigma".
-        likelihood: p(x|z): "bernoulli" (decode gives probabilities) or "gaussian" with `sigma_x`.
-        sigma_x: standard deviation of the Gaussian likelihood.
-        condition: for a conditional VAE, maps (x, y) to c; then encode(x, c) and decode(z, c).
-        model: set to evaluation mode meanwhile; needed only where encode and decode are neither
-            modules nor methods of one.
+        encode: Maps x to (mu, scale), each (N, Z): the posterior q(z|x).
+        decode: Maps z (N, Z) to the mean of p(x|z), N images of any shape.
+        scale: The second output of encode: "logvar" = log σ², "logsigma" = log σ, or "sigma".
+        likelihood: p(x|z): "bernoulli" (decode returns probabilities) or "gaussian" with `sigma_x`.
+        sigma_x: Standard deviation of the Gaussian likelihood.
+        condition: For a conditional VAE: maps (x, y) to c. Calls are encode(x, c), decode(z, c).
+        model: Set to evaluation mode during a computation. Needed only if encode and decode are
+            neither modules nor methods of a module.
 
     Raises:
-        ValueError: an unknown scale or likelihood, or sigma_x isn't positive.
+        ValueError: The scale or likelihood is unknown, or sigma_x is not positive.
 
     Example:
         >>> encoder, decoder = nn.Linear(784, 4), nn.Sequential(nn.Linear(2, 784), nn.Sigmoid())
@@ -54,19 +54,19 @@ class VaeView:
 
     def __post_init__(self) -> None:
         if self.scale not in TO_SIGMA:
-            raise ValueError(f"scale must be one of {', '.join(TO_SIGMA)}, not {self.scale!r}.")
+            raise ValueError(f"scale must be one of {', '.join(TO_SIGMA)}, got {self.scale!r}.")
         if self.likelihood not in ("bernoulli", "gaussian"):
-            raise ValueError(f"likelihood is bernoulli or gaussian, not {self.likelihood!r}.")
+            raise ValueError(f"likelihood must be bernoulli or gaussian, got {self.likelihood!r}.")
         if not self.sigma_x > 0:
-            raise ValueError(f"sigma_x must be positive, not {self.sigma_x}.")
+            raise ValueError(f"sigma_x must be positive, got {self.sigma_x}.")
 
     @property
     def modules(self) -> tuple[nn.Module | None, ...]:
-        """The modules behind it, as far as they can be found."""
+        """The modules that encode and decode belong to, and `model`. Unknown ones are None."""
         return (self.model, module_of(self.encode), module_of(self.decode))
 
     def conditions(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        """Return what encode and decode take as a second argument: (c,), or () without condition.
+        """Return the second argument of encode and decode: (c,), or () without a condition.
 
         Example:
             >>> view = VaeView(abs, abs, condition=lambda x, y: y[:, None])
@@ -80,7 +80,7 @@ class VaeView:
         """Return (mu, sigma) of q(z|x), each (N, Z), for a batch.
 
         Raises:
-            ValueError: encode gives something else than two tensors (N, Z).
+            ValueError: encode returns something else than two tensors (N, Z).
 
         Example:
             >>> view = VaeView(lambda x: (x, torch.zeros_like(x)), abs)  # log σ² = 0
@@ -89,12 +89,12 @@ class VaeView:
         """
         output = self.encode(x, *conditions)
         if not isinstance(output, tuple | list) or len(output) != 2:
-            raise ValueError("encode must give a pair (mu, scale).")
+            raise ValueError("encode must return a pair (mu, scale).")
         mu, scale = output
         if mu.dim() != 2 or mu.shape != scale.shape or len(mu) != len(x):
             raise ValueError(
-                f"encode must give mu and scale of shape ({len(x)}, Z), not {tuple(mu.shape)} "
-                f"and {tuple(scale.shape)}."
+                f"encode must return mu and scale of shape ({len(x)}, Z), but returned "
+                f"{tuple(mu.shape)} and {tuple(scale.shape)}."
             )
         return mu, TO_SIGMA[self.scale](scale)
 
@@ -104,9 +104,9 @@ class Posterior:
     """The posteriors q(z|x) of a whole data set.
 
     Args:
-        mu: means, (N, Z).
-        sigma: standard deviations, (N, Z).
-        labels: (N,).
+        mu: Means, (N, Z).
+        sigma: Standard deviations, (N, Z).
+        labels: Classes, (N,).
 
     Example:
         >>> Posterior(torch.zeros(5, 2), torch.ones(5, 2), torch.zeros(5)).mu.shape
@@ -122,14 +122,14 @@ def collect_posterior(view: VaeView, loader: Batches) -> Posterior:
     """Encode a whole data set.
 
     Args:
-        view: the VAE.
-        loader: gives (x, y) batches on the model's device.
+        view: The VAE.
+        loader: Yields batches (x, y) on the model's device.
 
     Returns:
         Means, standard deviations and labels, on the CPU, in the loader's order.
 
     Raises:
-        ValueError: the loader is empty, or encode's output isn't what it should be.
+        ValueError: The loader is empty, or encode's output is not two tensors (N, Z).
 
     Example:
         >>> batches = [(torch.ones(3, 2), torch.tensor([0, 1, 1]))]
@@ -151,17 +151,17 @@ def collect_posterior(view: VaeView, loader: Batches) -> Posterior:
 
 
 def collect_codes(encode: Callable[[Tensor], Any], loader: Batches) -> tuple[Tensor, Tensor]:
-    """Encode a whole data set by any encoder: an autoencoder's, or a VAE's means.
+    """Encode a whole data set with any encoder, for example an autoencoder's.
 
     Args:
-        encode: maps x to codes (N, …), or to a tuple that begins with them.
-        loader: gives (x, y) batches on the model's device.
+        encode: Maps x to codes (N, …), or to a tuple whose first element is the codes.
+        loader: Yields batches (x, y) on the model's device.
 
     Returns:
-        codes (N, Z), one flat row an image, and labels (N,), on the CPU, in the loader's order.
+        codes (N, Z), one row per image, and labels (N,), on the CPU, in the loader's order.
 
     Raises:
-        ValueError: the loader is empty.
+        ValueError: The loader is empty.
 
     Example:
         >>> codes, labels = collect_codes(nn.Flatten(), [(torch.ones(3, 1, 2, 2), torch.zeros(3))])
@@ -181,4 +181,4 @@ def collect_codes(encode: Callable[[Tensor], Any], loader: Batches) -> tuple[Ten
 
 def _require_some(labels: list[Tensor]) -> None:
     if not labels:
-        raise ValueError("The loader gives no batch: an empty set, or drop_last on a small one?")
+        raise ValueError("The loader has no batch. Is the set empty, or smaller than a batch?")

@@ -1,6 +1,6 @@
-"""Figures: each one function that returns a Matplotlib figure, all in one style.
+"""Figures: each one is a function that returns a Matplotlib figure, all in one style.
 
-`style.py` says how a figure is shown once and only once; `inputs.py` says what a figure accepts.
+`style.py` explains why a notebook shows each figure once; `inputs.py` defines the valid inputs.
 """
 
 from vae_utils.plots.classic import visualize_embeddings, visualize_mnist, visualize_samples

@@ -1,4 +1,4 @@
-"""Three figures under the names, and with the arguments, that the ELBO-VAE assignment calls."""
+"""Three figures with the names and arguments that the ELBO-VAE assignment uses."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,14 +14,14 @@ from vae_utils.plots.inputs import ArrayLike
 
 
 def visualize_mnist(loader: Iterable[Any], n: int = 20) -> Figure:
-    """Show the first images of a loader's next batch, with their labels.
+    """Plot the first images of a loader's next batch, with their labels.
 
     Args:
-        loader: gives batches `(x, y)`, x of any shape `plot_samples` takes.
-        n: images to show.
+        loader: Yields batches `(x, y)`, with x in any shape that `plot_samples` accepts.
+        n: Number of images.
 
     Raises:
-        ValueError: the loader has no batch, or its batches aren't pairs.
+        ValueError: The loader has no batch, or its batches are not pairs.
 
     Example:
         >>> import torch
@@ -32,21 +32,21 @@ def visualize_mnist(loader: Iterable[Any], n: int = 20) -> Figure:
     """
     batch = next(iter(loader), None)
     if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise ValueError("loader must give batches (x, y).")
+        raise ValueError("loader must yield batches (x, y).")
     images, labels = batch
     return plot_samples(images[:n], labels[:n], n=n, title="Images of the data set")
 
 
 def visualize_samples(samples: Any, num_samples: int = 20) -> Figure:
-    """Show what a VAE generates.
+    """Plot samples of a VAE.
 
     Args:
-        samples: images, of any shape `plot_samples` takes; or a model with a method
-            `sample(num_samples)` that gives some.
-        num_samples: how many to show.
+        samples: Images in any shape that `plot_samples` accepts, or a model with a method
+            `sample(num_samples)` that returns such images.
+        num_samples: Number of images.
 
     Raises:
-        ValueError: another shape.
+        ValueError: The images have another shape.
 
     Example:
         >>> import torch
@@ -64,17 +64,17 @@ def visualize_samples(samples: Any, num_samples: int = 20) -> Figure:
 def visualize_embeddings(
     vae: Any, x: torch.Tensor, y: ArrayLike, method: Method = "tsne", seed: int = 0
 ) -> Figure:
-    """Encode a batch and show the posterior means in the plane, by class.
+    """Encode a batch and plot the posterior means in two dimensions, coloured by class.
 
     Args:
-        vae: has `encoder(x)`, which gives the means first (or alone).
-        x: `(N, …)`, as the encoder takes it.
+        vae: Has `encoder(x)`, which returns the means, alone or as the first element of a tuple.
+        x: `(N, …)`, the input of the encoder.
         y: `(N,)`, the classes.
         method: "tsne", "pca" or "umap".
-        seed: of the method.
+        seed: Seed of the method.
 
     Raises:
-        ValueError: the means aren't `(N, Z)`, or labels don't fit them.
+        ValueError: The means are not `(N, Z)`, or the labels do not fit them.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""The codebook of a VQ-VAE in the plane: which of its vectors are used, and how much."""
+"""The codebook of a VQ-VAE in two dimensions: which vectors are used, and how often."""
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from vae_utils.plots.style import (
 )
 
 MOST_OUTPUTS = 2000
-USE_COLOURS = "viridis_r"  # the more used, the darker
+USE_COLOURS = "viridis_r"  # darker means used more often
 
 
 def plot_codebook(
@@ -34,23 +34,23 @@ def plot_codebook(
     seed: int = 0,
     title: str = "Codebook",
 ) -> Figure:
-    """Project the code vectors into the plane, coloured by how often each is used.
+    """Project the code vectors into two dimensions, coloured by how often each is used.
 
-    Vectors that are never used are hollow. With the encoder's outputs behind them one sees
-    whether the two have drifted apart.
+    Vectors that are never used are hollow. With `outputs`, the figure shows whether the code
+    vectors and the encoder's outputs are in the same region.
 
     Args:
         codebook: `(K, D)`, the code vectors.
-        indices: which vector each place uses: whole numbers of any shape, or one-hot encodings
-            `(M, K)`.
-        outputs: `(M, D)` or `(N, D, H, W)`, what the encoder gave before quantization.
+        indices: Index of the code vector at each position: whole numbers of any shape, or one-hot
+            encodings `(M, K)`.
+        outputs: `(M, D)` or `(N, D, H, W)`, the encoder's outputs before quantization.
         method: "pca", "tsne" or "umap" (which needs the package umap-learn).
-        seed: of the method, and of the pick among many outputs.
-        title: what the figure shows.
+        seed: Seed of the method, and of the selection if there are many outputs.
+        title: Title of the figure.
 
     Raises:
-        ValueError: shapes that don't fit, or indices that aren't in the codebook.
-        ImportError: UMAP isn't installed.
+        ValueError: Shapes do not fit, or indices are not in the codebook.
+        ImportError: UMAP is not installed.
 
     Example:
         >>> import torch
@@ -112,12 +112,12 @@ def _draw_by_use(ax: Axes, vectors: NDArray[np.float64], counts: NDArray[np.int6
 
 
 def _even_ticks(low: int, high: int) -> list[float]:
-    """Give up to five round counts, evenly spaced on a logarithmic scale."""
+    """Return up to five round counts, evenly spaced on a logarithmic scale."""
     return sorted({float(f"{tick:.2g}") for tick in np.geomspace(low, high, 5)})
 
 
 def _chosen(indices: ArrayLike, count: int) -> NDArray[np.int64]:
-    """Bring indices, or one-hot encodings, into a flat list of indices."""
+    """Convert indices, or one-hot encodings, to a flat array of indices."""
     array = to_numpy(indices, "indices")
     is_one_hot = (
         array.ndim == 2
@@ -132,7 +132,7 @@ def _chosen(indices: ArrayLike, count: int) -> NDArray[np.int64]:
 
 
 def _outputs(outputs: ArrayLike | None, dims: int, seed: int) -> NDArray[np.float64]:
-    """Bring the encoder's outputs into `(M, D)`, at most some thousands of them."""
+    """Convert the encoder's outputs to `(M, D)`, and select at most 2,000 of them."""
     if outputs is None:
         return np.empty((0, dims))
     array = to_numpy(outputs, "outputs")

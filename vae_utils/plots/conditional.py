@@ -1,4 +1,4 @@
-"""What a conditional VAE draws: each class from the same noise, and whole images from a quarter."""
+"""Samples of a conditional VAE: each class with the same z, and completions of a quarter."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from vae_utils.plots.inputs import ArrayLike, as_images, to_numpy
 from vae_utils.plots.mosaic import mosaic_figure
 from vae_utils.plots.style import class_names_for
 
-UNKNOWN = "#d9e3f0"  # the three quarters that a model isn't given
+UNKNOWN = "#d9e3f0"  # the three quarters that the model does not get
 
 
 def plot_class_conditional(
@@ -27,20 +27,20 @@ def plot_class_conditional(
     title: str = "Samples by condition",
     class_names: Sequence[str] | None = None,
 ) -> Figure:
-    """Ask a conditional decoder for each class in turn: a column for each, the same z along a row.
+    """Decode each class with a conditional decoder: one column per class, one z per row.
 
     Args:
         decode: `decode(z, c)` maps latents `(N, Z)` and one-hot conditions `(N, num_classes)` to N
             images.
         latent_dim: Z.
-        num_classes: how many classes there are.
-        n: draws of z from N(0, I), a row for each.
-        seed: of these draws.
-        title: what the figure shows.
-        class_names: names of classes 0, 1, 2, …, instead of the numbers.
+        num_classes: Number of classes.
+        n: Number of samples of z from N(0, I), one per row.
+        seed: Seed of these samples.
+        title: Title of the figure.
+        class_names: Names of classes 0, 1, 2, …, shown instead of the numbers.
 
     Raises:
-        ValueError: `decode` doesn't give one image for each pair.
+        ValueError: `decode` does not return one image for each pair.
 
     Example:
         >>> import torch
@@ -58,7 +58,7 @@ def plot_class_conditional(
         [list(row) for row in rows],
         title,
         images.notes,
-        row_labels=[f"draw {i + 1}" for i in range(n)],
+        row_labels=[f"sample {i + 1}" for i in range(n)],
         column_labels=class_names_for(num_classes, class_names),
     )
 
@@ -72,18 +72,18 @@ def plot_quarter_completions(
     n: int = 6,
     title: str = "Whole digits from their lower left quarter",
 ) -> Figure:
-    """Show what each model makes of a quarter: quarter | baseline | CVAE samples | original.
+    """Plot completions of a quarter: given quarter | baseline | CVAE samples | original.
 
     Args:
         quarters: `(N, H*W/4)`, the condition: lower left quarters, row by row.
-        baseline: `(N, …)` images, the one answer of the model that can't sample.
-        samples: `(N, S, …)`, S images for each quarter, drawn from the CVAE.
-        originals: `(N, …)` images, what the quarters were cut from.
-        n: the most digits to show, a row for each.
-        title: what the figure shows.
+        baseline: `(N, …)` images, the outputs of the model that cannot sample.
+        samples: `(N, S, …)`, S images for each quarter, sampled from the CVAE.
+        originals: `(N, …)` images, from which the quarters were cut.
+        n: Maximum number of digits, one per row.
+        title: Title of the figure.
 
     Raises:
-        ValueError: numbers that don't fit each other, or images of another shape.
+        ValueError: The numbers of images differ, or images have another shape.
 
     Example:
         >>> import torch
@@ -105,8 +105,8 @@ def plot_quarter_completions(
     lengths = [len(given), len(guess), len(drawn), len(whole)]
     if len(set(lengths)) != 1 or drawn.ndim < 3:
         raise ValueError(
-            "quarters, baseline, samples (N, S, …) and originals must be as many, but "
-            f"are {lengths} and samples have shape {drawn.shape}."
+            "quarters, baseline, samples (N, S, …) and originals must have the same length, but "
+            f"have {lengths}, and samples have shape {drawn.shape}."
         )
     count, draws = min(n, len(whole)), drawn.shape[1]
     original_images = as_images(whole[:count], "originals")
@@ -132,7 +132,7 @@ def plot_quarter_completions(
 
 
 def _in_place(quarters: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float64]:
-    """Put each quarter in the lower left of an image whose rest is marked as unknown."""
+    """Put each quarter in the lower left of an image. The rest is marked as unknown."""
     height, width = size
     half = (height - height // 2, width // 2)
     if quarters[0].size != half[0] * half[1]:

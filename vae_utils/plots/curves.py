@@ -1,4 +1,4 @@
-"""Loss curves: one or several terms, training and validation, and the threshold to reach."""
+"""Loss curves: one or several terms, training and validation, and a threshold."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,12 +25,12 @@ from vae_utils.plots.style import (
     set_title,
 )
 
-# How a name says which split its values are of.
+# Words in a name that say which split its values belong to.
 VALIDATION_WORDS = ("val", "valid", "validation", "test")
 TRAINING_WORDS = ("train", "training")
 CURVE_COLOURS = (BLUE, RED, PURPLE, ORANGE, BROWN, INK)
 
-MOST_MARKED_EPOCHS = 20  # with more, the dots would hide the line
+MOST_MARKED_EPOCHS = 20  # with more, the dots would cover the line
 
 
 def plot_losses(
@@ -41,22 +41,22 @@ def plot_losses(
     y_label: str = "loss per image",
     log: bool = False,
 ) -> Figure:
-    """Draw losses by epoch, with the last value of each in the legend.
+    """Plot losses by epoch, with the last value of each curve in the legend.
 
     A name that starts or ends with `val`, `validation` or `test` (`val_kl`, `kl_val`) is the
-    validation curve of its term: the same colour, dashed. Epochs whose loss is NaN or infinite
-    leave a gap, are marked at the bottom and counted in the title.
+    validation curve of its term: it has the same colour and is dashed. Epochs with a NaN or
+    infinite loss are gaps. They are marked at the bottom and counted in the title.
 
     Args:
-        history: name of the term to its losses, one an epoch; or one list of losses.
-        threshold: a line to get below; the first epoch in which the (first) training curve is
-            below it, is marked.
-        title: what is drawn.
-        y_label: what a loss is, with its unit.
-        log: whether the axis of losses is logarithmic.
+        history: Name of each term to its losses, one per epoch; or one list of losses.
+        threshold: A line that the loss must get below. The first epoch in which the (first)
+            training curve is below it is marked.
+        title: Title of the figure.
+        y_label: Label of the y axis, with the unit.
+        log: Whether the y axis is logarithmic.
 
     Raises:
-        ValueError: no losses, or losses that aren't a list of numbers.
+        ValueError: There are no losses, or the losses are not a list of numbers.
 
     Example:
         >>> figure = plot_losses({"loss": [160.0, 125.0, 118.0], "val_loss": [140.0, 121.0, 119.0]})
@@ -81,12 +81,12 @@ def plot_losses(
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set_xlim(0.5, max(map(len, curves.values())) + 0.5)
     legend_below(figure, ax, columns=2)
-    set_title(ax, title, [f"{lost} of the losses NaN or infinite, marked ×"] if lost else [])
+    set_title(ax, title, [f"{lost} losses are NaN or infinite, marked ×"] if lost else [])
     return figure
 
 
 def split_name(name: str) -> tuple[str, bool]:
-    """Take a curve's name apart: its term, and whether it is of the validation split.
+    """Return the term of a curve's name, and whether it belongs to the validation split.
 
     Example:
         >>> split_name("val_kl"), split_name("kl"), split_name("train loss")
@@ -117,12 +117,12 @@ def _of_split(names: Iterable[str], validation: bool) -> list[str]:
 def _losses(losses: ArrayLike, name: str) -> NDArray[np.float64]:
     array = to_numpy(losses, f"the losses {name!r}")
     if array.ndim != 1:
-        raise ValueError(f"the losses {name!r} must be one number an epoch, not {array.shape}.")
+        raise ValueError(f"the losses {name!r} must be one number per epoch, not {array.shape}.")
     return array.astype(np.float64)
 
 
 def _colours(names: Sequence[str]) -> dict[str, str]:
-    """One colour for each term, shared by its training and its validation curve."""
+    """Return one colour per term, the same for its training and validation curve."""
     terms = list(dict.fromkeys(split_name(name)[0] for name in names))
     return {term: CURVE_COLOURS[i % len(CURVE_COLOURS)] for i, term in enumerate(terms)}
 
@@ -147,7 +147,7 @@ def _legend_text(name: str, losses: NDArray[np.float64]) -> str:
 
 
 def _draw_threshold(ax: Axes, threshold: float, losses: NDArray[np.float64]) -> None:
-    """Draw the line, and the first epoch that ends below it."""
+    """Draw the line, and mark the first epoch with a loss below it."""
     below = np.flatnonzero(losses < threshold)
     reached = f"below in epoch {below[0] + 1}" if below.size else "not reached"
     ax.axhline(
@@ -171,7 +171,7 @@ def _draw_threshold(ax: Axes, threshold: float, losses: NDArray[np.float64]) -> 
 
 
 def _mark_lost_epochs(ax: Axes, curves: Mapping[str, NDArray[np.float64]]) -> int:
-    """Put a × at the bottom for each epoch without a finite loss, and count these losses."""
+    """Mark each epoch without a finite loss with × at the bottom. Return their number."""
     epochs = [
         e + 1 for losses in curves.values() for e, x in enumerate(losses) if not math.isfinite(x)
     ]

@@ -1,4 +1,4 @@
-"""Call a decoder for a figure: on its own device, without gradient, in evaluation mode."""
+"""Calls a decoder for a figure: on its own device, without gradient, in evaluation mode."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -10,20 +10,20 @@ from torch import Tensor, nn
 from vae_utils.modules import evaluation_mode, module_of
 from vae_utils.plots.inputs import Images, as_images
 
-# (N, Z) latents to images; an nn.Module, a bound method or any function.
+# Maps (N, Z) latents to images: an nn.Module, a bound method or any function.
 Decode: TypeAlias = Callable[..., Tensor | NDArray[Any]]
 
 
 def decoded(decode: Decode, codes: Tensor | NDArray[Any], *conditions: Tensor) -> Images:
-    """Decode a batch of codes into images that are ready to draw.
+    """Decode a batch of codes into images for plotting.
 
     Args:
-        decode: maps `(N, Z)` float32 (and each condition `(N, C)`) to N images.
+        decode: Maps `(N, Z)` float32 (and each condition `(N, C)`) to N images.
         codes: `(N, Z)`.
-        conditions: further arguments of `decode`, a row for each code.
+        conditions: Further arguments of `decode`, one row per code.
 
     Raises:
-        ValueError: `decode` gives something else than one image for each code.
+        ValueError: `decode` returns something else than one image for each code.
 
     Example:
         >>> decoded(lambda z: torch.sigmoid(z @ torch.ones(2, 784)), torch.zeros(3, 2)).size
@@ -31,15 +31,15 @@ def decoded(decode: Decode, codes: Tensor | NDArray[Any], *conditions: Tensor) -
     """
     output = evaluated(decode, codes, *conditions)
     if isinstance(output, tuple):
-        raise ValueError("decode must give images alone, but gave a tuple.")
-    images = as_images(output, "what decode gives")
+        raise ValueError("decode must return images only, but returned a tuple.")
+    images = as_images(output, "the output of decode")
     if len(images) != len(codes):
-        raise ValueError(f"decode must give one image a code: {len(codes)}, not {len(images)}.")
+        raise ValueError(f"decode must return {len(codes)} images, but returned {len(images)}.")
     return images
 
 
 def evaluated(function: Callable[..., Any], *arguments: Tensor | NDArray[Any]) -> Any:
-    """Call a module, a method of one or a function: its device and dtype, no gradient, no dropout.
+    """Call a function without gradient; a module on its device, in its dtype, without dropout.
 
     Example:
         >>> evaluated(nn.Dropout(0.5).double(), torch.ones(3))
@@ -51,6 +51,6 @@ def evaluated(function: Callable[..., Any], *arguments: Tensor | NDArray[Any]) -
 
 
 def _like_weights(module: nn.Module | None, values: Tensor) -> Tensor:
-    """Move values to the module's device and dtype; for a plain function, make them float32."""
+    """Move values to the module's device and dtype. For a plain function, use float32."""
     weight = None if module is None else next(module.parameters(), None)
     return values.float() if weight is None else values.to(weight)

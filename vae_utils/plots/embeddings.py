@@ -1,4 +1,4 @@
-"""Codes of many dimensions in the plane: PCA, t-SNE, UMAP."""
+"""Codes with many dimensions, projected into two: PCA, t-SNE, UMAP."""
 
 import math
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from vae_utils.plots.style import new_figure, set_title
 Method: TypeAlias = Literal["pca", "tsne", "umap"]
 
 METHOD_NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
-TSNE_SECONDS = 2.6e-4  # times N·log2 N; measured from 100 to 8,000 codes, one thread of a server
-WORTH_SAYING = 10.0  # seconds
+TSNE_SECONDS = 2.6e-4  # times N·log2 N; measured with 100 to 8,000 codes on one thread
+ANNOUNCED_SECONDS = 10.0
 
 
 def plot_embeddings(
@@ -29,24 +29,24 @@ def plot_embeddings(
     title: str = "Codes",
     class_names: Sequence[str] | None = None,
 ) -> Figure:
-    """Scatter codes of any dimension in the plane, by class.
+    """Plot codes of any dimension as points in two dimensions, coloured by class.
 
-    PCA keeps distances and takes no time. t-SNE and UMAP keep neighbours together; distances
-    between groups, and the axes, mean nothing. When t-SNE will take over ten seconds, a line says
-    so first.
+    PCA keeps distances and takes almost no time. t-SNE and UMAP keep neighbours together. Their
+    axes, and the distances between groups, have no meaning. If t-SNE will take more than ten
+    seconds, a line is printed first.
 
     Args:
         codes: `(N, Z)`.
         labels: `(N,)`, their classes.
         method: "tsne", "pca" or "umap" (which needs the package umap-learn).
-        max_points: of more codes, this many are drawn, picked at random.
-        seed: of the pick and of the method.
-        title: what the codes are.
-        class_names: names of classes 0, 1, 2, …
+        max_points: Maximum number of points. Of more codes, a random selection is plotted.
+        seed: Seed of the selection and of the method.
+        title: What the codes are, for the title.
+        class_names: Names of classes 0, 1, 2, …
 
     Raises:
-        ValueError: fewer than three codes or two dimensions, or an unknown method.
-        ImportError: UMAP isn't installed.
+        ValueError: Fewer than three codes, fewer than two dimensions, or an unknown method.
+        ImportError: UMAP is not installed.
 
     Example:
         >>> import torch
@@ -55,10 +55,10 @@ def plot_embeddings(
         True
     """
     if method not in METHOD_NAMES:
-        raise ValueError(f"method must be 'pca', 'tsne' or 'umap', not {method!r}.")
+        raise ValueError(f"method must be 'pca', 'tsne' or 'umap', got {method!r}.")
     total = count_of(codes, "codes")
     if labels is not None:
-        as_labels(labels, total, class_names)  # what doesn't fit is said before a long wait
+        as_labels(labels, total, class_names)  # report wrong labels before a long computation
     picked, picked_labels = _pick(codes, labels, max_points, seed)
     points = as_points(picked)
     xy, axis_labels = project(points.values, method, seed)
@@ -78,19 +78,19 @@ def plot_embeddings(
 def project(
     values: NDArray[np.float64], method: Method, seed: int = 0
 ) -> tuple[NDArray[np.float64], tuple[str, str]]:
-    """Bring codes into the plane.
+    """Project codes into two dimensions.
 
     Args:
         values: `(N, Z)`, finite.
         method: "pca", "tsne" or "umap".
-        seed: of the methods that draw at random.
+        seed: Seed of the methods that sample.
 
     Returns:
-        `(N, 2)` places, and the labels of the two axes.
+        Coordinates `(N, 2)`, and the labels of the two axes.
 
     Raises:
-        ValueError: fewer than three codes or two dimensions.
-        ImportError: UMAP isn't installed.
+        ValueError: Fewer than three codes, or fewer than two dimensions.
+        ImportError: UMAP is not installed.
 
     Example:
         >>> places, labels = project(np.diag([2.0, 1.0, 0.5]), "pca")
@@ -99,8 +99,8 @@ def project(
     """
     if len(values) < 3 or values.shape[1] < 2:
         raise ValueError(
-            f"codes must be at least 3 of at least 2 dimensions to be drawn by "
-            f"{METHOD_NAMES[method]}, not {values.shape}."
+            f"{METHOD_NAMES[method]} needs at least 3 codes with at least 2 dimensions, but codes "
+            f"have shape {values.shape}."
         )
     if method == "pca":
         return _pca(values)
@@ -133,7 +133,7 @@ def _tsne(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     from sklearn.manifold import TSNE
 
     expected = tsne_seconds(len(values))
-    if expected > WORTH_SAYING:
+    if expected > ANNOUNCED_SECONDS:
         print(f"t-SNE of {len(values):,} codes takes about {expected:.0f} s.", flush=True)
     perplexity = min(30.0, (len(values) - 1) / 3)
     places: NDArray[np.float64] = TSNE(
@@ -157,7 +157,7 @@ def _umap(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
 def _pick(
     codes: ArrayLike, labels: ArrayLike | None, limit: int, seed: int
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Pick at most `limit` codes at random, and their labels."""
+    """Select at most `limit` codes at random, and their labels."""
     array = to_numpy(codes, "codes")
     known = None if labels is None else to_numpy(labels, "labels", kinds="biufUSO")
     if len(array) <= limit:

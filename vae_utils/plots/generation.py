@@ -1,4 +1,4 @@
-"""What a decoder draws: from the prior, and around one image at several variances."""
+"""Images that a decoder generates: from the prior, and from one image's posterior."""
 
 from collections.abc import Sequence
 
@@ -18,20 +18,20 @@ def plot_prior_samples(
     n: int = 40,
     columns: int = 10,
     seed: int = 0,
-    title: str = "Decoded draws from the prior N(0, I)",
+    title: str = "Decoded samples of the prior N(0, I)",
 ) -> Figure:
-    """Decode latents drawn from the prior: what the model generates on its own.
+    """Decode samples of the prior: the images that the model generates.
 
     Args:
-        decode: maps latents `(N, Z)` to N images.
+        decode: Maps latents `(N, Z)` to N images.
         latent_dim: Z.
-        n: how many to draw.
-        columns: images in a row.
-        seed: of the draws.
-        title: what the figure shows.
+        n: Number of samples.
+        columns: Images per row.
+        seed: Seed of the samples.
+        title: Title of the figure.
 
     Raises:
-        ValueError: `decode` doesn't give one image for each latent.
+        ValueError: `decode` does not return one image for each latent.
 
     Example:
         >>> import torch
@@ -56,23 +56,23 @@ def plot_variations(
     original: ArrayLike | None = None,
     title: str = "One image, sampled many times",
 ) -> Figure:
-    """Decode many draws of one image's posterior, with its variance as it is and enlarged.
+    """Decode samples of one image's posterior, with the original and an enlarged variance.
 
-    A row for each scale s holds decoded z = μ + √s·σ·ε; the ε are the same in each row, so that
-    rows differ by the scale alone.
+    A row for scale s shows the decoded z = μ + √s·σ·ε. All rows use the same ε, so that they
+    differ only by the scale.
 
     Args:
-        decode: maps latents `(N, Z)` to N images.
-        mu: `(Z,)` or `(1, Z)`, the posterior's mean.
-        logvar: of the same shape, log σ².
-        scales: factors of the variance, 1 being the model's own.
-        n: draws for each scale.
-        seed: of the draws, or a `torch.Generator`.
-        original: the image that was encoded, shown first.
-        title: what the figure shows.
+        decode: Maps latents `(N, Z)` to N images.
+        mu: `(Z,)` or `(1, Z)`, the mean of the posterior.
+        logvar: The same shape, log σ².
+        scales: Factors of the variance. 1 is the model's own variance.
+        n: Number of samples for each scale.
+        seed: Seed of the samples, or a `torch.Generator`.
+        original: The encoded image. It is shown first.
+        title: Title of the figure.
 
     Raises:
-        ValueError: `mu` and `logvar` don't describe one image, or a scale is negative.
+        ValueError: `mu` and `logvar` do not describe one image, or a scale is negative.
 
     Example:
         >>> import torch
@@ -87,10 +87,10 @@ def plot_variations(
     sigma = torch.exp(0.5 * _one_vector(logvar, "logvar"))
     if mean.shape != sigma.shape:
         raise ValueError(
-            f"mu and logvar must be as long as each other, not {len(mean)} and {len(sigma)}."
+            f"mu and logvar must have the same length, but have {len(mean)} and {len(sigma)}."
         )
     if not scales or min(scales) < 0:
-        raise ValueError(f"scales must be factors of the variance, 0 or more, not {scales}.")
+        raise ValueError(f"scales must be factors of the variance, 0 or more, got {scales}.")
     noise = torch.randn(n, len(mean), generator=_generator(seed))
     codes = [mean + scale**0.5 * sigma * noise for scale in scales]
     images = decoded(decode, torch.cat([mean[None], *codes]))
@@ -106,12 +106,12 @@ def plot_variations(
         title,
         [*(source.notes if source else []), *images.notes],
         row_labels=[f"{scale:g} × σ²" for scale in scales],
-        column_labels=[*references, *(f"draw {i + 1}" for i in range(n))],
+        column_labels=[*references, *(f"sample {i + 1}" for i in range(n))],
     )
 
 
 def _reference_tiles(source: Images | None, images: Images) -> list[Tile]:
-    """What the draws of a row are compared with: the original, and the decoded mean."""
+    """Return the images to compare a row with: the original, and the decoded mean."""
     mean_tile = images.pixels[0]
     return [mean_tile] if source is None else [source.pixels[0], mean_tile]
 
@@ -119,7 +119,7 @@ def _reference_tiles(source: Images | None, images: Images) -> list[Tile]:
 def _one_vector(values: ArrayLike, what: str) -> Tensor:
     array = to_numpy(values, what)
     if array.size == 0 or array.size != array.shape[-1]:
-        raise ValueError(f"{what} must be of one image, (Z,) or (1, Z), but has {array.shape}.")
+        raise ValueError(f"{what} must have shape (Z,) or (1, Z), but has {array.shape}.")
     return torch.tensor(array, dtype=torch.float32).reshape(-1)
 
 

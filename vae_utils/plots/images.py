@@ -1,4 +1,4 @@
-"""Pictures of pictures: samples of a set, and rows of input, noisy input and reconstruction."""
+"""Grids of images: samples of a set, and rows of input, noisy input and reconstruction."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,18 +17,18 @@ def plot_samples(
     title: str = "Samples",
     class_names: Sequence[str] | None = None,
 ) -> Figure:
-    """Show the first images of a batch in a grid, each with its label where there are labels.
+    """Plot the first images of a batch in a grid, with their labels if there are any.
 
     Args:
         images: `(N, H*W)`, `(N, H, W)`, `(N, 1, H, W)` or `(N, 3, H, W)`, in [0, 1] or uint8.
         labels: `(N,)`, one for each image.
-        n: the most images to show; the title says how many there are.
-        columns: images in a row.
-        title: what they are.
-        class_names: names of labels 0, 1, 2, …, instead of the numbers.
+        n: Maximum number of images. The title says how many there are.
+        columns: Images per row.
+        title: What the images are.
+        class_names: Names of labels 0, 1, 2, …, shown instead of the numbers.
 
     Raises:
-        ValueError: another shape, or labels that don't fit the images.
+        ValueError: The images have another shape, or the labels do not fit them.
 
     Example:
         >>> import torch
@@ -57,18 +57,18 @@ def plot_reconstructions(
     title: str = "Inputs and their reconstructions",
     class_names: Sequence[str] | None = None,
 ) -> Figure:
-    """Show the same images at several stages, such as input, noisy, denoised: a row for each.
+    """Plot the same images at several stages, such as input, noisy, denoised: one row per stage.
 
     Args:
-        rows: name of the row to its images, of any shape `plot_samples` takes; image `i` of each
-            row belongs together.
-        n: the most images to show in a row.
+        rows: Name of each row to its images, in any shape that `plot_samples` accepts. Image `i` is
+            the same in each row.
+        n: Maximum number of images in a row.
         labels: `(N,)`, shown above the columns.
-        title: what the figure shows.
-        class_names: names of labels 0, 1, 2, …
+        title: Title of the figure.
+        class_names: Names of labels 0, 1, 2, …
 
     Raises:
-        ValueError: no rows, rows of different lengths, or images of another shape.
+        ValueError: There are no rows, rows have different lengths, or images have another shape.
 
     Example:
         >>> import torch
@@ -78,11 +78,11 @@ def plot_reconstructions(
         ['input', 'reconstruction']
     """
     if not rows:
-        raise ValueError("rows must name at least one batch of images.")
+        raise ValueError("rows must contain at least one batch of images.")
     lengths = {name: count_of(images, name) for name, images in rows.items()}
     if len(set(lengths.values())) != 1:
         found = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-        raise ValueError(f"All rows must have as many images as each other, but have {found}.")
+        raise ValueError(f"All rows must have the same number of images, but have {found}.")
     batches = {name: as_images(images[:n], name) for name, images in rows.items()}
     column_labels = None
     if labels is not None:

@@ -1,4 +1,4 @@
-"""What the figures accept: images, codes and labels of any usual shape, or one clear error."""
+"""Converts the inputs of figures: images, codes and labels of any usual shape, or a clear error."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from vae_utils.plots.style import NAN_COLOUR, class_names_for, number_text
 
 ArrayLike: TypeAlias = torch.Tensor | NDArray[Any] | Sequence[Any]
 
-ROUNDING = 1e-6  # a sigmoid in float32 may end this far outside [0, 1]; that is no mistake
+ROUNDING = 1e-6  # a sigmoid in float32 can be this far outside [0, 1]; not counted as outside
 IMAGE_SHAPES = "(N, H*W), (N, H, W), (N, 1, H, W) or (N, 3, H, W)"
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images ready to draw, and what had to be done to them.
+    """Images converted for plotting, and what was changed in them.
 
     Attributes:
-        pixels: `(N, H, W, 3)` float in [0, 1]; grey images have three equal channels, NaN pixels
+        pixels: `(N, H, W, 3)` float in [0, 1]. Grey images have three equal channels. NaN pixels
             have the colour `NAN_COLOUR`.
-        total: number of values that came in.
-        nan_count: how many of them were NaN.
-        outside_count: how many lay outside [0, 1] and were clipped.
-        low: smallest value that came in, NaNs aside.
-        high: largest value that came in, NaNs aside.
+        total: Number of values in the input.
+        nan_count: Number of NaN values in the input.
+        outside_count: Number of values that were outside [0, 1] and were clipped.
+        low: Smallest value in the input, without NaN.
+        high: Largest value in the input, without NaN.
     """
 
     pixels: NDArray[np.float64]
@@ -48,7 +48,7 @@ class Images:
 
     @property
     def notes(self) -> list[str]:
-        """What a viewer must know to read the picture rightly; empty when all is well."""
+        """What a viewer must know about NaN and clipped values. Empty if there are none."""
         notes = []
         if self.nan_count:
             notes.append(f"{_count(self.nan_count, 'NaN value')} of {self.total:,}, in magenta")
@@ -61,11 +61,11 @@ class Images:
 
 @dataclass(frozen=True)
 class Points:
-    """Codes that can be drawn, and which rows they come from.
+    """Codes that can be plotted, and the rows that they come from.
 
     Attributes:
         values: `(M, Z)` float64, finite.
-        kept: `(N,)` bool, which of the rows that came in these are.
+        kept: `(N,)` bool, True for the rows of the input that are in `values`.
     """
 
     values: NDArray[np.float64]
@@ -73,7 +73,7 @@ class Points:
 
     @property
     def notes(self) -> list[str]:
-        """How many codes could not be placed; empty when all could."""
+        """How many codes cannot be plotted. Empty if all can."""
         lost = int((~self.kept).sum())
         if not lost:
             return []
@@ -81,19 +81,19 @@ class Points:
 
 
 def as_images(images: ArrayLike, what: str = "images") -> Images:
-    """Make a batch of images ready to draw.
+    """Convert a batch of images for plotting.
 
-    Floats are intensities in [0, 1]. Integers are 0 to 255, unless none exceeds 1: then they are
-    taken as binary images. Values outside are clipped and counted, NaNs are coloured and counted.
+    Floats are intensities in [0, 1]. Integers are 0 to 255, or binary images if no value is above
+    1. Values outside are clipped and counted. NaNs are coloured and counted.
 
     Args:
         images: `(N, H*W)` of square images, `(N, H, W)`, `(N, 1, H, W)`, `(N, 3, H, W)` or
-            `(N, 3*H*W)`; channels may also come last. Tensor (any device, with or without
-            gradient) or array, of any real dtype.
-        what: what the error calls it.
+            `(N, 3*H*W)`. Channels may also be the last dimension. A tensor (any device, with or
+            without gradient) or an array, of any real dtype.
+        what: Name of the argument in the error.
 
     Raises:
-        ValueError: no images, another shape, or values that aren't real numbers.
+        ValueError: There are no images, the shape is another one, or values are not real numbers.
 
     Example:
         >>> batch = as_images(torch.rand(4, 784, requires_grad=True))
@@ -119,7 +119,7 @@ def as_images(images: ArrayLike, what: str = "images") -> Images:
 
 
 def as_image(image: ArrayLike, what: str = "image") -> Images:
-    """Make one image ready to draw: as `as_images`, without the need for a batch dimension.
+    """Convert one image for plotting: like `as_images`, but the batch dimension may be missing.
 
     Example:
         >>> as_image(torch.rand(1, 28, 28)).pixels.shape
@@ -131,20 +131,20 @@ def as_image(image: ArrayLike, what: str = "image") -> Images:
     is_channels_first = array.ndim == 3 and array.shape[0] == 3
     batch = as_images(array[None] if is_flat or is_plane or is_channels_first else array, what)
     if len(batch) != 1:
-        raise ValueError(f"{what} must be a single image, but there are {len(batch)}.")
+        raise ValueError(f"{what} must be a single image, but has {len(batch)} images.")
     return batch
 
 
 def as_points(codes: ArrayLike, what: str = "codes", dims: int | None = None) -> Points:
-    """Make a batch of codes ready to draw; rows with NaN or infinity are set aside and counted.
+    """Convert a batch of codes for plotting. Rows with NaN or infinity are removed and counted.
 
     Args:
         codes: `(N, Z)` tensor or array.
-        what: what the error calls them.
-        dims: the number of dimensions Z that the figure needs, if it needs a certain one.
+        what: Name of the argument in the error.
+        dims: The number of dimensions Z that the figure needs. None: any number.
 
     Raises:
-        ValueError: another shape, or no row that can be drawn.
+        ValueError: The shape is another one, or no row can be plotted.
 
     Example:
         >>> as_points(torch.tensor([[0.0, 1.0], [float("nan"), 2.0]])).values
@@ -166,9 +166,9 @@ class Labels:
     """Classes of points or images.
 
     Attributes:
-        index: `(N,)` int, the class of each, an index into `names`; it also picks colour and
+        index: `(N,)` int, the class of each item, an index into `names`. It also selects colour and
             marker, so that digit 3 looks the same in every figure.
-        names: what each class is called.
+        names: Name of each class.
     """
 
     index: NDArray[np.int64]
@@ -179,21 +179,21 @@ class Labels:
         return self.names[self.index[i]]
 
     def present(self) -> list[int]:
-        """The classes that occur, in order."""
+        """Return the classes that occur, in order."""
         return [int(k) for k in np.unique(self.index)]
 
 
 def as_labels(labels: ArrayLike, count: int, class_names: Sequence[str] | None = None) -> Labels:
-    """Make labels ready to draw.
+    """Convert labels for plotting.
 
     Args:
-        labels: `(N,)` whole numbers from 0, or any other values (text, say), whose sorted distinct
-            values are then the classes.
-        count: N, the number of items that they belong to.
-        class_names: names of classes 0, 1, 2, …; without them, the numbers themselves.
+        labels: `(N,)` whole numbers from 0, or any other values (for example text). The classes are
+            then the distinct values in sorted order.
+        count: N, the number of items that the labels belong to.
+        class_names: Names of classes 0, 1, 2, …. By default the numbers.
 
     Raises:
-        ValueError: another shape or length, or a label without a name.
+        ValueError: The shape or length is another one, or a label has no name.
 
     Example:
         >>> as_labels(["cat", "dog", "cat"], count=3).index
@@ -212,26 +212,26 @@ def as_labels(labels: ArrayLike, count: int, class_names: Sequence[str] | None =
 
 
 def count_of(values: ArrayLike, what: str) -> int:
-    """Count the rows of a batch, without moving it anywhere.
+    """Return the number of rows of a batch, without moving it to another device.
 
     Raises:
-        ValueError: it is a single number.
+        ValueError: The value is a single number.
 
     Example:
         >>> count_of(torch.zeros(5, 784), "images")
         5
     """
     if getattr(values, "ndim", 1) == 0:
-        raise ValueError(f"{what} must be a batch, not a single number.")
+        raise ValueError(f"{what} must be a batch, got a single number.")
     return len(values)
 
 
 def to_numpy(values: ArrayLike, what: str, kinds: str = "biuf") -> NDArray[Any]:
-    """Bring a tensor (any device, gradient or not), an array or a list into a NumPy array.
+    """Convert a tensor (any device, gradient or not), an array or a list to a NumPy array.
 
     Raises:
-        ValueError: the values aren't of one of the dtype `kinds` (NumPy's letters), or the rows
-            of a list differ in length.
+        ValueError: The values have none of the dtype `kinds` (NumPy's letters), or the rows of a
+            list differ in length.
 
     Example:
         >>> to_numpy(torch.ones(2, dtype=torch.bfloat16, requires_grad=True), "codes")
@@ -255,7 +255,7 @@ def to_numpy(values: ArrayLike, what: str, kinds: str = "biuf") -> NDArray[Any]:
 
 
 def _with_channels_last(array: NDArray[Any], what: str) -> NDArray[Any]:
-    """Give `(N, H, W, 1)` or `(N, H, W, 3)`, or say which shapes would have been right."""
+    """Return `(N, H, W, 1)` or `(N, H, W, 3)`, or raise an error that lists the valid shapes."""
     shape = array.shape
     if array.size:
         if array.ndim == 2:
@@ -273,7 +273,7 @@ def _with_channels_last(array: NDArray[Any], what: str) -> NDArray[Any]:
 
 
 def _painted(values: NDArray[np.float64], missing: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Give three channels to grey images, and the colour of NaNs to pixels that lack a value."""
+    """Return three channels for grey images, and colour the pixels with NaN."""
     pixels = np.repeat(values, 3, axis=-1) if values.shape[-1] == 1 else values
     pixels[missing.any(axis=-1)] = to_rgb(NAN_COLOUR)
     return pixels

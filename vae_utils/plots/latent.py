@@ -1,4 +1,4 @@
-"""The latent plane: where the codes lie, and what the decoder draws at each place of it."""
+"""The latent plane: the codes as points, and the decoded image at each position."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -17,11 +17,11 @@ from vae_utils.plots.style import new_figure, set_title
 Extent: TypeAlias = tuple[float, float, float, float]  # left, right, bottom, top
 
 PRIOR_EXTENT = (-3.0, 3.0, -3.0, 3.0)  # 99.7 % of N(0, 1) along each axis
-MARGIN = 0.03  # of the span, free on each side of the codes
+MARGIN = 0.03  # of the span, left free on each side of the codes
 
 
 def latent_extent(codes: ArrayLike) -> Extent:
-    """Find the square that holds all codes, so that two figures can share their axes.
+    """Return the square that contains all codes, so that two figures can have the same axes.
 
     Args:
         codes: `(N, 2)`.
@@ -30,7 +30,7 @@ def latent_extent(codes: ArrayLike) -> Extent:
         `(left, right, bottom, top)`.
 
     Raises:
-        ValueError: another shape.
+        ValueError: The codes have another shape.
 
     Example:
         >>> left, right, bottom, top = latent_extent([[0.0, 0.0], [4.0, 2.0]])
@@ -50,22 +50,22 @@ def plot_latent_space(
     *,
     extent: Extent | None = None,
     density: bool = True,
-    title: str = "Where the images lie in the latent space",
+    title: str = "Codes of the images in the latent space",
     class_names: Sequence[str] | None = None,
 ) -> Figure:
-    """Scatter two-dimensional codes by class, with the outlines of where most of them lie.
+    """Plot two-dimensional codes by class, with outlines of their densest regions.
 
     Args:
         codes: `(N, 2)`, the latents (or posterior means) of N images.
         labels: `(N,)`, their classes.
-        extent: `(left, right, bottom, top)` of the axes; by default all codes fit. Give the same
-            to `plot_latent_space_images` and places correspond.
-        density: whether to outline the densest regions that hold 50 % and 90 % of the codes.
-        title: what the figure shows.
-        class_names: names of classes 0, 1, 2, …
+        extent: `(left, right, bottom, top)` of the axes. By default all codes fit. With the same
+            extent in `plot_latent_space_images`, both figures have the same axes.
+        density: Whether to outline the densest regions that contain 50 % and 90 % of the codes.
+        title: Title of the figure.
+        class_names: Names of classes 0, 1, 2, …
 
     Raises:
-        ValueError: codes that aren't two-dimensional, or labels that don't fit them.
+        ValueError: The codes are not two-dimensional, or the labels do not fit them.
 
     Example:
         >>> import torch
@@ -89,22 +89,22 @@ def plot_latent_space_images(
     extent: Extent = PRIOR_EXTENT,
     *,
     n: int = 20,
-    title: str = "What the decoder draws at each place",
+    title: str = "Decoded images at each position",
 ) -> Figure:
-    """Decode a grid of places in a two-dimensional latent space, drawn where they are.
+    """Decode a grid of positions in a two-dimensional latent space, and plot the images there.
 
-    The square of the plane is cut into n × n cells; each shows the image decoded from its own
-    middle. The axes are those of `plot_latent_space` with the same extent.
+    The plane is divided into n × n cells. Each cell shows the image decoded from its centre. The
+    axes are those of `plot_latent_space` with the same extent.
 
     Args:
-        decode: maps latents `(N, 2)` to N images.
-        extent: `(left, right, bottom, top)` of the plane; `latent_extent(codes)` gives that of
-            a scatter.
-        n: cells along each axis.
-        title: what the figure shows.
+        decode: Maps latents `(N, 2)` to N images.
+        extent: `(left, right, bottom, top)` of the plane. `latent_extent(codes)` returns the extent
+            of a scatter plot.
+        n: Number of cells along each axis.
+        title: Title of the figure.
 
     Raises:
-        ValueError: `decode` doesn't give one image for each place.
+        ValueError: `decode` does not return one image for each position.
 
     Example:
         >>> import torch
@@ -124,7 +124,7 @@ def plot_latent_space_images(
 
 
 def grid_codes(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """List the places of a grid as a page is read: top row (highest y) first, left to right.
+    """Return the positions of a grid, row by row: highest y first, each row from left to right.
 
     Args:
         x: `(n,)`, from left to right.
@@ -142,7 +142,7 @@ def grid_codes(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def _plane(extent: Extent) -> tuple[Figure, Axes]:
-    """Make axes of always the same size and place, so that two figures lie on each other."""
+    """Create axes with a fixed size and position, so that two figures match."""
     figure, axes = new_figure(height=6.3)
     figure.set_layout_engine("none")
     ax: Axes = axes[0, 0]
@@ -153,7 +153,7 @@ def _plane(extent: Extent) -> tuple[Figure, Axes]:
 
 
 def _middles(start: float, end: float, n: int) -> NDArray[np.float64]:
-    """Cut a span into n equal cells and give the middle of each."""
+    """Divide a span into n equal cells and return the centre of each."""
     cell = (end - start) / n
     return np.asarray(start + cell * (np.arange(n) + 0.5), dtype=np.float64)
 
@@ -162,4 +162,4 @@ def _outside(values: NDArray[np.float64], extent: Extent) -> list[str]:
     left, right, bottom, top = extent
     x, y = values.T
     count = int(((x < left) | (x > right) | (y < bottom) | (y > top)).sum())
-    return [f"{count:,} codes lie outside these axes"] if count else []
+    return [f"{count:,} codes are outside these axes"] if count else []

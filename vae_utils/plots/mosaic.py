@@ -1,4 +1,4 @@
-"""Many images in one picture: rows and columns of tiles, with labels around them."""
+"""Many images in one figure: rows and columns of tiles, with labels around them."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -9,28 +9,28 @@ from numpy.typing import NDArray
 
 from vae_utils.plots.style import RC, WIDTH, new_figure, set_title
 
-Tile: TypeAlias = NDArray[np.float64] | None  # (H, W, 3), or nothing in this place
+Tile: TypeAlias = NDArray[np.float64] | None  # (H, W, 3), or None for an empty position
 
 GAP = 2  # pixels between tiles
-MAX_TILE = 0.95  # inches: a single digit needn't fill the column
-MAX_HEIGHT = 7.0  # inches: a figure should fit on the screen
+MAX_TILE = 0.95  # inches: a single digit does not fill the column
+MAX_HEIGHT = 7.0  # inches: a figure fits on the screen
 LETTER = 0.6  # mean width of a letter, in font sizes
 CAPTION = 0.2  # inches below a tile that has its own caption
 TITLE_SPACE = 0.65  # inches
 
 
 def tiles(rows: Sequence[Sequence[Tile]], gap: tuple[int, int] = (GAP, GAP)) -> NDArray[np.float64]:
-    """Join rows of equally large images into one, white where there is none.
+    """Join rows of images with the same size into one image. Empty positions are white.
 
     Args:
-        rows: rows of `(H, W, 3)` images or None; shorter rows are filled up with white.
-        gap: white pixels between rows, and between columns.
+        rows: Rows of `(H, W, 3)` images or None. Shorter rows are filled with white.
+        gap: White pixels between rows, and between columns.
 
     Returns:
         `(R*(H + gap) - gap, C*(W + gap) - gap, 3)`.
 
     Raises:
-        ValueError: the images differ in size.
+        ValueError: The images differ in size.
 
     Example:
         >>> tiles([[np.zeros((4, 4, 3)), np.zeros((4, 4, 3))]], gap=(1, 1)).shape
@@ -62,17 +62,17 @@ def mosaic_figure(
     x_label: str = "",
     y_label: str = "",
 ) -> Figure:
-    """Draw rows of tiles as one figure.
+    """Plot rows of tiles as one figure.
 
     Args:
-        rows: rows of `(H, W, 3)` tiles, None for an empty place.
-        title: what the figure shows.
-        notes: what a viewer must know besides.
-        row_labels: one text for each row, to its left.
-        column_labels: one text for each column, above it.
-        captions: one text for each tile, below it.
-        x_label: what the column labels are, below the figure.
-        y_label: what the row labels are, left of the figure.
+        rows: Rows of `(H, W, 3)` tiles, None for an empty position.
+        title: Title of the figure.
+        notes: Further lines below the title.
+        row_labels: One text for each row, to its left.
+        column_labels: One text for each column, above it.
+        captions: One text for each tile, below it.
+        x_label: Meaning of the column labels, above them.
+        y_label: Meaning of the row labels, to their left.
 
     Example:
         >>> figure = mosaic_figure([[np.zeros((28, 28, 3))] * 3], "Nothing, three times")
@@ -121,7 +121,7 @@ def mosaic_figure(
 
 
 def longest(texts: Sequence[str]) -> int:
-    """Count the letters of the longest text.
+    """Return the number of letters of the longest text.
 
     Example:
         >>> longest(["input", "reconstruction"]), longest([])
@@ -131,7 +131,7 @@ def longest(texts: Sequence[str]) -> int:
 
 
 def font_that_fits(texts: Sequence[str], inches: float) -> float:
-    """Give the font size, in points, at which the longest text is no wider than `inches`.
+    """Return the font size, in points, with which the longest text is at most `inches` wide.
 
     Example:
         >>> font_that_fits(["3"], 0.7), round(font_that_fits(["Ankle boot"], 0.7), 1)
@@ -142,7 +142,7 @@ def font_that_fits(texts: Sequence[str], inches: float) -> float:
 
 
 def in_rows(items: Sequence[Tile], columns: int) -> list[list[Tile]]:
-    """Break a sequence of tiles into rows of `columns`.
+    """Split a sequence of tiles into rows of `columns`.
 
     Example:
         >>> [len(row) for row in in_rows([None] * 5, columns=3)]

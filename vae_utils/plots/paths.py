@@ -1,4 +1,4 @@
-"""Places in the latent space for a decoder to visit: quantiles of the prior, lines and arcs."""
+"""Positions in the latent space to decode: quantiles of the prior, lines and arcs."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from vae_utils.plots.inputs import ArrayLike, as_points, to_numpy
 
 
 def normal_quantiles(n: int) -> NDArray[np.float64]:
-    """Give the quantiles of N(0, 1) at n evenly spaced probabilities from 0.05 to 0.95.
+    """Return the quantiles of N(0, 1) at n evenly spaced probabilities from 0.05 to 0.95.
 
     Example:
         >>> normal_quantiles(4).round(2)
@@ -19,7 +19,7 @@ def normal_quantiles(n: int) -> NDArray[np.float64]:
 
 
 def linear_path(a: NDArray[np.float64], b: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Give n evenly spaced points `(n, Z)` on the straight line from a to b.
+    """Return n evenly spaced points `(n, Z)` on the straight line from a to b.
 
     Example:
         >>> linear_path(np.array([0.0, 0.0]), np.array([2.0, 4.0]), 3).tolist()
@@ -29,10 +29,10 @@ def linear_path(a: NDArray[np.float64], b: NDArray[np.float64], n: int) -> NDArr
 
 
 def spherical_path(a: NDArray[np.float64], b: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Give n points `(n, Z)` on the arc from a to b (K. Shoemake, 1985, "slerp").
+    """Return n points `(n, Z)` on the arc from a to b (K. Shoemake, 1985, "slerp").
 
-    Where no arc is defined (a or b is 0, or they point the same or opposite ways), it is the
-    straight line.
+    If no arc is defined (a or b is 0, or they have the same or opposite directions), the points
+    are on the straight line.
 
     Example:
         >>> spherical_path(np.array([1.0, 0.0]), np.array([0.0, 1.0]), 3).round(2).tolist()
@@ -48,10 +48,10 @@ def spherical_path(a: NDArray[np.float64], b: NDArray[np.float64], n: int) -> ND
 
 
 def one_code(z: ArrayLike, what: str) -> NDArray[np.float64]:
-    """Bring one code, `(Z,)` or `(1, Z)`, into the shape `(Z,)`.
+    """Convert one code, `(Z,)` or `(1, Z)`, to the shape `(Z,)`.
 
     Raises:
-        ValueError: there are several.
+        ValueError: There are several codes.
 
     Example:
         >>> one_code([[1.0, 2.0]], "z").tolist()
@@ -59,17 +59,17 @@ def one_code(z: ArrayLike, what: str) -> NDArray[np.float64]:
     """
     values = code_rows(z, what)
     if len(values) != 1:
-        raise ValueError(f"{what} must be a single code, but there are {len(values)}.")
+        raise ValueError(f"{what} must be a single code, but has {len(values)} codes.")
     return values[0]
 
 
 def code_pairs(
     starts: ArrayLike, ends: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Bring both ends of P paths into the shape `(P, Z)`.
+    """Convert both ends of P paths to the shape `(P, Z)`.
 
     Raises:
-        ValueError: their shapes differ.
+        ValueError: Their shapes differ.
 
     Example:
         >>> code_pairs([1.0, 2.0], [3.0, 4.0])[1].tolist()
@@ -78,16 +78,16 @@ def code_pairs(
     first, last = code_rows(starts, "starts"), code_rows(ends, "ends")
     if first.shape != last.shape:
         raise ValueError(
-            f"starts and ends must have the same shape, not {first.shape} and {last.shape}."
+            f"starts and ends must have the same shape, but have {first.shape} and {last.shape}."
         )
     return first, last
 
 
 def code_rows(codes: ArrayLike, what: str) -> NDArray[np.float64]:
-    """Bring codes, with or without a batch dimension, into the shape `(N, Z)`.
+    """Convert codes, with or without a batch dimension, to the shape `(N, Z)`.
 
     Raises:
-        ValueError: another shape, or NaN or infinity among them, which nothing can be decoded from.
+        ValueError: The shape is another one, or there is NaN or infinity.
 
     Example:
         >>> code_rows([1.0, 2.0], "starts").shape
@@ -95,5 +95,5 @@ def code_rows(codes: ArrayLike, what: str) -> NDArray[np.float64]:
     """
     array = to_numpy(codes, what)
     if not np.isfinite(array).all():
-        raise ValueError(f"{what} must be free of NaN and infinity.")
+        raise ValueError(f"{what} must not contain NaN or infinity.")
     return as_points(array[None] if array.ndim == 1 else array, what).values

@@ -1,4 +1,4 @@
-"""Posterior against prior: the marginal of two latents, each latent's density, each latent's KL."""
+"""Posterior and prior: counts in the plane of two latents, each latent's density and KL."""
 
 import math
 
@@ -25,8 +25,8 @@ from vae_utils.plots.style import (
 )
 
 SIGMAS = (1, 2, 3)  # radii of the prior's contours
-MOST_POSTERIORS = 2000  # in one density: more take time and change no line visibly
-MOST_DIGITS = 70  # along an axis, so that the numbers of many latents don't touch
+MOST_POSTERIORS = 2000  # in one density; more take time and change no line visibly
+MOST_DIGITS = 70  # along an axis, so that the numbers of many latents do not overlap
 ACTIVE_VARIANCE = 0.01  # of a latent's mean over the images; Burda et al. 2016, section 5.2
 
 
@@ -37,20 +37,20 @@ def plot_marginal(
     bins: int = 50,
     title: str | None = None,
 ) -> Figure:
-    """Count codes in the plane of two latents, with the contours of N(0, I) over the counts.
+    """Plot a histogram of codes in the plane of two latents, with the contours of N(0, I).
 
-    Axes are centred on 0 and equal, so that a shift or a stretch shows at once; the contours are
-    the circles of 1, 2 and 3 standard deviations.
+    Both axes are centred on 0 and have the same scale, so that a shift or a stretch is visible. The
+    contours are the circles of 1, 2 and 3 standard deviations.
 
     Args:
-        codes: `(N, Z)` latents (samples of the posteriors, not their means, if they are to be
-            compared with the prior).
-        dims: the two latents, from 0.
-        bins: along each axis.
-        title: what the figure shows.
+        codes: `(N, Z)` latents. For a comparison with the prior, use samples of the posteriors, not
+            their means.
+        dims: The two latents, from 0.
+        bins: Number of bins along each axis.
+        title: Title of the figure.
 
     Raises:
-        ValueError: no such latent, or codes of another shape.
+        ValueError: There is no such latent, or the codes have another shape.
 
     Example:
         >>> import torch
@@ -60,7 +60,7 @@ def plot_marginal(
     """
     points = as_points(codes)
     if not all(0 <= dim < points.values.shape[1] for dim in dims):
-        raise ValueError(f"dims must lie within the {points.values.shape[1]} latents, not {dims}.")
+        raise ValueError(f"dims must be within the {points.values.shape[1]} latents, got {dims}.")
     x, y = points.values[:, dims[0]], points.values[:, dims[1]]
     reach = max(SIGMAS[-1] + 0.5, float(np.abs([x, y]).max()))
 
@@ -91,18 +91,18 @@ def plot_posterior_vs_prior(
     most: int = 12,
     title: str = "Aggregate posterior and prior, latent by latent",
 ) -> Figure:
-    """Draw each latent's aggregate posterior, the mean of all q(z|x), over the prior N(0, 1).
+    """Plot each latent's aggregate posterior, the mean of all q(z|x), and the prior N(0, 1).
 
-    Latents are in the order of their KL, the most informative first.
+    Latents are sorted by their KL, the largest first.
 
     Args:
         mu: `(N, Z)` posterior means.
-        logvar: `(N, Z)`, log σ² (of a logsigma, give 2·logsigma).
-        most: latents to draw.
-        title: what the figure shows.
+        logvar: `(N, Z)`, log σ². If you have logsigma, pass 2·logsigma.
+        most: Maximum number of latents.
+        title: Title of the figure.
 
     Raises:
-        ValueError: `mu` and `logvar` differ in shape, or a σ isn't finite and positive.
+        ValueError: `mu` and `logvar` differ in shape, or a σ is not finite and positive.
 
     Example:
         >>> import torch
@@ -144,17 +144,17 @@ def plot_kl_per_dimension(
     mu: ArrayLike,
     logvar: ArrayLike,
     *,
-    title: str = "What each latent costs",
+    title: str = "KL of each latent",
 ) -> Figure:
-    """Draw each latent's KL from the prior, the largest first, and which latents are active.
+    """Plot each latent's KL from the prior, the largest first, and which latents are active.
 
-    A latent is active if its posterior mean varies over the images by more than 0.01 (Burda et al.
-    2016, section 5.2).
+    A latent is active if the variance of its posterior mean over the images is above 0.01 (Burda
+    et al. 2016, section 5.2).
 
     Args:
         mu: `(N, Z)` posterior means of N ≥ 2 images.
-        logvar: `(N, Z)`, log σ² (of a logsigma, give 2·logsigma).
-        title: what the figure shows.
+        logvar: `(N, Z)`, log σ². If you have logsigma, pass 2·logsigma.
+        title: Title of the figure.
 
     Raises:
         ValueError: `mu` and `logvar` differ in shape, or there are fewer than two images.
@@ -177,11 +177,11 @@ def plot_kl_per_dimension(
     every = math.ceil(len(kl) * (len(str(len(kl))) + 1) / MOST_DIGITS)
     ax.set_xticks(range(0, len(kl), every), order[::every])
     ax.tick_params(axis="x", length=0)
-    ax.set(xlabel="latent, in the order of its KL", ylabel="KL from N(0, 1) (nats)")
+    ax.set(xlabel="latent, sorted by KL", ylabel="KL from N(0, 1) (nats)")
     handles = [Patch(color=BLUE, label="active"), Patch(color=NEUTRAL, label="not active")]
     ax.set_ylim(0, max(1.18 * kl.max(), 1e-3))  # room for the legend
     add_legend(ax, handles=handles, loc="upper right", ncols=2)
-    total = f"{kl.sum():.2f} nats in all, {active.sum()} of {len(kl)} latents active"
+    total = f"{kl.sum():.2f} nats in total, {active.sum()} of {len(kl)} latents active"
     set_title(ax, title, [f"{total} (variance of μ above {ACTIVE_VARIANCE})", *notes])
     return figure
 
@@ -189,7 +189,7 @@ def plot_kl_per_dimension(
 def aggregate_density(
     mu: NDArray[np.float64], sigma: NDArray[np.float64], z: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Evaluate the mean of the densities N(mu, sigma²) at z: exactly, without sampling.
+    """Compute the mean of the densities N(mu, sigma²) at z, exactly, without sampling.
 
     Args:
         mu: `(N,)`.
@@ -208,7 +208,7 @@ def aggregate_density(
 
 
 def normal_density(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Evaluate the density of N(0, 1).
+    """Compute the density of N(0, 1).
 
     Example:
         >>> normal_density(np.zeros(1)).round(3).tolist()
@@ -218,7 +218,7 @@ def normal_density(z: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _draw_prior_contours(ax: Axes, reach: float) -> None:
-    """Draw the density of N(0, I) at 3, 2 and 1 standard deviations from its middle."""
+    """Draw the density of N(0, I) at 3, 2 and 1 standard deviations from 0."""
     line = np.linspace(-reach, reach, 201)
     marginal = normal_density(line)
     names = {float(normal_density(np.array(s)) * normal_density(np.array(0.0))): s for s in SIGMAS}
@@ -236,7 +236,7 @@ def _draw_prior_contours(ax: Axes, reach: float) -> None:
 def _posteriors(
     mu: ArrayLike, logvar: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
-    """Give means and standard deviations `(N, Z)` without rows that have NaN, and say how many."""
+    """Return means and standard deviations `(N, Z)` of the rows without NaN, and notes on NaN."""
     means, log_variances = to_numpy(mu, "mu"), to_numpy(logvar, "logvar")
     if means.ndim != 2 or means.shape != log_variances.shape:
         raise ValueError(
@@ -248,7 +248,7 @@ def _posteriors(
 
 
 def _some(count: int) -> NDArray[np.int64]:
-    """Pick which posteriors go into the densities: all, or some thousands at random."""
+    """Select the posteriors for the densities: all, or 2,000 at random."""
     if count <= MOST_POSTERIORS:
         return np.arange(count)
     return np.random.default_rng(0).choice(count, MOST_POSTERIORS, replace=False)

@@ -1,4 +1,4 @@
-"""Points by class: the scatter that every figure of codes shares, and outlines of density."""
+"""Points by class: the scatter plot that all figures of codes use, and outlines of density."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from vae_utils.plots.inputs import ArrayLike, Labels, Points, as_labels
 from vae_utils.plots.style import BLUE, INK, add_legend, class_style
 
 DENSITY_SHARES = (0.9, 0.5)  # of all codes, inside each contour
-FEWEST_CODES = 50  # with fewer, an outline says nothing
+FEWEST_CODES = 50  # with fewer, an outline has no meaning
 
 
 def draw_classes(
@@ -23,14 +23,14 @@ def draw_classes(
     labels: ArrayLike | None,
     class_names: Sequence[str] | None = None,
 ) -> None:
-    """Scatter points in the colour and marker of their class, with each class named at its middle.
+    """Plot points in the colour and marker of their class, and each class's name at its median.
 
     Args:
-        ax: where to draw.
-        points: the codes that `xy` stands for; its `kept` picks the labels that belong to them.
-        xy: `(M, 2)`, where to draw them.
-        labels: `(N,)`, one for each code that came in; None draws all alike.
-        class_names: names of classes 0, 1, 2, …
+        ax: The axes.
+        points: The codes that `xy` represents. Its `kept` selects the labels that belong to them.
+        xy: `(M, 2)`, the positions of the points.
+        labels: `(N,)`, one for each code in the input. None: all points look the same.
+        class_names: Names of classes 0, 1, 2, …
     """
     size = marker_size(len(xy))
     if labels is None:
@@ -54,21 +54,21 @@ def draw_classes(
 
 
 def draw_density(ax: Axes, xy: NDArray[np.float64], bins: int = 80) -> bool:
-    """Draw the outlines of the densest regions that hold half, and nine tenths, of the points.
+    """Draw the outlines of the densest regions that contain 50 % and 90 % of the points.
 
     Args:
-        ax: where to draw.
-        xy: `(M, 2)` points; with fewer than 50 nothing is drawn.
-        bins: cells along each axis of the smoothed histogram behind it.
+        ax: The axes.
+        xy: `(M, 2)` points. With fewer than 50, nothing is drawn.
+        bins: Cells along each axis of the smoothed histogram from which the outlines are computed.
 
     Returns:
-        Whether there was anything to outline.
+        Whether outlines were drawn.
     """
     if len(xy) < FEWEST_CODES:
         return False
     from scipy.ndimage import gaussian_filter
 
-    # The histogram follows the codes, not the axes, so that a narrow cloud has a narrow outline.
+    # The histogram's range follows the codes, not the axes: a narrow cloud has a narrow outline.
     margin = np.maximum(0.15 * np.ptp(xy, axis=0), 1e-6)
     limits = list(zip(xy.min(axis=0) - margin, xy.max(axis=0) + margin, strict=True))
     counts, x_edges, y_edges = np.histogram2d(xy[:, 0], xy[:, 1], bins=bins, range=limits)
@@ -86,7 +86,7 @@ def draw_density(ax: Axes, xy: NDArray[np.float64], bins: int = 80) -> bool:
 
 
 def mass_level(density: NDArray[np.float64], share: float) -> float:
-    """Find the level above which the densest cells hold `share` of the whole.
+    """Return the level above which the densest cells contain `share` of the total.
 
     Example:
         >>> float(mass_level(np.array([[6.0, 3.0], [1.0, 0.0]]), share=0.5))
@@ -98,7 +98,7 @@ def mass_level(density: NDArray[np.float64], share: float) -> float:
 
 
 def marker_size(count: int) -> float:
-    """Give a marker's area in points², smaller the more points there are.
+    """Return a marker's area in points²: smaller if there are more points.
 
     Example:
         >>> marker_size(100) > marker_size(10_000)
@@ -107,18 +107,18 @@ def marker_size(count: int) -> float:
     return float(np.clip(20_000 / max(count, 1), 6, 36))
 
 
-def spread(places: NDArray[np.float64], distance: float) -> NDArray[np.float64]:
-    """Push places apart until none is nearer to another than `distance`, or 100 tries are over.
+def push_apart(places: NDArray[np.float64], distance: float) -> NDArray[np.float64]:
+    """Move positions apart until none is nearer to another than `distance`, in at most 100 steps.
 
     Args:
         places: `(K, 2)`.
-        distance: in the same unit.
+        distance: In the same unit.
 
     Returns:
         `(K, 2)`.
 
     Example:
-        >>> moved = spread(np.array([[0.0, 0.0], [1.0, 0.0], [9.0, 0.0]]), distance=2.0)
+        >>> moved = push_apart(np.array([[0.0, 0.0], [1.0, 0.0], [9.0, 0.0]]), distance=2.0)
         >>> moved[:, 0].round(2).tolist()
         [-0.5, 1.5, 9.0]
     """
@@ -130,7 +130,7 @@ def spread(places: NDArray[np.float64], distance: float) -> NDArray[np.float64]:
         overlap = np.clip(distance - length, 0, None)
         if overlap.max() < 0.01 * distance:
             break
-        # Two at the very same place have no direction: they part along x, by their order.
+        # Two equal positions have no direction between them: move them apart along x.
         order = np.sign(np.arange(len(moved))[:, None] - np.arange(len(moved)))
         apart[..., 0] += 1e-9 * order
         length = np.maximum(length, 1e-9)
@@ -139,12 +139,12 @@ def spread(places: NDArray[np.float64], distance: float) -> NDArray[np.float64]:
 
 
 def _name_at_medians(ax: Axes, xy: NDArray[np.float64], classes: Labels) -> None:
-    """Write each class's name at its median, moved aside where two would cover each other."""
+    """Write each class's name at its median; names that would overlap are moved apart."""
     medians = np.array([np.median(xy[classes.index == k], axis=0) for k in classes.present()])
     span = float(np.ptp(xy, axis=0).max())
-    # A name is as many times wider than high as it has pairs of letters.
+    # Scale x so that a text of average width takes as much space as one line takes in y.
     shape = np.array([max(1.0, max(map(len, classes.names)) / 2), 1.0])
-    places = spread(medians / shape, span / 25) * shape
+    places = push_apart(medians / shape, span / 25) * shape
     for k, (x, y) in zip(classes.present(), places, strict=True):
         text = ax.text(x, y, classes.names[k], ha="center", va="center", zorder=5)
         text.set(fontsize=12, fontweight="bold")
@@ -152,7 +152,7 @@ def _name_at_medians(ax: Axes, xy: NDArray[np.float64], classes: Labels) -> None
 
 
 def _add_class_legend(ax: Axes, classes: Labels) -> None:
-    """Name the classes right of the axes, with markers large enough to tell apart."""
+    """Add a legend of the classes right of the axes, with large markers."""
     handles: list[Any] = [
         Line2D([], [], linestyle="", markersize=7, label=classes.names[k], **class_style(k))
         for k in classes.present()

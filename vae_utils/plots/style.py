@@ -1,8 +1,8 @@
-"""One look for all figures, without changing Matplotlib's settings for anyone else's.
+"""One style for all figures. Matplotlib's global settings do not change.
 
-How a figure is shown once, and only once: figures are made without pyplot, so pyplot doesn't know
-them and no cell shows them by itself. They are shown because they are the value of a cell's last
-line, or by `display(figure)` anywhere else; `figure.savefig(path)` writes a file as always.
+A notebook shows a figure exactly once. Figures are created without pyplot, so pyplot does not know
+them and no cell shows them automatically. A figure is shown as the value of a cell's last line, or
+by `display(figure)` anywhere else. `figure.savefig(path)` writes a file as usual.
 """
 
 import io
@@ -15,15 +15,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-WIDTH = 7.2  # inches: the column of a notebook
-TITLE_WIDTH = 78  # characters that fit across it
+WIDTH = 7.2  # inches: the width of a notebook's column
+TITLE_WIDTH = 78  # characters that fit in this width
 SCREEN_DPI = 110
 
 BLUE, ORANGE, RED, PURPLE, BROWN = "#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#a96b59"
 # M. A. Petroff, "Accessible Color Sequences for Data Visualization" (2021), the ten-colour
-# sequence: chosen to stay apart under the three kinds of colour blindness. Its order is ours: of
-# all that begin with blue and orange, the one where classes that often touch (3, 5 and 8 of the
-# digits, the tops of the clothes) differ most.
+# sequence: distinguishable with the three kinds of colour blindness. The order is changed: of all
+# orders that start with blue and orange, it is the one in which classes that often overlap (3, 5
+# and 8 of the digits, the tops of the clothes) differ most.
 PALETTE = (
     BLUE,
     ORANGE,
@@ -38,10 +38,10 @@ PALETTE = (
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 INK = "#222222"
-NEUTRAL = "#b8bcc0"  # data that stand back
-QUIET = "#777777"  # what helps to read the data, but isn't data
-NAN_COLOUR = "#ff00ff"  # no grey image and no palette has it
-SEQUENTIAL = "Blues"  # one hue from white: survives grey print and colour blindness
+NEUTRAL = "#b8bcc0"  # data in the background
+QUIET = "#777777"  # lines that help to read the data, but are not data
+NAN_COLOUR = "#ff00ff"  # neither in grey images nor in a palette
+SEQUENTIAL = "Blues"  # one hue from white: readable in grey print and with colour blindness
 
 RC: Any = {
     "font.size": 11,
@@ -70,7 +70,7 @@ RC: Any = {
 
 
 class CourseFigure(Figure):
-    """A Matplotlib figure that a notebook shows even when pyplot was never imported."""
+    """A Matplotlib figure that a notebook shows even if pyplot was never imported."""
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -86,15 +86,15 @@ def new_figure(
     grid: bool = False,
     **subplots: Any,
 ) -> tuple[Figure, NDArray[Any]]:
-    """Make a figure of the house's style with `rows` × `columns` axes.
+    """Create a figure in the common style with `rows` × `columns` axes.
 
     Args:
-        rows: rows of axes.
-        columns: columns of axes.
-        height: of the figure, in inches.
-        width: of the figure, in inches.
-        grid: whether faint grid lines help to read values.
-        subplots: passed on to `Figure.subplots`.
+        rows: Rows of axes.
+        columns: Columns of axes.
+        height: Height of the figure, in inches.
+        width: Width of the figure, in inches.
+        grid: Whether to draw faint grid lines.
+        subplots: Passed on to `Figure.subplots`.
 
     Returns:
         The figure, and the axes as an array `(rows, columns)`.
@@ -113,7 +113,7 @@ def new_figure(
 
 
 def set_title(target: Axes | Figure, title: str, notes: Sequence[str] = ()) -> None:
-    r"""Put a title over axes or a figure, and below it, in the same text, what must be known.
+    r"""Set a title above axes or a figure, with notes in further lines.
 
     Example:
         >>> figure, axes = new_figure()
@@ -132,7 +132,7 @@ def set_title(target: Axes | Figure, title: str, notes: Sequence[str] = ()) -> N
 
 
 def class_style(index: int) -> dict[str, Any]:
-    """Colour and marker of class `index`, the same in every figure; after ten, new pairs.
+    """Return colour and marker of class `index`, the same in every figure, unique for 100 classes.
 
     Example:
         >>> class_style(0) == class_style(10)
@@ -143,10 +143,10 @@ def class_style(index: int) -> dict[str, Any]:
 
 
 def class_names_for(count: int, names: Sequence[str] | None) -> list[str]:
-    """Name `count` classes: as given, or by their numbers.
+    """Return names for `count` classes: the given names, or the numbers.
 
     Raises:
-        ValueError: fewer names than classes.
+        ValueError: There are fewer names than classes.
 
     Example:
         >>> class_names_for(3, None)
@@ -160,13 +160,13 @@ def class_names_for(count: int, names: Sequence[str] | None) -> list[str]:
 
 
 def add_legend(ax: Axes, **where: Any) -> None:
-    """Add the legend in the house's style; `where` is passed on to `Axes.legend`."""
+    """Add the legend in the common style; `where` is passed on to `Axes.legend`."""
     with rc_context(RC):
         ax.legend(**where)
 
 
 def number_text(value: float, form: str = ".4g") -> str:
-    """Write a number with a true minus sign, as Matplotlib's axes do.
+    """Format a number with a true minus sign, as Matplotlib's axes do.
 
     Example:
         >>> number_text(-0.25), number_text(-0.001, ".2f")
@@ -176,7 +176,7 @@ def number_text(value: float, form: str = ".4g") -> str:
 
 
 def legend_below(figure: Figure, ax: Axes, columns: int) -> None:
-    """Put the legend of `ax` under it, where it can't cover any data."""
+    """Put the legend of `ax` below it, where it covers no data."""
     with rc_context(RC):
         handles, labels = ax.get_legend_handles_labels()
         figure.legend(
@@ -188,7 +188,7 @@ def legend_below(figure: Figure, ax: Axes, columns: int) -> None:
 
 
 def add_colour_bar(ax: Axes, drawn: Any, label: str, ticks: Sequence[float] | None = None) -> None:
-    """Add a slim colour bar beside `ax` for the `drawn` artist, with its unit in `label`."""
+    """Add a slim colour bar beside `ax` for the artist `drawn`, with its unit in `label`."""
     figure = ax.get_figure()
     assert isinstance(figure, Figure)
     with rc_context(RC):

@@ -1,4 +1,4 @@
-"""Walks through the latent space: along one or two dimensions, and from one image to another."""
+"""Traversals of the latent space: one or two latents changed, and paths between two images."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -32,20 +32,20 @@ def plot_perturbation_strip(
     n: int = 7,
     title: str | None = None,
 ) -> Figure:
-    """Decode codes that are 0 but for one dimension, which goes from its 5 % to its 95 % quantile.
+    """Decode codes that are 0 except for one latent, which goes from its 5 % to its 95 % quantile.
 
-    The values are `norm.ppf` of n evenly spaced probabilities, so that they lie as densely as the
-    prior does.
+    The values are `norm.ppf` of n evenly spaced probabilities, so that their density is that of
+    the prior.
 
     Args:
-        decode: maps latents `(N, Z)` to N images.
+        decode: Maps latents `(N, Z)` to N images.
         latent_dim: Z.
-        dim: which dimension to change, from 0.
-        n: images in the strip.
-        title: what the figure shows.
+        dim: The latent to change, from 0.
+        n: Number of images.
+        title: Title of the figure.
 
     Raises:
-        ValueError: no such dimension.
+        ValueError: There is no such latent.
 
     Example:
         >>> import torch
@@ -75,19 +75,19 @@ def plot_manifold(
     n: int = 7,
     title: str | None = None,
 ) -> Figure:
-    """Decode codes that are 0 but for two dimensions, each at n quantiles of the prior.
+    """Decode codes that are 0 except for two latents, each at n quantiles of the prior.
 
-    The first of the two grows to the right, the second upwards, as in a scatter.
+    The first latent increases to the right, the second upwards, as in a scatter plot.
 
     Args:
-        decode: maps latents `(N, Z)` to N images.
+        decode: Maps latents `(N, Z)` to N images.
         latent_dim: Z.
-        dims: the two dimensions to change, from 0.
-        n: images along each axis.
-        title: what the figure shows.
+        dims: The two latents to change, from 0.
+        n: Number of images along each axis.
+        title: Title of the figure.
 
     Raises:
-        ValueError: no such dimension, or twice the same.
+        ValueError: There is no such latent, or both are the same.
 
     Example:
         >>> import torch
@@ -98,7 +98,7 @@ def plot_manifold(
     """
     across, up = (_known(dim, latent_dim) for dim in dims)
     if across == up:
-        raise ValueError(f"dims must be two different dimensions, not {dims}.")
+        raise ValueError(f"dims must be two different latents, got {dims}.")
     values = normal_quantiles(n)
     codes = np.zeros((n * n, latent_dim))
     codes[:, [across, up]] = grid_codes(values, values)
@@ -125,18 +125,18 @@ def plot_dimension_traversals(
     n: int = 9,
     title: str = "One latent changed at a time",
 ) -> Figure:
-    """Start from one image's code and change one dimension at a time, a row for each.
+    """Start from one image's code and change one latent at a time, one row per latent.
 
     Args:
-        decode: maps latents `(N, Z)` to N images.
+        decode: Maps latents `(N, Z)` to N images.
         z: `(Z,)` or `(1, Z)`, the code to start from.
-        dims: which dimensions, from 0; by default the first eight.
-        span: each goes from -span to span.
-        n: images in a row.
-        title: what the figure shows.
+        dims: The latents to change, from 0. By default the first eight.
+        span: Each latent goes from -span to span.
+        n: Images per row.
+        title: Title of the figure.
 
     Raises:
-        ValueError: a code that isn't one row, or no such dimension.
+        ValueError: The code is not one row, or there is no such latent.
 
     Example:
         >>> import torch
@@ -173,21 +173,21 @@ def plot_traversals(
     path: PathKind = "linear",
     title: str = "From one image to another",
 ) -> Figure:
-    """Decode n points on the way from one code to another, for each pair of codes.
+    """Decode n points on a path between two codes (interpolation), for each pair of codes.
 
-    The linear path is straight; the spherical one turns at an even pace from one direction to the
-    other, and so stays as far from 0 as codes of the prior are.
+    The linear path is straight. The spherical path rotates from one direction to the other with
+    constant speed, so that the distance from 0 stays typical for the prior.
 
     Args:
-        decode: maps latents `(N, Z)` to N images.
-        starts: `(P, Z)`, where each of P paths begins; `(Z,)` for one.
-        ends: `(P, Z)`, where it ends.
-        n: images on each path, both ends included.
+        decode: Maps latents `(N, Z)` to N images.
+        starts: `(P, Z)`, the start of each of P paths; `(Z,)` for one path.
+        ends: `(P, Z)`, the end of each path.
+        n: Images on each path, with both ends.
         path: "linear", "spherical", or "both", one below the other.
-        title: what the figure shows.
+        title: Title of the figure.
 
     Raises:
-        ValueError: pairs that don't fit, or an unknown path.
+        ValueError: The pairs do not fit, or the path is unknown.
 
     Example:
         >>> import torch
@@ -200,7 +200,7 @@ def plot_traversals(
     """
     walks = {"linear": linear_path, "spherical": spherical_path}
     if path not in (*walks, "both"):
-        raise ValueError(f"path must be 'linear', 'spherical' or 'both', not {path!r}.")
+        raise ValueError(f"path must be 'linear', 'spherical' or 'both', got {path!r}.")
     first, last = code_pairs(starts, ends)
     kinds = list(walks) if path == "both" else [path]
     codes = [walks[kind](a, b, n) for a, b in zip(first, last, strict=True) for kind in kinds]
@@ -212,11 +212,11 @@ def plot_traversals(
         images.notes,
         row_labels=[f"pair {p + 1}, {kind}" for p in range(len(first)) for kind in kinds],
         column_labels=[f"{share:.0%}" for share in np.linspace(0, 1, n)],
-        x_label="share of the way",
+        x_label="share of the path",
     )
 
 
 def _known(dim: int, latent_dim: int) -> int:
     if not 0 <= dim < latent_dim:
-        raise ValueError(f"There is no latent {dim}: they go from 0 to {latent_dim - 1}.")
+        raise ValueError(f"There is no latent {dim}: latents are 0 to {latent_dim - 1}.")
     return int(dim)

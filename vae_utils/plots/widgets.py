@@ -1,4 +1,4 @@
-"""Sliders through the latent space in a live notebook; elsewhere the same walk as a still strip."""
+"""Sliders for the latent space in a live notebook; elsewhere the same images as a figure."""
 
 import io
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from vae_utils.plots.decoding import Decode, decoded
 from vae_utils.plots.paths import one_code
 from vae_utils.plots.traversals import plot_dimension_traversals
 
-ENLARGED = 10  # screen pixels for one of the image
+ENLARGED = 10  # screen pixels for one pixel of the image
 MOST_SLIDERS = 8
 
 
@@ -26,21 +26,21 @@ def explore_latent_space(
     start: Any = None,
     span: float = 3.0,
 ) -> Any:
-    """Move sliders and see what the decoder draws; headless, see a strip for each slider instead.
+    """Show sliders that change the latents of a decoded image; headless, return a figure instead.
 
     Args:
-        decode: maps latents `(N, Z)` to N images.
+        decode: Maps latents `(N, Z)` to N images.
         latent_dim: Z.
-        dims: which latents get a slider, from 0; by default the first eight.
-        start: `(Z,)`, the code to start from; by default 0.
-        span: each slider goes from -span to span.
+        dims: The latents that get a slider, from 0. By default the first eight.
+        start: `(Z,)`, the code to start from. By default 0.
+        span: Each slider goes from -span to span.
 
     Returns:
-        An ipywidgets box in a live notebook; elsewhere (nbconvert, a script) the figure of
-        `plot_dimension_traversals`.
+        An ipywidgets box in a live notebook. Elsewhere (nbconvert, a script) the figure of
+        `plot_dimension_traversals`, one row for each slider.
 
     Raises:
-        ValueError: a start that isn't one code of Z numbers, or no such latent.
+        ValueError: `start` is not one code of Z numbers, or there is no such latent.
 
     Example:
         >>> import torch
@@ -51,24 +51,24 @@ def explore_latent_space(
     """
     code = np.zeros(latent_dim) if start is None else one_code(start, "start")
     if len(code) != latent_dim:
-        raise ValueError(f"start must have {latent_dim} numbers, not {len(code)}.")
+        raise ValueError(f"start must have {latent_dim} numbers, but has {len(code)}.")
     chosen = list(dims) if dims is not None else list(range(min(MOST_SLIDERS, latent_dim)))
     strip: Figure = plot_dimension_traversals(decode, code, chosen, span=span)
     return slider_box(decode, code, chosen, span) if is_live_notebook() else strip
 
 
 def is_live_notebook() -> bool:
-    """Say whether someone sits before this notebook, and sliders could be moved.
+    """Return whether this is a live notebook, in which a user can move sliders.
 
     Example:
         >>> is_live_notebook()
         False
     """
-    return progress_bar._where() == "notebook"
+    return progress_bar.output_place() == "notebook"
 
 
 def slider_box(decode: Decode, code: NDArray[np.float64], dims: Sequence[int], span: float) -> Any:
-    """Make the box: a slider for each latent, beside them the decoded image.
+    """Create the box: a slider for each latent, and the decoded image beside them.
 
     Example:
         >>> import torch
@@ -102,7 +102,7 @@ def slider_box(decode: Decode, code: NDArray[np.float64], dims: Sequence[int], s
 
 
 def _png(pixels: NDArray[np.float64]) -> bytes:
-    """Write one image, enlarged without smoothing."""
+    """Write one image as PNG, enlarged without smoothing."""
     buffer = io.BytesIO()
     large = pixels.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
     imsave(buffer, np.ascontiguousarray(large), format="png")

@@ -28,11 +28,12 @@ def version() -> int:
         return 0
 
 
-def restrict(readable: Iterable[str], writable: Iterable[str]) -> None:
-    """Let this process, for good, read only here and write only there.
+def restrict(readable: Iterable[str], listable: Iterable[str], writable: Iterable[str]) -> None:
+    """Let this process, for good, read and write in some places only.
 
     Args:
-        readable: Files and folders; what does not exist is left out.
+        readable: Files and folders; what does not exist is skipped.
+        listable: Folders whose entries it may list; it may not read the files in them.
         writable: Files and folders that it may do anything in but make devices and execute.
 
     Raises:
@@ -48,7 +49,8 @@ def restrict(readable: Iterable[str], writable: Iterable[str]) -> None:
     ]
     rules = syscall("syscall", CREATE_RULESET, attributes, len(attributes), 0)
     everything = rights & ~(EXECUTE | MAKE_CHAR | MAKE_BLOCK)
-    for paths, allowed in ((readable, READ_FILE | READ_DIR), (writable, everything)):
+    rules_for = ((readable, READ_FILE | READ_DIR), (listable, READ_DIR), (writable, everything))
+    for paths, allowed in rules_for:
         for path in paths:
             _allow(rules, path, allowed)
     no_new_privileges = 38

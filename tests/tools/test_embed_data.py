@@ -1,4 +1,4 @@
-"""The script behind the embedded files: what decides which images are taken."""
+"""The script that makes the embedded files: how it selects the images."""
 
 import importlib.util
 from pathlib import Path
@@ -17,7 +17,7 @@ def embed_data():
     return module
 
 
-def test_shares_are_proportional_and_sum_up(embed_data):
+def test_shares_are_proportional_and_have_the_right_sum(embed_data):
     sizes = np.array([1001, 1127, 991, 1032, 980, 863, 1014, 1070, 944, 978])
     counts = embed_data.stratified_counts(sizes, 1000)
     assert counts.sum() == 1000

@@ -1,4 +1,4 @@
-"""The gallery's page: one HTML file with all images in it, that needs no network."""
+"""The page of the gallery: one HTML file that contains all images and needs no network."""
 
 import ast
 import base64
@@ -9,7 +9,7 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
-from vae_utils.gallery.figures import Entry
+from tools.gallery.figures import Entry
 
 STYLE = """
 body { font: 17px/1.55 system-ui, sans-serif; color: #222; background: #f4f5f7;
@@ -29,16 +29,17 @@ pre { background: #f4f5f7; padding: .7rem .9rem; margin: .9rem 0 0; overflow-x: 
 """
 
 
-def write_page(entries: Sequence[Entry], titles: Mapping[str, str], folder: Path) -> Path:
-    """Write `index.html` beside the PNGs that it shows, with their data inside.
+def write_page(entries: Sequence[Entry], results: Mapping[str, str], folder: Path) -> Path:
+    """Write `index.html` into the folder of the PNGs. The page contains their data.
 
     Args:
-        entries: the figures, in their order, grouped by section.
-        titles: name of each figure to the title in it, which screen readers read out.
-        folder: where each `NAME.png` lies.
+        entries: The entries in their order, grouped by section.
+        results: Name of each entry to its text. For a figure, this is the figure's title, which
+            screen readers read.
+        folder: Folder that contains `NAME.png` of each figure.
 
     Returns:
-        The page's path.
+        The path of the page.
     """
     groups = [(name, list(group)) for name, group in groupby(entries, lambda e: e.section)]
     contents = "".join(
@@ -46,7 +47,7 @@ def write_page(entries: Sequence[Entry], titles: Mapping[str, str], folder: Path
     )
     sections = "".join(
         f'<section id="{_anchor(name)}"><h2>{escape(name)}</h2>'
-        + "".join(_figure(entry, titles[entry.name], folder) for entry in group)
+        + "".join(_figure(entry, results[entry.name], folder) for entry in group)
         + "</section>"
         for name, group in groups
     )
@@ -56,9 +57,9 @@ def write_page(entries: Sequence[Entry], titles: Mapping[str, str], folder: Path
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Figures of vae_utils</title><style>{STYLE}</style></head><body>"
         "<header><h1>Figures of vae_utils</h1>"
-        f"<p>{len(entries)} figures, drawn from small models that were trained in seconds on the "
-        "embedded digits. Each is one function; below it stands the code that draws it, where "
-        "<code>t</code> holds the digits and the trained models.</p></header>"
+        f"<p>{len(entries)} figures and numbers of small models that were trained on the embedded "
+        "digits. The code of each one is below it. In the code, <code>t</code> contains the digits "
+        "and the trained models.</p></header>"
         f'<nav aria-label="Contents"><ul>{contents}</ul></nav><main>{sections}</main>'
         "</body></html>\n",
         encoding="utf-8",
@@ -67,14 +68,14 @@ def write_page(entries: Sequence[Entry], titles: Mapping[str, str], folder: Path
 
 
 def shown_code(entry: Entry) -> str:
-    """Give the statements of a figure's function as a notebook's cell would have them.
+    """Return the statements of an entry's function as they would be in a notebook's cell.
 
     Example:
-        >>> from vae_utils.gallery.figures import ENTRIES
+        >>> from tools.gallery.figures import ENTRIES
         >>> print(shown_code(ENTRIES[0]))
         plot_samples(t.images, t.labels, title="MNIST, test digits")
     """
-    source = inspect.getsource(entry.draw)
+    source = inspect.getsource(entry.compute)
     function = ast.parse(source).body[0]
     assert isinstance(function, ast.FunctionDef)
     first = function.body[1]  # body[0] is the docstring
@@ -82,14 +83,18 @@ def shown_code(entry: Entry) -> str:
     return statements.replace("plots.", "").replace("return ", "")
 
 
-def _figure(entry: Entry, title: str, folder: Path) -> str:
-    caption = inspect.getdoc(entry.draw) or ""
-    data = base64.b64encode((folder / f"{entry.name}.png").read_bytes()).decode("ascii")
+def _figure(entry: Entry, result: str, folder: Path) -> str:
+    caption = inspect.getdoc(entry.compute) or ""
+    image = folder / f"{entry.name}.png"
+    if image.is_file():
+        data = base64.b64encode(image.read_bytes()).decode("ascii")
+        shown = f'<img src="data:image/png;base64,{data}" alt="{escape(result)}" loading="lazy">'
+    else:
+        shown = f"<pre><samp>{escape(result)}</samp></pre>"
     heading = escape(entry.name.replace("_", " "))
     return (
         f'<figure id="{entry.name}"><figcaption><h3>{heading}</h3>{escape(caption)}</figcaption>'
-        f'<img src="data:image/png;base64,{data}" alt="{escape(title)}" loading="lazy">'
-        f'<pre tabindex="0"><code>{escape(shown_code(entry))}</code></pre></figure>'
+        f'{shown}<pre tabindex="0"><code>{escape(shown_code(entry))}</code></pre></figure>'
     )
 
 

@@ -1,0 +1,6 @@
+"""Lets `python -m autograder` run the `vaelab` command."""
+
+from autograder.cli import main
+
+if __name__ == "__main__":
+    main()

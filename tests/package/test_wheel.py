@@ -1,0 +1,110 @@
+"""The wheel holds the course: its commands run from another folder, as another user."""
+
+import os
+import shutil
+import site
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from run_as import command_prefix
+
+ROOT = Path(__file__).resolve().parents[2]
+Run = Callable[..., subprocess.CompletedProcess]
+
+
+@pytest.fixture(scope="module")
+def vaelab() -> Iterator[Run]:
+    """The command of a wheel in an environment of its own; heavy packages come from this one."""
+    folder = Path(tempfile.mkdtemp(prefix="vaelab-wheel-"))
+    folder.chmod(0o755)
+    try:
+        build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+        subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+        (wheel,) = folder.glob("*.whl")
+        environment = folder / "env"
+        base = getattr(sys, "_base_executable", sys.executable)
+        subprocess.run([base, "-m", "venv", "--without-pip", environment], check=True)
+        (packages,) = environment.glob("lib/python*/site-packages")
+        # A path in a .pth file adds its packages, not its own .pth files: not the checkout.
+        (packages / "shared.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+        install = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python")]
+        install += ["install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+        subprocess.run(install, check=True)
+        work = folder / "work"
+        work.mkdir()
+        work.chmod(0o777)
+
+        def run(*words: str) -> subprocess.CompletedProcess:
+            command = [*command_prefix("user"), "env", "-u", "PYTHONPATH", "-u", "VAELAB_COURSE"]
+            command += [f"HOME={work}", "OMP_NUM_THREADS=1", "COLUMNS=200"]
+            command += [str(environment / "bin" / "vaelab"), *words]
+            return subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=900)
+
+        run.work = work  # type: ignore[attr-defined]
+        run.packages = packages  # type: ignore[attr-defined]
+        yield run
+    finally:
+        shutil.rmtree(folder)
+
+
+def passed(done: subprocess.CompletedProcess) -> str:
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def test_build_check_compares_the_notebooks_of_the_wheel(vaelab):
+    assert "up to date" in passed(vaelab("build", "--check"))
+    notebook = vaelab.packages / "autograder/course/installed/notebooks/03_fc_vae.ipynb"
+    text = notebook.read_text()
+    notebook.write_text(text.replace("TODO", "DONE", 1))
+    assert vaelab("build", "--check").returncode == 1
+    notebook.write_text(text)
+
+
+def test_verify_tests_an_assignment_of_the_wheel(vaelab):
+    said = passed(vaelab("verify", "03_fc_vae", "--quick"))
+    assert "03_fc_vae" in said
+    assert "90 / 90" in said
+
+
+def test_demo_and_grade(vaelab):
+    said = passed(vaelab("demo", "--out", "demo"))
+    assert "tier C" not in said
+    assert (vaelab.work / "demo/report/index.html").is_file()
+    grade = ("grade", "demo/submissions", "--assignment", "03_fc_vae", "--out", "demo/report")
+    assert "Scores:" in passed(vaelab(*grade))
+
+
+def test_init_writes_a_course_that_takes_its_own_edits(vaelab):
+    passed(vaelab("init", "mine"))
+    source = vaelab.work / "mine/solutions/00_reparameterization.py"
+    assert "up to date" in passed(vaelab("build", "--check", "--course", "mine"))
+    edited = source.read_text().replace("# # ", "# # Our ", 1)
+    command = [*command_prefix("user"), "tee", str(source)]
+    subprocess.run(command, input=edited, text=True, check=True, stdout=subprocess.DEVNULL)
+    assert vaelab("build", "--check", "--course", "mine").returncode == 1
+    said = passed(vaelab("build", "--course", "mine"))
+    assert "00_reparameterization.ipynb" in said
+    assert '"# Our ' in (vaelab.work / "mine/notebooks/00_reparameterization.ipynb").read_text()
+
+
+def test_no_assignment_is_an_error_that_names_the_place(vaelab, tmp_path):
+    empty = vaelab.work / "empty"
+    subprocess.run([*command_prefix("user"), "mkdir", str(empty)], check=True)
+    subprocess.run([*command_prefix("user"), "touch", str(empty / "vaelab.toml")], check=True)
+    for words in (("verify",), ("build", "--check"), ("grade", ".", "--assignment", "x")):
+        more = ("--out", "o") if words[0] == "grade" else ()
+        done = vaelab(*words, *more, "--course", "empty")
+        assert done.returncode == 2
+        assert str(empty / "solutions") in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_the_user_is_another_one(vaelab):
+    if os.getuid() == 0:
+        done = subprocess.run([*command_prefix("user"), "id", "-u"], capture_output=True, text=True)
+        assert done.stdout.strip() != "0"

