@@ -22,22 +22,22 @@ def measure() -> list[Row]:
     spent: dict[bool, list[float]] = {True: [], False: []}
     with tempfile.TemporaryDirectory() as folder:
         path = write(reference(ASSIGNMENT), Path(folder), "reference", ASSIGNMENT)
-        _core_seconds(path, warm=True)  # starts the fork server
+        _core_seconds(path, use_fork_server=True)  # starts the fork server
         for _ in range(ROUNDS):
-            for warm, seconds in spent.items():
-                seconds.append(_core_seconds(path, warm=warm))
-    warm, cold = (statistics.median(spent[kind]) for kind in (True, False))
+            for use_fork_server, seconds in spent.items():
+                seconds.append(_core_seconds(path, use_fork_server=use_fork_server))
+    forked, cold = (statistics.median(spent[kind]) for kind in (True, False))
     note = f"judge and worker, {ASSIGNMENT}; a cold worker: {cold:.2f} s"
     return [
-        Row("a submission without training, core seconds", warm, "s", CORE_SECONDS, note=note),
+        Row("a submission without training, core seconds", forked, "s", CORE_SECONDS, note=note),
         Row("the same, cold worker / fork server", ratio(spent[False], spent[True])),
     ]
 
 
-def _core_seconds(path: Path, *, warm: bool) -> float:
+def _core_seconds(path: Path, *, use_fork_server: bool) -> float:
     """Grade once. Return the CPU seconds of judge and worker together."""
     start = time.process_time()
-    with judging(path, ASSIGNMENT, Limits(), Sandbox(warm=warm)) as current:
+    with judging(path, ASSIGNMENT, Limits(), Sandbox(use_fork_server=use_fork_server)) as current:
         current.submission.train = False
         run_checks(current)
     return time.process_time() - start + current.worker.cpu_seconds

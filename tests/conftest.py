@@ -61,8 +61,8 @@ def group_of(item: pytest.Item) -> str:
     fixtures = item._fixtureinfo.name2fixturedefs if hasattr(item, "_fixtureinfo") else {}
     if "graded" in fixtures:  # a corpus is graded once
         return f"corpus-{parameters.get('assignment', '03_fc_vae')}"
-    if "court" in parameters:  # a tier has one judge for all attacks
-        return f"attacks-{parameters['court']}"
+    if "judge_process" in parameters:  # a tier has one judge for all attacks
+        return f"attacks-{parameters['judge_process']}"
     if any(found[-1].scope == "module" for found in fixtures.values()):
         return item.path.stem
     return ""

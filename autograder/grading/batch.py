@@ -18,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from autograder.grading import judge
-from autograder.grading.lifeline import Lifeline, run_tied
+from autograder.grading.parent_death import EndWithParent, run_with_parent
 from autograder.records.results import Result
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import BEST, Sandbox
@@ -155,7 +155,9 @@ class _Judge:
         context = multiprocessing.get_context("spawn")
         self.pipe, there = context.Pipe()
         how = (self.grade, self.assignment, self.limits, self.sandbox)
-        self.process = context.Process(target=run_tied, args=(Lifeline(), _serve, there, *how))
+        self.process = context.Process(
+            target=run_with_parent, args=(EndWithParent(), _serve, there, *how)
+        )
         self.process.start()
         there.close()
 

@@ -1,1 +1,1 @@
-"""What judge and worker exchange: frames, values, and a submission as a check sees it."""
+"""The exchange between judge and worker: frames, values, and the submission as checks use it."""

@@ -1,12 +1,13 @@
-"""The one codec of values: turns them into JSON and arrays, and back.
+"""The codec: writes values as JSON and arrays, and reads them.
 
-Both ends use it. A value is None, a bool, an int, a string, a list, or an object with one tag:
+Judge and worker use the same codec. A value is None, a bool, an int, a string, a list, or an object
+with one tag:
 
-    {"$float": "0.5"}                     a float, NaN and infinities included
-    {"$array": i, "grad": false}          the frame's array i; `grad` if a gradient is wanted for it
+    {"$float": "0.5"}                     a float, including NaN and infinities
+    {"$array": i, "grad": false}          array i of the frame; `grad`: a gradient is needed
     {"$ref": n, "type": "Linear"}         an object that stays in the worker
     {"$dict": {"name": value}}            a dictionary with string keys
-    {"$other": "a generator"}             a value that cannot be sent, in words
+    {"$other": "a generator"}             a value that cannot be sent, described in words
 """
 
 import math
@@ -18,21 +19,21 @@ import torch
 
 from autograder.protocol.frames import DTYPES
 
-# Deeper than any value that a check asks for, and far from the end of this process's own stack.
+# Values in checks are less deep, and Python's recursion limit is far higher.
 MAX_DEPTH = 32
 MAX_INT = 2**63
 FLOAT_LIMIT = 40
 
 
 class CodecError(ValueError):
-    """A message holds a value that is not of the agreed form."""
+    """A message contains a value in an unknown format."""
 
 
 class Other:
-    """A value that cannot be sent: not a number, a string, or a dense tensor.
+    """A value that cannot be sent, because it is no number, string, or dense tensor.
 
     Args:
-        kind: What it is, in words.
+        kind: A description of the value.
     """
 
     def __init__(self, kind: str):
@@ -43,10 +44,10 @@ class Other:
 
 
 class Encoder:
-    """Write values as JSON, and put dense tensors aside as arrays.
+    """Writes values as JSON, and collects dense tensors as arrays.
 
     Args:
-        reference: Return the number of an object that is in the worker already; None for others.
+        reference: A function that returns the number of an object in the worker; None for others.
         mark_grad: Whether to mark tensors that require a gradient.
 
     Attributes:
@@ -64,7 +65,7 @@ class Encoder:
 
     def __call__(self, value: Any) -> Any:
         """Return a value's JSON."""
-        if issubclass(type(value), torch.Tensor):  # whatever its `__class__` says
+        if issubclass(type(value), torch.Tensor):  # an object can set `__class__`, but not its type
             return self._tensor(value)
         if isinstance(value, np.ndarray | np.generic):
             return self._tensor(torch.as_tensor(value))
@@ -92,13 +93,13 @@ class Encoder:
 
 
 class Decoder:
-    """Rebuild values from their JSON and arrays.
+    """Reads values from JSON and arrays.
 
     Args:
         arrays: The frame's arrays.
-        tensor: Make a tensor from an array; the flag says whether a gradient is wanted for it.
-        reference: Return what an object's number stands for, given the number and its type's name.
-        sequence: What a list becomes.
+        tensor: A function that creates a tensor from an array, given whether a gradient is needed.
+        reference: A function that returns the object for a number and the name of its type.
+        sequence: The type to which lists are converted.
     """
 
     def __init__(
@@ -115,14 +116,14 @@ class Decoder:
         """Return the value of its JSON.
 
         Raises:
-            CodecError: If the JSON is not of the agreed form.
+            CodecError: If the JSON has an unknown format or is nested more than `MAX_DEPTH` deep.
         """
         if depth > MAX_DEPTH:
-            raise CodecError("it is nested too deeply")
+            raise CodecError(f"the value is nested more than {MAX_DEPTH} levels deep")
         if isinstance(body, list):
             return self.sequence(self(item, depth + 1) for item in body)
         if isinstance(body, int) and abs(body) >= MAX_INT:
-            return Other("an integer beyond 64 bits")
+            return Other("an integer with more than 64 bits")
         if not isinstance(body, dict):
             return body
         match body:

@@ -1,11 +1,11 @@
-"""The one way in which a worker stops answering."""
+"""The exception for a worker that has ended."""
 
 
-class Ended(Exception):  # noqa: N818 - an outcome of the submission, not an error of ours
-    """The worker is no more.
+class Ended(Exception):  # noqa: N818 - a result of the submission, not an error of the judge
+    """The worker has ended or was stopped at a limit.
 
     Attributes:
-        status: "timeout", "crashed", or the limit that was used up: "memory", "cpu", "processes",
+        status: "timeout", "crashed", or the limit that was exceeded: "memory", "cpu", "processes",
             "disk" or "output".
     """
 

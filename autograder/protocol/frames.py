@@ -1,8 +1,8 @@
-"""The wire between judge and worker: one JSON head and raw dense arrays, nothing else.
+"""Frames: the messages between judge and worker, each with a JSON head and raw dense arrays.
 
-A frame is `b"VAEL"`, the head's length (uint32), the arrays' total length (uint64), the head
-(JSON, UTF-8) and the arrays' bytes end to end (little-endian, C order). Nothing is unpickled,
-and every length is checked before it is used.
+A frame is `b"VAEL"`, the head's length (uint32), the arrays' total length in bytes (uint64), the
+head (JSON, UTF-8) and the bytes of all arrays (little-endian, C order). Nothing is unpickled.
+Every length is checked before it is used.
 """
 
 import json
@@ -26,7 +26,7 @@ DTYPES = frozenset({"bool", "uint8", "int8", "int16", "int32", "int64"}) | froze
 
 
 class FrameError(ValueError):
-    """What arrived is not a frame."""
+    """The bytes are not a valid frame, or a frame cannot be sent."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Frame:
     """One message.
 
     Attributes:
-        body: Anything JSON can hold. `{"$array": i}` in it stands for `arrays[i]`.
-        arrays: Dense arrays, each of a dtype in `DTYPES`.
+        body: Any JSON value. `{"$array": i}` in it refers to `arrays[i]`.
+        arrays: Dense arrays; each dtype is in `DTYPES`.
     """
 
     body: Any
@@ -43,20 +43,24 @@ class Frame:
 
 
 def pack(frame: Frame) -> list[bytes | memoryview]:
-    """Turn a frame into the buffers to write, in order.
+    """Return the buffers of a frame, in the order in which they are written.
 
     Raises:
-        FrameError: If an array's dtype has no place on the wire or the head is too long.
+        FrameError: If an array's dtype is not in `DTYPES`, the head has more than `MAX_HEAD` bytes,
+            or the arrays have more than `MAX_DATA` bytes.
     """
     for array in frame.arrays:
         if array.dtype.name not in DTYPES:
-            raise FrameError(f"an array of dtype {array.dtype.name} cannot cross")
+            raise FrameError(f"an array of dtype {array.dtype.name} cannot be sent")
     specs = [{"dtype": a.dtype.name, "shape": list(a.shape)} for a in frame.arrays]
     head = json.dumps({"body": frame.body, "arrays": specs}).encode()
     total = sum(a.nbytes for a in frame.arrays)
     if len(head) > MAX_HEAD or total > MAX_DATA:
-        raise FrameError(f"the message is too large ({len(head)} + {total} bytes)")
-    # Only now, since a view that repeats one number takes its full size when it is laid out.
+        raise FrameError(
+            f"the message is too large: its head has {len(head)} bytes (limit {MAX_HEAD}), its "
+            f"arrays have {total} bytes (limit {MAX_DATA})"
+        )
+    # After the size check, because an expanded view takes its full size when it is copied.
     arrays = [np.asarray(array, order="C") for array in frame.arrays]
     buffers: list[bytes | memoryview] = [PREFIX.pack(MAGIC, len(head), total) + head]
     return buffers + [a.reshape(-1).view(np.uint8).data for a in arrays if a.nbytes]
@@ -66,59 +70,67 @@ def lengths(prefix: bytes) -> tuple[int, int]:
     """Read a frame's prefix.
 
     Returns:
-        The lengths in bytes of the head and of the arrays that follow.
+        The length of the head and the total length of the arrays, in bytes.
 
     Raises:
-        FrameError: If the magic is wrong or a length is beyond its cap.
+        FrameError: If the prefix does not start with `MAGIC`, or a length is above its limit.
     """
     magic, head, data = PREFIX.unpack(prefix)
     if magic != MAGIC:
-        raise FrameError("the message does not start like one")
+        raise FrameError(f"the message starts with {magic!r}; expected {MAGIC!r}")
     if head > MAX_HEAD or data > MAX_DATA:
-        raise FrameError(f"the message claims {head} + {data} bytes")
+        raise FrameError(
+            f"the message announces {head} bytes of JSON (limit {MAX_HEAD}) and {data} bytes of "
+            f"arrays (limit {MAX_DATA})"
+        )
     return head, data
 
 
 def unpack(head: bytes, data: bytes | bytearray | memoryview) -> Frame:
-    """Rebuild a frame from its head and its arrays' bytes.
+    """Read a frame from its head and the bytes of its arrays.
+
+    Args:
+        head: The JSON head.
+        data: The bytes of all arrays.
 
     Raises:
-        FrameError: If the head is no JSON of the agreed form, or an array's dtype, shape or size
-            does not fit the bytes that came with it.
+        FrameError: If the head is not JSON in the expected format, or if an array's dtype, shape or
+            size does not match the bytes.
     """
     try:
         message = json.loads(head)
         body, specs = message["body"], message["arrays"]
     except (ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
-        raise FrameError("the message's head cannot be read") from error
+        raise FrameError("the head of the message is not JSON with `body` and `arrays`") from error
     if not isinstance(specs, list) or len(specs) > MAX_ARRAYS:
-        raise FrameError("the message's list of arrays is none, or too long")
+        raise FrameError(f"`arrays` must be a list of at most {MAX_ARRAYS} items")
     arrays, offset = [], 0
     for spec in specs:
         dtype, shape = _spec(spec)
         size = dtype.itemsize * math.prod(shape)
         if offset + size > len(data):
-            raise FrameError("an array is longer than the bytes that came with it")
+            raise FrameError("an array has more bytes than the message contains")
         flat = np.frombuffer(data, dtype=dtype, count=math.prod(shape), offset=offset)
         arrays.append(flat.reshape(shape))
         offset += size
     if offset != len(data):
-        raise FrameError("more bytes came than the arrays hold")
+        raise FrameError("the message contains more bytes than its arrays need")
     return Frame(body, arrays)
 
 
 def _spec(spec: Any) -> tuple[np.dtype, tuple[int, ...]]:
+    """Return the dtype and shape in the description of an array."""
     if not isinstance(spec, dict):
-        raise FrameError("an array's description is no object")
+        raise FrameError("the description of an array must be a JSON object")
     name, shape = spec.get("dtype"), spec.get("shape")
     if not isinstance(name, str) or name not in DTYPES:
-        raise FrameError("an array's dtype is unknown")
+        raise FrameError(f"the dtype of an array must be one of {sorted(DTYPES)}")
     if not isinstance(shape, list) or len(shape) > MAX_DIMS:
-        raise FrameError("an array's shape cannot be right")
+        raise FrameError(f"the shape of an array must be a list of at most {MAX_DIMS} sizes")
     for size in shape:
-        # bool is an int in Python, and no size of an array.
+        # In Python, bool is a subclass of int.
         if type(size) is not int or not 0 <= size <= MAX_DATA:
-            raise FrameError("an array's shape cannot be right")
+            raise FrameError(f"each size of an array must be an integer from 0 to {MAX_DATA}")
     if math.prod(shape) > MAX_DATA:
-        raise FrameError("an array's shape cannot be right")
+        raise FrameError(f"an array must have at most {MAX_DATA} elements")
     return np.dtype(name), tuple(shape)

@@ -1,7 +1,7 @@
-"""A submission as a check sees it: names to look up, objects to call, tensors in and out.
+"""A submission as checks use it: look up names, call objects, exchange tensors.
 
-Calls look like plain PyTorch, and `torch.autograd` works through them, whether the submission
-lives in a worker process or in the notebook that asks:
+Calls look like plain PyTorch calls, and `torch.autograd` works through them. The submission runs in
+a worker process or in the live notebook:
 
     vae = submission.new("myVAE", 32, 5)
     z = vae.reparameterize(mu, logvar)
@@ -22,31 +22,34 @@ from autograder.protocol.frames import Frame
 from autograder.records.text import shown
 
 MESSAGE_LIMIT, CODE_LIMIT = 600, 200
-BAD = {"type": "a bad answer"}
+INVALID_ANSWER = {"type": "an invalid answer"}
 Ask = Callable[[Frame, float | None], Iterator[Frame]]
 
 
-class Raised(Exception):  # noqa: N818 - what a submission's own code raised
-    """The submission's code raised an exception.
+class Raised(Exception):  # noqa: N818 - an error in the submission, not in the judge
+    """The submission's code raised an exception, or its worker sent an invalid answer.
+
+    Args:
+        error: The worker's description of the exception; see `worker.describe`.
 
     Attributes:
-        kind: The exception's type, such as "NotImplementedError".
+        kind: The name of the exception's type, such as "NotImplementedError".
         text: Its message.
-        cell: The id of the cell it came from, or None.
-        line: The line in that cell, or None.
-        code: That line's text, or None.
+        cell: The id of the cell that raised it, or None.
+        line: The line number in that cell, or None.
+        code: The text of that line, or None.
     """
 
     def __init__(self, error: Any):
-        said = error if isinstance(error, dict) else {"type": "a bad answer"}
+        reported = error if isinstance(error, dict) else INVALID_ANSWER
 
         def text(key: str, limit: int) -> str | None:
-            return shown(said[key], limit) if isinstance(said.get(key), str) else None
+            return shown(reported[key], limit) if isinstance(reported.get(key), str) else None
 
         self.kind = text("type", 80) or "an exception"
         self.text = text("message", MESSAGE_LIMIT) or ""
         self.cell, self.code = text("cell", 80), text("text", CODE_LIMIT)
-        self.line = said["line"] if type(said.get("line")) is int else None
+        self.line = reported["line"] if type(reported.get("line")) is int else None
         super().__init__(self.kind, self.text)
 
     def __str__(self) -> str:
@@ -55,21 +58,21 @@ class Raised(Exception):  # noqa: N818 - what a submission's own code raised
 
 
 class Submission:
-    """Where checks find a submission's names.
+    """A submission, with its global names.
 
     Args:
-        ask: Sends one request and yields the answering frames.
-        assignment: What it is a submission to.
-        in_notebook: True when this is the student's own live notebook.
-        train: False to leave out the checks that train.
-        salt: Enters the seed of each check's inputs; see `evaluate`.
+        ask: A function that sends one request and yields the answering frames.
+        assignment: The name of the assignment.
+        in_notebook: True if this is the student's own live notebook.
+        train: False to skip the checks that train.
+        salt: Bytes that change the seed of each check's inputs; see `evaluate`.
 
     Attributes:
         failed: Ids of the tasks that have failed so far.
-        cell_errors: What the submission's own cells raised when they were run, by cell id.
-        facts: Measured figures for the report.
-        remarks: What is worth a word to the student and costs nothing.
-        kept: What a check leaves for those after it, by name.
+        cell_errors: The exceptions that the submission's cells raised, by cell id.
+        facts: Measured values for the report.
+        remarks: Messages for the student that cost no points.
+        kept: Values that a check stores for later checks, by name.
     """
 
     def __init__(
@@ -95,37 +98,51 @@ class Submission:
         self.kept: dict[str, Any] = {}
 
     def run(self, source: str, name: str, seconds: float | None = None) -> None:
-        """Run a cell's source under the name `name`."""
+        """Run a cell.
+
+        Args:
+            source: The text of the cell.
+            name: The id of the cell, for error messages.
+            seconds: Time limit for a cell that the student added; None for the other cells.
+
+        Raises:
+            Raised: If the cell raises an exception.
+        """
         self.request("run", source=source, name=name, seconds=seconds)
 
     def hold(self, value: Any, *, as_array: bool = False) -> "RemoteObject":
-        """Send a value once, so that several calls get the very same object.
+        """Send a value once, so that several calls get the same object.
 
         Args:
-            value: What to send.
-            as_array: Whether a tensor is held as a NumPy array.
+            value: The value.
+            as_array: Whether a tensor becomes a NumPy array in the worker.
         """
         reply = self.request("hold", value=value, as_array=as_array)
         return RemoteObject(self, reply["$ref"], kind=reply["type"])
 
     def restrict(self, allowed: Sequence[str] | None, forbidden: Sequence[str]) -> None:
-        """Hold the cells that follow to a rule on imports; see `autograder.imports`."""
+        """Apply an import rule to the cells that follow; see `worker.imports.guard`."""
         self.request("restrict", allowed=allowed, forbidden=list(forbidden))
 
     def value(self, name: str) -> Any:
-        """Read a global: a number, a string, a tensor, or a list or dict of them."""
+        """Return the value of a global: a number, a string, a tensor, or a list or dict of them."""
         return self.object(name).value()
 
     def object(self, name: str) -> "RemoteObject":
-        """Find an object by its global name."""
+        """Return the object with a global name."""
         return self._kept(self.request("object", name=name))
 
     def new(self, name: str, *args: Any, **kwargs: Any) -> "RemoteObject":
-        """Make an instance of a class of the submission's."""
+        """Create an instance of one of the submission's classes."""
         return self._new(name, args, kwargs, bare=False)
 
     def bare(self, name: str, **attributes: Any) -> "RemoteObject":
-        """Make an `nn.Module` instance without running its `__init__`, for one method alone."""
+        """Create an `nn.Module` instance without its own `__init__`, to test a single method.
+
+        Args:
+            name: The name of the class.
+            attributes: Attributes that are set on the instance.
+        """
         instance = self._new(name, (), {}, bare=True)
         for path, value in attributes.items():
             self.request("set", ref=instance.ref, path=path, value=value)
@@ -138,27 +155,45 @@ class Submission:
         match reply:
             case {"$ref": int(ref), "type": str(kind)}:
                 return RemoteObject(self, ref, kind=kind)
-        raise Raised(BAD)
+        raise Raised(INVALID_ANSWER)
 
     def epoch(
         self, step: str, names: list[str], data: list[torch.Tensor], order: torch.Tensor, size: int
     ) -> Iterator[Any]:
-        """Train one epoch in the worker with its own step; yield what each step returned."""
+        """Train one epoch in the worker with the submission's own step function.
+
+        Args:
+            step: The name of the step function.
+            names: Names of the globals that are its first arguments.
+            data: Tensors whose rows are its further arguments, each of shape (N, ...).
+            order: The order of the rows, int64 of shape (N,).
+            size: The number of rows in a batch.
+
+        Yields:
+            The result of each step.
+
+        Raises:
+            Raised: If a step raises an exception.
+        """
         encode = _encoder()
         arguments = {"step": step, "names": names, "data": data, "order": order, "size": size}
         packed = {key: encode(value) for key, value in arguments.items()}
         for frame in self._answers("epoch", packed, encode.arrays):
-            body = frame.body if isinstance(frame.body, dict) else {"error": BAD}
+            body = frame.body if isinstance(frame.body, dict) else {"error": INVALID_ANSWER}
             if "item" in body:
                 yield _decode(body["item"], frame.arrays)
             elif "error" in body:
                 raise Raised(body["error"])
 
     def request(self, do: str, **arguments: Any) -> Any:
-        """Send one request and return its one answer.
+        """Send one request and return its answer.
+
+        Args:
+            do: The name of the request; see the methods `do_…` of `worker.Worker`.
+            arguments: The arguments of the request.
 
         Raises:
-            Raised: If the submission's code raised.
+            Raised: If the submission's code raises an exception, or the answer is invalid.
         """
         encode = _encoder()
         packed = {key: encode(value) for key, value in arguments.items()}
@@ -168,24 +203,24 @@ class Submission:
     def one_answer(
         self, do: str, packed: dict[str, Any], arrays: list[np.ndarray]
     ) -> tuple[Any, Sequence[np.ndarray]]:
-        """Send a packed request; returns its one answer as it came, and the arrays with it.
+        """Send an encoded request; return its answer, still encoded, and the answer's arrays.
 
         Raises:
-            Raised: If the submission's code raised, or sent no answer of the agreed form.
+            Raised: If the submission's code raises an exception, or the answer is invalid.
         """
         frames = list(itertools.islice(self._answers(do, packed, arrays), 2))
         body = frames[0].body if len(frames) == 1 else None
         if not isinstance(body, dict) or "ok" not in body:
-            raise Raised(body.get("error") if isinstance(body, dict) else BAD)
+            raise Raised(body.get("error") if isinstance(body, dict) else INVALID_ANSWER)
         return body["ok"], frames[0].arrays
 
     def _answers(
         self, do: str, packed: dict[str, Any], arrays: list[np.ndarray]
     ) -> Iterator[Frame]:
-        # What a check left unread of one answer must not be taken for the next.
+        # Skip unread frames of the previous answer.
         for _ in self._unread:
             pass
-        # A new seed for each request: two calls differ, two gradings don't.
+        # A new seed for each request: two calls differ, but two gradings are equal.
         self._calls += 1
         frame = Frame({"do": do, "with": packed, "seed": self._calls}, arrays)
         self._unread = self._ask(frame, None)
@@ -193,13 +228,13 @@ class Submission:
 
 
 class RemoteObject:
-    """An object of the submission's; attributes are methods to call or values to read.
+    """An object in the submission; its attributes are methods to call or values to read.
 
     Args:
-        submission: Where it lives.
-        ref: Its number there.
+        submission: The submission.
+        ref: The number of the object in the worker.
         path: The attribute path from that object to this one.
-        kind: The name of its type, as the submission reports it.
+        kind: The name of its type; self-reported by the worker.
     """
 
     def __init__(self, submission: Submission, ref: int, path: str = "", kind: str = ""):
@@ -214,7 +249,7 @@ class RemoteObject:
         return RemoteObject(self.submission, self.ref, f"{self.path}.{name}".lstrip("."))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it; gradients flow through tensor arguments that require them."""
+        """Call it; autograd works through tensor arguments that require gradients."""
         if torch.is_grad_enabled() and any(_wants_grad(arg) for arg in args):
             return self.trace(*args)
         return self._call(args, kwargs)
@@ -225,23 +260,28 @@ class RemoteObject:
         )
 
     def trace(self, *args: Any) -> Any:
-        """Call it so that gradients flow back, into its parameters and through its inputs."""
+        """Call it so that `backward` reaches its parameters and its inputs."""
         anchor = torch.zeros((), requires_grad=True)
         shape: list[Any] = []
         flat = _Taped.apply(self, shape, args, anchor, *(a for a in args if _wants_grad(a)))
         return _fill(shape[0], flat)
 
     def value(self) -> Any:
-        """Read it."""
+        """Return its value."""
         return self.submission.request("get", ref=self.ref, path=self.path)
 
     def given(self, part: str, *args: Any) -> Any:
-        """Call it, a module, and fetch what it gave to one of its parts."""
+        """Call this module; return the inputs of the last call of one of its parts."""
         return self.submission.request("given", ref=self.ref, part=part, args=list(args))
 
     def call_away(self, *args: Any) -> Any:
-        """Call it as if everything lay on another device; see `autograder.devices`."""
-        return self.submission.request("call_away", ref=self.ref, path=self.path, args=list(args))
+        """Call it on the meta device; return the devices of result tensors that are elsewhere.
+
+        See `worker.devices.call_on_meta_device`.
+        """
+        return self.submission.request(
+            "call_on_meta_device", ref=self.ref, path=self.path, args=list(args)
+        )
 
     def plug(
         self,
@@ -251,14 +291,14 @@ class RemoteObject:
         noise: bool = False,
         names: Sequence[str] = (),
     ) -> None:
-        """Put known affine maps in a part's place; `part.seen()` tells what they were called with.
+        """Replace a part by a stub of known affine maps; `part.seen()` returns its inputs.
 
         Args:
-            part: The attribute's or method's name.
-            outputs: What it gives: one output, or a tuple of several.
-            squash: Whether a sigmoid follows.
-            noise: Whether standard normal noise is added.
-            names: The part's arguments, in order, for a model that calls it by them.
+            part: The name of the attribute or method.
+            outputs: The stub's outputs: one output, or a tuple of several.
+            squash: Whether to apply a sigmoid to the outputs.
+            noise: Whether to add standard normal noise to the outputs.
+            names: The names of the part's arguments, in order, for calls with keyword arguments.
         """
         self.submission.request(
             "plug",
@@ -271,20 +311,20 @@ class RemoteObject:
         )
 
     def parameters(self) -> dict[str, torch.Tensor]:
-        """Fetch its trainable parameters, each once, by name."""
+        """Return its trainable parameters by name, each once."""
         return self.submission.request("parameters", ref=self.ref)
 
 
 @dataclass(frozen=True)
 class Affine:
-    """One output of a known map: a weighted sum of its flattened inputs, and a bias.
+    """One output of a stub: a weighted sum of its flattened inputs, plus a bias.
 
     Attributes:
-        weights: For each input an (in_features, out_features) matrix, or an (in_features,) vector
-            where one number a row comes out; float32.
-        shape: Shape of one row of the output; None to leave it as it is.
-        bias: Added to every number.
-        total: Whether the rows are added up, so that one number comes out for the whole batch.
+        weights: For each input a float32 matrix of shape (in_features, out_features), or a vector
+            of shape (in_features,) for one number per row.
+        shape: The shape of one row of the output; None to keep it flat.
+        bias: A number that is added to every element.
+        total: Whether the output is the sum over all elements, one number for the whole batch.
     """
 
     weights: Sequence[torch.Tensor]
@@ -294,7 +334,7 @@ class Affine:
 
 
 class _Taped(torch.autograd.Function):
-    """A call whose graph stays with the submission until gradients are sent back."""
+    """A call whose autograd graph stays in the worker until the judge sends gradients."""
 
     @staticmethod
     def forward(ctx: Any, target: RemoteObject, shape: list, args: tuple, *_: torch.Tensor) -> Any:
@@ -313,11 +353,11 @@ class _Taped(torch.autograd.Function):
                 tensors: list[torch.Tensor] = []
                 shape.append(_decode(value, received, tensors))
             case _:
-                raise Raised(BAD)
+                raise Raised(INVALID_ANSWER)
         if len(wants) != len(tensors):
-            raise Raised(BAD)
+            raise Raised(INVALID_ANSWER)
         ctx.submission, ctx.tape = submission, tape
-        # Only real numbers have gradients, whatever the worker says of the others.
+        # Only floating-point tensors have gradients; the worker's claim is not trusted.
         ctx.mark_non_differentiable(
             *(
                 t
@@ -336,12 +376,15 @@ class _Taped(torch.autograd.Function):
             grad is None or (isinstance(grad, torch.Tensor) and grad.shape == shape)
             for grad, shape in zip(back, ctx.shapes, strict=True)
         ):
-            raise Raised({"type": "a bad answer", "message": "gradients of another shape"})
+            raise Raised(
+                INVALID_ANSWER
+                | {"message": "each gradient must be None or have the shape of its input"}
+            )
         return (None, None, None, None, *back)
 
 
 def direct(worker: Any) -> Ask:
-    """Ask a `Worker` in this very process, as a live notebook does."""
+    """Return a function that asks a `Worker` in this process, as in a live notebook."""
 
     def ask(request: Frame, seconds: float | None) -> Iterator[Frame]:
         dtype = torch.get_default_dtype()
@@ -361,16 +404,21 @@ def _encoder(*, mark_grad: bool = False) -> Encoder:
 
 
 class _Slot(int):
-    """The place of one differentiable tensor in a result."""
+    """The index of one differentiable tensor in a result."""
 
 
 def _decode(
     body: Any, arrays: Sequence[np.ndarray], tensors: list[torch.Tensor] | None = None
 ) -> Any:
-    """Rebuild a value from what a worker sent; with `tensors`, put those aside as slots.
+    """Decode a value that a worker sent.
+
+    Args:
+        body: The JSON of the value.
+        arrays: The arrays of the frame.
+        tensors: If given, tensors are appended to it, and slots take their places in the value.
 
     Raises:
-        Raised: If it is not of the agreed form.
+        Raised: If the format is unknown.
     """
 
     def tensor(array: np.ndarray, _: bool) -> Any:
@@ -386,10 +434,11 @@ def _decode(
     try:
         return Decoder(arrays, tensor, reference)(body)
     except CodecError as error:
-        raise Raised(BAD | ({"message": str(error)} if str(error) else {})) from error
+        raise Raised(INVALID_ANSWER | ({"message": str(error)} if str(error) else {})) from error
 
 
 def _fill(shape: Any, flat: Sequence[torch.Tensor]) -> Any:
+    """Return a value with its slots replaced by tensors."""
     if isinstance(shape, _Slot):
         return flat[shape]
     if isinstance(shape, tuple):

@@ -185,7 +185,7 @@ def verify_from_scratch(
         found = verify(assignment, results)
         if not twice:
             return found
-        again = graded(replace(sandbox, warm=False))
+        again = graded(replace(sandbox, use_fork_server=False))
         return replace(found, problems=found.problems + differing(results, again))
 
 

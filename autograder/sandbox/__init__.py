@@ -1,1 +1,1 @@
-"""Confines workers: tiers, limits, and the judge's end of a worker process."""
+"""The sandbox of the workers: tiers, limits, and the judge's connection to a worker."""

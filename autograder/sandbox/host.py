@@ -1,6 +1,6 @@
-"""The judge's end of a worker process: starts it, talks to it, watches its limits, ends it.
+"""The judge's connection to a worker: starts it, exchanges frames, enforces limits, ends it.
 
-The only ways out of a wait are an answer or an `Ended`: too late, too large, or gone.
+Every wait ends with an answer or with `Ended`: a time limit, another limit, or the worker's exit.
 """
 
 import contextlib
@@ -14,8 +14,8 @@ from types import TracebackType
 
 from autograder.protocol.ended import Ended
 from autograder.protocol.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
-from autograder.sandbox.box import Pipes
 from autograder.sandbox.limits import MIB, Limits
+from autograder.sandbox.process import Pipes
 from autograder.sandbox.tiers import BEST, Sandbox, start
 
 POLL_SECONDS = 0.05
@@ -23,14 +23,21 @@ TEXT_LIMIT = 1 << 20
 
 
 class WorkerProcess:
-    """A worker in a sandbox of its own; use it as a context manager.
+    """A worker in its own sandbox; use it as a context manager.
 
     Args:
-        limits: What it may use.
-        sandbox: How it is confined.
+        limits: What the worker may use.
+        sandbox: The sandbox to start it in.
+
+    Attributes:
+        ended: How the worker ended before its time; None if it did not.
+        peak_mib: Largest measured memory, in MiB.
+        cpu_seconds: CPU seconds of all its processes.
+        text: The first MiB of the printed text.
+        deadline: The moment at which the submission's time is used up, on `time.monotonic`.
 
     Raises:
-        SandboxError: If no sandbox holds here and none was named.
+        SandboxError: If no tier was named and neither A nor B works on this machine.
     """
 
     def __init__(self, limits: Limits, sandbox: Sandbox = BEST):
@@ -40,32 +47,32 @@ class WorkerProcess:
         self.peak_mib = 0.0
         self.cpu_seconds = 0.0
         self.text = bytearray()
-        self._printed = 0
+        self._printed_bytes = 0
         self._received = bytearray()
 
     def __enter__(self) -> "WorkerProcess":
-        there_in, self._send = os.pipe()
-        self._receive, there_out = os.pipe()
+        worker_receive, self._send = os.pipe()
+        self._receive, worker_send = os.pipe()
         self._text, text_out = os.pipe()
         self._status, status_out = os.pipe()
-        pipes = Pipes(there_in, there_out, text_out, status_out)
+        pipes = Pipes(worker_receive, worker_send, text_out, status_out)
         try:
-            self._box = start(self.sandbox, pipes, self.limits)
+            self._process = start(self.sandbox, pipes, self.limits)
         except BaseException:
-            for descriptor in self._own:
+            for descriptor in self._descriptors:
                 os.close(descriptor)
             raise
         finally:
             for descriptor in pipes:
                 os.close(descriptor)
-        for descriptor in self._own:
+        for descriptor in self._descriptors:
             os.set_blocking(descriptor, False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._receive, selectors.EVENT_READ)
         self._selector.register(self._text, selectors.EVENT_READ)
         self.deadline = float("inf")
         try:
-            self._frame(time.monotonic() + self.limits.start_seconds)
+            self._read_frame(time.monotonic() + self.limits.start_seconds)
         except BaseException:
             self._close()
             raise
@@ -73,7 +80,7 @@ class WorkerProcess:
         return self
 
     @property
-    def _own(self) -> tuple[int, ...]:
+    def _descriptors(self) -> tuple[int, ...]:
         return self._send, self._receive, self._text, self._status
 
     def __exit__(
@@ -85,14 +92,14 @@ class WorkerProcess:
         self._close()
 
     def ask(self, request: Frame, seconds: float | None = None) -> Iterator[Frame]:
-        """Send a request and yield the frames that come back; the last has `ok` or `error`.
+        """Send a request and yield the answering frames; the last one has `ok` or `error`.
 
         Args:
-            request: What to do.
-            seconds: Wall clock for each frame; `limits.call_seconds` if None.
+            request: The request.
+            seconds: Wall-clock seconds for each frame; `limits.call_seconds` if None.
 
         Raises:
-            Ended: If the worker is gone, or goes.
+            Ended: If the worker has ended, or ends during the request.
         """
         if self.ended:
             raise self.ended
@@ -100,14 +107,15 @@ class WorkerProcess:
         self._write(request, until)
         while True:
             until = time.monotonic() + (seconds or self.limits.call_seconds)
-            frame = self._frame(until)
+            frame = self._read_frame(until)
             yield frame
             if not isinstance(frame.body, dict) or "item" not in frame.body:
                 return
 
-    # The wire.
+    # Frames.
 
     def _write(self, request: Frame, until: float) -> None:
+        """Send a request; `until` is the time limit, on `time.monotonic`."""
         self._selector.register(self._send, selectors.EVENT_WRITE)
         try:
             for buffer in pack(request):
@@ -117,99 +125,106 @@ class WorkerProcess:
                     with contextlib.suppress(BlockingIOError):
                         view = view[os.write(self._send, view) :]
         except BrokenPipeError:
-            self._end("crashed", self._how_it_went())
+            self._stop("crashed", self._exit_message())
         finally:
             self._selector.unregister(self._send)
 
-    def _frame(self, until: float) -> Frame:
+    def _read_frame(self, until: float) -> Frame:
+        """Read one frame; stop the worker if it is invalid."""
         try:
-            head, data = lengths(self._exactly(PREFIX.size, until))
-            return unpack(self._exactly(head, until), self._exactly(data, until))
+            head, data = lengths(self._read_exactly(PREFIX.size, until))
+            return unpack(self._read_exactly(head, until), self._read_exactly(data, until))
         except FrameError as error:
-            self._end("crashed", f"It sent something that is no answer: {error}.")
+            self._stop("crashed", f"The worker sent an invalid answer: {error}.")
             raise AssertionError from error
 
-    def _exactly(self, size: int, until: float) -> bytes:
+    def _read_exactly(self, size: int, until: float) -> bytes:
         while len(self._received) < size:
             self._wait(until)
             with contextlib.suppress(BlockingIOError):
                 chunk = os.read(self._receive, 1 << 20)
                 if not chunk:
-                    self._end("crashed", self._how_it_went())
+                    self._stop("crashed", self._exit_message())
                 self._received += chunk
         part = bytes(self._received[:size])
         del self._received[:size]
         return part
 
     def _wait(self, until: float) -> None:
-        """Return when something can be read or written; end the worker at a limit."""
+        """Return when a pipe can be read or written; stop the worker at a limit."""
         while True:
             now = time.monotonic()
             if now >= min(until, self.deadline):
-                self._look()  # a fork bomb may have kept us from looking: name it, not the clock
+                self._enforce_limits()  # a fork bomb can delay it: name that limit first
                 if now >= self.deadline:
-                    spent = f"{self.limits.seconds:g} seconds, the limit for one submission"
+                    message = (
+                        f"The submission was still running after {self.limits.seconds:g} seconds, "
+                        "the time limit for one submission."
+                    )
                 else:
-                    spent = "the time that one call may take"
-                self._end("timeout", f"It was still running after {spent}.")
+                    message = "The submission was still running at the time limit for one call."
+                self._stop("timeout", message)
             ready = {key.fd for key, _ in self._selector.select(POLL_SECONDS)}
-            self._watch(now)
+            self._enforce_limits_when_due(now)
             if self._text in ready:
-                self._take_text()
+                self._read_text()
                 ready.discard(self._text)
             if ready:
                 return
 
-    def _take_text(self) -> None:
+    def _read_text(self) -> None:
         chunk = os.read(self._text, 1 << 16)
         self.text += chunk[: max(0, TEXT_LIMIT - len(self.text))]
-        self._printed += len(chunk)
+        self._printed_bytes += len(chunk)
         if not chunk:
             self._selector.unregister(self._text)
-        if self._printed > self.limits.output_mib * MIB:
-            self._end("output", f"It printed more than {self.limits.output_mib} MiB of text.")
+        if self._printed_bytes > self.limits.output_mib * MIB:
+            self._stop(
+                "output", f"The submission printed more than {self.limits.output_mib} MiB of text."
+            )
 
-    # Limits and the end.
+    # Limits and end.
 
-    _looked = 0.0
+    _measured_at = 0.0
 
-    def _watch(self, now: float) -> None:
-        if now - self._looked >= POLL_SECONDS:
-            self._looked = now
-            self._look()
+    def _enforce_limits_when_due(self, now: float) -> None:
+        if now - self._measured_at >= POLL_SECONDS:
+            self._measured_at = now
+            self._enforce_limits()
 
-    def _look(self) -> None:
-        """Measure what it uses; end it if that is too much."""
-        used = self._box.usage(self.limits)
+    def _enforce_limits(self) -> None:
+        """Measure the resources in use; stop the worker if a limit is exceeded."""
+        used = self._process.usage(self.limits)
         self.cpu_seconds = used.seconds
         self.peak_mib = max(self.peak_mib, used.memory / MIB)
-        if broken := self.limits.broken(used):
-            self._end(*broken)
+        if exceeded := self.limits.exceeded(used):
+            self._stop(*exceeded)
 
-    def _how_it_went(self) -> str:
-        """Say how a worker ended that is gone, or about to be."""
+    def _exit_message(self) -> str:
+        """Return a message that says how the worker ended."""
         select.select([self._status], [], [], 1.0)
-        said = b""
+        reported = b""
         with contextlib.suppress(BlockingIOError):
-            said = os.read(self._status, 16)
-        code = int(said) if said else self._box.exit_code()
+            reported = os.read(self._status, 16)
+        code = int(reported) if reported else self._process.exit_code()
         if code is None:
-            return "It closed its pipe and gave no answer."
+            return "The submission closed the pipe to the judge and sent no answer."
         if code < 0:
             known = {number.value: number.name for number in signal.Signals}
             name = known.get(-code, f"signal {-code}")
-            return f"Its process was ended by {name} before it answered."
-        return f"Its process ended with exit code {code} before it answered."
+            return f"The submission's process was ended by the signal {name} before it answered."
+        return f"The submission's process ended with exit code {code} before it answered."
 
-    def _end(self, status: str, message: str) -> None:
+    def _stop(self, status: str, message: str) -> None:
+        """End the worker and raise `Ended`."""
         self.ended = Ended(status, message)
-        self._box.end()
+        self._process.end()
         raise self.ended
 
     def _close(self) -> None:
         if not self.ended:
-            self.cpu_seconds = self._box.usage(self.limits).seconds
-        self._box.end()
+            self.cpu_seconds = self._process.usage(self.limits).seconds
+        self._process.end()
         self._selector.close()
-        for descriptor in self._own:
+        for descriptor in self._descriptors:
             os.close(descriptor)

@@ -1,11 +1,11 @@
-"""What one submission may use, and how it is told when that is used up."""
+"""What one submission may use, and the messages for limits that are exceeded."""
 
 from dataclasses import dataclass
 
 from autograder.sandbox.usage import Usage
 
 MIB = 1 << 20
-# The kernel's own limits lie a little above ours, so that ours are the ones that get named.
+# The kernel's limits are slightly above the judge's, so that the judge's limits are the ones named.
 SPARE_TASKS, SPARE_BYTES, SPARE_SECONDS = 8, MIB, 5
 MOST_FILES = 10_000
 OPEN_FILES = 256
@@ -16,15 +16,15 @@ class Limits:
     """What one submission may use.
 
     Attributes:
-        seconds: Wall clock for the whole submission, counted by the judge from the moment that
-            the worker is ready.
-        call_seconds: Wall clock for one call that is not training.
-        start_seconds: Wall clock for the worker to start and import torch.
+        seconds: Wall-clock seconds for the whole submission. The judge counts them from the moment
+            that the worker is ready.
+        call_seconds: Wall-clock seconds for one call that is not training.
+        start_seconds: Wall-clock seconds for the worker to start and import PyTorch.
         memory_mib: Memory of all its processes and writable folders together, in MiB.
-        cpu_seconds: Processor time of all its processes together.
-        processes: Processes and threads at a time.
-        disk_mib: Files that it writes, in MiB.
-        output_mib: Text that it prints, in MiB; the first is kept.
+        cpu_seconds: CPU seconds of all its processes together.
+        processes: Number of processes and threads at one time.
+        disk_mib: Size of the files that it writes, in MiB.
+        output_mib: Size of the text that it prints, in MiB; the first MiB is kept.
     """
 
     seconds: float = 300.0
@@ -38,33 +38,37 @@ class Limits:
 
     @property
     def folder_bytes(self) -> int:
-        """Size of each writable folder."""
+        """Return the size of each writable folder, in bytes."""
         return self.disk_mib * MIB + SPARE_BYTES
 
     @property
     def rlimits(self) -> dict[str, int]:
-        """The kernel's limits for each process, by their names in `resource`."""
+        """Return the kernel's limits for each process, by their names in the module `resource`."""
         return {
             "NPROC": self.processes + SPARE_TASKS,
             "CPU": int(self.cpu_seconds) + SPARE_SECONDS,
             "FSIZE": self.folder_bytes,
-            # A sudden allocation must not outrun the judge, who looks every few hundredths.
+            # The judge measures every 0.05 s. A sudden allocation between two measurements must
+            # stop here.
             "AS": (2 * self.memory_mib + 4096) * MIB,
             "NOFILE": OPEN_FILES,
             "CORE": 0,
             "MSGQUEUE": 0,
         }
 
-    def broken(self, used: Usage) -> tuple[str, str] | None:
-        """Give the status and the sentence of a limit that is used up; None if there is none."""
+    def exceeded(self, used: Usage) -> tuple[str, str] | None:
+        """Return the status and the message of the first exceeded limit; None if there is none."""
         if used.tasks > self.processes:
-            return "processes", f"It started more than {self.processes} processes and threads."
+            return (
+                "processes",
+                f"The submission started more than {self.processes} processes and threads.",
+            )
         if used.memory > self.memory_mib * MIB:
-            return "memory", f"It used more than {self.memory_mib} MiB of memory."
+            return "memory", f"The submission used more than {self.memory_mib} MiB of memory."
         if used.seconds > self.cpu_seconds:
-            return "cpu", f"It used more than {self.cpu_seconds:g} seconds of processor time."
+            return "cpu", f"The submission used more than {self.cpu_seconds:g} seconds of CPU time."
         if used.disk > self.disk_mib * MIB:
-            return "disk", f"It wrote more than {self.disk_mib} MiB of files."
+            return "disk", f"The submission wrote more than {self.disk_mib} MiB of files."
         if used.files > MOST_FILES:
-            return "disk", f"It made more than {MOST_FILES} files."
+            return "disk", f"The submission created more than {MOST_FILES} files."
         return None

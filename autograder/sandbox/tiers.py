@@ -1,4 +1,4 @@
-"""Which sandbox this machine can give: probed by running attacks in it, never assumed."""
+"""Finds the best sandbox tier of this machine by running attacks inside each tier."""
 
 import contextlib
 import functools
@@ -15,26 +15,33 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autograder.sandbox import bubblewrap, warm
-from autograder.sandbox.box import Box, Pipes, PlainBox, orders, start_in_bubblewrap, start_plain
+from autograder.sandbox import bubblewrap, fork_server
 from autograder.sandbox.inside.system import SandboxError
 from autograder.sandbox.limits import Limits
+from autograder.sandbox.process import (
+    Pipes,
+    PlainProcess,
+    SandboxedProcess,
+    orders,
+    start_in_bubblewrap,
+    start_plain,
+)
 
 TIERS = {
     "A": "sandboxed by bubblewrap",
     "B": "confined by Landlock and a system-call filter",
     "C": "NOT SANDBOXED",
 }
-# Left off one by one in tests, to show that each is needed.
+# Tests switch these off one at a time, to show that each is needed.
 DEFENCES = frozenset(
     {
-        "files",  # only what is allowed is there to be read, and nothing to be written
+        "files",  # only allowed files can be read, and no file outside can be written
         "network",  # a network namespace (tier A)
-        "processes",  # a process namespace (tier A)
-        "apart",  # namespaces of its own for each fork of the warm process (tier A)
-        "seccomp",  # the filter of system calls
+        "processes",  # a PID namespace (tier A)
+        "fork_namespaces",  # separate namespaces for each fork of the fork server (tier A)
+        "seccomp",  # the system-call filter
         "rlimits",  # the kernel's limits for each process
-        "uid",  # a user id that owns nothing, where the judge is root
+        "uid",  # a user id that owns no file, if the judge is root
     }
 )
 PROBE_SECONDS = 60.0
@@ -43,23 +50,24 @@ PROBE_LIMITS = Limits(processes=24, disk_mib=4)
 
 @dataclass(frozen=True)
 class Sandbox:
-    """How a submission is to be confined.
+    """The sandbox for a submission.
 
     Attributes:
-        tier: A key of `TIERS`; "" for the best that holds on this machine.
-        off: Some of `DEFENCES` that are left off, in tests that show what each is for.
-        warm: In tier A, fork from a warm process where that holds; otherwise start afresh.
+        tier: A key of `TIERS`; "" for the best tier that works on this machine.
+        off: Defences that are switched off, for tests; a subset of `DEFENCES`.
+        use_fork_server: In tier A, fork each worker from the fork server if its forks pass the
+            self-test. If False, start each worker cold.
     """
 
     tier: str = ""
     off: frozenset[str] = frozenset()
-    warm: bool = True
+    use_fork_server: bool = True
 
     def resolved(self) -> "Sandbox":
-        """Settle on a tier.
+        """Return this sandbox with its tier chosen.
 
         Raises:
-            SandboxError: If none was named and none holds.
+            SandboxError: If no tier was named and neither A nor B works on this machine.
         """
         return self if self.tier else replace(self, tier=best())
 
@@ -67,109 +75,129 @@ class Sandbox:
 BEST = Sandbox()
 
 
-def start(sandbox: Sandbox, pipes: Pipes, limits: Limits, job: str = "worker") -> Box | PlainBox:
+def start(
+    sandbox: Sandbox, pipes: Pipes, limits: Limits, job: str = "worker"
+) -> SandboxedProcess | PlainProcess:
     """Start a job in a sandbox.
 
     Args:
-        sandbox: Which, resolved.
+        sandbox: The sandbox; its tier is chosen.
         pipes: The job's ends of its pipes.
-        limits: What it may use.
+        limits: What the job may use.
         job: "worker", or "probe" for the self-test.
 
+    Returns:
+        The started processes.
+
     Raises:
-        SandboxError: If it does not start.
+        SandboxError: If the job does not start.
     """
     tier, off = sandbox.tier, sandbox.off
     assert tier in TIERS
     assert off <= DEFENCES
-    said = orders(pipes, limits, namespaces=tier == "A", job=job, off=off)
-    may_fork = tier == "A" and sandbox.warm and off <= {"apart"} and job == "worker"
-    if may_fork and (box := _forked(said, pipes, limits)):
-        return box
+    options = orders(pipes, limits, namespaces=tier == "A", job=job, off=off)
+    may_fork = (
+        tier == "A" and sandbox.use_fork_server and off <= {"fork_namespaces"} and job == "worker"
+    )
+    if may_fork and (process := _forked(options, pipes, limits)):
+        return process
     if tier == "A":
         program = bubblewrap.find()
         if program is None:
-            raise SandboxError("there is no bubblewrap: neither on the PATH nor from pip")
+            raise SandboxError(
+                "The program bwrap (bubblewrap) was found neither on the PATH nor in a package."
+            )
         return start_in_bubblewrap(
-            program, said, limits, text=pipes.text, keep=tuple(pipes), off=off
+            program, options, limits, text=pipes.text, keep=tuple(pipes), off=off
         )
-    if said["uid"] is None or tier == "C":
-        # It would count all of this user's processes, the judge's too.
-        said["rlimits"].pop("NPROC", None)
+    if options["uid"] is None or tier == "C":
+        # RLIMIT_NPROC would count all processes of this user, including the judge's.
+        options["rlimits"].pop("NPROC", None)
     if tier == "C":
-        said |= {"seccomp": False, "uid": None}
+        options |= {"seccomp": False, "uid": None}
     return start_plain(
-        said, text=pipes.text, keep=tuple(pipes), confined=tier == "B" and "files" not in off
+        options, text=pipes.text, keep=tuple(pipes), confined=tier == "B" and "files" not in off
     )
 
 
-_cold = ""  # why this process's workers start cold, once that is known
+_cold_reason = ""  # why the workers of this process start cold; "" if they do not
 
 
-def _forked(said: dict[str, Any], pipes: Pipes, limits: Limits) -> Box | None:
-    """Start a job in a fork of the warm process; None where that does not hold, said once."""
-    global _cold
-    for _ in range(0 if _cold else 2):
+def _forked(options: dict[str, Any], pipes: Pipes, limits: Limits) -> SandboxedProcess | None:
+    """Start a job in a fork of the fork server; return None, and warn once, if that fails."""
+    global _cold_reason
+    for _ in range(0 if _cold_reason else 2):
         try:
-            return warm.nursery(limits, _must_hold).fork(said, pipes)
+            return fork_server.fork_server(limits, _check_forks).fork(options, pipes)
         except SandboxError as error:
             reason = str(error)
-            warm.close()
-    if not _cold:
-        _cold = reason
-        warnings.warn(f"Workers start cold, which is slower: {reason}", stacklevel=3)
+            fork_server.close()
+    if not _cold_reason:
+        _cold_reason = reason
+        warnings.warn(
+            f"Workers start without the fork server, which is slower. Reason: {reason}",
+            stacklevel=3,
+        )
     return None
 
 
-def _must_hold(nursery: warm.Nursery) -> None:
-    found = _attack(lambda pipes: nursery.fork(orders(pipes, PROBE_LIMITS, job="probe"), pipes))
-    if found:
-        raise SandboxError(f"a fork does not hold: {'; '.join(found)}")
+def _check_forks(server: fork_server.ForkServer) -> None:
+    """Run the self-test in a fork.
+
+    Raises:
+        SandboxError: If an attack succeeds or normal work fails.
+    """
+    problems = _attack(lambda pipes: server.fork(orders(pipes, PROBE_LIMITS, job="probe"), pipes))
+    if problems:
+        raise SandboxError(f"A fork failed the self-test. {' '.join(problems)}")
 
 
 @functools.cache
 def best() -> str:
-    """Find the best tier that holds here, by trying.
+    """Return the best tier that passes its self-test on this machine.
 
     Raises:
-        SandboxError: If neither A nor B does; it says why.
+        SandboxError: If tiers A and B both fail; the message gives the reasons.
     """
     reasons = []
     for tier in ("A", "B"):
-        if not (found := probe(tier)):
+        if not (problems := probe(tier)):
             return tier
-        reasons.append(f"Tier {tier} ({TIERS[tier]}) does not hold here: {'; '.join(found)}.")
+        reasons.append(
+            f"Tier {tier} ({TIERS[tier]}) does not work on this machine. {' '.join(problems)}"
+        )
     raise SandboxError(" ".join(reasons))
 
 
 def probe(tier: str, off: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    """Attack from inside a tier; returns what is wrong with it, () if it holds."""
+    """Run the self-test of a tier; return its problems as sentences, () if it passes."""
     sandbox = Sandbox(tier, off)
     try:
         return tuple(_attack(lambda pipes: start(sandbox, pipes, PROBE_LIMITS, "probe")))
     except (SandboxError, OSError, subprocess.SubprocessError) as error:
-        return (str(error),)
+        message = str(error)
+        return (message if message.endswith(".") else f"{message}.",)
 
 
-def _attack(begin: Callable[[Pipes], Box | PlainBox]) -> list[str]:
-    """Put targets up, run the attacks, and look at the targets."""
+def _attack(start_job: Callable[[Pipes], SandboxedProcess | PlainProcess]) -> list[str]:
+    """Create targets, run the attacks in a sandbox, and return what they achieved."""
     os.environ["VAELAB_SECRET"] = "1"
     with (
-        _neighbour() as (victim, folder),
+        _target_process() as (target, folder),
         socket.create_server(("127.0.0.1", 0)) as tcp,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-        socket.socket(socket.AF_UNIX) as named,
-        socket.socket(socket.AF_UNIX) as path,
+        socket.socket(socket.AF_UNIX) as abstract,
+        socket.socket(socket.AF_UNIX) as file_socket,
     ):
         os.chmod(folder, 0o777)
-        secret, door = Path(folder, "secret"), Path(folder, "door")
+        secret, socket_path = Path(folder, "secret"), Path(folder, "socket")
         secret.write_text("secret")
         udp.bind(("127.0.0.1", 0))
-        # An empty name makes the kernel choose an abstract one.
-        named.bind("")
-        path.bind(str(door))
-        door.chmod(0o777)
-        for listener in (named, path):
+        # With an empty name the kernel chooses an abstract name.
+        abstract.bind("")
+        file_socket.bind(str(socket_path))
+        socket_path.chmod(0o777)
+        for listener in (abstract, file_socket):
             listener.listen()
         try:
             targets = {
@@ -178,28 +206,28 @@ def _attack(begin: Callable[[Pipes], Box | PlainBox]) -> list[str]:
                 "folder": folder,
                 "tcp": tcp.getsockname()[1],
                 "udp": udp.getsockname()[1],
-                "name": named.getsockname()[1:].decode(),
-                "path": str(door),
-                "process": victim.pid,
+                "abstract_socket": abstract.getsockname()[1:].decode(),
+                "socket_file": str(socket_path),
+                "process": target.pid,
                 "processes": PROBE_LIMITS.processes + 16,
                 "bytes": PROBE_LIMITS.folder_bytes,
             }
-            report = _run(begin, json.dumps(targets))
-            problems = [f"it could {_words(name)}" for name in report["succeeded"]]
-            problems += [f"honest work could not {_words(name)}" for name in report["impossible"]]
-            if victim.poll() is not None:
-                problems.append("another process was killed")
-            if sorted(os.listdir(folder)) != ["door", "secret"]:
-                problems.append("a file was written outside")
-            if select.select([tcp, udp, named, path], [], [], 0)[0]:
-                problems.append("something came out of it")
+            report = _run(start_job, json.dumps(targets))
+            problems = [f"An attack succeeded: {_words(name)}." for name in report["succeeded"]]
+            problems += [f"Normal work failed: {_words(name)}." for name in report["failed"]]
+            if target.poll() is not None:
+                problems.append("A process outside the sandbox was killed.")
+            if sorted(os.listdir(folder)) != ["secret", "socket"]:
+                problems.append("A file was written outside the sandbox.")
+            if select.select([tcp, udp, abstract, file_socket], [], [], 0)[0]:
+                problems.append("A message left the sandbox through a socket.")
             return problems
         finally:
             del os.environ["VAELAB_SECRET"]
 
 
-# It takes the folder away itself, when its input ends: then its parent is done, or was killed.
-_NEIGHBOUR = """
+# It deletes its folder when its input ends: its parent has finished or was killed.
+_TARGET_SOURCE = """
 import shutil, sys, tempfile
 folder = tempfile.mkdtemp(prefix="vaelab-probe-")
 print(folder, flush=True)
@@ -209,10 +237,10 @@ shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _neighbour() -> Iterator[tuple[subprocess.Popen, str]]:
-    """Give a process and a folder for attacks to aim at; neither outlives this process."""
+def _target_process() -> Iterator[tuple[subprocess.Popen, str]]:
+    """Yield a process and a folder as targets of the attacks; both end with this process."""
     process = subprocess.Popen(
-        [sys.executable, "-I", "-c", _NEIGHBOUR],
+        [sys.executable, "-I", "-c", _TARGET_SOURCE],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -223,55 +251,56 @@ def _neighbour() -> Iterator[tuple[subprocess.Popen, str]]:
     folder = process.stdout.readline().strip()
     try:
         if not folder:
-            raise SandboxError("no process can be started beside the judge")
+            raise SandboxError("The target process of the self-test did not start.")
         yield process, folder
     finally:
         process.stdin.close()
         process.stdout.close()
         try:
             process.wait(PROBE_SECONDS)
-        except subprocess.TimeoutExpired:  # an attack has stopped it
+        except subprocess.TimeoutExpired:  # an attack sent SIGSTOP to it
             process.kill()
             process.wait()
-        if folder:  # an attack may have killed it
+        if folder:  # an attack may have killed the process before it deleted its folder
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(begin: Callable[[Pipes], Box | PlainBox], targets: str) -> dict[str, list[str]]:
-    there_in, send = os.pipe()
-    receive, there_out = os.pipe()
+def _run(
+    start_job: Callable[[Pipes], SandboxedProcess | PlainProcess], targets: str
+) -> dict[str, list[str]]:
+    """Run the self-test; return the names of successful attacks and of failed normal work."""
+    job_receive, send = os.pipe()
+    receive, job_send = os.pipe()
     text, text_out = os.pipe()
     status, status_out = os.pipe()
-    pipes = Pipes(there_in, there_out, text_out, status_out)
-    box = None
+    pipes = Pipes(job_receive, job_send, text_out, status_out)
+    process = None
     try:
         try:
-            box = begin(pipes)
+            process = start_job(pipes)
         finally:
             for descriptor in pipes:
                 os.close(descriptor)
         with os.fdopen(send, "w") as file:
             send = -1
             file.write(targets)
-        said = b""
+        answer = b""
         while select.select([receive], [], [], PROBE_SECONDS)[0]:
             chunk = os.read(receive, 1 << 16)
             if not chunk:
                 break
-            said += chunk
+            answer += chunk
         try:
-            report = json.loads(said)
-            return {
-                name: [str(one) for one in report[name]] for name in ("succeeded", "impossible")
-            }
+            report = json.loads(answer)
+            return {key: [str(name) for name in report[key]] for key in ("succeeded", "failed")}
         except (ValueError, KeyError, TypeError):
             os.set_blocking(text, False)
-            complaint = os.read(text, 4000).decode(errors="replace") if _readable(text) else ""
-            last = (complaint.strip().splitlines() or ["it says nothing"])[-1]
-            raise SandboxError(f"the self-test does not run: {last}") from None
+            printed = os.read(text, 4000).decode(errors="replace") if _readable(text) else ""
+            last = (printed.strip().splitlines() or ["it printed no error message"])[-1]
+            raise SandboxError(f"The self-test did not run: {last}") from None
     finally:
-        if box:
-            box.end()
+        if process:
+            process.end()
         for descriptor in (send, receive, text, status):
             if descriptor >= 0:
                 os.close(descriptor)

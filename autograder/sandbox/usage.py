@@ -1,4 +1,4 @@
-"""What a sandbox uses right now, as the kernel counts it: memory, processor, processes, disk."""
+"""Measures what a sandbox uses now, as counted by the kernel: memory, CPU, processes, disk."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import psutil
 
 FILES_COUNTED = 20_000
-# What a socket's buffers may hold by default; the kernel counts it for nobody.
+# Default size of a socket's two buffers; the kernel charges it to no process.
 SOCKET_BYTES = 2 * 212_992
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -17,14 +17,14 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Usage:
-    """What a whole tree of processes uses.
+    """Resources used by a whole process tree.
 
     Attributes:
-        memory: Bytes in memory, those in its writable folders included.
-        seconds: Processor seconds of its processes, the ended ones that were waited for included.
-        tasks: Processes and threads.
+        memory: Bytes in memory, including the files in its writable folders.
+        seconds: CPU seconds of its processes, including ended processes that were waited for.
+        tasks: Number of processes and threads.
         disk: Bytes in its writable folders.
-        files: Files in its writable folders.
+        files: Number of files in its writable folders.
     """
 
     memory: int = 0
@@ -34,21 +34,26 @@ class Usage:
     files: int = 0
 
 
-def of_namespace(first: int, folders: tuple[str, ...], enough: int, most: int) -> Usage:
-    """Measure a namespace by its first process, which only waits.
+def measure_namespace(
+    first: int, folders: tuple[str, ...], memory_limit: int, task_limit: int
+) -> Usage:
+    """Measure all processes of a PID namespace.
 
     Args:
-        first: That process's id, here.
-        folders: The namespace's writable folders, each a file system of its own.
-        enough: Bytes of memory above which pages that processes share are told apart from their
-            own; below, they are counted once for each, which is quicker.
-        most: Tasks above which it no longer matters.
+        first: The process id of the namespace's init process, as seen by the judge. The init
+            process itself only waits.
+        folders: The namespace's writable folders; each is a separate file system.
+        memory_limit: Limit of memory, in bytes. Below it, a page that several processes share is
+            counted once for each of them, which is fast. Above it, shared pages are divided among
+            the processes that share them.
+        task_limit: Limit of tasks. Above it, shared pages are not divided, because the submission
+            is ended in any case.
     """
     memory, seconds, tasks = 0, 0.0, 0
     for pid in tree(first):
         with contextlib.suppress(OSError):
             rss, used, threads = _stat(pid)
-            # Orphans' time is added to the first process's; its own pages are the worker's too.
+            # The CPU time of orphans is added to init; its pages are shared with the worker.
             seconds += used
             if pid != first:
                 memory, tasks = memory + rss, tasks + threads
@@ -59,19 +64,19 @@ def of_namespace(first: int, folders: tuple[str, ...], enough: int, most: int) -
             disk += (system.f_blocks - system.f_bfree) * system.f_frsize
             files += system.f_files - system.f_ffree
     memory += SOCKET_BYTES * _sockets(first)
-    if memory + disk > enough and 1 < tasks <= most:
+    if memory + disk > memory_limit and 1 < tasks <= task_limit:
         memory = sum(_proportional(pid) for pid in tree(first) if pid != first)
         memory += SOCKET_BYTES * _sockets(first)
     return Usage(memory + disk, seconds, tasks, disk, files)
 
 
-def of_process(process: subprocess.Popen, folder: str, *, alone: bool) -> Usage:
+def measure_process(process: subprocess.Popen, folder: str, *, alone: bool) -> Usage:
     """Measure a plain process and its folder.
 
     Args:
         process: The process.
-        folder: The only place that it writes to.
-        alone: True if it cannot have children.
+        folder: The only folder that it may write to.
+        alone: True if it cannot start child processes.
     """
     memory, seconds, tasks = 0, 0.0, 0
     with contextlib.suppress(psutil.Error):
@@ -93,6 +98,7 @@ def of_process(process: subprocess.Popen, folder: str, *, alone: bool) -> Usage:
 
 
 def _files(folder: str) -> Iterator[os.DirEntry]:
+    """Yield every file and folder below a folder."""
     waiting = [folder]
     while waiting:
         with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
@@ -115,7 +121,7 @@ def tree(first: int) -> Iterator[int]:
 
 
 def _stat(pid: int) -> tuple[int, float, int]:
-    """Give a process's resident bytes, processor seconds and number of threads."""
+    """Return a process's resident bytes, CPU seconds and number of threads."""
     with open(f"/proc/{pid}/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
     seconds = sum(int(fields[number]) for number in (11, 12, 13, 14)) / TICKS
@@ -132,7 +138,7 @@ def _sockets(pid: int) -> int:
 
 
 def _proportional(pid: int) -> int:
-    """Give a process's bytes, each shared page divided among those who share it."""
+    """Return a process's proportional set size: its bytes, with shared pages divided."""
     try:
         with open(f"/proc/{pid}/smaps_rollup") as file:
             lines = file.read().split("\n")

@@ -21,10 +21,10 @@ def notebook_checks(assignment: str) -> Callable[[str], float]:
         The function `check(task)`. It runs the task's checks on the names that the notebook
         defines now, shows their results, and returns the points that the task would earn.
     """
-    from autograder.worker.devices import warm_up
+    from autograder.worker.devices import preload
 
     checks = load_checks(assignment)
-    warm_up()
+    preload()
 
     def check(task_id: str) -> float:
         names = sys._getframe(1).f_globals

@@ -1,1 +1,1 @@
-"""The untrusted side: runs a submission's cells; knows no check."""
+"""The worker: the untrusted process that runs a submission's cells; it has no checks."""

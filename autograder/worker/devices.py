@@ -1,7 +1,7 @@
-"""Calls code as if its input lay on another device, on a machine that has none.
+"""Calls code with inputs on PyTorch's `meta` device, to find code that would fail on a GPU.
 
-Tensors on PyTorch's `meta` device have a device, a shape and a dtype, and no numbers. An operation
-that brings them together with tensors on the CPU is one that would stop on a GPU.
+A tensor on the `meta` device has a device, a shape and a dtype, and no values. An operation on a
+`meta` tensor and a CPU tensor would also fail on a GPU and a CPU tensor. No GPU is needed.
 """
 
 import copy
@@ -13,64 +13,67 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-AWAY = "meta"
-# These read one tensor into another, or take places from the CPU, wherever the tensor itself lies.
-ACROSS = ("aten::_to_copy", "aten::copy_", "aten::copy")
-BY_PLACES = ("aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_")
+META = "meta"
+# Operations that may mix devices: copies between tensors, and indexing with CPU indices.
+COPY_OPERATIONS = ("aten::_to_copy", "aten::copy_", "aten::copy")
+INDEX_OPERATIONS = ("aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_")
 
 
 class DeviceError(RuntimeError):
-    """One operation was given tensors on two devices."""
+    """One operation has tensors on two devices."""
 
 
-def call_away(target: Any, path: str, args: Sequence[Any]) -> list[str]:
-    """Call an object, or a method of its, with everything that it is given on another device.
+def call_on_meta_device(target: Any, path: str, args: Sequence[Any]) -> list[str]:
+    """Call an object, or one of its methods, with all inputs on the `meta` device.
 
-    Models are copied first, so that nothing moves for good.
+    Models are copied first, so the caller's models keep their device.
 
     Args:
-        target: A function, or a model.
-        path: The method's dotted path; "" for the object itself.
-        args: What to call it with.
+        target: A function or a model.
+        path: The dotted path of the method; "" for the object itself.
+        args: The arguments of the call.
 
     Returns:
-        The devices of the tensors that came back and had not followed.
+        The devices of those tensors in the result that are not on the `meta` device.
 
     Raises:
-        DeviceError: If tensors on two devices meet.
+        DeviceError: If one operation has tensors on two devices.
     """
-    function = _away(target)
+    function = _to_meta(target)
     for name in path.split(".") if path else ():
         function = getattr(function, name)
     with _OneDevice():
-        result = function(*tree_map(_away, list(args)))
+        result = function(*tree_map(_to_meta, list(args)))
     found = [x.device.type for x in tree_leaves(result) if isinstance(x, torch.Tensor)]
-    return [device for device in found if device != AWAY]
+    return [device for device in found if device != META]
 
 
-def warm_up() -> None:
-    """Load what the first call would wait a second for."""
-    call_away(torch.neg, "", [torch.zeros(1)])
+def preload() -> None:
+    """Make one call in advance; the first call takes about a second longer than later ones."""
+    call_on_meta_device(torch.neg, "", [torch.zeros(1)])
 
 
-def _away(value: Any) -> Any:
+def _to_meta(value: Any) -> Any:
+    """Return a copy of a model or tensor on the `meta` device; other values as they are."""
     if isinstance(value, nn.Module):
-        return copy.deepcopy(value).to(AWAY)
-    return value.to(AWAY) if isinstance(value, torch.Tensor) else value
+        return copy.deepcopy(value).to(META)
+    return value.to(META) if isinstance(value, torch.Tensor) else value
 
 
 class _OneDevice(TorchDispatchMode):
-    """Stops an operation whose tensors lie on two devices, as a GPU would."""
+    """Raises DeviceError at an operation with tensors on two devices, as PyTorch does on a GPU."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         operands = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
         name = func._schema.name
-        if name in BY_PLACES and operands[0].device.type == AWAY:
+        if name in INDEX_OPERATIONS and operands[0].device.type == META:
             operands = operands[:1]
-        # A single number on the CPU may meet tensors on any device.
-        devices = {x.device.type for x in operands if x.dim() or x.device.type == AWAY}
-        if len(devices) > 1 and name not in ACROSS:
-            raise DeviceError("tensors on two devices meet here")
+        # A CPU tensor with 0 dimensions may be combined with tensors on any device.
+        devices = {x.device.type for x in operands if x.dim() or x.device.type == META}
+        if len(devices) > 1 and name not in COPY_OPERATIONS:
+            raise DeviceError(
+                f"{name} has tensors on two devices; put all of its tensors on the input's device"
+            )
         return func(*args, **(kwargs or {}))

@@ -1,7 +1,7 @@
-"""An assignment's rule on imports: stated as data beside its checks, enforced where imports happen.
+"""Enforces an assignment's import rule when a submission's cells import a module.
 
-It is a rule for students, not a wall: code that sets out to get around it, inside its own process,
-can. The walls are the sandbox's.
+The rule is for students; it is no defence. Code in the same process can circumvent it. The sandbox
+is the defence.
 """
 
 import builtins
@@ -12,24 +12,24 @@ from typing import Any, NoReturn
 
 
 class ForbiddenImport(ImportError):  # noqa: N818 - students read this name
-    """An import that the assignment does not allow."""
+    """A submission used a module that the assignment does not allow."""
 
 
 def guard(namespace: dict[str, Any], allowed: list[str] | None, forbidden: list[str]) -> None:
-    """Make imports in a namespace keep to a rule; what libraries import is none of its business.
+    """Apply an import rule to the cells that run in a namespace; libraries may import anything.
 
-    A forbidden import gives a stand-in that raises when it is used, so that it costs the tasks
-    that use it and no others.
+    A forbidden import returns a `ForbiddenModule`, which raises when it is used. Only the tasks
+    that use it lose their points.
 
     Args:
-        namespace: Where cells run.
-        allowed: The packages that may be imported; None for any.
-        forbidden: Modules that may be neither imported nor reached.
+        namespace: The namespace in which cells run.
+        allowed: The packages that may be imported; None for all.
+        forbidden: Modules that may not be imported or used as an attribute of their package.
     """
     for name in forbidden:
         parent, _, child = name.rpartition(".")
         if parent:
-            setattr(importlib.import_module(parent), child, Withheld(name))
+            setattr(importlib.import_module(parent), child, ForbiddenModule(name))
 
     def checked(
         name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
@@ -39,17 +39,17 @@ def guard(namespace: dict[str, Any], allowed: list[str] | None, forbidden: list[
         if known and not any(f"{name}.".startswith(f"{one}.") for one in forbidden):
             return builtins.__import__(name, globals, locals, fromlist, level)
         if known and not fromlist:
-            return sys.modules[package]  # `import a.b` is a name for a
-        module = Withheld(name)
+            return sys.modules[package]  # `import a.b` binds the name a
+        module = ForbiddenModule(name)
         for part in fromlist or ():
-            setattr(module, part, Withheld(f"{name}.{part}"))
+            setattr(module, part, ForbiddenModule(f"{name}.{part}"))
         return module
 
     namespace["__builtins__"] = vars(builtins) | {"__import__": checked}
 
 
-class Withheld(types.ModuleType):
-    """Stands where a forbidden import, or something of it, would be."""
+class ForbiddenModule(types.ModuleType):
+    """Replaces a forbidden module, or a name imported from it; raises when it is used."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -57,7 +57,11 @@ class Withheld(types.ModuleType):
         self.refuse()
 
     def refuse(self, *_: Any, **__: Any) -> NoReturn:
-        """Raise, whatever was wanted."""
+        """Raise ForbiddenImport.
+
+        Raises:
+            ForbiddenImport: Always.
+        """
         raise ForbiddenImport(f"importing `{self.__name__}` is not allowed in this assignment")
 
     __call__ = __float__ = __iter__ = __neg__ = refuse

@@ -1,8 +1,8 @@
-"""The untrusted side: runs a submission's cells and answers calls with plain arrays.
+"""The worker: runs a submission's cells and answers the judge's requests with arrays and JSON.
 
-A worker knows no check, no answer and no assignment. The judge tells it, over a pipe, to run
-cells, make objects and call them; it sends back arrays and JSON. Gradients cross as arrays too:
-a *taped* call keeps its graph here until the judge sends what to push back through it.
+A worker has no checks, no reference values and no assignment. Over a pipe, the judge asks it to
+run cells, create objects and call them. Gradients are sent as arrays too: after a call with `tape`,
+the worker keeps the autograd graph until the judge sends the gradients of the outputs.
 """
 
 import ast
@@ -25,26 +25,25 @@ from torch import nn
 
 from autograder.protocol.codec import Decoder, Encoder
 from autograder.protocol.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
-from autograder.worker.devices import call_away
+from autograder.worker.devices import call_on_meta_device
 from autograder.worker.imports import guard
 
 MESSAGE_LIMIT = 600
 CELL = "<cell {}>"
 
 
-class StandIn(nn.Module):
-    """Known affine maps in the place of a part; see `submission.Affine`.
+class Stub(nn.Module):
+    """Known affine maps that replace a part of a model; see `protocol.remote.Affine`.
 
-    The judge plugs these into a model to see how the model wires its parts together, whatever
-    the parts themselves are worth.
+    With stubs, the judge tests how a model connects its parts, independently of the parts.
 
     Args:
-        outputs: For each output its weights, one (in_features, out_features) matrix or
-            (in_features,) vector for each input, its bias, the shape of one row or None, and
-            whether the rows are added up.
-        squash: Whether a sigmoid follows.
-        noise: Whether standard normal noise is added.
-        names: The part's arguments, in order, for calls by name.
+        outputs: For each output: `weights`, one float32 matrix (in_features, out_features) or
+            vector (in_features,) for each input; `bias`, a float; `shape`, the shape of one row or
+            None; `total`, whether to sum over all elements.
+        squash: Whether to apply a sigmoid to the outputs.
+        noise: Whether to add standard normal noise to the outputs.
+        names: The names of the part's arguments, in order, for calls with keyword arguments.
     """
 
     def __init__(
@@ -54,20 +53,24 @@ class StandIn(nn.Module):
         self.outputs, self.squash, self.noise = list(outputs), squash, noise
         self.names = list(names)
         self.inputs: list[torch.Tensor] = []
-        # Gradients reach a stand-in, as they reach the parameters of what it stands for.
+        # A stub has parameters, so that gradients reach it as they reach the part that it replaces.
         self.biases = nn.ParameterList(torch.tensor(output["bias"]) for output in self.outputs)
 
     def forward(self, *inputs: torch.Tensor, **named: torch.Tensor) -> Any:
-        """Map (N, ...) inputs to one output, or to a tuple of several."""
+        """Map inputs of shape (N, ...) to one output, or to a tuple of several outputs.
+
+        Raises:
+            TypeError: If a keyword argument is not in `names`.
+        """
         inputs += tuple(named.pop(name) for name in self.names[len(inputs) :] if name in named)
         if named:
             raise TypeError(f"unexpected keyword argument '{next(iter(named))}'")
         self.inputs.append(inputs[0].detach().clone())
-        made = tuple(map(functools.partial(self._map, inputs), self.outputs, self.biases))
-        return made if len(made) > 1 else made[0]
+        outputs = tuple(map(functools.partial(self._map, inputs), self.outputs, self.biases))
+        return outputs if len(outputs) > 1 else outputs[0]
 
     def seen(self) -> torch.Tensor:
-        """The first input of every call so far, row below row; no rows if there was no call."""
+        """Return the first inputs of all calls so far, concatenated; shape (0,) without a call."""
         return torch.cat(self.inputs) if self.inputs else torch.empty(0)
 
     def _map(self, inputs: Sequence[torch.Tensor], output: dict, bias: torch.Tensor) -> Any:
@@ -80,21 +83,22 @@ class StandIn(nn.Module):
 
 
 class Worker:
-    """Holds a submission's names and objects, and does what it is asked, one request at a time.
+    """Holds a submission's names and objects, and answers one request at a time.
 
     Args:
-        namespace: The names that cells run in; a notebook's own when there is no second process.
+        namespace: The namespace in which cells run; a live notebook's own if there is no second
+            process.
     """
 
     def __init__(self, namespace: dict[str, Any] | None = None):
-        fresh: dict[str, Any] = {"__name__": "__main__"}
-        self.namespace = fresh if namespace is None else namespace
+        empty: dict[str, Any] = {"__name__": "__main__"}
+        self.namespace = empty if namespace is None else namespace
         self.objects: dict[int, Any] = {}
         self.tapes: dict[int, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
         self.count = 0
 
     def answer(self, request: Frame) -> Iterator[Frame]:
-        """Yield the frames that answer one request; the last one carries `ok` or `error`."""
+        """Yield the frames that answer one request; the last one has `ok` or `error`."""
         body = request.body
         torch.set_default_dtype(torch.float32)
         torch.set_grad_enabled(True)
@@ -107,14 +111,14 @@ class Worker:
                 result = yield from result
             reply = result if isinstance(result, Frame) else encoded(result)
             yield Frame({"ok": reply.body}, reply.arrays)
-        # Whatever a submission raises, SystemExit and KeyboardInterrupt included, is its answer.
+        # Every exception of a submission is an answer, including SystemExit and KeyboardInterrupt.
         except BaseException as error:
             yield Frame({"error": describe(error)})
 
-    # What the judge can ask for.
+    # The requests.
 
     def do_run(self, source: str, name: str, seconds: float | None = None) -> None:
-        """Run one cell; `seconds` bounds a cell that nobody asked for."""
+        """Run one cell; `seconds` limits a cell that the student added."""
         filename = CELL.format(name)
         code = compile_cell(source, filename)
         linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
@@ -122,15 +126,15 @@ class Worker:
             exec(code, self.namespace)
 
     def do_restrict(self, allowed: list[str] | None, forbidden: list[str]) -> None:
-        """Hold the cells that follow to a rule on imports."""
+        """Apply an import rule to the cells that follow; see `imports.guard`."""
         guard(self.namespace, allowed, forbidden)
 
     def do_object(self, name: str) -> dict[str, Any]:
-        """Keep the object that a global name stands for."""
+        """Keep the object with a global name; return its reference."""
         return self.keep(self.find(name))
 
     def do_new(self, name: str, args: list, kwargs: dict, bare: bool) -> Any:
-        """Make an instance; a `bare` one skips the class's own `__init__`."""
+        """Create an instance; with `bare`, call `nn.Module.__init__` instead of its own."""
         cls = self.find(name)
         if not bare:
             return self.keep(cls(*args, **kwargs))
@@ -155,26 +159,34 @@ class Worker:
         noise: bool,
         names: list[str],
     ) -> None:
-        """Put a `StandIn` where a part is."""
-        part = StandIn(outputs, squash, noise, names)
+        """Replace a part of a model by a `Stub`."""
+        part = Stub(outputs, squash, noise, names)
         model = self.objects[ref]
-        # A part that was a plain method stays one, whatever nn.Module thinks of its name.
+        # A plain attribute: nn.Module would store it where a method of that name hides it.
         model.__dict__.pop(path, None)
         with contextlib.suppress(AttributeError):
             delattr(model, path)
         object.__setattr__(model, path, part)
-        # Under another name it is a submodule too: a model asks its parameters for their device.
-        model.add_module(f"stand_in_{path}", part)
+        # Also a submodule under another name: some models read the device of their parameters.
+        model.add_module(f"stub_{path}", part)
 
     def do_hold(self, value: Any, as_array: bool) -> dict[str, Any]:
-        """Keep a value of the judge's, so that several calls get the very same object."""
+        """Keep a value that the judge sends, so that several calls get the same object."""
         return self.keep(value.numpy() if as_array else value)
 
     def do_call(self, ref: int, path: str, args: list, kwargs: dict, tape: bool = False) -> Any:
-        """Call an object or one of its methods; with `tape`, keep the graph for `do_backward`."""
+        """Call an object or one of its methods; with `tape`, keep the graph for `do_backward`.
+
+        Raises:
+            TypeError: If it cannot be called.
+        """
         target = self.reach(ref, path)
         if not callable(target):
-            raise TypeError(f"'{path or 'it'}' is {type(target).__name__}, not something to call")
+            what = f"`{path}`" if path else "the object"
+            raise TypeError(
+                f"{what} has type {type(target).__name__}, which cannot be called; expected a "
+                "function or a method"
+            )
         result = target(*args, **kwargs)
         if not tape:
             return result
@@ -186,7 +198,11 @@ class Worker:
         return Frame({"tape": self.count, "value": body, "grads": grads}, encode.arrays)
 
     def do_given(self, ref: int, part: str, args: list) -> Any:
-        """Call a module, and say what it gave to one of its parts; nothing in it is changed."""
+        """Call a module; return the inputs of the last call of one of its parts.
+
+        Raises:
+            RuntimeError: If the part is not called.
+        """
         module, seen = self.objects[ref], list[Any]()
         hook = module.get_submodule(part).register_forward_pre_hook(
             lambda _, inputs: seen.append(inputs)
@@ -196,15 +212,15 @@ class Worker:
         finally:
             hook.remove()
         if not seen:
-            raise RuntimeError(f"`self.{part}` is never called")
+            raise RuntimeError(f"`self.{part}` is never called; expected at least one call")
         return seen[-1]
 
-    def do_call_away(self, ref: int, path: str, args: list) -> list[str]:
-        """Call as if everything lay on another device; says which tensors did not follow."""
-        return call_away(self.objects[ref], path, args)
+    def do_call_on_meta_device(self, ref: int, path: str, args: list) -> list[str]:
+        """Call with all inputs on the meta device; see `devices.call_on_meta_device`."""
+        return call_on_meta_device(self.objects[ref], path, args)
 
     def do_backward(self, tape: int, grads: list) -> list:
-        """Push gradients back through a taped call; returns those of its inputs."""
+        """Backpropagate through a taped call; return the gradients of its inputs."""
         inputs, outputs = self.tapes.pop(tape)
         pairs = [
             (out, grad)
@@ -217,67 +233,71 @@ class Worker:
         return [tensor.grad for tensor in inputs]
 
     def do_parameters(self, ref: int) -> dict[str, Any]:
-        """List a module's trainable parameters, each once."""
+        """Return a module's trainable parameters by name, each once."""
         named = self.objects[ref].named_parameters()
         return {name: p.detach() for name, p in named if p.requires_grad}
 
     def do_epoch(
         self, step: str, names: list[str], data: list, order: Any, size: int
     ) -> Iterator[Frame]:
-        """Train one epoch with the notebook's own step; stream what each step returns."""
+        """Train one epoch with the notebook's own step; yield the result of each step."""
         function = self.find(step)
         objects = [self.find(name) for name in names]
         for rows in order.split(size):
             result = encoded(function(*objects, *(column[rows] for column in data)))
             yield Frame({"item": result.body}, result.arrays)
 
-    # Values on their way in and out.
+    # Values and references.
 
     def keep(self, value: Any) -> dict[str, Any]:
-        """Hold an object here and give the judge a number for it."""
+        """Keep an object and return its reference for the judge."""
         self.count += 1
         self.objects[self.count] = value
         return {"$ref": self.count, "type": type(value).__name__}
 
     def find(self, name: str) -> Any:
-        """Look up a global."""
+        """Return the object with a global name.
+
+        Raises:
+            NameError: If the name is not defined.
+        """
         if name not in self.namespace:
             raise NameError(f"name '{name}' is not defined")
         return self.namespace[name]
 
     def reach(self, ref: int, path: str) -> Any:
-        """Follow a dotted path from a kept object."""
+        """Return the attribute at a dotted path of a kept object."""
         value = self.objects[ref]
         for name in path.split(".") if path else ():
             value = getattr(value, name)
         return value
 
     def _decoder(self, arrays: Sequence[np.ndarray]) -> Decoder:
-        """Read one request's values; tensors are fresh, references are the objects themselves."""
+        """Return a decoder for one request: it creates new tensors, and looks references up."""
         self.leaves: list[torch.Tensor] = []
 
         def tensor(array: np.ndarray, grad: bool) -> torch.Tensor:
-            made = torch.from_numpy(np.array(array))
+            leaf = torch.from_numpy(np.array(array))
             if not grad:
-                return made
-            self.leaves.append(made.requires_grad_())
-            # A copy, so that in-place work on an input is as legal as on any activation.
-            return made.clone()
+                return leaf
+            self.leaves.append(leaf.requires_grad_())
+            # PyTorch forbids in-place operations on a leaf, but allows them on its copy.
+            return leaf.clone()
 
         return Decoder(arrays, tensor, lambda number, _: self.objects[number], sequence=list)
 
 
 def encoded(value: Any) -> Frame:
-    """Turn any value into JSON and arrays."""
+    """Encode a value as a frame of JSON and arrays."""
     encode = Encoder()
     return Frame(encode(value), encode.arrays)
 
 
 def compile_cell(source: str, filename: str) -> types.CodeType:
-    """Compile a notebook cell; lines of IPython magic become comments.
+    """Compile a notebook cell; lines of IPython magic are replaced by `pass`.
 
     Raises:
-        SyntaxError: If what remains is not Python.
+        SyntaxError: If the rest is not valid Python.
     """
     try:
         tree = ast.parse(source, filename)
@@ -289,15 +309,22 @@ def compile_cell(source: str, filename: str) -> types.CodeType:
 
 
 def _is_magic(line: str) -> bool:
+    """Return whether a line is for IPython or a shell."""
     return line.lstrip()[:1] in ("%", "!", "?")
 
 
 @contextlib.contextmanager
 def alarm(seconds: float | None) -> Iterator[None]:
-    """Raise TimeoutError in honest code that takes longer than `seconds`; None sets no alarm."""
+    """Limit the seconds of the code inside; None for no limit. Code can switch the alarm off.
+
+    Raises:
+        TimeoutError: If the code takes longer.
+    """
 
     def ring(*_: Any) -> None:
-        raise TimeoutError(f"this cell took longer than {seconds:g} seconds")
+        raise TimeoutError(
+            f"this cell ran for more than {seconds:g} seconds, the limit for an added cell"
+        )
 
     if seconds is None:
         yield
@@ -312,7 +339,7 @@ def alarm(seconds: float | None) -> Iterator[None]:
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """Say what was raised, and on which line of which cell."""
+    """Describe an exception: type, message, cell id, line number, text of the line."""
     cell, line, text = None, None, None
     if isinstance(error, SyntaxError):
         cell, line, text = error.filename, error.lineno, (error.text or "").strip()
@@ -332,7 +359,7 @@ def describe(error: BaseException) -> dict[str, Any]:
 
 
 def hide_autograder() -> None:
-    """Leave cells an `autograder` of which only silent checks remain."""
+    """Replace the package `autograder` by one whose `check` does nothing and returns 0.0."""
     for name in [n for n in sys.modules if n == "autograder" or n.startswith("autograder.")]:
         del sys.modules[name]
     stub = types.ModuleType("autograder")
@@ -350,15 +377,15 @@ def serve(receive: io.RawIOBase, send: io.RawIOBase) -> None:
         for frame in worker.answer(request):
             try:
                 _write(send, frame)
-            except FrameError as error:  # larger than any answer may be
+            except FrameError as error:  # the answer is larger than the limit
                 _write(send, Frame({"error": describe(error)}))
                 break
 
 
 def reset(request: Frame) -> None:
-    """Undo what an earlier request has set for the whole process; seed every source of chance.
+    """Reset process-wide settings of earlier requests; seed all random number generators.
 
-    Only in a process of its own: in a notebook, these are the student's to set.
+    Only a worker process does this. In a live notebook, the student's settings stay.
     """
     seed = request.body.get("seed", 0)
     torch.set_default_device(None)
@@ -396,7 +423,12 @@ def _write(stream: io.RawIOBase, frame: Frame) -> None:
 
 
 def main(receive: int, send: int) -> None:
-    """Become a worker on two file descriptors."""
+    """Be a worker.
+
+    Args:
+        receive: File descriptor of the requests.
+        send: File descriptor of the answers.
+    """
     torch.set_num_threads(1)
     hide_autograder()
     serve(os.fdopen(receive, "rb", buffering=0), os.fdopen(send, "wb", buffering=0))

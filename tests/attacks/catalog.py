@@ -1,9 +1,9 @@
-"""The attacks: one directory for each, with its code and what is expected of it.
+"""The attacks: one folder for each, with its code and its expected result.
 
-A directory holds `attack.toml` and either `cell.py`, text for one cell of an otherwise ordinary
-submission, or `make.py`, whose `place(path, honest, bait)` puts the submission where it belongs.
-In the code `@BAIT@` stands for a folder outside that nobody may reach, `@PORT@` for a port and
-`@PID@` for a process beside the judge, `@PICK@` for the variant.
+A folder contains `attack.toml` and one of two files. `cell.py` is the text of one cell in a correct
+submission or in the starter. `make.py` has a function `place(path, honest, targets)` that writes
+the submission. In `cell.py`, `@TARGETS@` is replaced by a folder outside the sandbox, `@PORT@` by a
+port and `@PID@` by a process of the judge's host, `@VARIANT@` by the name of the variant.
 """
 
 import importlib.util
@@ -19,28 +19,28 @@ from autograder.build.notebooks import to_text
 HERE = Path(__file__).parent
 A = "00_reparameterization"
 FIRST_CELL = "my_draw"
-DEFENCES = ("process", "notebook", "cells", "sandbox", "limit", "hole", "none")
+DEFENCES = ("process", "notebook", "cells", "sandbox", "limit", "judge", "none")
 
 
 @dataclass(frozen=True)
-class Without:
-    """How an attack goes when its defence is switched off.
+class WithoutDefence:
+    """The result of an attack when its defence is switched off.
 
     Attributes:
-        defence: "process": checks run in the submission's own process, as most graders do it;
-            "notebook": checks run in the submission's own IPython, and the first value that is
-            displayed counts; "cells": the submission's own test cells are run, and one that does
-            not raise has earned its points; "sandbox": nothing is walled off; "limit": no limit is
-            set; "hole": one function of the judge is replaced; "none": there is nothing to
-            switch off.
-        then: What must be seen then; "" with "none".
-        hole: Which function, for "hole"; see `holes`.
-        why: Why there is nothing to switch off, for "none".
+        defence: The defence that is switched off. "process": the checks run in the submission's
+            own process, as in most graders. "notebook": the checks run in the submission's own
+            IPython, and the first displayed value counts. "cells": the submission's own test cells
+            are run, and each one that does not raise earns its points. "sandbox": there is no
+            sandbox. "limit": there is no limit. "judge": one function of the judge is replaced.
+            "none": there is nothing to switch off.
+        then: The effect that must be observed; "" for "none".
+        disabled: For "judge", the replacement; a key of `disabled_defences.DISABLED_DEFENCES`.
+        why: For "none", the reason.
     """
 
     defence: str
     then: str = ""
-    hole: str = ""
+    disabled: str = ""
     why: str = ""
 
 
@@ -49,37 +49,37 @@ class Attack:
     """One attack.
 
     Attributes:
-        name: Its directory, and where it has variants, the variant.
-        rows: Its rows in the catalogue of attacks.
-        about: What it does.
-        status: The status that it must end with.
-        points: What it must earn.
-        says: Text that its result must hold somewhere.
-        base: What it is written into: "reference" or "starter".
-        cell: The cell that it is written into.
-        how: "before" or "after" that cell's text, or "instead" of it.
-        pick: The variant.
-        student: Whose name it comes under.
-        limits: Limits that differ from the suite's.
-        tiers: Where it must hold.
-        runs: How many times in a row it is handed in.
-        in_tier: What is expected otherwise in a tier, by the tier's name.
-        without: How it goes without its defence.
-        code: The directory.
+        name: The name of its folder, followed by the variant if there are variants.
+        rows: Its rows in the list of attacks, 1 to 52.
+        description: What the submission does, as a phrase that starts with a verb.
+        status: The expected status.
+        points: The expected points.
+        expected_text: Text that the result must contain.
+        base: The notebook into which it is written: "reference" or "starter".
+        cell: The id of the cell into which it is written.
+        placement: "before" or "after" that cell's text, or "instead" of it.
+        variant: The name of the variant; "" if there is one only.
+        student: The name of the student.
+        limits: Limits that differ from `conftest.LIMITS`.
+        tiers: The tiers in which it is tested.
+        runs: How many times in a row it is graded.
+        in_tier: Attributes that differ in a tier, by the tier's name.
+        without: The result when its defence is switched off.
+        code: Its folder.
     """
 
     name: str
     rows: tuple[int, ...]
-    about: str
+    description: str
     status: str
     points: float
-    without: Without
+    without: WithoutDefence
     code: Path
-    says: str = ""
+    expected_text: str = ""
     base: str = "reference"
     cell: str = FIRST_CELL
-    how: str = "before"
-    pick: str = ""
+    placement: str = "before"
+    variant: str = ""
     student: str = "mallory"
     limits: dict[str, Any] = field(default_factory=dict)
     tiers: tuple[str, ...] = ("A", "B")
@@ -87,32 +87,38 @@ class Attack:
     in_tier: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def within(self, tier: str) -> "Attack":
-        """Give it with what is expected of it in a tier."""
+        """Return this attack with the results that are expected in a tier."""
         return replace(self, **self.in_tier.get(tier, {}))
 
 
 def load() -> list[Attack]:
-    """Read every attack, variants one by one."""
+    """Read all attacks; each variant is one attack."""
     found = []
     for path in sorted(HERE.glob("*/attack.toml")):
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
-        without = said.pop("without")
-        for variant in said.pop("variant", [{}]):
-            every = said | variant
-            name = path.parent.name + (f"-{every['pick']}" if "pick" in every else "")
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        without = content.pop("without")
+        for variant in content.pop("variants", [{}]):
+            fields = content | variant
+            name = path.parent.name + (f"-{fields['variant']}" if "variant" in fields else "")
             for key in ("rows", "tiers"):
-                if key in every:
-                    every[key] = tuple(every[key])
-            off = Without(**every.pop("without", without))
+                if key in fields:
+                    fields[key] = tuple(fields[key])
+            off = WithoutDefence(**fields.pop("without", without))
             assert off.defence in DEFENCES, path
             assert bool(off.why) == (off.defence == "none"), path
             assert bool(off.then) == (off.defence != "none"), path
-            found.append(Attack(name=name, code=path.parent, without=off, **every))
+            found.append(Attack(name=name, code=path.parent, without=off, **fields))
     return found
 
 
 def place(attack: Attack, folder: Path, marks: dict[str, str]) -> Path:
-    """Write an attack's submission where it would have been collected; returns the notebook."""
+    """Write an attack's submission below `folder`; return the path of the notebook.
+
+    Args:
+        attack: The attack.
+        folder: The folder of all submissions.
+        marks: The replacement of each mark in `cell.py`, without `@VARIANT@`.
+    """
     path = folder / attack.student / A / f"{A}.ipynb"
     shutil.rmtree(folder / attack.student, ignore_errors=True)
     path.parent.mkdir(parents=True)
@@ -123,17 +129,17 @@ def place(attack: Attack, folder: Path, marks: dict[str, str]) -> Path:
         assert spec
         assert spec.loader
         module = importlib.util.module_from_spec(spec)
-        module.PICK = attack.pick  # type: ignore[attr-defined]
+        module.VARIANT = attack.variant  # type: ignore[attr-defined]
         spec.loader.exec_module(module)
-        module.place(path, honest, Path(marks["@BAIT@"]))
+        module.place(path, honest, Path(marks["@TARGETS@"]))
         return path
     source = (attack.code / "cell.py").read_text(encoding="utf-8")
-    for mark, value in {**marks, "@PICK@": attack.pick}.items():
+    for mark, value in {**marks, "@VARIANT@": attack.variant}.items():
         source = source.replace(mark, value)
     notebook = build.reference(A) if attack.base == "reference" else build.starter(A)
     for cell in notebook.cells:
         if cell.metadata.get("nbgrader", {}).get("grade_id") == attack.cell:
             texts = {"before": [source, cell.source], "after": [cell.source, source]}
-            cell.source = "\n".join(texts.get(attack.how, [source]))
+            cell.source = "\n".join(texts.get(attack.placement, [source]))
     path.write_text(to_text(notebook), encoding="utf-8")
     return path

@@ -1,4 +1,4 @@
-"""What stands around each attack: an honest neighbour, instructor's files, and baits outside."""
+"""Fixtures for the attacks: a judge, an honest submission, targets outside the sandbox."""
 
 import atexit
 import contextlib
@@ -17,22 +17,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import elsewhere
 import psutil
 import pytest
+import run_as
 
-from attacks import catalog, killing, naive
-from attacks.catalog import A, Attack
+from attacks import killing
+from attacks.catalog import A
 from autograder.build import notebooks as build
 from autograder.build.notebooks import to_text
 from autograder.records.results import Result, from_json, without_times
 from autograder.sandbox.limits import Limits
 
-# Short, since some attacks wait for them; generous for honest work on a loaded machine.
+# Short, because some attacks run into them; long enough for honest work on a busy machine.
 LIMITS = Limits(
     seconds=60.0, call_seconds=20.0, memory_mib=1024, processes=64, disk_mib=64, output_mib=8
 )
-PATIENCE = 120.0
+MAX_SECONDS = 120.0
 NO_LIMITS = dataclasses.replace(
     LIMITS,
     seconds=1e6,
@@ -51,13 +51,14 @@ def adopt_orphans() -> None:
 
 
 @dataclasses.dataclass
-class Bait:
-    """What lies outside, and what has been done to it.
+class Targets:
+    """Files, sockets and a process outside the sandbox, which no attack may reach.
 
     Attributes:
-        folder: Results, a gradebook and another's submission, open to whoever gets there.
-        process: A process that does nothing.
-        reached: What came to the sockets.
+        folder: A folder with results, a gradebook and a submission; all users may write to it.
+        process: A process that sleeps.
+        port: The port of a TCP and a UDP socket.
+        reached: The names of the sockets that received something.
     """
 
     folder: Path
@@ -68,7 +69,7 @@ class Bait:
     @property
     def marks(self) -> dict[str, str]:
         return {
-            "@BAIT@": str(self.folder),
+            "@TARGETS@": str(self.folder),
             "@PID@": str(self.process.pid),
             "@PORT@": str(self.port),
         }
@@ -84,33 +85,33 @@ class Bait:
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def _listen(bait: Path, reached: list[str]) -> tuple[int, list[socket.socket]]:
-    """Open a TCP, a UDP and a unix socket; note who comes."""
+def _listen(folder: Path, reached: list[str]) -> tuple[int, list[socket.socket]]:
+    """Open a TCP, a UDP and a Unix socket; append to `reached` what receives something."""
     tcp = socket.create_server(("127.0.0.1", 0))
     port = tcp.getsockname()[1]
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind(("127.0.0.1", port))
     unix = socket.socket(socket.AF_UNIX)
-    unix.bind(str(bait / "s"))
+    unix.bind(str(folder / "s"))
     unix.listen()
-    (bait / "s").chmod(0o777)
+    (folder / "s").chmod(0o777)
 
-    def take(name: str, one: socket.socket) -> None:
+    def receive(name: str, one: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
                 one.recv(9) if name == "udp" else one.accept()
                 reached.append(name)
 
     for name, one in (("tcp", tcp), ("udp", udp), ("unix", unix)):
-        threading.Thread(target=take, args=(name, one), daemon=True).start()
+        threading.Thread(target=receive, args=(name, one), daemon=True).start()
     return port, [tcp, udp, unix]
 
 
 @pytest.fixture
-def bait() -> Iterator[Bait]:
-    # Not below pytest's own folder, which is for its owner alone: only a sandbox may be what stops.
+def targets() -> Iterator[Targets]:
+    # Outside pytest's own folder, which other users cannot enter: the sandbox must stop attacks.
     with (
-        tempfile.TemporaryDirectory(prefix="vaelab-bait-") as name,
+        tempfile.TemporaryDirectory(prefix="vaelab-targets-") as name,
         contextlib.ExitStack(),
     ):
         folder = Path(name)
@@ -128,19 +129,19 @@ def bait() -> Iterator[Bait]:
         reached: list[str] = []
         port, sockets = _listen(folder, reached)
         try:
-            yield Bait(folder, process, port, reached)
+            yield Targets(folder, process, port, reached)
         finally:
             for one in sockets:
                 one.close()
             for path in ("/dev/shm", "/tmp", "/var/tmp"):
-                for word in Path(path).glob(f"vaelab-{process.pid}*"):
-                    word.unlink(missing_ok=True)
+                for file in Path(path).glob(f"vaelab-{process.pid}*"):
+                    file.unlink(missing_ok=True)
             process.kill()
             process.wait()
 
 
-def instructors_files() -> dict[str, str]:
-    """Hash what an instructor would miss: sources, checks, engine, notebooks."""
+def hashes_of_repository() -> dict[str, str]:
+    """Hash the course's files: sources, checks, grader, notebooks, tests."""
     folders = ("solutions", "autograder", "vae_utils", "notebooks", "tests")
     return {
         str(path): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -150,11 +151,11 @@ def instructors_files() -> dict[str, str]:
     }
 
 
-class Court:
-    """One judge, at work on one submission after another, with honest ones between attacks.
+class JudgeProcess:
+    """A judge process that grades one submission after another; honest ones between attacks.
 
-    Tier A is tried as whoever runs the tests. Tier B is tried as a common user, which is harder:
-    a submission has the judge's own uid there.
+    Tier A is tested as the user who runs the tests. Tier B is tested as an ordinary user. This is
+    harder to defend, because the submission then has the judge's uid.
     """
 
     def __init__(self, tier: str, folder: Path):
@@ -172,11 +173,11 @@ class Court:
         self.alone = without_times(alone)
 
     def grade(self, path: Path, student: str, limits: Limits) -> Result:
-        """Have the one judge grade a submission, as a batch does."""
+        """Grade a submission in the judge process, as a batch does."""
         if self.process is None:
-            words = [sys.executable, "-m", "attacks.judging", self.tier]
+            command = [sys.executable, "-m", "attacks.judging", self.tier]
             self.process = subprocess.Popen(
-                [*elsewhere._as("user"), *words] if self.tier == "B" else words,
+                [*run_as.command_prefix("user"), *command] if self.tier == "B" else command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -193,9 +194,9 @@ class Court:
             json.dumps([str(self.folder / "in"), str(path), student, vars(limits)]) + "\n"
         )
         self.process.stdin.flush()
-        said = self.process.stdout.readline()
-        assert said, f"the judge died of {student}: exit code {self.process.wait(10)}"
-        answer = json.loads(said)
+        line = self.process.stdout.readline()
+        assert line, f"{student} ended the judge: exit code {self.process.wait(10)}"
+        answer = json.loads(line)
         self.memory = answer["memory"]
         return from_json(answer["result"])
 
@@ -211,55 +212,53 @@ TIERS = ("A", "B")
 
 
 @pytest.fixture(scope="session")
-def courts() -> Iterator[Callable[[str], Court]]:
-    """Give a tier's judge, the same one for all attacks."""
-    with tempfile.TemporaryDirectory(prefix="vaelab-court-") as folder:
+def judge_processes() -> Iterator[Callable[[str], JudgeProcess]]:
+    """Return a function that returns the judge process of a tier, the same for all attacks."""
+    with tempfile.TemporaryDirectory(prefix="vaelab-judge-") as folder:
         Path(folder).chmod(0o755)
-        held: dict[str, Court] = {}
+        started: dict[str, JudgeProcess] = {}
 
-        def of(tier: str) -> Court:
-            if tier not in held:
+        def of(tier: str) -> JudgeProcess:
+            if tier not in started:
                 (Path(folder) / tier).mkdir()
-                held[tier] = Court(tier, Path(folder) / tier)
-            return held[tier]
+                started[tier] = JudgeProcess(tier, Path(folder) / tier)
+            return started[tier]
 
         yield of
-        for one in held.values():
+        for one in started.values():
             one.close()
 
 
 @pytest.fixture
-def court(request: pytest.FixtureRequest, courts: Callable[[str], Court]) -> Court:
-    """A judge of one tier."""
-    return courts(request.param)
+def judge_process(
+    request: pytest.FixtureRequest, judge_processes: Callable[[str], JudgeProcess]
+) -> JudgeProcess:
+    """Return the judge process of one tier."""
+    return judge_processes(request.param)
 
 
-# An attack without its defence runs in a process of its own, forked from a warm one.
-
-
-@dataclasses.dataclass(frozen=True)
-class Seen:
-    """What came of an attack.
-
-    Attributes:
-        body: The result that was written, as JSON; None if none was.
-        effects: What else was seen.
-    """
-
-    body: dict[str, Any] | None
-    effects: set[str]
+# An attack without its defence runs in its own process, forked from a fork server.
 
 
 @pytest.fixture(scope="session")
-def apart() -> Callable[..., tuple[int | None, int]]:
+def run_in_process() -> Callable[..., tuple[int | None, int]]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["attacks.naive"])
 
     def run(
         function: Callable[..., None], *arguments: Any, seconds: float
     ) -> tuple[int | None, int]:
-        """Run a function in a process; returns its exit code, None if it had to be killed."""
-        process = context.Process(target=_measured, args=(function, arguments))
+        """Run a function in a process.
+
+        Args:
+            function: The function.
+            arguments: Its arguments.
+            seconds: The time after which the process is killed.
+
+        Returns:
+            The exit code, None if the process was killed; and the largest memory, in bytes.
+        """
+        process = context.Process(target=_run_quietly, args=(function, arguments))
         process.start()
         peak, until = 0, time.monotonic() + seconds
         while process.is_alive() and time.monotonic() < until:
@@ -274,7 +273,8 @@ def apart() -> Callable[..., tuple[int | None, int]]:
     return run
 
 
-def _measured(function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _run_quietly(function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Run a function without output, and then its exit handlers."""
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     os.dup2(null, 2)
@@ -282,11 +282,8 @@ def _measured(function: Callable[..., None], arguments: tuple[Any, ...]) -> None
 
     torch.set_num_threads(1)
     function(*arguments)
-    atexit._run_exitfuncs()  # as at the end of any program; multiprocessing leaves them out
+    atexit._run_exitfuncs()  # as at the end of any program; multiprocessing skips them
 
 
-def told(body: dict[str, Any] | None) -> str:
+def as_text(body: dict[str, Any] | None) -> str:
     return json.dumps(body, ensure_ascii=False) if body else ""
-
-
-__all__ = ["Attack", "Bait", "Court", "Seen", "catalog", "naive"]

@@ -1,7 +1,7 @@
-"""Feeds the two readers of untrusted bytes with what atheris finds: `make fuzz`.
+"""Fuzzes the two readers of untrusted bytes with atheris: `make fuzz`.
 
-`python -m attacks.fuzzing frames` or `notebook`, and then libFuzzer's own options. It ends at the
-first input for which a reader does anything but read or refuse.
+Run `python -m attacks.fuzzing frames` or `notebook`, followed by options of libFuzzer. It stops at
+the first input that a reader neither accepts nor refuses with its own exception.
 """
 
 import contextlib
@@ -11,7 +11,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["autograder.frames", "autograder.notebook"]):
+with atheris.instrument_imports(
+    include=["autograder.protocol.frames", "autograder.grading.notebook"]
+):
     from autograder.grading import notebook
     from autograder.protocol import frames
 
@@ -21,7 +23,7 @@ ASSIGNMENT = "00_reparameterization"
 
 
 def read_frame(data: bytes) -> None:
-    """Read bytes as the judge reads a pipe: a head, up to the first line's end, then arrays."""
+    """Read bytes as a frame: the head is the first line, and the arrays follow."""
     head, _, rest = data.partition(b"\n")
     with contextlib.suppress(frames.FrameError):
         frames.lengths(data[: frames.PREFIX.size].ljust(frames.PREFIX.size))
@@ -59,7 +61,7 @@ SEEDS = {
 
 
 def main() -> None:
-    """Fuzz the reader that is named, from a few right inputs on."""
+    """Fuzz the named reader; start from a few valid inputs."""
     name = sys.argv.pop(1)
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(SEEDS[name]):

@@ -1,4 +1,4 @@
-"""A judge that grades what it is told to, one submission after another, as a batch's judge does."""
+"""A program that grades submissions one after another, as the judge of a batch does."""
 
 import json
 import resource
@@ -17,7 +17,11 @@ from autograder.sandbox.tiers import Sandbox
 
 
 def main(tier: str) -> None:
-    """Grade each [folder, notebook, student, limits] that comes as a line of JSON."""
+    """Read lines of JSON [folder, notebook, student, limits]; print a result for each.
+
+    Args:
+        tier: The tier of the sandbox.
+    """
     torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:

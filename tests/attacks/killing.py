@@ -1,4 +1,4 @@
-"""Kills a grader at random moments and starts it again; says what it found."""
+"""Kills a grader at random moments, starts it again, and reports problems."""
 
 import contextlib
 import ctypes
@@ -23,13 +23,13 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def adopt_orphans() -> None:
-    """Have every orphan below this process come to it, so that none is overlooked."""
+    """Become the parent of all orphaned descendants, so that `living` finds them."""
     set_child_subreaper = 36
     assert ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0) == 0
 
 
 def living() -> dict[int, psutil.Process]:
-    """Find every process below this one, orphans too, apart from zombies."""
+    """Return all descendants of this process by id, including orphans, without zombies."""
     found = {}
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -39,7 +39,7 @@ def living() -> dict[int, psutil.Process]:
 
 
 def left_alive(before: set[int], seconds: float = 20.0) -> list[str]:
-    """Name what has come since `before` and does not go away."""
+    """Return the processes that are not in `before` and have not ended after `seconds`."""
     until = time.monotonic() + seconds
     while True:
         now = {pid: p for pid, p in living().items() if pid not in before}
@@ -51,10 +51,10 @@ def left_alive(before: set[int], seconds: float = 20.0) -> list[str]:
 def grader(folder: Path, jobs: int = 2) -> subprocess.Popen:
     """Start `vaelab grade` on `folder/in`, with results in `folder/out`."""
     (folder / "temp").mkdir(exist_ok=True)
-    words = ["grade", folder / "in", "--assignment", A, "--out", folder / "out", "--jobs", jobs]
+    arguments = ["grade", folder / "in", "--assignment", A, "--out", folder / "out", "--jobs", jobs]
     return subprocess.Popen(
-        [sys.executable, "-c", "from autograder.cli import main; main()", *map(str, words)],
-        stdout=(folder / "said").open("w"),
+        [sys.executable, "-c", "from autograder.cli import main; main()", *map(str, arguments)],
+        stdout=(folder / "output").open("w"),
         stderr=subprocess.STDOUT,
         cwd=ROOT,
         env=os.environ | {"TMPDIR": str(folder / "temp")},
@@ -62,15 +62,15 @@ def grader(folder: Path, jobs: int = 2) -> subprocess.Popen:
 
 
 def finish(process: subprocess.Popen, folder: Path) -> str:
-    """Wait for a grader; returns what it said."""
+    """Wait for a grader; return the text that it printed."""
     code = process.wait(1200)
-    said = (folder / "said").read_text()
-    assert code == 0, said
-    return said
+    output = (folder / "output").read_text()
+    assert code == 0, output
+    return output
 
 
 def make_class(folder: Path) -> int:
-    """Write a small class, one of whom crashes and one of whom has nothing; returns its size."""
+    """Write a small class; return its size. One submission crashes, and one is missing."""
     crash = corpus.CorpusSubmission(
         "crash", "", cells=(("my_kl", "import os\ndef kl_divergence(m, v): os._exit(0)"),)
     )
@@ -83,7 +83,7 @@ def make_class(folder: Path) -> int:
 
 
 def results(folder: Path) -> dict[str, str]:
-    """Give each result as text, times apart."""
+    """Return each result as text, without times."""
     found = {}
     for path in (folder / "out" / "results").glob("*.json"):
         found[path.stem] = without_times(from_json(path.read_text()))
@@ -92,12 +92,12 @@ def results(folder: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Killed:
-    """One kill.
+    """What was observed for one kill.
 
     Attributes:
-        after: When, in seconds from the start.
-        kept: Results that were there then.
-        problems: What was not as it should be.
+        after: Seconds from the start of the grader to the kill.
+        kept: The number of results that existed then.
+        problems: A sentence for each problem.
     """
 
     after: float
@@ -106,7 +106,12 @@ class Killed:
 
 
 def kill_and_resume(folder: Path, kills: int) -> list[Killed]:
-    """Grade a class undisturbed; then, again and again, kill the grader and start it anew."""
+    """Grade a class without a kill; then repeatedly kill the grader and start it again.
+
+    Args:
+        folder: An empty folder.
+        kills: The number of kills.
+    """
     adopt_orphans()
     before = set(living())
     whole, rng = folder / "whole", random.Random(time.time_ns())
@@ -117,8 +122,8 @@ def kill_and_resume(folder: Path, kills: int) -> list[Killed]:
     right = results(whole)
     assert len(right) == size
     assert left_alive(before) == []
-    # In turn at any moment of the clock, which is mostly before the first result, and shortly after
-    # any number of results.
+    # Alternate between a random time, which is mostly before the first result, and a moment shortly
+    # after a random number of results.
     moments = [
         (0, rng.uniform(0, needed)) if n % 2 == 0 else (rng.randrange(1, size), rng.uniform(0, 0.2))
         for n in range(kills)
@@ -141,18 +146,18 @@ def _kill_once(
     after = time.monotonic() - started
     process.send_signal(signal.SIGKILL)
     process.wait()
-    problems = [f"left alive: {name}" for name in left_alive(before)]
+    problems = [f"process left after the kill: {name}" for name in left_alive(before)]
     written = {p: p.stat().st_mtime_ns for p in (folder / "out" / "results").glob("*.json")}
     for path in written:
-        from_json(path.read_text())  # whole, or this raises
-    said = finish(grader(folder), folder)
-    if written and f"Kept {len(written)} of {len(right)} results" not in said:
+        from_json(path.read_text())  # raises if the file is incomplete
+    output = finish(grader(folder), folder)
+    if written and f"Kept {len(written)} of {len(right)} results" not in output:
         problems.append(f"did not keep {len(written)} results")
     if {p: p.stat().st_mtime_ns for p in written} != written:
-        problems.append("graded twice")
+        problems.append("a submission was graded twice")
     if results(folder) != right:
-        problems.append("other results than undisturbed")
-    problems += [f"half-written: {path}" for path in (folder / "out").rglob("*.part")]
-    problems += [f"left in temp: {path}" for path in (folder / "temp").iterdir()]
-    problems += [f"left alive at the end: {name}" for name in left_alive(before)]
+        problems.append("the results differ from those without a kill")
+    problems += [f"incomplete file: {path}" for path in (folder / "out").rglob("*.part")]
+    problems += [f"temporary file left: {path}" for path in (folder / "temp").iterdir()]
+    problems += [f"process left at the end: {name}" for name in left_alive(before)]
     return Killed(after, len(written), tuple(problems))

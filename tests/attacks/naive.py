@@ -1,7 +1,7 @@
-"""The defence switched off: a grader of the common kind, in the submission's own process.
+"""Naive graders without defences: they run the checks in the submission's own process.
 
-It runs a notebook's cells, then the same checks on the live objects that the cells have left, and
-writes a result. This is what an attack must beat, or it proves nothing.
+Each runs the notebook's cells, then the same checks on the live objects, and writes a result. An
+attack must succeed here. Otherwise, its failure in the real judge proves nothing.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from attacks import holes
+from attacks import disabled_defences
 from attacks.catalog import A
 from autograder.checks import registry as checks
 from autograder.checks.evaluate import evaluate
@@ -24,8 +24,8 @@ from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import Sandbox
 
 
-class Live:
-    """Looks like a `Submission` to a check, and hands over live objects."""
+class LiveSubmission:
+    """Has the interface of `Submission`, but returns live objects."""
 
     in_notebook = False
     salt = b""
@@ -40,41 +40,41 @@ class Live:
     def run(self, source: str, name: str) -> None:
         exec(source, self.names)
 
-    def object(self, name: str) -> "Held":
-        return Held(self.names[name])
+    def object(self, name: str) -> "LiveObject":
+        return LiveObject(self.names[name])
 
-    def new(self, name: str, *args: Any) -> "Held":
-        return Held(self.object(name)(*args))
+    def new(self, name: str, *args: Any) -> "LiveObject":
+        return LiveObject(self.object(name)(*args))
 
-    def hold(self, value: Any) -> "Held":
-        return Held(value.detach().clone())
+    def hold(self, value: Any) -> "LiveObject":
+        return LiveObject(value.detach().clone())
 
 
-class Held:
-    """A live object."""
+class LiveObject:
+    """A live object with the interface of `RemoteObject`."""
 
-    def __init__(self, what: Any):
-        self.what = what
+    def __init__(self, value: Any):
+        self.value_ = value
 
     def __call__(self, *args: Any) -> Any:
-        got = self.what(*(a.what if isinstance(a, Held) else a for a in args))
+        got = self.value_(*(a.value_ if isinstance(a, LiveObject) else a for a in args))
         return tuple(got) if isinstance(got, list) else got
 
     def value(self) -> Any:
-        return self.what
+        return self.value_
 
 
 def grade(path: Path, out: Path) -> None:
-    """Grade a notebook here and now; if it ends this process, there is no result."""
+    """Grade a notebook in this process; if it ends the process, there is no result."""
     os.chdir(path.parent)
     sys.path.insert(0, "")
     names: dict[str, Any] = {"__name__": "__main__", "display": print}
     for cell in open_notebook(path, A).cells:
         if cell.name == "imports":
-            continue  # its figures need the course's packages: `torch` is all that the cells use
+            continue  # it imports the course's packages; the other cells use only torch
         with contextlib.suppress(Exception):
             exec("import torch\n" + cell.source, names)
-    live, outcomes = Live(names), []
+    live, outcomes = LiveSubmission(names), []
     found = _load_late()
     for function in found.functions:
         outcomes.append(evaluate(function, found.task(checks.info(function).task), live))  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ def grade(path: Path, out: Path) -> None:
 
 
 def _load_late() -> checks.CheckSet:
-    """Import the checks as pytest would: after the work has run, from the folder it lies in."""
+    """Import the checks as pytest does: after the cells, with their folder on the path."""
     with contextlib.suppress(ImportError):
         importlib.import_module("conftest")
     checks.load_checks.cache_clear()
@@ -94,7 +94,7 @@ def _load_late() -> checks.CheckSet:
 
 
 def grade_in_ipython(path: Path, out: Path) -> None:
-    """Run cells and checks in one IPython; a check earns the first value that it displays."""
+    """Run cells and checks in one IPython; the first displayed value is a task's points."""
     from IPython.core.interactiveshell import InteractiveShell
 
     shell, shown = InteractiveShell.instance(), []
@@ -104,7 +104,7 @@ def grade_in_ipython(path: Path, out: Path) -> None:
     for cell in open_notebook(path, A).cells:
         if cell.name != "imports":
             shell.run_cell("import torch\n" + cell.source)
-    live, total = Live(shell.user_ns), 0.0
+    live, total = LiveSubmission(shell.user_ns), 0.0
     found = checks.load_checks(A)
 
     def check(task: str) -> float:
@@ -121,12 +121,12 @@ def grade_in_ipython(path: Path, out: Path) -> None:
 
 
 def grade_cell_by_cell(path: Path, out: Path) -> None:
-    """Run the file's own cells, tests included; a test that does not raise has earned its points.
+    """Run the file's own cells, including tests; a test that does not raise earns its points.
 
-    A cell with the tag `skip-execution` is not run, as in nbconvert.
+    As in nbconvert, a cell with the tag `skip-execution` is not run.
     """
     names: dict[str, Any] = {"__name__": "__main__", "display": print}
-    live, total = Live(names), 0.0
+    live, total = LiveSubmission(names), 0.0
     found = checks.load_checks(A)
 
     def check(task: str) -> None:
@@ -135,8 +135,8 @@ def grade_cell_by_cell(path: Path, out: Path) -> None:
             assert outcome.outcome == "passed", outcome.message
 
     for cell in json.loads(path.read_bytes())["cells"]:
-        told = cell["metadata"].get("nbgrader", {})
-        runs = cell["cell_type"] == "code" and told.get("grade_id") != "imports"
+        marks = cell["metadata"].get("nbgrader", {})
+        runs = cell["cell_type"] == "code" and marks.get("grade_id") != "imports"
         raised = False
         if runs and "skip-execution" not in cell["metadata"].get("tags", ()):
             names["check"] = check
@@ -144,26 +144,26 @@ def grade_cell_by_cell(path: Path, out: Path) -> None:
                 exec("import torch\n" + "".join(cell["source"]), names)
             except Exception:
                 raised = True
-        if runs and told.get("grade") and not raised:
-            total += told["points"]
+        if runs and marks.get("grade") and not raised:
+            total += marks["points"]
     body = {"score": total, "status": "graded", "checks": []}
     out.write_text(json.dumps(body), encoding="utf-8")
 
 
-def grade_with_a_hole(
-    path: Path, out: Path, student: str, limits: Limits, sandbox: Sandbox, hole: str
+def grade_with_disabled_defence(
+    path: Path, out: Path, student: str, limits: Limits, sandbox: Sandbox, disabled: str
 ) -> None:
-    """Grade with the real judge, one function of which may be replaced."""
-    if sandbox.off:  # the machine's own files are counted as the submission's
+    """Grade with the real judge; `disabled` names the function that is replaced, or is ""."""
+    if sandbox.off:  # without a sandbox, the machine's files are counted too
         sandbox_limits.MOST_FILES = 1 << 60
-    with holes.HOLES[hole]() if hole else contextlib.nullcontext():
+    with disabled_defences.DISABLED_DEFENCES[disabled]() if disabled else contextlib.nullcontext():
         result = judge.grade(path, A, student, limits, sandbox)
-        holes.write_report(result, out.parent / "report")
+        disabled_defences.write_report(result, out.parent / "report")
         out.write_text(to_json(result), encoding="utf-8")
 
 
 def score(out: Path) -> dict[str, Any] | None:
-    """Read what a grader wrote; None if it was stopped before."""
+    """Return the result that a grader wrote; None if it wrote none."""
     try:
         return json.loads(out.read_text(encoding="utf-8", errors="replace"))  # type: ignore[no-any-return]
     except (OSError, ValueError):

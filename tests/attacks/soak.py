@@ -1,6 +1,6 @@
-"""The long run: many small submissions, a tenth of them hostile; fork bombs; kills.
+"""The soak test: many small submissions, a tenth of them attacks; fork bombs; kills of the grader.
 
-`make soak` writes what it measured to docs/soak.md. Give numbers for a shorter run:
+`make soak` writes the measurements to docs/soak.md. Pass numbers for a shorter run:
 `python -m attacks.soak SUBMISSIONS BOMBS KILLS`.
 """
 
@@ -29,38 +29,44 @@ from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import TIERS, Sandbox
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-HOSTILE_SHARE = 10
-# What waits for a limit takes long each time; `test_attacks` has these, under lower limits.
-SLOW = ("never_ends", "ignores_signals", "prints_gigabytes", "drip", "eats_memory", "large")
-NOWHERE = {"@BAIT@": "/nonexistent", "@PID@": "1", "@PORT@": "9"}
-MAKES_BAIT = ("is_no_file", "hands_in_a_pickle", "attacks_processes")
+ATTACK_INTERVAL = 10
+# These run into a limit and take long; `test_attacks` runs them under lower limits.
+SLOW = ("endless_loop", "blocked_signals", "output_flood", "drip", "memory_exhaustion", "large")
+NO_TARGETS = {"@TARGETS@": "/nonexistent", "@PID@": "1", "@PORT@": "9"}
+NEEDS_TARGETS = ("not_a_regular_file", "pickle_checkpoint", "process_signals_and_tracing")
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """The grader and its judges at one moment: memory in MiB, results written."""
+    """The grader and its judges at one moment.
+
+    Attributes:
+        memory: Their resident memory, in MiB.
+        done: The number of written results.
+    """
 
     memory: float
     done: int
 
 
-def hostile() -> list[Attack]:
-    """Pick the attacks that need nothing put up for them and are quick."""
-    names = (*SLOW, *MAKES_BAIT, "has_an_odd_name", "commands_whoever_reads")
+def quick_attacks() -> list[Attack]:
+    """Return the attacks that need no targets and are quick."""
+    names = (*SLOW, *NEEDS_TARGETS, "misleading_student_name", "output_injection")
     return [a for a in load() if not any(name in a.name for name in names) and a.runs == 1]
 
 
 def make_class(folder: Path, size: int) -> dict[str, Attack | None]:
-    """Write the submissions; returns each with its attack, None for an honest one."""
-    attacks, banked = hostile(), [b for b in corpus.load_corpus(A).values() if b.status == "graded"]
-    honest = [reference(A), starter(A), *(corpus.make(A, one) for one in banked)]
+    """Write the submissions; return the attack of each student, None for an honest one."""
+    attacks = quick_attacks()
+    graded = [one for one in corpus.load_corpus(A).values() if one.status == "graded"]
+    honest = [reference(A), starter(A), *(corpus.make(A, one) for one in graded)]
     made: dict[str, Attack | None] = {}
     for number in range(size):
         name = f"s{number:04}"
-        if number % HOSTILE_SHARE == HOSTILE_SHARE // 2:
-            attack = attacks[number // HOSTILE_SHARE % len(attacks)]
+        if number % ATTACK_INTERVAL == ATTACK_INTERVAL // 2:
+            attack = attacks[number // ATTACK_INTERVAL % len(attacks)]
             made[name] = dataclasses.replace(attack, student=name)
-            place(made[name], folder, NOWHERE)  # type: ignore[arg-type]
+            place(made[name], folder, NO_TARGETS)  # type: ignore[arg-type]
         else:
             made[name] = None
             corpus.write(honest[number % len(honest)], folder, name, A)
@@ -68,20 +74,20 @@ def make_class(folder: Path, size: int) -> dict[str, Attack | None]:
 
 
 def watch(process: psutil.Process, results: Path) -> Iterator[Sample]:
-    """Measure the grader and its judges, without the workers, until it ends."""
+    """Measure the grader and its judges, without workers, until the grader ends."""
     while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
         with contextlib.suppress(psutil.Error):
-            ours = [
+            processes = [
                 process,
                 *(c for c in process.children() if "spawn_main" in " ".join(c.cmdline())),
             ]
-            memory = sum(one.memory_info().rss for one in ours) / 2**20
+            memory = sum(one.memory_info().rss for one in processes) / 2**20
             yield Sample(memory, sum(1 for _ in results.glob("*.json")))
         time.sleep(0.5)
 
 
 def many(folder: Path, size: int) -> list[str]:
-    """Grade a class, a tenth of it hostile; returns lines for the page."""
+    """Grade a class with a tenth of attacks; return lines for the page."""
     made = make_class(folder / "in", size)
     before = set(killing.living())
     outside = _outside()
@@ -109,21 +115,22 @@ def many(folder: Path, size: int) -> list[str]:
     assert failed == 0, statuses
     assert _outside() <= outside, _outside() - outside
     assert late < 1.1 * early + 32, (early, late)
-    hostile_count = sum(attack is not None for attack in made.values())
+    attack_count = sum(attack is not None for attack in made.values())
     return [
-        f"| submissions, of them hostile | {size:,}, {hostile_count} |",
+        f"| submissions, attacks among them | {size:,}, {attack_count} |",
         f"| results written | {len(found):,}: {statuses} |",
-        "| forged points, honest results changed | 0, 0 |",
-        f"| hostile ones that ended otherwise than alone | {len(odd)}{_listed(odd)} |",
-        "| processes, temporary files, half-written files left | 0, 0, 0 |",
-        "| memory of grader and judges, second tenth and last tenth of the run | "
+        "| attacks with too many points, honest results that changed | 0, 0 |",
+        f"| attacks with another result than in a run of their own | {len(odd)}{_listed(odd)} |",
+        "| processes, temporary files, incomplete files left | 0, 0, 0 |",
+        "| memory of grader and judges, in the second and in the last tenth of the run | "
         f"{early:.0f} MiB, {late:.0f} MiB |",
-        f"| wall clock | {seconds:.0f} s, {seconds / size:.2f} s each, 2 at a time |",
+        f"| wall-clock time | {seconds:.0f} s, {seconds / size:.2f} s for each submission, "
+        "2 at a time |",
     ]
 
 
 def _unfair(found: list[Result], made: dict[str, Attack | None]) -> list[str]:
-    """Name honest results that differ from others of the same bytes."""
+    """Return the students whose honest results differ from others for the same bytes."""
     first: dict[str, str] = {}
     wrong = []
     for result in sorted(found, key=lambda result: result.student):
@@ -142,7 +149,7 @@ def _memory(samples: list[Sample], size: int) -> tuple[float, float]:
 
 
 def _outside() -> set[str]:
-    """List what lies in shared memory and is ours, or nobody's."""
+    """Return the names of this project's files in shared memory."""
     with contextlib.suppress(OSError):
         return {name for name in os.listdir("/dev/shm") if "vaelab" in name}
     return set()
@@ -153,9 +160,9 @@ def _listed(names: list[str]) -> str:
 
 
 def bombs(folder: Path, times: int) -> list[str]:
-    """Set off a fork bomb and grade an honest submission, again and again."""
-    bomb = next(attack for attack in load() if attack.name == "forks_without_end")
-    path = place(bomb, folder, NOWHERE)
+    """Grade a fork bomb and then an honest submission, repeatedly; return lines for the page."""
+    bomb = next(attack for attack in load() if attack.name == "fork_bomb")
+    path = place(bomb, folder, NO_TARGETS)
     honest = corpus.write(reference(A), folder, "honest", A)
     limits, before = Limits(call_seconds=60.0), set(killing.living())
 
@@ -163,28 +170,39 @@ def bombs(folder: Path, times: int) -> list[str]:
         return without_times(judge.grade(honest, A, "honest", limits))
 
     alone = text()
-    ours = set(killing.living()) - before  # the warm process stays
+    ours = set(killing.living()) - before  # the fork server stays
     for number in range(times):
         ended = judge.grade(path, A, "mallory", limits).status
-        assert ended == "processes", f"bomb {number} ended as {ended}"
-        assert text() == alone, f"after bomb {number}, the honest result is another"
+        assert ended == "processes", (
+            f"fork bomb {number} has the status {ended}; expected processes"
+        )
+        assert text() == alone, f"after fork bomb {number}, the honest result differs"
         assert killing.left_alive(before | ours) == []
-    return [f"| fork bomb, then an honest submission | {times} times: contained, the same result |"]
+    return [
+        f"| fork bomb, then an honest submission | {times} times: stopped at the limit, "
+        "same result |"
+    ]
 
 
 def kills(folder: Path, times: int) -> list[str]:
-    """Kill the grader at random moments."""
+    """Kill the grader at random moments; return lines for the page."""
     found = killing.kill_and_resume(folder, times)
     assert not [k for k in found if k.problems], found
     kept = sorted(k.kept for k in found)
     return [
         f"| grader killed at random moments and started again | {times} times, with {kept[0]} to "
-        f"{kept[-1]} results there: all kept, none graded twice, nothing left, same results |"
+        f"{kept[-1]} results written: all kept, none graded twice, nothing left, same results |"
     ]
 
 
 def main(size: int = 1000, times: int = 50, moments: int = 20) -> None:
-    """Measure, and write the page."""
+    """Measure, and write docs/soak.md.
+
+    Args:
+        size: Number of submissions.
+        times: Number of fork bombs.
+        moments: Number of kills.
+    """
     killing.adopt_orphans()
     tier = Sandbox().resolved().tier
     with tempfile.TemporaryDirectory(prefix="vaelab-soak-") as name:
@@ -198,15 +216,17 @@ def main(size: int = 1000, times: int = 50, moments: int = 20) -> None:
         rows += kills(folder / "kills", moments)
     load_average = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     page = [
-        "# The long run",
+        "# The soak test",
         "",
-        f"Written on {date.today()} by the command behind `make soak`, which takes 1,000 "
-        f"submissions, 50 bombs and 20 kills; here {size:,}, {times} and {moments}. "
-        f"{platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}, {os.cpu_count()} processors (load {load_average}), "
-        f"submissions {TIERS[tier]} (tier {tier}). Each figure was measured; the command fails, "
-        "and writes nothing, if a submission has no result, an honest result depends on its "
-        "neighbours, points are forged, memory grows, or anything is left behind.",
+        f"`make soak` wrote this page on {date.today()}. By default it grades 1,000 submissions, "
+        f"50 fork bombs and 20 classes whose grader is killed; this run: {size:,}, {times} and "
+        f"{moments}. The machine: {platform.system()} {platform.release()}, Python "
+        f"{platform.python_version()}, {os.cpu_count()} processors (load {load_average}). The "
+        f"submissions were {TIERS[tier]} (tier {tier}).",
+        "",
+        "All numbers are measured. The command fails and writes no page in these cases: a "
+        "submission has no result, an honest result changes because of other submissions, an "
+        "attack earns too many points, memory grows, or a process or file is left.",
         "",
         "| what | measured |",
         "| --- | --- |",

@@ -1,4 +1,4 @@
-"""No submission talks the judge into a grade, and none stops it."""
+"""No attack earns points or stops the judge, and each succeeds without its defence."""
 
 import contextlib
 import dataclasses
@@ -13,16 +13,16 @@ import psutil
 import pytest
 
 from attacks import naive
-from attacks.catalog import HERE, Attack, Without, load, place
+from attacks.catalog import HERE, Attack, WithoutDefence, load, place
 from attacks.conftest import (
     LIMITS,
+    MAX_SECONDS,
     NO_LIMITS,
-    PATIENCE,
     TIERS,
-    Bait,
-    Court,
-    instructors_files,
-    told,
+    JudgeProcess,
+    Targets,
+    as_text,
+    hashes_of_repository,
 )
 from attacks.killing import left_alive, living
 from autograder.records.results import Result, to_json, without_times
@@ -35,65 +35,65 @@ ROWS = range(1, 53)
 OWNED = "OWNED"
 
 
-# `make soak` tries every variant in every tier. The suite takes the first of each attack, and in
-# tier B only what the sandbox and its limits ward off: the judge's own part is the same there.
+# `make soak` tests each variant in each tier. The suite tests the first variant of each attack, and
+# in tier B only attacks that the sandbox or its limits stop: the judge is the same in both tiers.
 EVERY = bool(os.environ.get("VAELAB_EVERY_ATTACK"))
-FIRST = {attack.name.partition("-")[0]: attack for attack in reversed(ATTACKS)}
-TRIED = ATTACKS if EVERY else [attack for attack in ATTACKS if attack in FIRST.values()]
-WALLS = ("sandbox", "limit")
+FIRST_VARIANTS = {attack.name.partition("-")[0]: attack for attack in reversed(ATTACKS)}
+TESTED = ATTACKS if EVERY else [attack for attack in ATTACKS if attack in FIRST_VARIANTS.values()]
+SANDBOX_DEFENCES = ("sandbox", "limit")
 CASES = [
     (tier, attack)
     for tier in TIERS
-    for attack in TRIED
-    if tier in attack.tiers and (EVERY or tier == "A" or attack.without.defence in WALLS)
+    for attack in TESTED
+    if tier in attack.tiers and (EVERY or tier == "A" or attack.without.defence in SANDBOX_DEFENCES)
 ]
 
 
-def test_every_row_of_the_catalogue_has_its_attack():
-    assert {row for attack in TRIED for row in attack.rows} == set(ROWS)
+def test_every_row_of_the_list_has_an_attack():
+    assert {row for attack in TESTED for row in attack.rows} == set(ROWS)
     assert len({attack.name for attack in ATTACKS}) == len(ATTACKS)
 
 
 @pytest.mark.parametrize(
-    ("court", "attack"),
+    ("judge_process", "attack"),
     CASES,
-    indirect=["court"],
+    indirect=["judge_process"],
     ids=lambda case: case if isinstance(case, str) else case.name,
 )
-def test_it_comes_to_nothing_and_stops_nothing(
-    court: Court, attack: Attack, bait: Bait, tmp_path: Path
+def test_an_attack_fails_and_other_results_are_unchanged(
+    judge_process: JudgeProcess, attack: Attack, targets: Targets, tmp_path: Path
 ):
-    attack = attack.within(court.tier)
+    attack = attack.within(judge_process.tier)
     limits = LIMITS if not attack.limits else Limits(**(vars(LIMITS) | attack.limits))
-    path = place(attack, court.folder / "in", bait.marks)
-    files, baits, before = instructors_files(), bait.hashes(), set(living())
-    memory = court.memory
+    path = place(attack, judge_process.folder / "in", targets.marks)
+    files, hashes, before = hashes_of_repository(), targets.hashes(), set(living())
+    memory = judge_process.memory
 
-    results = [court.grade(path, attack.student, limits) for _ in range(attack.runs)]
+    results = [judge_process.grade(path, attack.student, limits) for _ in range(attack.runs)]
 
     result = results[-1]
-    said = told(json.loads(to_json(result)))
-    assert (result.status, result.score) == (attack.status, attack.points), said
-    assert attack.says in said
-    assert OWNED not in said
+    text = as_text(json.loads(to_json(result)))
+    assert (result.status, result.score) == (attack.status, attack.points), text
+    assert attack.expected_text in text
+    assert OWNED not in text
     assert result.student == attack.student
     assert all(0 <= check.seconds < 1e6 for check in result.checks)
-    # It has left nothing behind and reached nothing outside.
+    # No process or file is left, and no target was reached.
     assert left_alive(before) == []
-    assert list(court.temp.iterdir()) == []
-    assert bait.hashes() == baits
-    assert bait.reached == []
-    assert bait.process.poll() is None
-    assert instructors_files() == files
-    assert court.memory - memory < 256 << 20
-    # Its neighbour gets, byte for byte, what it gets without it, from the same judge.
-    after = court.grade(court.honest_path, "honest", LIMITS)
-    assert without_times(after) == court.alone
-    _reports_hold([*results, after], tmp_path)
+    assert list(judge_process.temp.iterdir()) == []
+    assert targets.hashes() == hashes
+    assert targets.reached == []
+    assert targets.process.poll() is None
+    assert hashes_of_repository() == files
+    assert judge_process.memory - memory < 256 << 20
+    # The same judge gives the honest submission the same result, byte for byte, as before.
+    after = judge_process.grade(judge_process.honest_path, "honest", LIMITS)
+    assert without_times(after) == judge_process.alone
+    _check_reports([*results, after], tmp_path)
 
 
-def _reports_hold(results: list[Result], folder: Path) -> None:
-    """A class with it in it can be written down, and nothing in it is obeyed by a reader."""
+def _check_reports(results: list[Result], folder: Path) -> None:
+    """Write a report with these results; check that all text in it is escaped."""
     report = OutputFolder(folder / "report")
     for result in results:
         report.add(result)
@@ -110,70 +110,79 @@ def _reports_hold(results: list[Result], folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("base", "points"), [("reference", 90), ("starter", 0)])
-def test_the_naive_grader_is_fair_to_honest_work(
-    base: str, points: float, tmp_path: Path, apart: Callable[..., tuple[int | None, int]]
+def test_the_naive_graders_grade_honest_work_correctly(
+    base: str, points: float, tmp_path: Path, run_in_process: Callable[..., tuple[int | None, int]]
 ):
-    """What it gives to an attack is the attack's own doing."""
-    honest = Attack("honest", (), "", "graded", points, Without("none"), HERE / "prints_results")
-    path = place(dataclasses.replace(honest, base=base), tmp_path, {"@BAIT@": ""})
+    """So the points of an attack in a naive grader are an effect of the attack."""
+    honest = Attack(
+        "honest", (), "", "graded", points, WithoutDefence("none"), HERE / "forged_output"
+    )
+    path = place(dataclasses.replace(honest, base=base), tmp_path, {"@TARGETS@": ""})
     for grade in (naive.grade, naive.grade_in_ipython, naive.grade_cell_by_cell):
-        apart(grade, path, tmp_path / "result.json", seconds=PATIENCE)
+        run_in_process(grade, path, tmp_path / "result.json", seconds=MAX_SECONDS)
         body = naive.score(tmp_path / "result.json")
         assert body
         assert body["score"] == points
 
 
-UNARMED = [attack for attack in TRIED if attack.without.defence != "none"]
-if not EVERY:  # one for each defence and each way of succeeding without it
-    UNARMED = list({(a.without.defence, a.without.then): a for a in UNARMED}.values())
+WITHOUT_DEFENCE = [attack for attack in TESTED if attack.without.defence != "none"]
+if not EVERY:  # one attack for each pair of defence and effect
+    WITHOUT_DEFENCE = list(
+        {(a.without.defence, a.without.then): a for a in WITHOUT_DEFENCE}.values()
+    )
 
 
-@pytest.mark.parametrize("attack", UNARMED, ids=lambda attack: attack.name)
-def test_without_its_defence_it_succeeds(
-    attack: Attack, bait: Bait, tmp_path: Path, apart: Callable[..., tuple[int | None, int]]
+@pytest.mark.parametrize("attack", WITHOUT_DEFENCE, ids=lambda attack: attack.name)
+def test_without_its_defence_an_attack_succeeds(
+    attack: Attack,
+    targets: Targets,
+    tmp_path: Path,
+    run_in_process: Callable[..., tuple[int | None, int]],
 ):
-    """An attack that fails anyway proves nothing."""
-    path = place(attack, tmp_path / "in", bait.marks)
+    """An attack that fails without a defence too does not test the defence."""
+    path = place(attack, tmp_path / "in", targets.marks)
     out = tmp_path / "result.json"
-    baits, before = bait.hashes(), set(living())
-    off = attack.without
+    hashes, before = targets.hashes(), set(living())
+    without = attack.without
     limits = Limits(**(vars(LIMITS) | attack.limits))
-    patience = 6.0 if off.then == "hangs" else PATIENCE
-    if off.defence == "process":
-        todo, arguments = naive.grade, (path, out)
-    elif off.defence == "notebook":
-        todo, arguments = naive.grade_in_ipython, (path, out)
-    elif off.defence == "cells":
-        todo, arguments = naive.grade_cell_by_cell, (path, out)
+    seconds = 6.0 if without.then == "hangs" else MAX_SECONDS
+    if without.defence == "process":
+        grade, arguments = naive.grade, (path, out)
+    elif without.defence == "notebook":
+        grade, arguments = naive.grade_in_ipython, (path, out)
+    elif without.defence == "cells":
+        grade, arguments = naive.grade_cell_by_cell, (path, out)
     else:
-        if off.defence == "limit":
+        if without.defence == "limit":
             limits = NO_LIMITS
-        elif off.defence == "sandbox":  # the machine's whole disk is its folder now
+        elif (
+            without.defence == "sandbox"
+        ):  # without a sandbox, the machine's disk and memory are counted
             limits = dataclasses.replace(limits, memory_mib=1 << 40, disk_mib=1 << 40)
-        walls = Sandbox("A", DEFENCES if off.defence == "sandbox" else frozenset())
-        todo, arguments = (
-            naive.grade_with_a_hole,
-            (path, out, attack.student, limits, walls, off.hole),
+        sandbox = Sandbox("A", DEFENCES if without.defence == "sandbox" else frozenset())
+        grade, arguments = (
+            naive.grade_with_disabled_defence,
+            (path, out, attack.student, limits, sandbox, without.disabled),
         )
     for _ in range(attack.runs):
-        code, peak = apart(todo, *arguments, seconds=patience)
+        code, peak = run_in_process(grade, *arguments, seconds=seconds)
 
     body = naive.score(out)
     seen = _effects(attack, body, code, peak)
     pages = [p.read_text() for p in (tmp_path / "report").rglob("*") if p.is_file()]
     if any("<script" in page or "\x1b" in page for page in pages):
         seen.add("unescaped")
-    if bait.hashes() != baits:
+    if targets.hashes() != hashes:
         seen.add("wrote")
-    if bait.reached:
-        seen.add("reached " + " ".join(sorted(set(bait.reached))))
-    if bait.process.poll() is not None:
+    if targets.reached:
+        seen.add("reached " + " ".join(sorted(set(targets.reached))))
+    if targets.process.poll() is not None:
         seen.add("killed")
-    alive = left_alive(before | set(living_forkserver()), 1.0)
+    alive = left_alive(before | set(forkserver_processes()), 1.0)
     if alive:
         seen.add("survivor")
-    _clean_up(before)
-    assert off.then in seen, f"seen: {seen}; {told(body)[:2000]}"
+    _kill_survivors(before)
+    assert without.then in seen, f"observed: {seen}; {as_text(body)[:2000]}"
 
 
 def _effects(attack: Attack, body: dict | None, code: int | None, peak: int) -> set[str]:
@@ -186,10 +195,10 @@ def _effects(attack: Attack, body: dict | None, code: int | None, peak: int) -> 
     if body["score"] > attack.points:
         seen.add("points")
     if body["score"] < attack.points:
-        seen.add("spoiled")
+        seen.add("lost points")
     if body["status"] != attack.status:
         seen.add(body["status"])
-    if OWNED in told(body):
+    if OWNED in as_text(body):
         seen.add("owned")
     if any(not 0 <= check["seconds"] < 1e6 for check in body["checks"]):
         seen.add("clock")
@@ -198,18 +207,18 @@ def _effects(attack: Attack, body: dict | None, code: int | None, peak: int) -> 
     return seen
 
 
-def living_forkserver() -> list[int]:
-    def spawned(process: psutil.Process) -> bool:
-        with contextlib.suppress(psutil.Error):  # one that has ended meanwhile
-            words = " ".join(process.cmdline())
-            return "forkserver" in words or "resource_tracker" in words
+def forkserver_processes() -> list[int]:
+    def is_helper(process: psutil.Process) -> bool:
+        with contextlib.suppress(psutil.Error):  # the process has ended
+            command = " ".join(process.cmdline())
+            return "forkserver" in command or "resource_tracker" in command
         return False
 
-    return [pid for pid, process in living().items() if spawned(process)]
+    return [pid for pid, process in living().items() if is_helper(process)]
 
 
-def _clean_up(before: set[int]) -> None:
-    keep = before | set(living_forkserver())
+def _kill_survivors(before: set[int]) -> None:
+    keep = before | set(forkserver_processes())
     until = time.monotonic() + 30
     while (alive := {p: x for p, x in living().items() if p not in keep}) and (
         time.monotonic() < until

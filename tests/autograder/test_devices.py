@@ -1,4 +1,4 @@
-"""Code that keeps to its input's device is told from code that doesn't, without a second device."""
+"""Code that ignores its input's device is recognised, on a machine without a second device."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.vocabulary import CheckFailed
 from autograder.protocol.remote import Submission, direct
-from autograder.worker.devices import AWAY, DeviceError, call_away
+from autograder.worker.devices import META, DeviceError, call_on_meta_device
 from autograder.worker.worker import Worker
 
 X = torch.rand(3, 4)
@@ -59,37 +59,37 @@ WRONG = [
 
 
 @pytest.mark.parametrize("function", RIGHT)
-def test_what_follows_its_input_is_let_pass(function):
-    assert call_away(function, "", [X]) == []
+def test_code_that_uses_its_inputs_device_passes(function):
+    assert call_on_meta_device(function, "", [X]) == []
 
 
 @pytest.mark.parametrize("function", WRONG)
-def test_tensors_on_two_devices_may_not_meet(function):
-    function(X)  # on the CPU nobody notices
+def test_an_operation_with_tensors_on_two_devices_raises(function):
+    function(X)  # on the CPU it works
     with pytest.raises(DeviceError):
-        call_away(function, "", [X])
+        call_on_meta_device(function, "", [X])
 
 
-def test_what_is_left_behind_is_named():
-    assert call_away(lambda x: (torch.zeros(len(x)), x), "", [X]) == ["cpu"]
+def test_result_tensors_on_another_device_are_named():
+    assert call_on_meta_device(lambda x: (torch.zeros(len(x)), x), "", [X]) == ["cpu"]
 
 
 @pytest.mark.parametrize("method", ["with_buffer", "looked_up"])
 def test_a_model_moves_with_its_parameters_and_buffers(method):
     model = Model()
-    assert call_away(model, method, [X]) == []
-    assert next(model.parameters()).device.type != AWAY  # the model itself stays
+    assert call_on_meta_device(model, method, [X]) == []
+    assert next(model.parameters()).device.type != META  # the model itself keeps its device
 
 
-def test_what_a_model_keeps_beside_them_does_not():
+def test_other_tensors_of_a_model_do_not_move():
     with pytest.raises(DeviceError):
-        call_away(Model(), "with_attribute", [X])
+        call_on_meta_device(Model(), "with_attribute", [X])
     with pytest.raises(DeviceError):
-        call_away(Model(), "from_nothing", [3])
+        call_on_meta_device(Model(), "from_nothing", [3])
 
 
-def test_a_model_among_the_arguments_moves_too():
-    assert call_away(lambda model, x: model.layer(x), "", [Model(), X]) == []
+def test_a_model_as_argument_moves_too():
+    assert call_on_meta_device(lambda model, x: model.layer(x), "", [Model(), X]) == []
 
 
 CODE = """
@@ -99,16 +99,16 @@ def branches(x):
 def stops(x):
     return x + torch.randn(x.shape)
 def fails(x):
-    raise ValueError("no matter of devices")
+    raise ValueError("not about devices")
 """
 
 
-def test_the_check_lets_pass_what_needs_numbers_and_names_the_line():
+def test_the_check_passes_code_that_needs_values_and_names_the_line():
     submission = Submission(direct(Worker()), "x")
     submission.run(CODE, "mine")
     expect_follows_input(submission.object("branches"), X, name="branches")
     with pytest.raises(CheckFailed, match=r"line 6 .*torch\.randn") as failed:
         expect_follows_input(submission.object("stops"), X, name="stops")
     assert failed.value.mistake == "wrong_device"
-    with pytest.raises(Exception, match="no matter of devices"):
+    with pytest.raises(Exception, match="not about devices"):
         expect_follows_input(submission.object("fails"), X, name="fails")

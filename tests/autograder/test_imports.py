@@ -1,4 +1,4 @@
-"""An assignment's rule on imports costs the tasks that break it, and says which import it was."""
+"""A forbidden import loses the points of the tasks that use it, and the message names it."""
 
 import sys
 import tempfile
@@ -19,8 +19,8 @@ GIVEN = "import torch\nimport torch.nn.functional as F\nfrom torch import nn"
 
 
 @pytest.fixture(autouse=True)
-def torch_as_it_was(monkeypatch):
-    """Forbidding a module changes its package, in this process for good."""
+def restore_torch(monkeypatch):
+    """Restore torch, because forbidding a module changes its package in this process."""
     monkeypatch.setattr(torch, "testing", sys.modules["torch.testing"])
 
 
@@ -41,7 +41,7 @@ def run(source: str, **rule) -> dict:
         "from math import *",
     ],
 )
-def test_what_is_allowed_or_not_used_costs_nothing(source):
+def test_an_allowed_or_unused_import_does_not_raise(source):
     run(source, further=False, forbidden=["torch.testing"])
 
 
@@ -61,22 +61,22 @@ def test_what_is_allowed_or_not_used_costs_nothing(source):
         ("from torch.testing import assert_close; assert_close(1, 1)", "torch.testing"),
     ],
 )
-def test_what_is_not_is_named_when_it_is_used(source, named, monkeypatch):
+def test_a_forbidden_import_raises_when_it_is_used(source, named, monkeypatch):
     with pytest.raises(ForbiddenImport, match=f"`{named}"):
         run(source, further=False, forbidden=["torch.testing"])
     monkeypatch.setattr(torch, "testing", sys.modules["torch.testing"])
     run(source)  # without the rule it works
 
 
-def test_libraries_import_what_they_like():
+def test_libraries_may_import_any_module():
     run("torch.optim.Adam([torch.zeros(1, requires_grad=True)]).step()", further=False)
 
 
-def test_a_rule_by_itself_allows_everything():
+def test_the_default_rule_allows_all_imports():
     assert ImportRule() == ImportRule(further=True, forbidden=())
 
 
-def test_a_forbidden_import_costs_the_task_that_uses_it():
+def test_a_forbidden_import_loses_the_points_of_the_task_that_uses_it():
     kl = Edit(
         "vae",
         "        return torch.sum(0.5 * (mu**2 + sigma**2 - 1) - logsigma, dim=1)\n",

@@ -1,4 +1,4 @@
-"""Each tier withstands its self-test, as root and as a user; each defence keeps something out."""
+"""Each tier passes its self-test as root and as a user, and each defence is needed."""
 
 import json
 import os
@@ -10,17 +10,17 @@ import warnings
 
 import psutil
 import pytest
-from elsewhere import WHO, answer
+from run_as import WHO, answer
 
 from autograder.grading import judge
 from autograder.protocol.remote import Submission
 from autograder.quality import corpus
 from autograder.records.results import without_times
-from autograder.sandbox import bubblewrap, tiers, warm
+from autograder.sandbox import bubblewrap, fork_server, tiers
 from autograder.sandbox.bubblewrap import find
 from autograder.sandbox.host import WorkerProcess
-from autograder.sandbox.inside.hostile import ATTACKS
-from autograder.sandbox.inside.seccomp import ARCHITECTURES, EVERYWHERE, WITHOUT_NAMESPACES, program
+from autograder.sandbox.inside.probes import ATTACKS
+from autograder.sandbox.inside.seccomp import ALL_TIERS, ARCHITECTURES, WITHOUT_NAMESPACES, program
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import Sandbox
 
@@ -29,30 +29,31 @@ PROBE = (
     "import json, sys; from autograder.sandbox.tiers import probe; "
     "print(json.dumps(probe(sys.argv[1], frozenset(sys.argv[2:]))))"
 )
-# Tier C has limits and a clean environment too; the others are seen outside, or in other tests.
-ELSEWHERE = {
-    "fill_the_disk",
-    "multiply",
-    "see_the_judges_environment",
-    "send_a_datagram",
-    "trace_a_neighbour",
-    "write_into_the_first_process",
+# Tier C stops some of these too (limits, clean environment); other tests cover the rest.
+NOT_IN_TIER_C = {
+    "exceed_disk_limit",
+    "exceed_process_limit",
+    "read_judge_environment",
+    "send_udp_datagram",
+    "trace_outside_process",
+    "write_to_init_memory",
 }
-ROOTS = {"be_root", "hold_a_capability", "write_where_programs_are"}
+ONLY_ROOT = {"run_as_root", "hold_capability", "write_to_python_folder"}
 FORKED = """
 import json
-from autograder.host import Limits, WorkerProcess
-from autograder.submission import Submission
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.host import WorkerProcess
+from autograder.protocol.remote import Submission
 with WorkerProcess(Limits()) as worker:
     submission = Submission(worker.ask, "none")
     submission.run("import os; pid, uid, caps = os.getpid(), os.getuid(), os.listdir('/proc')", "x")
-    forked = worker._box.parent is None
+    forked = worker._process.parent is None
     print(json.dumps([forked, submission.value("pid"), submission.value("uid")]))
 """
 
 
-def test_python_in_a_writable_folder_is_shown_elsewhere(monkeypatch):
-    """An empty folder covers /tmp: an environment that was made there would be gone."""
+def test_python_in_a_writable_folder_is_mounted_elsewhere(monkeypatch):
+    """In the sandbox, /tmp is empty: an environment in /tmp would be hidden."""
     python = "/tmp/course/.venv"
     monkeypatch.setattr(bubblewrap, "python_folders", lambda: [python])
     monkeypatch.setattr(bubblewrap.os.path, "exists", lambda path: True)
@@ -64,97 +65,104 @@ def test_python_in_a_writable_folder_is_shown_elsewhere(monkeypatch):
 
 @pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("tier", ["A", "B"])
-def test_a_tier_holds(tier, who):
+def test_every_attack_fails_in_a_tier(tier, who):
     assert answer(PROBE, tier, who=who) == []
 
 
 @pytest.mark.parametrize(
-    ("tier", "off", "possible"),
+    ("tier", "disabled", "possible"),
     [
-        ("A", "files", ["read a secret", "read the checks", "write beside it"]),
-        ("A", "files", ["reach a socket by path"]),
-        ("A", "network", ["reach a socket by name"]),
-        ("A", "network seccomp", ["connect"]),
-        ("A", "seccomp", ["make a namespace", "talk by locks"]),
-        ("A", "seccomp", ["hide memory in a file", "hide memory in a mapping"]),
-        ("A", "rlimits", ["multiply"]),
-        ("A", "processes uid", ["kill a neighbour", "signal everyone"]),
-        ("B", "files", ["read a secret", "read the checks", "write beside it"]),
-        ("B", "seccomp", ["make a namespace", "talk by locks"]),
-        ("B", "seccomp rlimits", ["multiply"]),
-        ("B", "seccomp", ["hide memory in a file", "hide memory in a mapping"]),
-        ("B", "rlimits", ["fill the disk"]),
-        ("B", "files seccomp uid", ["connect", "kill a neighbour", "signal everyone"]),
+        ("A", "files", ["read outside file", "read check sources", "write outside file"]),
+        ("A", "files", ["connect to socket file"]),
+        ("A", "network", ["connect to abstract socket"]),
+        ("A", "network seccomp", ["connect by tcp"]),
+        ("A", "seccomp", ["create namespace", "lock shared file"]),
+        ("A", "seccomp", ["create memory file", "create shared mapping"]),
+        ("A", "rlimits", ["exceed process limit"]),
+        ("A", "processes uid", ["kill outside process", "signal all processes"]),
+        ("B", "files", ["read outside file", "read check sources", "write outside file"]),
+        ("B", "seccomp", ["create namespace", "lock shared file"]),
+        ("B", "seccomp rlimits", ["exceed process limit"]),
+        ("B", "seccomp", ["create memory file", "create shared mapping"]),
+        ("B", "rlimits", ["exceed disk limit"]),
+        (
+            "B",
+            "files seccomp uid",
+            ["connect by tcp", "kill outside process", "signal all processes"],
+        ),
     ],
 )
 @pytest.mark.parametrize("who", WHO)
-def test_without_its_defence_an_attack_succeeds(tier, off, possible, who):
-    found = answer(PROBE, tier, *off.split(), who=who)
-    for deed in possible:
-        assert f"it could {deed}" in found
+def test_without_its_defence_an_attack_succeeds(tier, disabled, possible, who):
+    found = answer(PROBE, tier, *disabled.split(), who=who)
+    for attack in possible:
+        assert f"An attack succeeded: {attack}." in found
 
 
 @pytest.mark.parametrize("who", [who for who in WHO if who == "root"])
 @pytest.mark.parametrize("tier", ["A", "B"])
-def test_root_gives_itself_up(tier, who):
+def test_a_sandbox_started_by_root_drops_its_privileges(tier, who):
     found = answer(PROBE, tier, "uid", who=who)
-    assert "it could be root" in found
-    assert "it could hold a capability" in found
+    assert "An attack succeeded: run as root." in found
+    assert "An attack succeeded: hold capability." in found
 
 
 @pytest.mark.parametrize("who", [who for who in WHO if who == "root"])
-def test_without_walls_root_could_trace_what_it_sees(who):
-    off = ("processes", "uid", "seccomp")
-    assert "it could trace a neighbour" in answer(PROBE, "A", *off, who=who)
+def test_without_pid_namespace_root_can_trace_outside_processes(who):
+    disabled = ("processes", "uid", "seccomp")
+    found = answer(PROBE, "A", *disabled, who=who)
+    assert "An attack succeeded: trace outside process." in found
 
 
-@pytest.mark.parametrize("warm", [True, False])
-def test_the_process_that_watches_a_worker_is_closed_to_it(warm):
-    """A process that is not (the worker's own child) is open to it, with the same code."""
+@pytest.mark.parametrize("use_fork_server", [True, False])
+def test_a_worker_cannot_open_the_memory_of_the_init_process(use_fork_server):
+    """With the same code, it can open the memory of its own child."""
     source = """
 import os, signal
-found = []
+opened = []
 child = os.fork()
 if not child:
     signal.pause()
 for pid in (child, 1):
     try:
         open(f"/proc/{pid}/mem", "r+b").close()
-        found.append(pid)
+        opened.append(pid)
     except PermissionError:
         pass
-found = [pid == child for pid in found]
+found = [pid == child for pid in opened]
 """
-    assert run(source, Sandbox("A", warm=warm)) == (True,)
+    assert run(source, Sandbox("A", use_fork_server=use_fork_server)) == (True,)
 
 
-def test_the_self_test_tells_an_open_door_from_a_closed_one():
-    """In the tier without walls nearly every attack comes off."""
+def test_the_self_test_reports_successful_attacks():
+    """In tier C, which has no sandbox, nearly every attack succeeds."""
     found = set(tiers.probe("C"))
     for attack in ATTACKS:
-        if attack.__name__ not in ELSEWHERE | (ROOTS if os.getuid() else set()):
-            assert f"it could {attack.__name__.replace('_', ' ')}" in found
-    assert "something came out of it" in found
+        if attack.__name__ not in NOT_IN_TIER_C | (ONLY_ROOT if os.getuid() else set()):
+            assert f"An attack succeeded: {attack.__name__.replace('_', ' ')}." in found
+    assert "A message left the sandbox through a socket." in found
 
 
-def test_no_tier_is_claimed_that_does_not_hold(monkeypatch):
-    monkeypatch.setattr(tiers, "probe", lambda tier: ("it could fly",))
+def test_a_tier_that_fails_its_self_test_is_not_used(monkeypatch):
+    monkeypatch.setattr(tiers, "probe", lambda tier: (f"An attack succeeded in {tier}.",))
     tiers.best.cache_clear()
-    with pytest.raises(tiers.SandboxError, match=r"Tier A .* could fly.*Tier B .* could fly"):
+    with pytest.raises(
+        tiers.SandboxError, match=r"Tier A .* succeeded in A\..*Tier B .* succeeded in B\."
+    ):
         Sandbox().resolved()
     assert Sandbox("C").resolved().tier == "C"
     monkeypatch.undo()
     tiers.best.cache_clear()
 
 
-def test_bubblewrap_is_here():
-    """Tier A is tested wherever this suite runs on Linux."""
+def test_tier_a_works_on_this_machine():
+    """These tests need bubblewrap; they fail without it."""
     assert find()
     assert tiers.best() == "A"
 
 
 @pytest.mark.parametrize("who", WHO)
-def test_workers_are_forked_where_namespaces_nest(who):
+def test_workers_are_forks_of_the_fork_server(who):
     forked, pid, uid = answer(FORKED, who=who)
     assert forked
     assert pid == 2
@@ -181,23 +189,29 @@ for pid in os.listdir('/proc'):
 """
 
 
-@pytest.mark.parametrize("warm", [True, False])
-def test_a_submission_finds_no_trace_of_the_one_before(warm):
+@pytest.mark.parametrize("use_fork_server", [True, False])
+def test_a_submission_cannot_read_files_of_the_one_before(use_fork_server):
     for _ in range(2):
-        assert run(FIND + "\n" + TRACES.replace("found = 1", ""), Sandbox("A", warm=warm)) == 0
+        assert (
+            run(
+                FIND + "\n" + TRACES.replace("found = 1", ""),
+                Sandbox("A", use_fork_server=use_fork_server),
+            )
+            == 0
+        )
 
 
-def test_without_namespaces_of_its_own_a_fork_finds_both_trace_and_warm_process():
-    together = Sandbox("A", frozenset({"apart"}))
-    run(TRACES, together)
-    assert run(FIND, together) == 2
-    assert run("import os" + NEIGHBOURS, together) >= 1
-    # Nor does a fork that is apart see what those left behind.
+def test_without_its_own_namespaces_a_fork_finds_files_and_the_fork_server():
+    shared = Sandbox("A", frozenset({"fork_namespaces"}))
+    run(TRACES, shared)
+    assert run(FIND, shared) == 2
+    assert run("import os" + NEIGHBOURS, shared) >= 1
+    # A fork with its own namespaces does not see them.
     assert run(FIND) == 0
     assert run("import os" + NEIGHBOURS) == 0
 
 
-def test_the_warm_process_and_its_forks_agree_with_a_cold_start():
+def test_forked_and_cold_workers_return_the_same_values():
     source = """
 import random
 import numpy as np
@@ -206,62 +220,67 @@ found = [torch.rand(2), float(np.random.rand()), random.random(), hash("x")]
 found.append(torch.get_num_threads())
 """
     first = run(source)
-    for other in (run(source), run(source, Sandbox("A", warm=False))):
+    for other in (run(source), run(source, Sandbox("A", use_fork_server=False))):
         assert other[0].tolist() == first[0].tolist()
         assert other[1:] == first[1:]
 
 
-def test_submissions_are_graded_alike_warm_and_cold(tmp_path):
+def test_forked_and_cold_workers_give_the_same_results(tmp_path):
     assignment = "00_reparameterization"
     for name, banked in list(corpus.load_corpus(assignment).items())[::6]:
         path = corpus.write(corpus.make(assignment, banked), tmp_path, name, assignment)
         results = [
-            judge.grade(path, assignment, name, Limits(), Sandbox("A", warm=warm))
-            for warm in (True, False)
+            judge.grade(
+                path, assignment, name, Limits(), Sandbox("A", use_fork_server=use_fork_server)
+            )
+            for use_fork_server in (True, False)
         ]
         assert without_times(results[0]) == without_times(results[1])
 
 
-def test_a_warm_process_that_dies_is_replaced():
+def test_a_killed_fork_server_is_replaced():
     run("found = 1")
-    assert warm._nursery
-    before = warm._nursery[1].box.pid
+    assert fork_server._server
+    before = fork_server._server[1].process.pid
     os.kill(before, signal.SIGKILL)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert run("found = 1") == 1
-    assert warm._nursery[1].box.pid != before
+    assert fork_server._server[1].process.pid != before
 
 
 KILLED_GROUP = """
 import json, sys
-from autograder.host import Ended, Limits, Sandbox, WorkerProcess
-from autograder.sandbox import warm
-from autograder.submission import Submission
+from autograder.protocol.ended import Ended
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.tiers import Sandbox
+from autograder.sandbox.host import WorkerProcess
+from autograder.sandbox import fork_server
+from autograder.protocol.remote import Submission
 with WorkerProcess(Limits(), Sandbox("A")):
-    before = warm._nursery[1].box.parent.pid
+    before = fork_server._server[1].process.parent.pid
 try:
     with WorkerProcess(Limits(), Sandbox("A")) as worker:
         Submission(worker.ask, "none").run("import os; os.kill(0, 9)", "cell")
 except Ended as end:
-    said = str(end)
+    message = str(end)
 with WorkerProcess(Limits(), Sandbox("A")):
-    print(json.dumps([said, warm._nursery[1].box.parent.pid == before]))
+    print(json.dumps([message, fork_server._server[1].process.parent.pid == before]))
 """
 
 
 @pytest.mark.parametrize("who", WHO)
-def test_a_signal_to_its_group_reaches_nobody_else(who):
-    said, unharmed = answer(KILLED_GROUP, who=who)
-    assert "SIGKILL" in said
+def test_a_signal_to_the_own_process_group_does_not_reach_the_fork_server(who):
+    message, unharmed = answer(KILLED_GROUP, who=who)
+    assert "SIGKILL" in message
     assert unharmed
 
 
 def test_two_forks_share_no_open_file():
-    """Flags that one sets on what it got at its start are not there for the next."""
+    """Flags that one fork sets on its open files are not set for the next fork."""
     flags = "import fcntl, os\nfound = [fcntl.fcntl(fd, fcntl.F_GETFL) for fd in (0, 1, 2)]\n"
-    spoil = "for fd in (0, 1, 2): fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK | os.O_APPEND)"
-    assert run(flags + spoil) == run(flags + spoil)
+    set_flags = "for fd in (0, 1, 2): fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK | os.O_APPEND)"
+    assert run(flags + set_flags) == run(flags + set_flags)
 
 
 def test_memory_in_sockets_is_counted():
@@ -272,18 +291,19 @@ def test_memory_in_sockets_is_counted():
             submission.run(
                 f"import socket; pairs = [socket.socketpair() for _ in range({pairs})]", "cell"
             )
-            used.append(worker._box.usage(worker.limits).memory)
+            used.append(worker._process.usage(worker.limits).memory)
     assert used[1] - used[0] > 200 * 400_000
 
 
-def test_nothing_survives_a_judge_that_is_killed():
+def test_no_process_survives_a_killed_judge():
     source = """
 import os, sys, time
-from autograder.host import Limits, WorkerProcess
-from autograder.submission import Submission
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.host import WorkerProcess
+from autograder.protocol.remote import Submission
 with WorkerProcess(Limits()) as worker:
     Submission(worker.ask, "none").run("import os\\nif not os.fork(): os.setsid()", "x")
-    print(worker._box.pid, flush=True)
+    print(worker._process.pid, flush=True)
     time.sleep(600)
 """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -305,10 +325,10 @@ with WorkerProcess(Limits()) as worker:
     judge.stdout.close()
 
 
-# Without walls
+# Tiers B and C
 
 
-def test_the_tier_without_walls_runs_and_ends_what_it_started():
+def test_tier_c_runs_submissions_and_ends_their_processes():
     with WorkerProcess(Limits(), Sandbox("C")) as worker:
         submission = Submission(worker.ask, "none")
         submission.run("import subprocess; child = subprocess.Popen(['sleep', '600']).pid", "cell")
@@ -319,16 +339,17 @@ def test_the_tier_without_walls_runs_and_ends_what_it_started():
 
 LEFT = """
 import json, os, pathlib, subprocess, sys, tempfile
-from autograder.host import Limits, Sandbox, WorkerProcess
-from autograder.results import times_apart
-from autograder.submission import Submission
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.tiers import Sandbox
+from autograder.sandbox.host import WorkerProcess
+from autograder.protocol.remote import Submission
 gone = subprocess.Popen(["true"])
 gone.wait()
 stale = pathlib.Path(tempfile.gettempdir(), f"vaelab-worker-{gone.pid}-x")
 stale.mkdir()
 os.utime(stale, (0, 0))
 with WorkerProcess(Limits(), Sandbox("B")) as worker:
-    folder = worker._box.folder
+    folder = worker._process.folder
     Submission(worker.ask, "none").run("import os; os.mkdir('a'); os.mkdir('a/b', 0)", "cell")
     there = os.path.isdir(folder)
 print(json.dumps([there, os.path.exists(folder), stale.exists()]))
@@ -336,15 +357,18 @@ print(json.dumps([there, os.path.exists(folder), stale.exists()]))
 
 
 @pytest.mark.parametrize("who", WHO)
-def test_folders_are_deleted_whatever_is_in_them_and_whoever_left_them(who):
+def test_working_folders_are_deleted_also_those_of_killed_judges(who):
     assert answer(LEFT, who=who) == [True, False, False]
 
 
 @pytest.mark.parametrize("who", WHO)
 def test_tier_b_runs_submissions(who):
     source = FORKED.replace("WorkerProcess(Limits())", "WorkerProcess(Limits(), Sandbox('B'))")
-    source = source.replace("import Limits,", "import Limits, Sandbox,").replace("/proc", ".")
-    source = source.replace("worker._box.parent is None", "True")
+    source = source.replace(
+        "import json", "import json\nfrom autograder.sandbox.tiers import Sandbox"
+    )
+    source = source.replace("/proc", ".")
+    source = source.replace("worker._process.parent is None", "True")
     _, _, uid = answer(source, who=who)
     assert uid != 0
 
@@ -361,9 +385,10 @@ def test_a_submission_in_tier_b_cannot_start_a_process_or_leave_its_folder():
     }
     source = """
 import json, sys
-from autograder.host import Limits, Sandbox, WorkerProcess
-from autograder.results import times_apart
-from autograder.submission import Raised, Submission
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.tiers import Sandbox
+from autograder.sandbox.host import WorkerProcess
+from autograder.protocol.remote import Raised, Submission
 kinds = []
 with WorkerProcess(Limits(), Sandbox("B")) as worker:
     submission = Submission(worker.ask, "none")
@@ -378,12 +403,12 @@ print(json.dumps(kinds))
     assert answer(source, json.dumps(list(cells)), who="user") == list(cells.values())
 
 
-# The filter itself
+# The system-call filter
 
 
 @pytest.mark.parametrize("machine", ARCHITECTURES)
 @pytest.mark.parametrize("namespaces", [True, False])
-def test_every_jump_of_the_filter_lands_inside_it(machine, namespaces):
+def test_every_jump_of_the_filter_is_inside_the_program(machine, namespaces):
     code = list(struct.iter_unpack("HBBI", program(machine, namespaces=namespaces, pid=7)))
     assert len(code) < 4096
     for place, (kind, yes, no, _) in enumerate(code):
@@ -394,21 +419,21 @@ def test_every_jump_of_the_filter_lands_inside_it(machine, namespaces):
 
 def test_no_system_call_is_listed_twice():
     for which in range(2):
-        for calls in (EVERYWHERE, WITHOUT_NAMESPACES):
+        for calls in (ALL_TIERS, WITHOUT_NAMESPACES):
             numbers = [n[which] for n in calls.values() if n[which] is not None]
             assert len(numbers) == len(set(numbers))
 
 
 KILLED_SELF_TEST = """
 import sys
-from autograder.sandbox.tiers import _neighbour
-with _neighbour() as (process, folder):
+from autograder.sandbox.tiers import _target_process
+with _target_process() as (process, folder):
     print(process.pid, folder, flush=True)
     sys.stdin.read()
 """
 
 
-def test_a_judge_that_is_killed_in_its_self_test_leaves_no_target_behind():
+def test_a_judge_killed_in_its_self_test_leaves_no_target():
     judge_ = subprocess.Popen(
         [sys.executable, "-c", KILLED_SELF_TEST],
         stdin=subprocess.PIPE,

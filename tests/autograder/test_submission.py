@@ -1,4 +1,4 @@
-"""Calls look like plain PyTorch, in a notebook's own process and across a pipe."""
+"""Calls look like plain PyTorch calls, in a notebook's own process and through a pipe."""
 
 import contextlib
 
@@ -55,7 +55,7 @@ def submission(request):
         yield submission
 
 
-def test_values_cross_both_ways(submission):
+def test_values_are_sent_and_received(submission):
     model = submission.new("Model", 5)
     assert model.width.value() == 5
     out = model(torch.ones(2), torch.full((2,), 2.0))
@@ -64,7 +64,7 @@ def test_values_cross_both_ways(submission):
     assert set(model.parameters()) == {"part.weight", "part.bias"}
 
 
-def test_gradients_cross_both_ways(submission):
+def test_gradients_are_sent_and_received(submission):
     a, b = torch.randn(3, requires_grad=True), torch.randn(3, requires_grad=True)
     product, constant = submission.object("model").two(a, b)
     assert not constant.requires_grad
@@ -73,7 +73,7 @@ def test_gradients_cross_both_ways(submission):
     assert torch.allclose(grads[1], a.detach() * torch.tensor([1.0, 2.0, 3.0]))
 
 
-def test_known_maps_stand_in_for_a_part(submission):
+def test_stubs_replace_a_part(submission):
     model, a, b = submission.new("Model", 5), torch.randn(4, 3), torch.randn(4, 2)
     by_a, by_b, row = torch.randn(3, 6), torch.randn(2, 6), torch.randn(3)
     model.plug("part", Affine([by_a, by_b], (2, 3), bias=0.5))
@@ -90,17 +90,17 @@ def test_known_maps_stand_in_for_a_part(submission):
         model.part(a, b)
 
 
-def test_known_maps_remember_what_they_saw_and_are_parameters_of_their_model(submission):
+def test_stubs_store_their_inputs_and_are_parameters_of_their_model(submission):
     model, a, b = submission.new("Model", 5), torch.randn(4, 3), torch.randn(2, 3)
     model.plug("part", Affine([torch.zeros(3, 6)]))
     assert len(model.part.seen()) == 0
     model.part(a)
     model.part(b)
     assert torch.equal(model.part.seen(), torch.cat([a, b]))
-    assert any(name.startswith("stand_in_part.") for name in model.parameters())
+    assert any(name.startswith("stub_part.") for name in model.parameters())
 
 
-def test_known_maps_can_be_called_by_name_and_add_up_rows(submission):
+def test_stubs_accept_keyword_arguments_and_can_sum_rows(submission):
     model, a, b = submission.new("Model", 5), torch.randn(4, 3), torch.randn(4, 2)
     by_a, by_b = torch.randn(3), torch.randn(2)
     model.plug("part", Affine([by_a, by_b], bias=0.5, total=True), names=("mu", "sigma"))
@@ -111,19 +111,19 @@ def test_known_maps_can_be_called_by_name_and_add_up_rows(submission):
         model.part(a, b, eps=b)
 
 
-def test_a_tensor_can_be_held_as_an_array(submission):
+def test_a_tensor_can_be_sent_as_a_numpy_array(submission):
     held = submission.hold(torch.ones(2, 3, dtype=torch.float64), as_array=True)
     assert held.kind == "ndarray"
     assert torch.equal(held.value(), torch.ones(2, 3, dtype=torch.float64))
 
 
-def test_a_held_value_is_the_same_object_in_every_call(submission):
+def test_a_held_value_is_the_same_object_in_each_call(submission):
     held = submission.hold(torch.ones(3))
     submission.new("Model", 5).spoil(held)
     assert torch.equal(held.value(), torch.zeros(3))
 
 
-def test_what_a_model_gives_to_a_part_is_seen_and_nothing_changed(submission):
+def test_given_returns_the_inputs_of_a_part_and_changes_nothing(submission):
     model, x = submission.new("Model", 5), torch.randn(2, 3)
     (given,) = model.given("part", x)
     assert torch.equal(given, x)
@@ -132,14 +132,14 @@ def test_what_a_model_gives_to_a_part_is_seen_and_nothing_changed(submission):
         model.given("part", x, x)
 
 
-def test_an_input_that_wants_a_gradient_can_be_worked_on_in_place(submission):
+def test_an_input_with_a_gradient_can_be_changed_in_place(submission):
     x = torch.ones(3, requires_grad=True)
     got = submission.object("model").spoil(x)
     (grad,) = torch.autograd.grad(got.sum(), x)
     assert torch.equal(grad, torch.zeros(3))
 
 
-def test_gradients_reach_parameters_that_stay_there(submission):
+def test_gradients_reach_the_parameters_in_the_worker(submission):
     submission.run("optimizer = torch.optim.SGD(model.parameters(), lr=1.0)", "more")
     model, optimizer = submission.object("model"), submission.object("optimizer")
     before = model.parameters()["part.bias"]
@@ -157,18 +157,18 @@ def test_inputs_are_copies(submission):
 
 
 @pytest.mark.parametrize("what", ["sparse", "meta", "complex", "object"])
-def test_what_is_no_plain_array_is_named(submission, what):
+def test_an_unsupported_tensor_is_described(submission, what):
     got = submission.object("model").odd(what)
     assert isinstance(got, Other)
     assert what in got.kind
 
 
-def test_nan_crosses_as_nan(submission):
+def test_nan_is_received_as_nan(submission):
     got = submission.object("model").odd("nan")
     assert got != got
 
 
-def test_an_epoch_that_is_left_early_does_not_answer_the_next_question(submission):
+def test_unread_frames_of_an_epoch_do_not_answer_the_next_request(submission):
     submission.run("def step(x):\n    return x.sum()", "step")
     data = [torch.arange(6.0)]
     steps = submission.epoch("step", [], data, torch.arange(6), 2)
@@ -176,7 +176,7 @@ def test_an_epoch_that_is_left_early_does_not_answer_the_next_question(submissio
     assert submission.object("model").width.value() == 4
 
 
-def test_errors_say_where(submission):
+def test_errors_name_cell_and_line(submission):
     with pytest.raises(Raised) as caught:
         submission.new("Model", 4, broken=True)
     assert caught.value.kind == "ValueError"
@@ -184,23 +184,23 @@ def test_errors_say_where(submission):
     assert caught.value.cell == "cell"
 
 
-def test_a_bare_instance_skips_its_init(submission):
+def test_a_bare_instance_does_not_run_its_init(submission):
     model = submission.bare("Model", width=7)
     assert model.width.value() == 7
 
 
-def test_two_calls_draw_differently_and_two_submissions_alike():
-    draws = []
+def test_two_calls_sample_different_values_and_two_gradings_the_same():
+    samples = []
     for _ in range(2):
         submission = Submission(direct(Worker({"torch": torch})), "none")
-        submission.run("def draw():\n    return torch.randn(3)", "cell")
-        draw = submission.object("draw")
-        draws.append((draw(), draw()))
-    assert not torch.equal(draws[0][0], draws[0][1])
-    assert torch.equal(draws[0][0], draws[1][0])
+        submission.run("def sample():\n    return torch.randn(3)", "cell")
+        sample = submission.object("sample")
+        samples.append((sample(), sample()))
+    assert not torch.equal(samples[0][0], samples[0][1])
+    assert torch.equal(samples[0][0], samples[1][0])
 
 
-def test_a_check_leaves_the_notebooks_own_randomness_alone():
+def test_a_check_does_not_change_the_notebooks_random_state():
     torch.manual_seed(5)
     before = torch.get_rng_state()
     submission = Submission(direct(Worker({"torch": torch})), "none", in_notebook=True)
@@ -208,7 +208,7 @@ def test_a_check_leaves_the_notebooks_own_randomness_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-# What a worker may send: anything
+# A worker may send anything.
 
 
 def answering(*bodies, arrays=()):
@@ -238,7 +238,7 @@ for _ in range(500):
         {"ok": {"$ref": "x", "type": 3}},
     ],
 )
-def test_an_answer_of_another_form_is_the_submissions_fault(body):
+def test_an_invalid_answer_is_an_error_of_the_submission(body):
     with pytest.raises(Raised):
         answering(body).request("get")
     with pytest.raises(Raised):
@@ -248,18 +248,18 @@ def test_an_answer_of_another_form_is_the_submissions_fault(body):
 @pytest.mark.parametrize(
     "body", [None, 3, "item", [], {"error": 3}, {"item": deep}, {"item": {"$array": 7}}]
 )
-def test_a_step_of_another_form_is_the_submissions_fault(body):
+def test_an_invalid_step_is_an_error_of_the_submission(body):
     with pytest.raises(Raised):
         list(answering(body).epoch("step", [], [], torch.zeros(1), 1))
 
 
-def test_two_answers_or_none_are_the_submissions_fault():
+def test_two_answers_or_none_are_an_error_of_the_submission():
     for bodies in ((), ({"item": 1}, {"ok": 2})):
         with pytest.raises(Raised):
             answering(*bodies).request("get")
 
 
-def test_what_was_raised_is_cut_and_shown_not_obeyed():
+def test_an_error_message_is_shortened_and_escaped():
     error = {"type": "E\x1b[2J", "message": "m\ud800\n" * 10**5, "text": "\u202e", "line": 10**9}
     with pytest.raises(Raised) as caught:
         answering({"error": error}).request("get")
@@ -267,7 +267,7 @@ def test_what_was_raised_is_cut_and_shown_not_obeyed():
     assert len(str(caught.value)) < 8000
 
 
-def test_numbers_beyond_64_bits_do_not_reach_a_check():
+def test_integers_with_more_than_64_bits_do_not_reach_a_check():
     assert isinstance(answering({"ok": 10**400}).request("get"), Other)
     assert answering({"ok": 2**62}).request("get") == 2**62
 
@@ -276,7 +276,7 @@ def test_numbers_beyond_64_bits_do_not_reach_a_check():
     "back",
     [{"ok": []}, {"ok": [None, None]}, {"ok": 3}, {"ok": [{"$array": 0}]}, {"ok": ["x"]}],
 )
-def test_gradients_of_another_form_are_the_submissions_fault(back):
+def test_invalid_gradients_are_an_error_of_the_submission(back):
     first = {"ok": {"tape": 1, "value": {"$array": 0}, "grads": [True]}}
     answers = iter([first, back])
     arrays = [np.ones(4, np.float32)]
@@ -287,7 +287,7 @@ def test_gradients_of_another_form_are_the_submissions_fault(back):
         out.sum().backward()
 
 
-def test_a_worker_cannot_claim_gradients_for_whole_numbers():
+def test_integer_tensors_have_no_gradients():
     body = {"ok": {"tape": 1, "value": {"$array": 0}, "grads": [True]}}
     submission = answering(body, arrays=[np.ones(3, np.int64)])
     assert not RemoteObject(submission, 1)(torch.ones(3, requires_grad=True)).requires_grad

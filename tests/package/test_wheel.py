@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from elsewhere import _as
+from run_as import command_prefix
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess]
@@ -39,7 +39,7 @@ def vaelab() -> Iterator[Run]:
         work.chmod(0o777)
 
         def run(*words: str) -> subprocess.CompletedProcess:
-            command = [*_as("user"), "env", "-u", "PYTHONPATH", "-u", "VAELAB_COURSE"]
+            command = [*command_prefix("user"), "env", "-u", "PYTHONPATH", "-u", "VAELAB_COURSE"]
             command += [f"HOME={work}", "OMP_NUM_THREADS=1", "COLUMNS=200"]
             command += [str(environment / "bin" / "vaelab"), *words]
             return subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=900)
@@ -84,7 +84,7 @@ def test_init_writes_a_course_that_takes_its_own_edits(vaelab):
     source = vaelab.work / "mine/solutions/00_reparameterization.py"
     assert "up to date" in passed(vaelab("build", "--check", "--course", "mine"))
     edited = source.read_text().replace("# # ", "# # Our ", 1)
-    command = [*_as("user"), "tee", str(source)]
+    command = [*command_prefix("user"), "tee", str(source)]
     subprocess.run(command, input=edited, text=True, check=True, stdout=subprocess.DEVNULL)
     assert vaelab("build", "--check", "--course", "mine").returncode == 1
     said = passed(vaelab("build", "--course", "mine"))
@@ -94,8 +94,8 @@ def test_init_writes_a_course_that_takes_its_own_edits(vaelab):
 
 def test_no_assignment_is_an_error_that_names_the_place(vaelab, tmp_path):
     empty = vaelab.work / "empty"
-    subprocess.run([*_as("user"), "mkdir", str(empty)], check=True)
-    subprocess.run([*_as("user"), "touch", str(empty / "vaelab.toml")], check=True)
+    subprocess.run([*command_prefix("user"), "mkdir", str(empty)], check=True)
+    subprocess.run([*command_prefix("user"), "touch", str(empty / "vaelab.toml")], check=True)
     for words in (("verify",), ("build", "--check"), ("grade", ".", "--assignment", "x")):
         more = ("--out", "o") if words[0] == "grade" else ()
         done = vaelab(*words, *more, "--course", "empty")
@@ -106,5 +106,5 @@ def test_no_assignment_is_an_error_that_names_the_place(vaelab, tmp_path):
 
 def test_the_user_is_another_one(vaelab):
     if os.getuid() == 0:
-        done = subprocess.run([*_as("user"), "id", "-u"], capture_output=True, text=True)
+        done = subprocess.run([*command_prefix("user"), "id", "-u"], capture_output=True, text=True)
         assert done.stdout.strip() != "0"

@@ -1,1 +1,1 @@
-"""What runs inside a sandbox, beside a submission."""
+"""The code that runs inside a sandbox, in the same process as the submission."""

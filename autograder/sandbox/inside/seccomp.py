@@ -1,7 +1,7 @@
-"""The system calls that a submission is refused, as a seccomp filter.
+"""The system-call filter (seccomp): refuses calls that a submission must not make.
 
-A deny-list, by purpose. What the kernel learns after `NEWEST` is refused until someone has read
-about it. Numbers are (x86_64, aarch64); None where an architecture lacks the call.
+It is a deny-list, grouped by purpose. System calls newer than `NEWEST` are refused until someone
+has reviewed them. Numbers are (x86_64, aarch64); None if an architecture lacks the call.
 """
 
 import ctypes
@@ -18,8 +18,8 @@ NEWEST = 462  # mseal; from 424 on, numbers are the same everywhere
 
 Numbers = tuple[int | None, int | None]
 
-# Other processes' memory and state.
-PEEKING: dict[str, Numbers] = {
+# Read or change the memory and state of other processes.
+OTHER_PROCESSES: dict[str, Numbers] = {
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
@@ -28,8 +28,8 @@ PEEKING: dict[str, Numbers] = {
     "pidfd_getfd": (438, 438),
     "perf_event_open": (298, 241),
 }
-# Namespaces and mounts: the way to the kernel's less trodden paths.
-NESTING: dict[str, Numbers] = {
+# Namespaces and mounts: they reach kernel code that is tested less.
+NAMESPACES: dict[str, Numbers] = {
     "unshare": (272, 97),
     "setns": (308, 268),
     "chroot": (161, 51),
@@ -46,8 +46,8 @@ NESTING: dict[str, Numbers] = {
     "name_to_handle_at": (303, 264),
     "open_by_handle_at": (304, 265),
 }
-# Memory that belongs to no process, and so to no account.
-UNCOUNTED: dict[str, Numbers] = {
+# Memory that is charged to no process.
+UNCHARGED_MEMORY: dict[str, Numbers] = {
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
     "shmget": (29, 194),
@@ -59,7 +59,7 @@ UNCOUNTED: dict[str, Numbers] = {
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
 }
-# What two submissions on one machine could speak through, or watch each other by.
+# Channels through which two submissions could exchange messages or observe each other.
 CHANNELS: dict[str, Numbers] = {
     "flock": (73, 32),
     "inotify_init": (253, None),
@@ -69,7 +69,7 @@ CHANNELS: dict[str, Numbers] = {
     "request_key": (249, 218),
     "keyctl": (250, 219),
 }
-# The machine's own settings, and parts of the kernel with a history.
+# Settings of the machine, and kernel features with many past vulnerabilities.
 MACHINE: dict[str, Numbers] = {
     "bpf": (321, 280),
     "userfaultfd": (323, 282),
@@ -108,9 +108,9 @@ MACHINE: dict[str, Numbers] = {
     "sched_setaffinity": (203, 122),
     "sched_setattr": (314, 274),
 }
-EVERYWHERE = PEEKING | NESTING | UNCOUNTED | CHANNELS | MACHINE
+ALL_TIERS = OTHER_PROCESSES | NAMESPACES | UNCHARGED_MEMORY | CHANNELS | MACHINE
 
-# Without namespaces (tier B) these reach the user's other processes and files.
+# Without namespaces (tier B), these calls reach the user's other processes and files.
 WITHOUT_NAMESPACES: dict[str, Numbers] = {
     "fork": (57, None),
     "vfork": (58, None),
@@ -146,25 +146,25 @@ WITHOUT_NAMESPACES: dict[str, Numbers] = {
 CLONE, CLONE3, FCNTL, MMAP, SOCKET = (56, 220), (435, 435), (72, 25), (9, 222), (41, 198)
 KILL, TGKILL, PRLIMIT, PRCTL = (62, 129), (234, 131), (302, 261), (157, 167)
 SET_PARENT_DEATH_SIGNAL = 1
-NEW_NAMESPACE = 0x7E020000  # CLONE_NEW* but for NEWTIME, which clone() cannot take
+NEW_NAMESPACE = 0x7E020000  # CLONE_NEW* without CLONE_NEWTIME, which clone() does not accept
 CLONE_THREAD = 0x10000
 SHARED_ANONYMOUS = 0x21  # MAP_SHARED | MAP_ANONYMOUS
 AF_UNIX = 1
 LOCKS = (6, 7, 37, 38, 1024, 1026)  # F_SETLK(W), F_OFD_SETLK(W), F_SETLEASE, F_NOTIFY
-OWNERS = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to whomever
+OWNERS = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: send signals to another process
 
 LOAD, EQUAL, GREATER, AND, RETURN = 0x20, 0x15, 0x25, 0x54, 0x06
 ALLOW, KILL_PROCESS, REFUSE = 0x7FFF0000, 0x80000000, 0x00050000
 
 
 def program(machine: str, *, namespaces: bool, pid: int = 0) -> bytes:
-    """Write the filter.
+    """Build the filter program.
 
     Args:
         machine: A key of `ARCHITECTURES`.
-        namespaces: True where the process has namespaces of its own (tier A); otherwise it may
-            start no process, open no socket, and signal nobody but itself.
-        pid: Its process id, when it has no namespaces.
+        namespaces: True if the process has its own namespaces (tier A). If False, it cannot start
+            a process, open a socket, or signal another process.
+        pid: The process id, if the process has no namespaces.
 
     Returns:
         An array of `struct sock_filter`.
@@ -203,9 +203,9 @@ def program(machine: str, *, namespaces: bool, pid: int = 0) -> bytes:
         code.append((EQUAL, 0, len(body), number))
         code.extend(body)
 
-    # glibc falls back to clone, whose flags a filter can see.
+    # glibc then uses clone, whose flags a filter can read.
     refuse(CLONE3, errno.ENOSYS)
-    for numbers in EVERYWHERE.values():
+    for numbers in ALL_TIERS.values():
         refuse(numbers)
     refuse_if(MMAP, 3, [SHARED_ANONYMOUS], mask=SHARED_ANONYMOUS)
     if namespaces:
@@ -226,14 +226,20 @@ def program(machine: str, *, namespaces: bool, pid: int = 0) -> bytes:
 
 
 def install(*, namespaces: bool) -> None:
-    """Put the filter on this process, for good, and give up ever gaining privileges.
+    """Install the filter on this process, and forbid it to gain privileges; neither can be undone.
+
+    Args:
+        namespaces: See `program`.
 
     Raises:
-        SandboxError: If no filter is written for this architecture.
-        OSError: If the kernel takes none.
+        SandboxError: If this architecture has no filter.
+        OSError: If the kernel rejects the filter.
     """
     if platform.machine() not in ARCHITECTURES:
-        raise SandboxError(f"no system-call filter is written for {platform.machine()}")
+        raise SandboxError(
+            f"There is no system-call filter for the architecture {platform.machine()}; expected "
+            f"one of {', '.join(ARCHITECTURES)}."
+        )
     filters = program(platform.machine(), namespaces=namespaces, pid=os.getpid())
     buffer = ctypes.create_string_buffer(filters, len(filters))
     header = struct.pack("HxxxxxxP", len(filters) // 8, ctypes.addressof(buffer))

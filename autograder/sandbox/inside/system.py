@@ -1,11 +1,11 @@
-"""The few calls into libc that Python has no name for."""
+"""Calls into libc that have no Python function."""
 
 import ctypes
 import os
 
 
 class SandboxError(Exception):
-    """A defence could not be put up."""
+    """The sandbox could not be set up or does not protect the judge."""
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -15,13 +15,16 @@ def syscall(name: str, *arguments: int | bytes | None) -> int:
     """Call a function of libc.
 
     Args:
-        name: Its name; "syscall" itself for calls that libc has no name for.
+        name: The function's name; "syscall" for system calls without a libc function.
         arguments: Integers, pointers to bytes, or None for a null pointer.
 
+    Returns:
+        The function's result.
+
     Raises:
-        OSError: If it returns -1.
+        OSError: If the function returns -1.
     """
-    # Variadic functions read whole registers: an int must come as one.
+    # Variadic functions read whole registers, so an int must be passed as a long.
     wide = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
     result = getattr(_libc, name)(*wide)
     if result == -1:

@@ -1,0 +1,2 @@
+def kl_divergence(mu, logvar):
+    raise @VARIANT@("raised by the attack")

@@ -1,1 +1,0 @@
-# Nothing here: the name is the attack.

@@ -1,8 +1,0 @@
-"""Writes nothing, or the starter."""
-
-from autograder.build.notebooks import starter, to_text
-
-
-def place(path, honest, bait):
-    text = "" if PICK == "empty" else to_text(starter("00_reparameterization"))  # noqa: F821
-    path.write_text(text)

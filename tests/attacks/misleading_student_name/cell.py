@@ -1,0 +1,1 @@
+# Empty, because the student name is the attack.
