@@ -1,7 +1,7 @@
-"""The autograder: builds the notebooks, checks work in them, and grades submissions.
+"""The autograder: builds notebooks, checks the work in them, and grades submissions.
 
-Data flows one way: source → starter → submission → judge ⇄ worker → result → reports.
-Only `notebook_checks` is meant for notebooks; all else is reached through the `vaelab` command.
+Data flows in one direction: source → starter → submission → judge ⇄ worker → result → reports.
+Notebooks use `notebook_checks` only. Everything else is used through the `vaelab` command.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ __all__ = ["notebook_checks"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load what notebooks need when it is asked for, so that importing the package is free."""
+    """Import `notebook_checks` on first use, so that importing the package costs no time."""
     if name == "notebook_checks":
         from autograder.student.check import notebook_checks
 

@@ -1,4 +1,4 @@
-"""The `vaelab` command: parses, calls, prints."""
+"""The `vaelab` command: parses arguments, calls the grader, prints results."""
 
 import os
 import sys
@@ -13,13 +13,29 @@ from rich.text import Text
 
 from autograder.course.locate import CourseError, use_course
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+HELP = """Build, verify and grade a course of notebooks on autoencoders and VAEs.
+
+The typical order of the commands:
+
+- `init` writes a copy of the course that you can edit.
+- `build` builds the starter notebooks from the sources in `solutions/`.
+- `verify` tests each assignment on its corpus of correct and incorrect submissions.
+- `calibrate` measures how far each loss threshold is from the loss of the reference.
+- `grade` grades a folder of submissions.
+
+`demo` grades a class of example submissions. It needs no other command before it.
+"""
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", help=HELP
+)
 NoSandbox = Annotated[
     bool,
-    typer.Option("--no-sandbox", help="Run submissions unconfined. Only for people you trust."),
+    typer.Option(
+        "--no-sandbox", help="Run submissions without a sandbox. Only for authors whom you trust."
+    ),
 ]
-Names = Annotated[list[str] | None, typer.Argument(help="Assignments; all of them by default.")]
-Jobs = Annotated[int, typer.Option(help="Submissions at a time.", min=1)]
+Names = Annotated[list[str] | None, typer.Argument(help="Assignments. Default: all.")]
+Jobs = Annotated[int, typer.Option(help="Number of submissions graded at the same time.", min=1)]
 CORES = os.cpu_count() or 1
 
 
@@ -35,21 +51,42 @@ CourseDir = Annotated[
         metavar="DIR",
         callback=_use,
         is_eager=True,
-        help="The course's folder. Default: the course around the current folder, else the "
-        "installed one.",
+        help="The course's folder. Default: the course that contains the current folder, else the "
+        "installed course.",
     ),
 ]
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    course: CourseDir = None,
+) -> None:
+    """Write an editable copy of the course: sources, starters, checks and submission corpora."""
+    from autograder.build.copy import copy_course
+
+    written = copy_course(folder)
+    typer.echo(f"Wrote {written}")
+    typer.echo(
+        f"Next: edit the sources in {written / 'solutions'} and the checks in "
+        f"{written / 'checks'}. Then run `vaelab build` in {written}."
+    )
+
+
+@app.command()
 def build(
     names: Names = None,
-    check: Annotated[bool, typer.Option("--check", help="Only say what is out of step.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Write nothing; list the notebooks that are out of date."),
+    ] = False,
     nbgrader: Annotated[
-        Path | None, typer.Option(help="Lay out an nbgrader course directory here instead.")
+        Path | None,
+        typer.Option(help="Write an nbgrader course directory to this folder instead."),
     ] = None,
     solved: Annotated[
-        Path | None, typer.Option(help="Write the filled-in notebooks into this folder instead.")
+        Path | None,
+        typer.Option(help="Write the notebooks with their solutions to this folder instead."),
     ] = None,
     course: CourseDir = None,
 ) -> None:
@@ -58,84 +95,48 @@ def build(
 
     if solved:
         for path in builder.write_solved(solved, names):
-            typer.echo(f"wrote {path}")
+            typer.echo(f"Wrote {path}")
     elif nbgrader:
         for path in builder.build_nbgrader(nbgrader, names):
-            typer.echo(f"wrote {path}")
+            typer.echo(f"Wrote {path}")
     elif check:
-        wrong = builder.out_of_step(names)
-        for line in wrong:
+        problems = builder.out_of_date(names)
+        for line in problems:
             typer.echo(line, err=True)
-        if wrong:
-            typer.echo("Run `vaelab build` and commit what it writes.", err=True)
+        if problems:
+            typer.echo("Run `vaelab build` and commit the notebooks that it writes.", err=True)
             raise typer.Exit(1)
-        typer.echo("Every notebook is what its source builds.")
+        typer.echo("All notebooks are up to date.")
     else:
         changed = builder.build(names)
         for path in changed:
-            typer.echo(f"wrote {path}")
+            typer.echo(f"Wrote {path}")
         if not changed:
-            typer.echo("Every notebook was up to date.")
-
-
-@app.command()
-def grade(
-    submissions: Annotated[Path, typer.Argument(help="<student>/<assignment>/<assignment>.ipynb")],
-    assignment: Annotated[str, typer.Option(help="The assignment's name.")],
-    out: Annotated[Path, typer.Option(help="Where scores, results and pages go.")],
-    jobs: Jobs = CORES,
-    timeout: Annotated[float, typer.Option(help="Seconds for one submission.", min=1)] = 300.0,
-    call_timeout: Annotated[float, typer.Option(help="Seconds for one call.", min=1)] = 30.0,
-    memory: Annotated[int, typer.Option(help="MiB for one submission.", min=256)] = 2048,
-    again: Annotated[
-        bool, typer.Option("--again", help="Grade all anew, not only what is new or changed.")
-    ] = False,
-    no_sandbox: NoSandbox = False,
-    course: CourseDir = None,
-) -> None:
-    """Grade a folder of submissions; the exit code speaks of the grader, not of the class.
-
-    Results are written as they come. Started again, after a kill or with new submissions, it
-    grades only those whose results are not there yet or that have changed since.
-    """
-    from autograder.sandbox.limits import Limits
-
-    limits = Limits(seconds=timeout, call_seconds=call_timeout, memory_mib=memory)
-    _grade(submissions, assignment, out, jobs, limits, _sandbox(no_sandbox), again)
-
-
-@app.command()
-def demo(
-    out: Annotated[Path, typer.Option(help="Where the class and its report go.")] = Path(
-        "out/demo"
-    ),
-    jobs: Jobs = CORES,
-    course: CourseDir = None,
-) -> None:
-    """Grade a demo class of real submissions to 03_fc_vae."""
-    from autograder.quality import demo as demo_class
-    from autograder.sandbox.limits import Limits
-
-    folder = demo_class.make_class(out / "submissions")
-    limits = Limits(call_seconds=15.0)
-    sandbox = _sandbox(own=True)
-    _grade(folder, demo_class.ASSIGNMENT, out / "report", jobs, limits, sandbox, again=True)
+            typer.echo("All notebooks are up to date. Nothing was written.")
 
 
 @app.command()
 def verify(
     names: Names = None,
     jobs: Jobs = CORES,
-    quick: Annotated[bool, typer.Option("--quick", help="Train only where it must be.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Train only the submissions that need it.")
+    ] = False,
     twice: Annotated[
-        bool, typer.Option("--twice", help="Grade again with cold workers: the same bytes?")
+        bool,
+        typer.Option(
+            "--twice", help="Grade again with cold workers, and compare the results byte by byte."
+        ),
     ] = False,
     course: CourseDir = None,
 ) -> None:
-    """Hold each assignment against its bank: reference, starter, right and wrong submissions.
+    """Test each assignment on its reference, its starter and its submission corpus.
 
-    With `--quick` most of the bank is not trained: the reference is, one right submission, and
-    those wrong ones whose faults show in training alone.
+    The command fails if a notebook is out of date, if the reference does not earn all points, if
+    the starter earns points, or if a corpus submission does not get its expected result.
+
+    With `--quick`, only these submissions are trained: the reference, one correct submission, and
+    each submission whose result without training is not the expected one.
     """
     from autograder.course.sources import assignments
     from autograder.quality.verify import verify_from_scratch
@@ -143,21 +144,28 @@ def verify(
 
     console = Console()
     sandbox = _sandbox(own=True)
-    table = Table("assignment", "in step", "reference", "starter", "right ones", "wrong ones")
+    table = Table(
+        "assignment",
+        "up to date",
+        "reference: points",
+        "starter: points",
+        "correct submissions: full points",
+        "incorrect submissions: expected loss",
+    )
     table.columns[0].no_wrap = True
     failed = False
     for name in names or assignments():
-        with console.status(f"Grading the bank of {name} …"):
+        with console.status(f"Grading the submission corpus of {name} …"):
             found = verify_from_scratch(
                 name, jobs, Limits(call_seconds=20.0), sandbox, thorough=not quick, twice=twice
             )
         table.add_row(
             name,
-            "yes" if found.in_step else "NO",
-            f"{found.reference.score:g} / {found.reference.max_score:g}",
+            "yes" if found.up_to_date else "NO",
+            f"{found.reference.score:g} of {found.reference.max_score:g}",
             f"{found.starter.score:g}",
-            f"{found.right[0]} of {found.right[1]} earn all",
-            f"{found.wrong[0]} of {found.wrong[1]} lose theirs alone",
+            "{} of {}".format(*found.correct),
+            "{} of {}".format(*found.incorrect),
         )
         for problem in found.problems:
             failed = True
@@ -170,45 +178,101 @@ def verify(
 @app.command()
 def calibrate(
     names: Names = None,
-    seeds: Annotated[int, typer.Option(help="Trainings of each.", min=1)] = 3,
-    source: Annotated[str, typer.Option(help="full or embedded")] = "full",
-    out: Annotated[Path, typer.Option(help="Where the table and the runs go.")] = Path("docs"),
+    seeds: Annotated[int, typer.Option(help="Number of seeds for each reference.", min=1)] = 3,
+    source: Annotated[str, typer.Option(help="The data set: full or embedded.")] = "full",
+    out: Annotated[Path, typer.Option(help="Folder for the table and the saved runs.")] = Path(
+        "docs"
+    ),
     course: CourseDir = None,
 ) -> None:
-    """Train each reference for its whole budget and write how far its threshold is."""
+    """Train each reference for all of its epochs; compare its loss with the threshold."""
     from autograder.course.sources import assignments
     from autograder.quality import calibrate as calibration
     from autograder.records.results import write_text
 
-    found = {name: calibration.plan_of(name) for name in assignments()}
-    plans = {name: plan for name, plan in found.items() if plan}
+    found = {name: calibration.training_spec(name) for name in assignments()}
+    specs = {name: spec for name, spec in found.items() if spec}
     for name in names or assignments():
-        plan = plans.get(name)
-        if plan is None:
-            typer.echo(f"{name} has no threshold.")
+        spec = specs.get(name)
+        if spec is None:
+            typer.echo(f"{name}: skipped, because it has no loss threshold.")
             continue
         for seed in range(seeds):
-            run = calibration.train(name, plan, seed, source, typer.echo)
-            runs = calibration.keep(run, out / "calibration.json")
-            write_text(out / "calibration.md", calibration.as_markdown(runs, plans))
+            run = calibration.train(name, spec, seed, source, typer.echo)
+            runs = calibration.save_run(run, out / "calibration.json")
+            write_text(out / "calibration.md", calibration.as_markdown(runs, specs))
     typer.echo(f"Table: {out / 'calibration.md'}")
 
 
 @app.command()
-def init(
-    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+def grade(
+    submissions: Annotated[
+        Path,
+        typer.Argument(
+            help="The folder that contains `<student>/<assignment>/<assignment>.ipynb`."
+        ),
+    ],
+    assignment: Annotated[str, typer.Option(help="The assignment's name, such as 03_fc_vae.")],
+    out: Annotated[Path, typer.Option(help="Output folder for scores, results and pages.")],
+    jobs: Jobs = CORES,
+    timeout: Annotated[
+        float, typer.Option(help="Time limit of one submission, in seconds.", min=1)
+    ] = 300.0,
+    call_timeout: Annotated[
+        float,
+        typer.Option(help="Time limit of one call of the student's code, in seconds.", min=1),
+    ] = 30.0,
+    memory: Annotated[
+        int, typer.Option(help="Memory limit of one submission, in MiB.", min=256)
+    ] = 2048,
+    again: Annotated[
+        bool, typer.Option("--again", help="Grade all submissions again, also unchanged ones.")
+    ] = False,
+    no_sandbox: NoSandbox = False,
     course: CourseDir = None,
 ) -> None:
-    """Write an editable copy of the course: sources, starters, checks, submission corpora."""
-    from autograder.build.copy import copy_course
+    """Grade a folder of submissions.
 
-    made = copy_course(folder)
-    typer.echo(f"wrote {made}")
-    typer.echo(f"Edit {made / 'solutions'} and {made / 'checks'}, then run there: vaelab build")
+    Each result is written as soon as it is there. You can interrupt the command and start it
+    again: it then grades only submissions that are new, changed or not graded yet.
+
+    The exit code is 0 if all submissions were graded, 1 if the grader failed for a submission, and
+    2 for an error in the command. Scores do not change the exit code.
+    """
+    from autograder.sandbox.limits import Limits
+
+    limits = Limits(seconds=timeout, call_seconds=call_timeout, memory_mib=memory)
+    _grade(submissions, assignment, out, jobs, limits, _sandbox(no_sandbox), again)
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path, typer.Option(help="Output folder for the submissions and results.")
+    ] = Path("out/demo"),
+    jobs: Jobs = CORES,
+    course: CourseDir = None,
+) -> None:
+    """Grade a demo class: fifteen correct and incorrect submissions to 03_fc_vae."""
+    from autograder.quality import demo as demo_class
+    from autograder.sandbox.limits import Limits
+
+    folder = demo_class.make_class(out / "submissions")
+    limits = Limits(call_seconds=15.0)
+    sandbox = _sandbox(own=True)
+    _grade(folder, demo_class.ASSIGNMENT, out / "report", jobs, limits, sandbox, again=True)
 
 
 def _sandbox(unconfined: bool = False, *, own: bool = False):  # type: ignore[no-untyped-def]
-    """Choose how to confine submissions, and say so; the course's `own` may run in any case."""
+    """Choose the sandbox of the submissions and print its tier.
+
+    Args:
+        unconfined: True to run without a sandbox.
+        own: True for the course's own submissions. They also run if no sandbox works here.
+
+    Raises:
+        SandboxError: If no sandbox works here and the submissions are not the course's own.
+    """
     from autograder.sandbox.inside.system import SandboxError
     from autograder.sandbox.tiers import TIERS, Sandbox
 
@@ -221,8 +285,9 @@ def _sandbox(unconfined: bool = False, *, own: bool = False):  # type: ignore[no
         chosen = Sandbox("C")
     if chosen.tier == "C":
         typer.secho(
-            "WARNING: submissions are NOT SANDBOXED. Each can do whatever you can do: read and "
-            "delete your files,\nchange grades, use the network, and stay when grading is over.",
+            "WARNING: submissions run WITHOUT A SANDBOX (tier C). Each one can do what you can do: "
+            "read and\ndelete your files, change grades, use the network, and leave processes "
+            "running after grading.",
             fg="red",
             bold=True,
             err=True,
@@ -237,19 +302,20 @@ def _grade(  # type: ignore[no-untyped-def]
 ) -> None:
     from autograder.course.sources import load_source
     from autograder.grading.batch import find_submissions, grade_all
-    from autograder.records.text import shown
-    from autograder.reports.report import Report, grader_digest
+    from autograder.records.text import printable
+    from autograder.reports.output_folder import OutputFolder, grader_digest
 
     console = Console()
     load_source(assignment)
     entries = find_submissions(submissions, assignment)
-    report = Report(out, grader_digest(assignment, limits, sandbox))
-    with report.alone():
-        due = entries if again else report.keep(entries, assignment)
-        if len(due) < len(entries):
-            kept = len(entries) - len(due)
+    output = OutputFolder(out, grader_digest(assignment, limits, sandbox))
+    with output.locked():
+        to_grade = entries if again else output.keep_valid(entries, assignment)
+        if len(to_grade) < len(entries):
+            kept = len(entries) - len(to_grade)
             console.print(
-                f"Kept {kept} of {len(entries)} results: neither the work nor its checks changed."
+                f"Kept {kept} of {len(entries)} results: their submissions and the checks did not "
+                "change."
             )
         columns = (
             TextColumn("[bold]{task.description}"),
@@ -258,47 +324,59 @@ def _grade(  # type: ignore[no-untyped-def]
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-            bar = progress.add_task(f"Grading {assignment}", total=len(due))
-            for result in grade_all(due, assignment, min(jobs, len(due)), limits, sandbox):
-                report.add(result)
+            bar = progress.add_task(f"Grading {assignment}", total=len(to_grade))
+            for result in grade_all(
+                to_grade, assignment, min(jobs, len(to_grade)), limits, sandbox
+            ):
+                output.add(result)
                 progress.advance(bar)
                 if not console.is_terminal:
                     console.print(
-                        f"{shown(result.student)}: {result.status}, {result.score:g} points",
+                        f"{printable(result.student)}: {result.status}, "
+                        f"{result.score:g} of {result.max_score:g} points",
                         markup=False,
                         highlight=False,
                     )
-        results = report.finish()
+        results = output.finish()
     console.print(_table(results))
     console.print(f"Scores: {out / 'scores.csv'}", soft_wrap=True)
     console.print(f"Report: {(out / 'index.html').resolve()}", soft_wrap=True)
-    if any(result.status == "not_graded" for result in results):
+    failed = sum(result.status == "not_graded" for result in results)
+    if failed:
+        typer.echo(
+            f"The grader failed for {failed} of {len(results)} submissions. "
+            "Run the same command again to grade them.",
+            err=True,
+        )
         raise typer.Exit(1)
 
 
 def _table(results) -> Table:  # type: ignore[no-untyped-def]
-    from autograder.records.text import shown
+    from autograder.records.text import printable
 
     table = Table(title=results[0].assignment, title_justify="left")
     table.add_column("student")
     table.add_column("status")
-    table.add_column("score", justify="right")
-    table.add_column("lost, and why", overflow="fold")
+    table.add_column("points", justify="right")
+    table.add_column("lost tasks (known mistakes)", overflow="fold")
     for result in results:
         lost = [t.task for t in result.tasks if not t.pending and t.points < t.max_points]
-        why = sorted({c.mistake for c in result.checks if c.mistake})
+        mistakes = sorted({c.mistake for c in result.checks if c.mistake})
         text = ", ".join(lost) if len(lost) < 4 else f"{len(lost)} tasks"
-        score = f"{result.score:g} / {result.max_score:g}"
+        points = f"{result.score:g} / {result.max_score:g}"
         style = "" if result.status == "graded" else "yellow"
-        note = text + (f" ({', '.join(why)})" if why else "")
+        note = text + (f" ({', '.join(mistakes)})" if mistakes else "")
         table.add_row(
-            Text(shown(result.student)), Text(result.status, style=style), Text(score), Text(note)
+            Text(printable(result.student)),
+            Text(result.status, style=style),
+            Text(points),
+            Text(note),
         )
     return table
 
 
 def main() -> None:
-    """Run the command; a user's mistake is one line, not a traceback."""
+    """Run the command; print a user's error as one line without a traceback."""
     from autograder.grading.batch import BatchError
     from autograder.sandbox.inside.system import SandboxError
 
@@ -306,8 +384,8 @@ def main() -> None:
         app()
     except SandboxError as error:
         typer.echo(
-            f"vaelab: {error} Install bubblewrap (on Debian: apt install bubblewrap); or, if you "
-            "trust everyone whose work you grade, add --no-sandbox.",
+            f"vaelab: {error} Install bubblewrap (on Debian: apt install bubblewrap). If you trust "
+            "the authors of all submissions, you can add --no-sandbox.",
             err=True,
         )
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""Lets pytest run the checks against a submission: `pytest autograder/checks --submission FILE`."""
+"""Lets pytest run the checks on a submission: `pytest autograder/checks --submission FILE`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,19 +10,19 @@ from autograder.grading.judge import Judging, judging
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options that name the submission."""
-    parser.addoption("--submission", type=Path, help="the notebook to judge")
-    parser.addoption("--assignment", help="its assignment; by default the notebook's file name")
+    """Add the options `--submission` and `--assignment`."""
+    parser.addoption("--submission", type=Path, help="the notebook to check")
+    parser.addoption("--assignment", help="the assignment; default: the notebook's file name")
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
-    """Collect the checks of the submission's assignment in the order of judging, and no others."""
-    made: pytest.Module = AssignmentChecks.from_parent(parent, path=module_path)
-    return made
+    """Collect only the checks of the submission's assignment, in the order of grading."""
+    module: pytest.Module = AssignmentChecks.from_parent(parent, path=module_path)
+    return module
 
 
 class AssignmentChecks(pytest.Module):
-    """A module of checks, those that shared families made for it included."""
+    """A module of checks, including those that shared check families define for it."""
 
     def collect(self) -> Iterator[pytest.Function]:
         """Yield one test for each check of the submission's assignment."""
@@ -34,7 +34,7 @@ class AssignmentChecks(pytest.Module):
 
 @pytest.fixture(scope="session")
 def submission(request: pytest.FixtureRequest) -> Iterator[Judging]:
-    """The submission under judgement, in its worker."""
+    """Return the submission, loaded in its worker."""
     path = request.config.getoption("--submission")
     with judging(path, _assignment(request.config)) as opened:
         yield opened
@@ -42,7 +42,7 @@ def submission(request: pytest.FixtureRequest) -> Iterator[Judging]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a check through the judge, so that every outcome is recorded the same way."""
+    """Run a check as the judge does, so that it is evaluated in the same way."""
     if not hasattr(pyfuncitem.function, "check"):
         return None
     current = pyfuncitem.funcargs["submission"]
@@ -56,5 +56,5 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 def _assignment(config: pytest.Config) -> str:
     path = config.getoption("--submission")
     if path is None:
-        raise pytest.UsageError("Say which notebook to judge: --submission FILE")
+        raise pytest.UsageError("No submission. Name the notebook to check: --submission FILE")
     return config.getoption("--assignment") or path.stem

@@ -7,7 +7,7 @@ from pathlib import Path
 from autograder.build.notebooks import reference
 from autograder.course.sources import assignments
 from autograder.grading.judge import judging, run_checks
-from autograder.quality.bank import write
+from autograder.quality.corpus import write
 from benchmarks.measure import Row, in_words
 
 ASSIGNMENT = "03_fc_vae"

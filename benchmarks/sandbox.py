@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autograder.build.notebooks import reference
 from autograder.grading.judge import judging, run_checks
-from autograder.quality.bank import write
+from autograder.quality.corpus import write
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import Sandbox
 from benchmarks.measure import Row, ratio

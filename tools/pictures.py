@@ -13,7 +13,7 @@ from PIL import Image
 from autograder.checks.registry import load_checks
 from autograder.course.regions import solved
 from autograder.course.sources import load_source
-from autograder.quality import bank
+from autograder.quality import corpus
 from autograder.student.check import run_in_notebook
 from autograder.student.display import as_html
 
@@ -33,8 +33,8 @@ def shoot(page: Path, image: Path, width: int, height: int) -> None:
 
 def check_result(assignment: str, submission: str, task_id: str) -> str:
     """Return the HTML of the check result that a corpus submission gets in its notebook."""
-    entry = bank.load_bank(assignment)[submission]
-    notebook = bank.make(assignment, entry)
+    entry = corpus.load_corpus(assignment)[submission]
+    notebook = corpus.make(assignment, entry)
     cells = {c.metadata.nbgrader.grade_id: c.source for c in notebook.cells if c.metadata}
     names: dict = {"__name__": "__main__"}
     for cell in load_source(assignment).of("setup"):

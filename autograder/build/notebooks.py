@@ -1,4 +1,4 @@
-"""Builds notebooks from a source: starter, filled-in reference, nbgrader source."""
+"""Builds notebooks from a source: the starter, the reference, and nbgrader's source notebook."""
 
 import base64
 from collections.abc import Iterator
@@ -9,18 +9,13 @@ from nbformat import NotebookNode
 
 from autograder.checks.registry import CheckSet, load_checks
 from autograder.course.locate import CourseError, current_course
-from autograder.course.regions import left_to_do, solved
-from autograder.course.sources import (
-    Cell,
-    Source,
-    assignments,
-    load_source,
-)
+from autograder.course.regions import solved, without_solution
+from autograder.course.sources import Cell, Source, assignments, load_source
 from autograder.records.results import write_text
 
 TOTAL_POINTS = 100.0
 SETTINGS = """\
-# How nbgrader runs this course; written by `vaelab build --nbgrader`.
+# Settings of nbgrader for this course. Written by `vaelab build --nbgrader`.
 c = get_config()  # noqa: F821
 c.CourseDirectory.course_id = "vaelab"
 c.Execute.timeout = 600
@@ -32,8 +27,8 @@ c.IgnorePattern.pattern = r".*"
 
 
 def starter(assignment: str) -> NotebookNode:
-    """Build the notebook that a student opens; below each figure's cell, what is expected."""
-    notebook = _notebook(assignment, left_to_do)
+    """Return the starter. Below each cell that plots a figure, it shows the expected figure."""
+    notebook = _notebook(assignment, without_solution)
     for place, cell in reversed(list(enumerate(notebook.cells, 1))):
         picture = current_course().expected / assignment / f"{cell.id.removeprefix('run-')}.png"
         if cell.id.startswith("run-") and picture.is_file():
@@ -42,12 +37,12 @@ def starter(assignment: str) -> NotebookNode:
 
 
 def reference(assignment: str) -> NotebookNode:
-    """Build the notebook with every solution in its place."""
+    """Return the reference: the notebook that contains the solutions."""
     return _notebook(assignment, solved)
 
 
 def _expected(picture: Path) -> NotebookNode:
-    """Show a small figure of the reference's, folded away, inside the notebook's own file."""
+    """Return a folded cell with a small figure of the reference, attached to the notebook."""
     cell = nbformat.v4.new_markdown_cell(
         "<details><summary>What it should look like</summary>\n\n"
         f"![The reference's figure](attachment:{picture.name})\n\n</details>"
@@ -59,7 +54,7 @@ def _expected(picture: Path) -> NotebookNode:
 
 
 def write_solved(folder: Path, names: list[str] | None = None) -> list[Path]:
-    """Write the filled-in notebooks, `<folder>/<assignment>.ipynb`; returns their paths."""
+    """Write the references to `<folder>/<assignment>.ipynb`; return their paths."""
     paths = []
     for name in names or assignments():
         paths.append(folder / f"{name}.ipynb")
@@ -68,18 +63,18 @@ def write_solved(folder: Path, names: list[str] | None = None) -> list[Path]:
 
 
 def nbgrader_source(assignment: str) -> NotebookNode:
-    """Build the notebook that nbgrader's `generate_assignment` takes, solution marks included."""
+    """Return nbgrader's source notebook. It contains the solutions and their markers."""
     return _notebook(assignment, lambda cell: cell.source)
 
 
 def to_text(notebook: NotebookNode) -> str:
-    """Write a notebook the way it lies on disk."""
-    # Not `nbformat.writes`: it would mend what a banked submission has broken on purpose.
+    """Return a notebook as the text of its file."""
+    # Not `nbformat.writes`: it would repair what a corpus submission breaks on purpose.
     return nbformat.v4.writes(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def build(names: list[str] | None = None) -> list[Path]:
-    """Write starters to `notebooks/`; returns the files that changed."""
+    """Write the starters to `notebooks/`; return the files that changed."""
     changed = []
     for path, text in _built(names):
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -88,25 +83,37 @@ def build(names: list[str] | None = None) -> list[Path]:
     return changed
 
 
-def out_of_step(names: list[str] | None = None) -> list[str]:
-    """Name what in `notebooks/` isn't what its source builds."""
-    wrong = []
+def out_of_date(names: list[str] | None = None) -> list[str]:
+    """Return one sentence for each notebook in `notebooks/` that is out of date.
+
+    Args:
+        names: The assignments to compare with their sources. None compares all, and also reports
+            notebooks without a source.
+    """
+    problems = []
     for path, text in _built(names):
         if not path.is_file():
-            wrong.append(f"{path} is missing")
+            problems.append(f"{path} does not exist.")
         elif path.read_text(encoding="utf-8") != text:
-            wrong.append(f"{path} differs from what its source builds")
+            problems.append(f"{path} is out of date: its source builds a different notebook.")
     if names is None:
         sources = set(assignments())
-        strays = (
-            p for p in sorted(current_course().notebooks.glob("*.ipynb")) if p.stem not in sources
-        )
-        wrong += [f"{path} has no source" for path in strays]
-    return wrong
+        folder = current_course().notebooks
+        strays = (path for path in sorted(folder.glob("*.ipynb")) if path.stem not in sources)
+        problems += [f"{path} has no source in solutions/." for path in strays]
+    return problems
 
 
 def build_nbgrader(course: Path, names: list[str] | None = None) -> list[Path]:
-    """Lay out an nbgrader course: `source/<assignment>/<assignment>.ipynb` and settings."""
+    """Write an nbgrader course directory: the source notebooks and the settings.
+
+    Args:
+        course: The directory. Settings that exist in it are kept.
+        names: The assignments; None for all.
+
+    Returns:
+        The paths of the notebooks, `source/<assignment>/<assignment>.ipynb`.
+    """
     paths = []
     for name in names or assignments():
         path = course / "source" / name / f"{name}.ipynb"
@@ -133,20 +140,20 @@ def _notebook(assignment: str, text_of) -> NotebookNode:  # type: ignore[no-unty
         vaelab={"assignment": assignment, "built_from": f"solutions/{assignment}.py"},
     )
     for cell in source.cells:
-        make = nbformat.v4.new_code_cell
+        new_cell = nbformat.v4.new_code_cell
         if cell.kind == "markdown":
-            make = nbformat.v4.new_markdown_cell
-        made = make(text_of(cell))
-        made.id = cell.id if cell.role == "text" else f"{cell.role}-{cell.id}"
+            new_cell = nbformat.v4.new_markdown_cell
+        built = new_cell(text_of(cell))
+        built.id = cell.id if cell.role == "text" else f"{cell.role}-{cell.id}"
         if cell.role != "text":
-            made.metadata["nbgrader"] = _nbgrader(cell, made, checks)
-        notebook.cells.append(made)
+            built.metadata["nbgrader"] = _nbgrader(cell, built, checks)
+        notebook.cells.append(built)
     nbformat.validate(notebook)
     return notebook
 
 
-def _nbgrader(cell: Cell, made: NotebookNode, checks: CheckSet) -> NotebookNode:
-    """Write a cell's nbgrader metadata, schema version 3."""
+def _nbgrader(cell: Cell, built: NotebookNode, checks: CheckSet) -> NotebookNode:
+    """Add nbgrader's metadata, schema version 3, to a built cell; return it."""
     from nbgrader.utils import compute_checksum
 
     graded = cell.role in ("test", "answer")
@@ -163,20 +170,39 @@ def _nbgrader(cell: Cell, made: NotebookNode, checks: CheckSet) -> NotebookNode:
     if graded:
         points = checks.task(cell.id).points if cell.role == "test" else cell.points
         metadata.points = int(points) if points == int(points) else points
-    made.metadata["nbgrader"] = metadata
-    metadata.checksum = compute_checksum(made)
+    built.metadata["nbgrader"] = metadata
+    metadata.checksum = compute_checksum(built)
     return metadata
 
 
 def _check_points(source: Source, checks: CheckSet) -> None:
-    visible = {cell.id for cell in source.of("test")}
-    if visible != {task.id for task in checks.tasks}:
-        odd = visible ^ {task.id for task in checks.tasks}
-        raise CourseError(f"{source.assignment}: {odd} have a test cell or checks, but not both.")
+    """Check that the source and the checks have the same tasks, and that the points add up.
+
+    Raises:
+        CourseError: If they do not.
+    """
+    path = f"solutions/{source.assignment}.py"
+    with_cell = {cell.id for cell in source.of("test")}
+    with_checks = {task.id for task in checks.tasks}
+    if with_cell != with_checks:
+        raise CourseError(
+            f"{path}: each task needs a test cell and checks. Without checks: "
+            f"{_list(with_cell - with_checks)}. Without a test cell: "
+            f"{_list(with_checks - with_cell)}."
+        )
     ids = [cell.id for cell in source.cells if cell.role != "text"]
-    if doubled := {name for name in ids if ids.count(name) > 1}:
-        raise CourseError(f"{source.assignment}: the ids {doubled} are used twice.")
+    if repeated := {name for name in ids if ids.count(name) > 1}:
+        raise CourseError(
+            f"{path}: more than one cell has the id {_list(repeated)}. Each id must be unique."
+        )
     total = sum(task.points for task in checks.tasks) + sum(c.points for c in source.of("answer"))
-    due = getattr(checks.module, "TOTAL_POINTS", TOTAL_POINTS)
-    if total != due:
-        raise CourseError(f"{source.assignment}: its points add up to {total:g}, not to {due:g}.")
+    expected = getattr(checks.module, "TOTAL_POINTS", TOTAL_POINTS)
+    if total != expected:
+        raise CourseError(
+            f"{source.assignment}: the points of its tasks add up to {total:g}, not to "
+            f"{expected:g}. Change the points in {path} or in the checks."
+        )
+
+
+def _list(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.vocabulary import CheckFailed, LeftOut, Task, expect
 from autograder.course.reference import load_reference, run_reference
 from autograder.protocol.remote import RemoteObject, Submission
@@ -116,6 +117,34 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) ->
     # After an epoch that has passed, one noisy last step must not fail it; a leak is far beyond.
     _confirm(model, x, labels, plan, plan.below * SLACK)
     return model
+
+
+def training_checks(
+    tasks: Sequence[Task],
+    plan: Plan,
+    *,
+    name: str = "training_loss",
+    loss: str = "the loss",
+    limit: str = "",
+    within: str = "",
+) -> Checks:
+    """Test that training reaches the threshold; keep the trained model under its name.
+
+    Args:
+        tasks: All tasks of the assignment.
+        plan: What is trained.
+        name: The check's name.
+        loss: What the sentence calls the loss.
+        limit: What the sentence says after the threshold, such as " bits".
+        within: What it says of the time; by default " within … epochs".
+    """
+    falls = f"{loss} falls below {plan.below:g}{limit}{within or f' within {plan.epochs} epochs'}"
+
+    @named_check(plan.task, name, f"Trained from scratch with your settings, {falls}.")
+    def reached(submission: Submission) -> None:
+        submission.kept[plan.names[0]] = expect_trained(submission, tasks, plan)
+
+    return (reached,)
 
 
 def train_reference(submission: Submission, plan: Plan) -> nn.Module:

@@ -1,1 +1,1 @@
-"""The course on disk: where it is, its sources, its reference solutions."""
+"""The course on disk: its folder, its sources, its reference solutions."""

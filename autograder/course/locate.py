@@ -1,7 +1,8 @@
-"""Finds the course: the folder with its sources, notebooks, checks and submission corpora.
+"""Finds the course: the folder with the sources, notebooks, checks and submission corpora.
 
 The option `--course DIR` comes first, then the course around the current folder, then the one that
-is installed with the package. A folder is a course if it holds the file `vaelab.toml`.
+is installed with the package. A folder is a course if it contains the file
+`vaelab.toml`.
 """
 
 import functools
@@ -16,7 +17,7 @@ INSTALLED = PACKAGE / "course" / "installed"
 
 
 class CourseError(Exception):
-    """Something is wrong with the course itself, not with a submission."""
+    """An error in the course itself, not in a submission."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Course:
 
     Attributes:
         root: Its folder.
-        checks: The folder that holds `a<assignment>`, the checks and the corpus of each assignment.
+        checks: The folder with one folder `a<assignment>` for each assignment. That folder contains
+            the assignment's checks and corpus.
     """
 
     root: Path
@@ -48,7 +50,7 @@ class Course:
 
     @property
     def code(self) -> list[Path]:
-        """The folders of the code that judges submissions."""
+        """The folders of the code that grades submissions."""
         import vae_utils
 
         folders = {PACKAGE, Path(vae_utils.__file__).resolve().parent, self.checks}
@@ -68,10 +70,10 @@ def use_course(folder: Path) -> None:
 
 @functools.cache
 def current_course() -> Course:
-    """Find the course of this process.
+    """Return the course of this process.
 
     Raises:
-        CourseError: If there is none; the message lists the places that were searched.
+        CourseError: If there is no course. The message lists the folders that were searched.
     """
     if named := os.environ.get(VARIABLE):
         return _course_at(Path(named))
@@ -81,14 +83,14 @@ def current_course() -> Course:
         if (place / MARKER).is_file():
             return _course_at(place)
     raise CourseError(
-        f"No course found: the file {MARKER} is in none of {', '.join(map(str, places))}. "
-        "Name its folder with --course DIR, or make one with `vaelab init DIR`."
+        f"No course found. These folders do not contain the file {MARKER}: "
+        f"{', '.join(map(str, places))}. Name the course's folder with --course DIR."
     )
 
 
 def _course_at(root: Path) -> Course:
     if not (root / MARKER).is_file():
-        raise CourseError(f"{root} is not a course: it holds no file {MARKER}.")
+        raise CourseError(f"{root} is not a course: it does not contain the file {MARKER}.")
     if root == INSTALLED:
         return Course(root, PACKAGE / "checks")
     own, inside = root / "checks", root / "autograder" / "checks"

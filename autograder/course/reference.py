@@ -1,4 +1,4 @@
-"""An assignment's reference solution, run in the judge. It never leaves it."""
+"""Runs an assignment's reference in the judge. The worker never receives it."""
 
 import functools
 from typing import Any
@@ -9,16 +9,19 @@ from autograder.course.sources import load_source
 
 @functools.cache
 def load_reference(assignment: str) -> dict[str, Any]:
-    """Run the reference's given and solution cells once; returns their names."""
+    """Run the reference's given and solution cells once; return the names that they define."""
     return run_reference(assignment)
 
 
 def run_reference(assignment: str, seed: int | None = None) -> dict[str, Any]:
-    """Run the reference's given and solution cells; returns their names.
+    """Run the reference's given and solution cells.
 
     Args:
-        assignment: Its name.
-        seed: Takes the place of the seed that its cells set; None to leave it.
+        assignment: The assignment's name.
+        seed: Replaces the seed that the cells set; None keeps it.
+
+    Returns:
+        The names that the cells define, with their values.
     """
     names: dict[str, Any] = {"__name__": f"reference_{assignment}"}
     for cell in load_source(assignment).of("setup", "solution"):

@@ -1,7 +1,7 @@
-"""The regions of a solution cell: with the solution in place, or with what is left to do.
+"""The solution regions of a cell, and the placeholders that a starter has instead.
 
-Between `### BEGIN SOLUTION` and `### END SOLUTION` a starter holds what is left to do: names that
-the solution assigns become `name = ...`, anything else raises NotImplementedError.
+A region is between `### BEGIN SOLUTION` and `### END SOLUTION`. If it only assigns names, the
+starter contains `name = ...` for each name. Otherwise it raises NotImplementedError.
 """
 
 import ast
@@ -16,19 +16,19 @@ YOUR_ANSWER = "*Write your answer here.*"
 
 
 def solved(cell: Cell) -> str:
-    """A cell with its solution in place."""
+    """Return a cell's text with its solutions and without their markers."""
     return REGION.sub(lambda match: match[2], cell.source).rstrip("\n")
 
 
-def left_to_do(cell: Cell) -> str:
-    """A cell as the student gets it."""
+def without_solution(cell: Cell) -> str:
+    """Return a cell's text as in the starter: with a placeholder for each solution."""
     if cell.role == "answer":
         return YOUR_ANSWER
-    return REGION.sub(lambda m: _stub(m, cell.source), cell.source).rstrip("\n")
+    return REGION.sub(lambda m: _placeholder(m, cell.source), cell.source).rstrip("\n")
 
 
-def _stub(match: re.Match[str], source: str) -> str:
-    """Say what is to be done where a solution stood."""
+def _placeholder(match: re.Match[str], source: str) -> str:
+    """Return the placeholder for a solution region."""
     indent, code = match[1], textwrap.dedent(match[2])
     body = ast.parse(f"def wrapped():\n{textwrap.indent(code, '    ')}").body[0].body  # type: ignore[attr-defined]
     if all(isinstance(statement, ast.Assign) for statement in body):

@@ -1,11 +1,11 @@
-"""How an assignment's one source is read.
+"""Reads an assignment's source.
 
-A source is percent-format Python. Each cell that has a role says so in its header, with its id:
+A source is a Python file in percent format. The header of a cell names its role and its id:
 
     # %% setup="imports"             given; the judge runs it
-    # %% solution="my_vae"           the student's; reference code between the solution marks
-    # %% test="kl_divergence"        a visible check; its points are its task's
-    # %% run="train"                 given; figures and training, not run for grading
+    # %% solution="my_vae"           the student's work; the reference is between the markers
+    # %% test="kl_divergence"        shows the checks of a task; its points are the task's points
+    # %% run="train"                 given; figures and training; the judge does not run it
     # %% [markdown] answer="why" points=10     a written answer, graded by a person
 """
 
@@ -28,10 +28,10 @@ class Cell:
 
     Attributes:
         kind: "markdown" or "code".
-        source: Its text, solutions included.
+        source: The cell's text, including solutions.
         role: One of `ROLES`, or "text".
-        id: Its one name; a number for plain text.
-        points: What a written answer earns; 0 elsewhere.
+        id: The cell's id. A cell with the role "text" has the id `text-<number>`.
+        points: The points of a written answer; 0 for other cells.
     """
 
     kind: str
@@ -43,13 +43,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class Source:
-    """An assignment as its author wrote it."""
+    """An assignment as its author wrote it.
+
+    Attributes:
+        assignment: The assignment's name.
+        cells: All cells, in order.
+    """
 
     assignment: str
     cells: tuple[Cell, ...]
 
     def of(self, *roles: str) -> tuple[Cell, ...]:
-        """Give the cells of some roles, in order."""
+        """Return the cells with one of these roles, in order."""
         return tuple(cell for cell in self.cells if cell.role in roles)
 
     @property
@@ -59,15 +64,15 @@ class Source:
 
 
 def assignments() -> list[str]:
-    """Name every assignment of the course, in order.
+    """Return the names of the course's assignments, in order.
 
     Raises:
-        CourseError: If the course has none.
+        CourseError: If the course has no assignment.
     """
     folder = current_course().solutions
     names = sorted(path.stem for path in folder.glob("[0-9]*.py"))
     if not names:
-        raise CourseError(f"No assignment found: {folder} holds no file such as 03_fc_vae.py.")
+        raise CourseError(f"No assignment found: {folder} contains no file such as 03_fc_vae.py.")
     return names
 
 
@@ -75,7 +80,8 @@ def load_source(assignment: str) -> Source:
     """Read an assignment's source.
 
     Raises:
-        CourseError: If there is no such assignment, or a cell has two roles or a used id.
+        CourseError: If the assignment does not exist, if a cell has two roles, or if two cells with
+            the same role have the same id.
     """
     return _load(current_course().solutions / f"{assignment}.py")
 
@@ -84,24 +90,28 @@ def load_source(assignment: str) -> Source:
 def _load(path: Path) -> Source:
     if not path.is_file():
         known = ", ".join(assignments())
-        raise CourseError(f"There is no assignment '{path.stem}' in {path.parent}, only: {known}.")
+        raise CourseError(
+            f"There is no assignment '{path.stem}' in {path.parent}. Choose one of: {known}."
+        )
     notebook = jupytext.read(path, fmt="py:percent")
     cells: list[Cell] = []
     for number, cell in enumerate(notebook.cells):
         roles = [role for role in ROLES if role in cell.metadata]
         if len(roles) > 1:
-            raise CourseError(f"{path}: cell {number} has the roles {' and '.join(roles)}.")
+            raise CourseError(
+                f"{path}: cell {number} has the roles {' and '.join(roles)}, expected at most one."
+            )
         role = roles[0] if roles else "text"
         name = cell.metadata[role] if roles else f"text-{number}"
         if any(name == earlier.id and role == earlier.role for earlier in cells):
-            raise CourseError(f"{path}: two cells are called '{name}'.")
+            raise CourseError(f"{path}: two {role} cells have the id '{name}'. Rename one of them.")
         points = float(cell.metadata.get("points", 0))
         cells.append(Cell(cell.cell_type, cell.source, role, name, points))
     return Source(path.stem, tuple(cells))
 
 
 def imported(sources: Iterable[str]) -> list[str]:
-    """List the top-level packages that given cells import."""
+    """Return the top-level packages that these cells import, sorted."""
     names: set[str] = set()
     for source in sources:
         for node in ast.walk(ast.parse(source)):

@@ -1,1 +1,1 @@
-"""Grades submissions: reads notebooks, runs the checks against a worker, many side by side."""
+"""Grades submissions: reads notebooks, runs the checks on a worker, several at the same time."""

@@ -1,8 +1,8 @@
-"""Many submissions: finds them and grades them side by side, each in a judge that may die.
+"""Grades a batch: finds the submissions and grades several at the same time.
 
-A judge is a process that grades one submission at a time and hands each Result back. One that is
-ended from outside takes nothing with it but its own submission, which is tried once more. Judges
-end with the grader that started them, however it ends.
+A judge is a process that grades one submission at a time and returns its result. If a judge is
+killed, only its current submission is affected, and another judge grades it once more. All judges
+end when the grader that started them ends, also if it is killed.
 """
 
 import contextlib
@@ -24,13 +24,13 @@ from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import BEST, Sandbox
 
 TRIES = 2
-# What a judge may take beyond its submission's own limits before it is given up.
+# The time that a judge may use in addition to its submission's limits before it is killed.
 GRACE_SECONDS = 300.0
 Grade = Callable[[Path, str, str, Limits | None, Sandbox, bool], Result]
 
 
 class BatchError(Exception):
-    """There is nothing to grade where the user pointed."""
+    """The batch cannot be graded, for example because there are no submissions."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Entry:
     """One submission to grade.
 
     Attributes:
-        student: Whose it is.
+        student: The student's name.
         path: The notebook.
-        folder: Where all submissions lie; no link may lead away from below it. None for a
-            notebook that stands alone.
-        train: False to leave out the checks that train.
+        folder: The folder of all submissions. No folder between it and the notebook may be a link.
+            None for a single notebook.
+        train: False to skip the checks that train.
     """
 
     student: str
@@ -52,15 +52,15 @@ class Entry:
 
 
 def find_submissions(folder: Path, assignment: str) -> list[Entry]:
-    """List submissions in nbgrader's layout, `<student>/<assignment>/<assignment>.ipynb`.
+    """List the submissions in nbgrader's layout, `<student>/<assignment>/<assignment>.ipynb`.
 
-    A student without a notebook is listed too: not to have submitted is a result.
+    Students without a notebook are also listed. Their status becomes "missing".
 
     Raises:
-        BatchError: If the folder does not exist or no student has the assignment.
+        BatchError: If the folder does not exist, or if no student has a notebook of the assignment.
     """
     if not folder.is_dir():
-        raise BatchError(f"There is no folder {folder}.")
+        raise BatchError(f"There is no folder {folder}. Name the folder of the submissions.")
     entries = [
         Entry(child.name, child / assignment / f"{assignment}.ipynb", folder)
         for child in sorted(folder.iterdir())
@@ -68,7 +68,7 @@ def find_submissions(folder: Path, assignment: str) -> list[Entry]:
     ]
     if not any(os.path.lexists(entry.path) for entry in entries):
         raise BatchError(
-            f"No submission to {assignment} in {folder}: expected "
+            f"No submission to {assignment} found in {folder}. Expected files: "
             f"{folder}/<student>/{assignment}/{assignment}.ipynb."
         )
     return entries
@@ -81,18 +81,28 @@ def grade_all(
     limits: Limits,
     sandbox: Sandbox = BEST,
 ) -> Iterator[Result]:
-    """Grade submissions in `jobs` processes; yield each Result as it is done.
+    """Grade submissions in `jobs` processes.
 
-    A submission that brings its judge down is tried once more, in a new one; then it is recorded
-    as "not_graded". None is lost and none stops the others.
+    If a judge ends while it grades a submission, a new judge grades it once more. If that judge
+    also ends, the submission's status is "not_graded". The other submissions are not affected.
+
+    Args:
+        entries: The submissions.
+        assignment: The assignment's name.
+        jobs: The number of judges.
+        limits: The limits of each submission.
+        sandbox: The sandbox of each submission.
+
+    Yields:
+        One result for each submission, as soon as it is there.
 
     Raises:
-        SandboxError: If no sandbox holds here and none was named.
+        SandboxError: If no sandbox works on this machine and `sandbox` names no tier.
     """
     sandbox = sandbox.resolved()
     waiting = deque(_Try(entry) for entry in entries)
     judges: list[_Judge] = []
-    # Taken from the module now, so that what the caller sees there is what the judges run.
+    # Read from the module here, so that judges also run a replacement that a test puts there.
     grade = judge.grade
     try:
         while waiting or judges:
@@ -141,7 +151,7 @@ class _Judge:
     pipe: Connection = field(init=False)
 
     def __post_init__(self) -> None:
-        # Spawned, not forked: torch's threads do not survive a fork.
+        # Spawned, not forked: a fork does not copy PyTorch's threads.
         context = multiprocessing.get_context("spawn")
         self.pipe, there = context.Pipe()
         how = (self.grade, self.assignment, self.limits, self.sandbox)
@@ -150,15 +160,15 @@ class _Judge:
         there.close()
 
     def give(self, one: _Try) -> None:
-        """Set it to work on a submission."""
+        """Send it a submission and start its time limit."""
         self.now = one
         spend = TRIES * (self.limits.start_seconds + self.limits.seconds) + GRACE_SECONDS
         self.until = time.monotonic() + spend
-        with contextlib.suppress(OSError):  # it is gone: `take` says so
+        with contextlib.suppress(OSError):  # the process has ended: `take` returns None
             self.pipe.send(one.entry)
 
     def take(self) -> Result | None:
-        """Give the Result that it has ready; None if it is gone, or too late."""
+        """Return its result; None if the process has ended or exceeded its time limit."""
         self.now = None
         try:
             if self.pipe.poll():
@@ -169,7 +179,7 @@ class _Judge:
         return None
 
     def close(self) -> str:
-        """End it; returns in words how it ended, had it not been ended here."""
+        """End the process; return in words how it ended if it did not return a result."""
         alive = self.process.is_alive() and time.monotonic() >= self.until > 0
         self.pipe.close()
         if self.now is not None or alive:
@@ -180,11 +190,13 @@ class _Judge:
             self.process.join()
         code = self.process.exitcode
         self.process.close()
-        return "did not come to an end" if alive else f"was ended from outside (exit code {code})"
+        if alive:
+            return "did not finish in time"
+        return f"ended before it returned a result (exit code {code})"
 
 
 def _ready(judges: Sequence[_Judge]) -> list[_Judge]:
-    """Wait until a judge has answered, is gone, or is too late."""
+    """Wait until a judge has a result, has ended, or has exceeded its time limit; return those."""
     if not judges:
         return []
     now = time.monotonic()
@@ -201,11 +213,13 @@ def _ready(judges: Sequence[_Judge]) -> list[_Judge]:
 def _given_up(tried: _Try, assignment: str, how: str) -> Result | None:
     if tried.count < TRIES:
         return None
-    message = f"The judge's own process {how}, {TRIES} times; grade this one again."
+    message = (
+        f"The grader's own process {how}, in {TRIES} of {TRIES} tries. Grade this submission again."
+    )
     return judge.unjudged(assignment, tried.entry.student, "not_graded", message)
 
 
-# In a judge's process
+# The functions below run in a judge's process
 
 
 def _serve(
@@ -217,7 +231,7 @@ def _serve(
 ) -> None:
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grader, which ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the grader ends its judges
     torch.set_num_threads(1)
     with contextlib.suppress(EOFError, OSError):
         while True:
@@ -230,23 +244,23 @@ def _grade_one(
 ) -> Result:
     link = _link_below(entry)
     if link:
-        message = f"It lies behind the link `{link}`; links are not followed."
+        message = f"The folder `{link}` is a link; links are not followed."
         return judge.unjudged(assignment, entry.student, "unreadable", message)
     try:
         given = (entry.path, assignment, entry.student, limits, sandbox, entry.train)
         result = grade(*given)
         if result.status == "crashed":
             result = grade(*given)
-            again = f"Its process ended at the first of {TRIES} tries; this is the second."
+            again = f"Its process crashed in the first of {TRIES} tries. This is the second result."
             result = replace(result, notes=(*result.notes, again))
         return result
-    except Exception as error:  # the grader's fault is written down, and the batch goes on
+    except Exception as error:  # an error of the grader becomes a result, and the batch goes on
         message = f"The grader failed: {type(error).__name__}: {error}"
         return judge.unjudged(assignment, entry.student, "not_graded", message[:600])
 
 
 def _link_below(entry: Entry) -> str | None:
-    """Name a link among the folders between a submission and where all of them lie."""
+    """Return the name of a link between the folder of all submissions and a notebook, or None."""
     if entry.folder is None:
         return None
     between = entry.path.parent

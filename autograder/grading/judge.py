@@ -1,4 +1,4 @@
-"""The trusted side: one submission in, one Result out."""
+"""The judge: grades one submission and returns its result."""
 
 import contextlib
 import hashlib
@@ -27,13 +27,13 @@ from autograder.sandbox.tiers import BEST, Sandbox
 
 @dataclass(eq=False)
 class Judging:
-    """One submission while it is judged.
+    """One submission while it is graded.
 
     Attributes:
-        assignment: What it is a submission to.
-        submission: What the checks talk to.
-        worker: The process that it lives in.
-        outcomes: The checks that have been run.
+        assignment: The assignment's name.
+        submission: The object that the checks use.
+        worker: The process that runs the submission's code.
+        outcomes: The outcomes of the checks that have run.
     """
 
     assignment: str
@@ -42,7 +42,7 @@ class Judging:
     outcomes: list[CheckOutcome] = field(default_factory=list)
 
     def evaluate(self, function: Callable[..., None]) -> CheckOutcome:
-        """Run one check and keep its outcome."""
+        """Run one check; add its outcome to `outcomes` and return it."""
         task = load_checks(self.assignment).task(info(function).task)
         self.outcomes.append(evaluate(function, task, self.submission))
         return self.outcomes[-1]
@@ -52,11 +52,11 @@ class Judging:
 def judging(
     path: Path, assignment: str, limits: Limits | None = None, sandbox: Sandbox = BEST
 ) -> Iterator[Judging]:
-    """Open a submission in a worker of its own, its cells run and ready to be checked.
+    """Open a submission in its own worker and run its cells, so that it can be checked.
 
     Raises:
-        UnreadableError: If the file is no notebook.
-        Ended: If the worker did not survive its own start or the submission's cells.
+        UnreadableError: If the file is not a readable notebook.
+        Ended: If the worker ended while it started or ran the submission's cells.
     """
     opened = open_notebook(path, assignment)
     with WorkerProcess(limits or Limits(), sandbox) as worker:
@@ -71,18 +71,21 @@ def grade(
     sandbox: Sandbox = BEST,
     train: bool = True,
 ) -> Result:
-    """Judge one submission; whatever it does, there is a Result.
+    """Grade one submission.
 
     Args:
         path: The notebook.
-        assignment: What it is a submission to.
-        student: Whose it is.
-        limits: What it may use.
-        sandbox: How it is confined.
-        train: False to leave out the checks that train; their tasks then earn nothing.
+        assignment: The assignment's name.
+        student: The student's name.
+        limits: The limits of the submission; None for the default limits.
+        sandbox: The sandbox of its worker.
+        train: False to skip the checks that train. Their tasks then earn no points.
+
+    Returns:
+        The result. There is one for every behaviour of the submission.
 
     Raises:
-        SandboxError: If no sandbox holds here and none was named.
+        SandboxError: If no sandbox works on this machine and `sandbox` names no tier.
     """
     sandbox = sandbox.resolved()
     started = time.monotonic()
@@ -103,7 +106,7 @@ def grade(
         digest = hashlib.sha256(raw).hexdigest()
         opened = parse_notebook(raw, assignment)
     except FileNotFoundError:
-        return result("missing", f"There is no file {path.name}.", [], (), {})
+        return result("missing", f"The file {path.name} does not exist.", [], (), {})
     except (UnreadableError, OSError) as error:
         return result("unreadable", str(error), [], (), {})
 
@@ -149,8 +152,8 @@ def _notes(submission: Submission) -> tuple[str, ...]:
 def run_checks(current: Judging) -> None:
     """Run the assignment's checks, in order.
 
-    They are the functions that `pytest autograder/checks` runs too; pytest itself would cost more
-    here than all that they do.
+    `pytest autograder/checks` runs the same functions. They are called without pytest here, because
+    pytest takes more time than the checks.
     """
     for function in load_checks(current.assignment).functions:
         current.evaluate(function)
@@ -159,17 +162,20 @@ def run_checks(current: Judging) -> None:
 def _scores(
     assignment: str, outcomes: list[CheckOutcome], message: str, answers: dict[str, str | None]
 ) -> tuple[tuple[TaskScore, ...], tuple[CheckOutcome, ...]]:
-    """Add up tasks; a check that was never reached stands as not run."""
+    """Return the score of each task and one outcome for each check.
+
+    A check without an outcome counts as not run, with `message`.
+    """
     checks = load_checks(assignment)
     done = {(outcome.task, outcome.check): outcome for outcome in outcomes}
     every = []
     for function in checks.functions:
         note = info(function)
         points = checks.task(note.task).points
-        missed = CheckOutcome(
+        not_run = CheckOutcome(
             note.name, note.task, points, note.sentence, "not_run", message, None, 0.0
         )
-        every.append(done.get((note.task, note.name), missed))
+        every.append(done.get((note.task, note.name), not_run))
     tasks = []
     for task in checks.tasks:
         passed = all(c.outcome == "passed" for c in every if c.task == task.id)
@@ -182,13 +188,13 @@ def _scores(
 
 
 def unjudged(assignment: str, student: str, status: str, message: str) -> Result:
-    """Make the Result of a submission that no worker has seen.
+    """Return the result of a submission that was not given to a worker.
 
     Args:
-        assignment: What it is a submission to.
-        student: Whose it is.
-        status: "not_graded" where the grader itself failed, or another of `STATUSES`.
-        message: Why.
+        assignment: The assignment's name.
+        student: The student's name.
+        status: "not_graded" if the grader failed, or another key of `STATUSES`.
+        message: The reason.
     """
     tasks, checks = _scores(assignment, [], message, {})
     return Result(assignment, student, status, message, tasks, checks, (), {}, 0.0)

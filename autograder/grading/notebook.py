@@ -1,7 +1,7 @@
-"""Opens an untrusted notebook: caps its size, reads its JSON, and picks the cells to run.
+"""Opens an untrusted notebook: limits its size, reads its JSON, and selects the cells to run.
 
-Nothing in the file is believed except the text of the student's own cells. Given cells come from
-the course's source; checks and figures of the submission are never run.
+Only the text of the student's own cells is used. Given cells are taken from the course's source.
+Test cells and figure cells of the submission are never run.
 """
 
 import errno
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autograder.course.regions import left_to_do
+from autograder.course.regions import without_solution
 from autograder.course.sources import Source, load_source
-from autograder.records.text import shown
+from autograder.records.text import printable
 
 MAX_BYTES = 20 << 20
 MAX_CELLS = 2000
-# In characters; what crosses to the worker as JSON may take six bytes for each.
+# In characters. In the JSON that is sent to the worker, one character takes up to six bytes.
 MAX_SOURCE = 150_000
 NBFORMAT = 4
 KINDS = ("code", "markdown", "raw")
@@ -27,17 +27,17 @@ EXTRA_CELL_SECONDS = 5.0
 
 
 class UnreadableError(Exception):
-    """The file is not a notebook; the message says how."""
+    """The file is not a readable notebook; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class ToRun:
-    """A cell for the worker.
+    """A cell that the worker runs.
 
     Attributes:
-        name: The cell's id, or "your cell 7" for one that the student added.
-        source: Its text.
-        seconds: A limit for a cell that nobody asked for; None for the others.
+        name: The cell's id, or "your cell 7" for a cell that the student added.
+        source: The cell's text.
+        seconds: The time limit of a cell that the student added; None for the other cells.
     """
 
     name: str
@@ -47,12 +47,12 @@ class ToRun:
 
 @dataclass(frozen=True)
 class Opened:
-    """A submission's notebook, ready to judge.
+    """A submission's notebook, ready for grading.
 
     Attributes:
-        cells: What to run, in order: given cells from the source, the student's between them.
-        notes: What was found different from the starter.
-        answers: The text of each written answer, by id; None if it is untouched or gone.
+        cells: The cells to run, in order: given cells from the source and the student's cells.
+        notes: The differences from the starter.
+        answers: The text of each written answer, by id; None if it is unchanged or missing.
     """
 
     cells: tuple[ToRun, ...]
@@ -61,11 +61,11 @@ class Opened:
 
 
 def open_notebook(path: Path, assignment: str) -> Opened:
-    """Read a submission.
+    """Read a submission from its file.
 
     Raises:
-        UnreadableError: If the file is no regular file, too large, or not a notebook.
-        FileNotFoundError: If there is none.
+        UnreadableError: If the file is not a regular file, is too large, or is not a notebook.
+        FileNotFoundError: If the file does not exist.
     """
     return parse_notebook(read_bytes(path), assignment)
 
@@ -74,7 +74,7 @@ def parse_notebook(raw: bytes, assignment: str) -> Opened:
     """Read a submission from its bytes.
 
     Raises:
-        UnreadableError: If they are no notebook.
+        UnreadableError: If the bytes are not a notebook.
     """
     body = _parse(raw)
     cells = list(_cells(body))
@@ -91,10 +91,11 @@ def parse_notebook(raw: bytes, assignment: str) -> Opened:
 
 
 def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun]:
-    """Yield the student's cells where they stand, the given ones from the source between them.
+    """Yield the student's cells in the notebook's order, and the given cells between them.
 
-    A given cell that follows a solution in the source waits for the last copy of it, and for its
-    own place in the notebook; the others come first, whatever the notebook looks like.
+    Given cells that precede all solutions in the source come first. Any other given cell comes
+    after the last copy of each solution that precedes it in the source, and not before its own
+    place in the notebook.
     """
     places = {name: number for number, (_, name, _) in enumerate(cells, 1)}
     waiting: list[tuple[int, ToRun]] = []
@@ -117,11 +118,11 @@ def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a file's bytes, if it is a regular file and not too large; no link is followed.
+    """Return the bytes of a regular file that is not too large. Links are not followed.
 
     Raises:
-        UnreadableError: If it isn't.
-        FileNotFoundError: If there is none.
+        UnreadableError: If the file is a link, not a regular file, or larger than `MAX_BYTES`.
+        FileNotFoundError: If the file does not exist.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -134,11 +135,12 @@ def read_bytes(path: Path) -> bytes:
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise UnreadableError("It is no regular file.")
+            raise UnreadableError("The path is no regular file.")
         if status.st_size > MAX_BYTES:
             size, cap = status.st_size >> 20, MAX_BYTES >> 20
             raise UnreadableError(
-                f"The file has {size} MiB; at most {cap} MiB are read. Clear its outputs and save."
+                f"The file has {size} MiB; at most {cap} MiB are read. Clear the outputs of "
+                "all cells, save the notebook, and hand it in again."
             )
         return file.read(MAX_BYTES)
 
@@ -149,53 +151,56 @@ def _parse(raw: bytes) -> Any:
     try:
         return json.loads(raw.decode("utf-8-sig"))
     except RecursionError as error:
-        raise UnreadableError("The file is nested too deeply to be a notebook.") from error
+        raise UnreadableError("The file's JSON is nested too deeply for a notebook.") from error
     except ValueError as error:
         raise UnreadableError(f"The file is not JSON: {str(error)[:200]}.") from error
 
 
 def _about_the_file(body: dict[str, Any]) -> Iterator[str]:
-    """Say what is odd about the notebook as a whole: its format, its language."""
+    """Yield a note if the notebook's format or language is not the expected one."""
     version = body.get("nbformat")
     if version != NBFORMAT:
-        said = version if isinstance(version, int | float) and abs(version) < 1e6 else "no number"
-        yield f"The notebook calls its format {said}; it was read as format {NBFORMAT}."
+        found = version if isinstance(version, int | float) and abs(version) < 1e6 else "no number"
+        yield f"The notebook calls its format {found}; it was read as format {NBFORMAT}."
     metadata = body.get("metadata")
     for key, name in (("kernelspec", "language"), ("language_info", "name")):
         part = metadata.get(key) if isinstance(metadata, dict) else None
         language = part.get(name) if isinstance(part, dict) else None
         if isinstance(language, str) and language.lower() not in ("python", "python3", "ipython"):
-            yield f"The notebook calls its language {shown(language, 40)}; it was run as Python."
+            named = printable(language, 40)
+            yield f"The notebook calls its language {named}; it was run as Python."
             return
 
 
 def _about_magic(cell: ToRun) -> Iterator[str]:
-    """Say what of a cell is for a shell or for IPython, and so is left out."""
+    """Yield a note about lines for a shell or for IPython, which are not run."""
     if cell.source.lstrip().startswith("%%"):
-        yield f"`{cell.name}` begins with `%%`, which is no Python: it was left out."
+        yield f"`{cell.name}` begins with `%%`, which is not Python. The cell was skipped."
     elif any(line.lstrip().startswith("!") for line in cell.source.splitlines()):
-        yield f"In `{cell.name}`, lines that begin with `!` were left out: there is no shell here."
+        yield f"In `{cell.name}`, lines that begin with `!` were skipped: they need a shell."
 
 
 def _cells(body: Any) -> Iterator[tuple[str, str, str]]:
-    """Yield (kind, id, text) of each cell; the id is "" where there is none."""
+    """Yield (kind, id, text) of each cell; the id is "" if the cell has none."""
     if isinstance(body, dict) and isinstance(body.get("worksheets"), list):
         raise UnreadableError(
-            "The file is a notebook of format 3, from before 2015: open it in JupyterLab, save "
-            "it, and hand it in again."
+            "The file is a notebook of format 3, which was replaced in 2015. Open it in "
+            "JupyterLab, save it, and hand it in again."
         )
     if not isinstance(body, dict) or not isinstance(body.get("cells"), list):
-        raise UnreadableError("The file is JSON, but it has no list of cells: is it a notebook?")
+        raise UnreadableError("The file is JSON, but it has no list of cells. Hand in a notebook.")
     if len(body["cells"]) > MAX_CELLS:
-        raise UnreadableError(f"The notebook has more than {MAX_CELLS} cells.")
-    for cell in body["cells"]:
+        raise UnreadableError(
+            f"The notebook has {len(body['cells'])} cells; at most {MAX_CELLS} are read."
+        )
+    for number, cell in enumerate(body["cells"], 1):
         if not isinstance(cell, dict):
-            raise UnreadableError("One of the notebook's cells is no cell.")
+            raise UnreadableError(f"Entry {number} of the notebook's list of cells is not a cell.")
         text = cell.get("source", "")
         if isinstance(text, list) and all(isinstance(line, str) for line in text):
             text = "".join(text)
         if not isinstance(text, str):
-            raise UnreadableError("One of the notebook's cells has no text.")
+            raise UnreadableError(f"Cell {number} of the notebook has no text.")
         metadata = cell.get("metadata")
         marks = metadata.get("nbgrader") if isinstance(metadata, dict) else None
         name = marks.get("grade_id") if isinstance(marks, dict) else None
@@ -204,11 +209,11 @@ def _cells(body: Any) -> Iterator[tuple[str, str, str]]:
 
 
 def _differences(cells: list[tuple[str, str, str]], source: Source) -> Iterator[str]:
-    """Say what is missing, doubled or changed, and what was done about it."""
+    """Yield a note for each missing, repeated or changed cell, and what the judge did."""
     found = [name for _, name, _ in cells]
     kinds = {name: kind for kind, name, _ in cells}
     texts = {name: text for _, name, text in cells}
-    judged = "It was judged from the course's own copy."
+    replaced = "The grader used the course's own copy."
     for cell in source.cells:
         if cell.role == "text":
             continue
@@ -217,28 +222,29 @@ def _differences(cells: list[tuple[str, str, str]], source: Source) -> Iterator[
         if cell.role in ("solution", "answer"):
             what = f"Your cell `{cell.id}`"
         if count == 0 and cell.role in ("setup", "test"):
-            yield f"{what} is missing. {judged}"
+            yield f"{what} is missing. {replaced}"
         elif count == 0 and cell.role in ("solution", "answer"):
             yield f"{what} is missing."
         elif count > 1:
             yield f"{what} is there {count} times." + (
-                " All of them were run, in order." if cell.role == "solution" else f" {judged}"
+                " All copies were run, in order." if cell.role == "solution" else f" {replaced}"
             )
         elif cell.role == "solution" and kinds[cell.id] != "code":
             yield f"{what} is a {kinds[cell.id]} cell. It was run as code."
         elif cell.role in ("setup", "test") and texts[cell.id].strip() != cell.source.strip():
-            yield f"{what} was changed. {judged}"
+            yield f"{what} was changed. {replaced}"
     known = {cell.id for cell in source.cells if cell.role != "text"}
     own = sum(
         kind == "code" and name not in known and bool(text.strip()) for kind, name, text in cells
     )
     if own:
-        yield f"You added {own} code cell{'s' * (own > 1)} of your own: run, but given no points."
+        cells_added = f"{own} code cell{'s' * (own > 1)}"
+        yield f"You added {cells_added}. Added cells are run, but earn no points."
 
 
 def _answers(cells: list[tuple[str, str, str]], source: Source) -> dict[str, str | None]:
     texts = {name: text.strip() for _, name, text in cells}
-    untouched = {cell.id: left_to_do(cell).strip() for cell in source.of("answer")}
+    untouched = {cell.id: without_solution(cell).strip() for cell in source.of("answer")}
     return {
         name: texts[name] if texts.get(name) not in (None, "", start) else None
         for name, start in untouched.items()

@@ -1,6 +1,7 @@
-"""How far each threshold is from what its reference reaches, on the full sets, several seeds each.
+"""Calibration of the thresholds: how far is each one from the loss that its reference reaches?
 
-Every run is kept as it is done in `calibration.json`; `calibration.md` is drawn from all of them.
+Each reference is trained on the full data set with several seeds. Every run is saved in
+`calibration.json` when it is done. `calibration.md` shows all saved runs as a table.
 """
 
 import json
@@ -16,7 +17,8 @@ from typing import Any
 import torch
 
 from autograder.checks.registry import load_checks
-from autograder.checks.training import Plan, epoch_loss, mean_confirmed, steps
+from autograder.checks.training import Plan as TrainingSpec
+from autograder.checks.training import epoch_loss, mean_confirmed, steps
 from autograder.course.reference import run_reference
 from autograder.records.results import write_text
 from vae_utils.data.load import FOLDER_VARIABLE
@@ -27,17 +29,17 @@ class Run:
     """One training of a reference.
 
     Attributes:
-        assignment: Its name.
-        data: The data set, as `vae_utils.load_dataset` knows it.
+        assignment: The assignment's name.
+        data: The data set's name in `vae_utils.load_dataset`.
         source: "full" or "embedded".
-        images: How many it was trained on.
-        seed: Of the initial weights and the order of the images.
-        parameters: Trainable numbers.
+        images: The number of training images.
+        seed: The seed of the initial weights and of the order of the images.
+        parameters: The number of trainable parameters.
         below: The threshold for this source.
-        unit: The loss's unit.
-        digits: Decimals that are worth showing.
+        unit: The unit of the loss.
+        digits: The number of decimals to show.
         losses: The training loss of each epoch, the mean over images.
-        test_loss: Of the test images after the last epoch, codes drawn by the judge.
+        test_loss: The loss of the test images after the last epoch. The judge samples the codes.
         seconds: CPU time of training, on one thread.
         more: Further numbers of the trained model, by name.
     """
@@ -58,43 +60,48 @@ class Run:
 
     @property
     def reached(self) -> int | None:
-        """The first epoch whose loss is below the threshold, None if none is."""
+        """The first epoch, counted from 1, with a loss below the threshold; or None."""
         return next((n for n, loss in enumerate(self.losses, 1) if loss < self.below), None)
 
 
-def plan_of(assignment: str) -> Plan | None:
-    """The plan of an assignment's threshold, None where nothing is trained."""
+def training_spec(assignment: str) -> TrainingSpec | None:
+    """Return an assignment's training spec, or None if nothing is trained."""
     return getattr(load_checks(assignment).module, "PLAN", None)
 
 
-def train(assignment: str, plan: Plan, seed: int, source: str, say: Callable[[str], None]) -> Run:
-    """Train a reference for the whole of its budget.
+def train(
+    assignment: str, spec: TrainingSpec, seed: int, source: str, log: Callable[[str], None]
+) -> Run:
+    """Train a reference for all epochs of its training spec.
 
     Args:
-        assignment: Its name.
-        plan: Its plan.
+        assignment: The assignment's name.
+        spec: Its training spec.
         seed: See `Run`.
-        source: See `Run`; the full set is taken from the folder VAELAB_DATA if that is set.
-        say: Called with a line for each epoch.
+        source: See `Run`. The full set is read from the folder `VAELAB_DATA` if that is set.
+        log: A function that is called with one line for each epoch.
+
+    Returns:
+        The run.
     """
     from vae_utils import load_dataset
 
     torch.set_num_threads(1)
     names = run_reference(assignment, seed)
-    model, optimizer, step = (names[name] for name in (*plan.names, plan.step))
-    data = _data(plan, source)
+    model, optimizer, step = (names[name] for name in (*spec.names, spec.step))
+    data = _data(spec, source)
     train_set = load_dataset(data, source=_place(source), quiet=True)
-    if plan.images and source == "embedded":
-        train_set = train_set.subset(plan.images)
-    batch = plan.batch(train_set.images.float() / 255, train_set.labels)
+    if spec.images and source == "embedded":
+        train_set = train_set.subset(spec.images)
+    batch = spec.batch(train_set.images.float() / 255, train_set.labels)
     generator = torch.Generator().manual_seed(seed)
     losses, seconds = [], 0.0
-    for _ in range(plan.epochs):
+    for _ in range(spec.epochs):
         started = time.process_time()
         taken = steps(step, model, optimizer, batch, names["batch_size"], generator)
-        losses.append(epoch_loss(taken, plan, len(batch[0])))
+        losses.append(epoch_loss(taken, spec, len(batch[0])))
         seconds += time.process_time() - started
-        say(f"{assignment}, seed {seed}: {losses[-1]:.{plan.digits}f} {plan.unit}")
+        log(f"{assignment}, seed {seed}: {losses[-1]:.{spec.digits}f} {spec.unit}")
     return Run(
         assignment=assignment,
         data=data,
@@ -102,44 +109,47 @@ def train(assignment: str, plan: Plan, seed: int, source: str, say: Callable[[st
         images=len(batch[0]),
         seed=seed,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        below=plan.threshold(source),
-        unit=plan.unit,
-        digits=plan.digits,
+        below=spec.threshold(source),
+        unit=spec.unit,
+        digits=spec.digits,
         losses=tuple(losses),
-        test_loss=_test_loss(model, plan, source),
+        test_loss=_test_loss(model, spec, source),
         seconds=round(seconds, 1),
-        more=plan.measure(model) if plan.measure else {},
+        more=spec.measure(model) if spec.measure else {},
     )
 
 
-def _data(plan: Plan, source: str) -> str:
-    return plan.data_full if source == "full" and plan.data_full else plan.data
+def _data(spec: TrainingSpec, source: str) -> str:
+    return spec.data_full if source == "full" and spec.data_full else spec.data
 
 
 def _place(source: str) -> str:
     return "auto" if source == "full" and FOLDER_VARIABLE in os.environ else source
 
 
-def _test_loss(model: Any, plan: Plan, source: str) -> float:
+def _test_loss(model: Any, spec: TrainingSpec, source: str) -> float:
     from vae_utils import load_dataset
 
-    test_set = load_dataset(_data(plan, source), train=False, source=_place(source), quiet=True)
-    # In a random order, so that each chunk looks like the whole.
+    test_set = load_dataset(_data(spec, source), train=False, source=_place(source), quiet=True)
+    # In a random order, so that each chunk has about the same distribution as the whole set.
     test_set = test_set.subset(len(test_set))
     torch.manual_seed(0)
-    return mean_confirmed(model, test_set.images.float() / 255, test_set.labels, plan)
+    return mean_confirmed(model, test_set.images.float() / 255, test_set.labels, spec)
 
 
 def load_runs(path: Path) -> list[Run]:
-    """Read what was kept; [] if there is nothing yet."""
+    """Return the saved runs; [] if the file does not exist."""
     if not path.exists():
         return []
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    return [Run(**{**run, "losses": tuple(run["losses"])}) for run in kept]
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    return [Run(**{**run, "losses": tuple(run["losses"])}) for run in saved]
 
 
-def keep(run: Run, path: Path) -> list[Run]:
-    """Keep a run in the place of an older one of the same assignment, source and seed."""
+def save_run(run: Run, path: Path) -> list[Run]:
+    """Save a run in the file `path`; return all saved runs.
+
+    The run replaces an older one of the same assignment, source and seed.
+    """
     others = [r for r in load_runs(path) if _key(r) != _key(run)]
     runs = sorted([*others, run], key=_key)
     write_text(path, json.dumps([asdict(r) for r in runs], indent=1) + "\n")
@@ -150,27 +160,28 @@ def _key(run: Run) -> tuple[str, str, int]:
     return run.assignment, run.source, run.seed
 
 
-def as_markdown(runs: list[Run], plans: Mapping[str, Plan]) -> str:
-    """Draw the table.
+def as_markdown(runs: list[Run], specs: Mapping[str, TrainingSpec]) -> str:
+    """Return the calibration table as Markdown.
 
     Args:
-        runs: Every run.
-        plans: The plans of their assignments, as far as there are any, with what is to be reached.
+        runs: All runs.
+        specs: The training specs of their assignments, by name, with the expected test loss and a
+            remark. Assignments without a training spec are missing.
     """
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.assignment, run.source), []).append(run)
     lines = [
-        "# How far the thresholds are",
+        "# Calibration of the thresholds",
         "",
-        "Each assignment's reference, trained with its own settings for the whole of the epochs "
-        "that a student has. Made by `vaelab calibrate`; every run stands in `calibration.json`. "
-        "Several numbers in one place are several seeds. An assignment that is not here trains to "
-        "no threshold. Seconds are CPU time on one thread, "
+        "`vaelab calibrate` writes this file. It trained each assignment's reference with its own "
+        "settings, for all epochs that a student has. Every run is in `calibration.json`. "
+        "Several numbers in one cell belong to several seeds. Assignments without a loss threshold "
+        "are not listed. Seconds are CPU time on one thread, "
         f"torch {torch.__version__.split('+')[0]}, {platform.machine()}.",
         "",
-        "| assignment | data, images | parameters | threshold | passed in epoch | training loss, "
-        "last epoch | test loss | to reach, test | also | seconds |",
+        "| assignment | data, images | parameters | threshold | first epoch below it "
+        "| training loss, last epoch | test loss | expected test loss | other numbers | seconds |",
         "| --- | --- | --: | --: | --: | --: | --: | --: | --- | --: |",
     ]
     for (assignment, source), group in groups.items():
@@ -181,23 +192,23 @@ def as_markdown(runs: list[Run], plans: Mapping[str, Plan]) -> str:
             f"| {', '.join(str(r.reached or 'none') for r in group)} of {len(one.losses)} "
             f"| {_several([r.losses[-1] for r in group], one.digits)} "
             f"| {_several([r.test_loss for r in group], one.digits + 1)} "
-            f"| {_headline(plans.get(assignment), group)} "
+            f"| {_expected(specs.get(assignment), group)} "
             f"| {_more(group)} "
             f"| {_several([r.seconds for r in group], 0)} |"
         )
     remarks = [
-        f"- `{name}`: {plan.remark}"
-        for name, plan in plans.items()
-        if plan.remark and any(run.assignment == name for run in runs)
+        f"- `{name}`: {spec.remark}"
+        for name, spec in specs.items()
+        if spec.remark and any(run.assignment == name for run in runs)
     ]
     return "\n".join([*lines, "", *remarks] if remarks else lines) + "\n"
 
 
-def _headline(plan: Plan | None, group: list[Run]) -> str:
-    if plan is None or group[0].source != "full" or math.isnan(plan.headline):
+def _expected(spec: TrainingSpec | None, group: list[Run]) -> str:
+    if spec is None or group[0].source != "full" or math.isnan(spec.headline):
         return ""
-    reached = sum(run.test_loss <= plan.headline for run in group)
-    return f"{plan.headline:g}, by {reached} of {len(group)}"
+    reached = sum(run.test_loss <= spec.headline for run in group)
+    return f"{spec.headline:g}, reached by {reached} of {len(group)}"
 
 
 def _more(group: list[Run]) -> str:

@@ -1,13 +1,14 @@
-"""The demo class: fifteen students, made from the reference, in nbgrader's layout."""
+"""The demo class: submissions of fifteen students, made from the reference."""
 
 import shutil
 from pathlib import Path
 
 from autograder.build.notebooks import reference, starter
-from autograder.quality.bank import load_bank, make, with_cell_twice, without_cell, write
+from autograder.quality.corpus import load_corpus, make, with_cell_twice, without_cell, write
 
 ASSIGNMENT = "03_fc_vae"
-BANKED = {
+# The corpus submission that each of these students hands in.
+CORPUS = {
     "claude": "unusual_but_right",
     "emmy": "kl_without_half",
     "felix": "kl_without_half",
@@ -19,31 +20,31 @@ BANKED = {
     "leonhard": "bce_swapped",
     "maryam": "endless",
 }
-CUT_SHORT = '{"cells": [{"cell_type": "code", "source": ["import torch'
+TRUNCATED = '{"cells": [{"cell_type": "code", "source": ["import torch'
 
 
 def make_class(folder: Path) -> Path:
-    """Write the demo class anew.
+    """Write the submissions of the demo class, in nbgrader's layout.
 
     Args:
-        folder: Where the students' folders go; replaced if it is there.
+        folder: The folder for the students' folders. An existing one is replaced.
 
     Returns:
         The folder.
     """
     if folder.exists():
         shutil.rmtree(folder)
-    whole = reference(ASSIGNMENT)
-    class_of = {
-        "ada": whole,
+    complete = reference(ASSIGNMENT)
+    notebooks = {
+        "ada": complete,
         "blaise": starter(ASSIGNMENT),
-        "noor": without_cell(whole, "kl_divergence"),
-        "olga": with_cell_twice(whole, "kl_divergence"),
+        "noor": without_cell(complete, "kl_divergence"),
+        "olga": with_cell_twice(complete, "kl_divergence"),
     }
-    bank = load_bank(ASSIGNMENT)
-    class_of |= {student: make(ASSIGNMENT, bank[name]) for student, name in BANKED.items()}
-    for student, notebook in sorted(class_of.items()):
+    corpus = load_corpus(ASSIGNMENT)
+    notebooks |= {student: make(ASSIGNMENT, corpus[name]) for student, name in CORPUS.items()}
+    for student, notebook in sorted(notebooks.items()):
         write(notebook, folder, student, ASSIGNMENT)
-    unreadable = write(whole, folder, "pierre", ASSIGNMENT)
-    unreadable.write_text(CUT_SHORT, encoding="utf-8")
+    unreadable = write(complete, folder, "pierre", ASSIGNMENT)
+    unreadable.write_text(TRUNCATED, encoding="utf-8")
     return folder

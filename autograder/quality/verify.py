@@ -1,15 +1,20 @@
-"""Holds an assignment against its promises: in step, the reference whole, the bank as banked."""
+"""Verification of an assignment: its notebook, its reference, its starter and its corpus.
+
+The notebook must be up to date. The reference must earn all points, and the starter none. Each
+corpus submission must lose exactly the expected tasks, and the grader must recognise its known
+mistake.
+"""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autograder.build import notebooks as build
 from autograder.grading import batch
-from autograder.quality import bank
-from autograder.quality.bank import Banked
-from autograder.records.results import Result, times_apart
+from autograder.quality import corpus
+from autograder.quality.corpus import CorpusSubmission
+from autograder.records.results import SKIPPED, Result, without_times
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import BEST, Sandbox
 
@@ -18,28 +23,29 @@ REFERENCE, STARTER = "reference", "starter"
 
 @dataclass(frozen=True)
 class Verified:
-    """What was found of one assignment.
+    """The findings about one assignment.
 
     Attributes:
-        assignment: Its name.
-        in_step: True when the notebook on disk is what its source builds.
+        assignment: The assignment's name.
+        up_to_date: True if the notebook on disk is what its source builds.
         reference: The reference's result.
         starter: The untouched starter's result.
-        right: Of how many right submissions, how many earned everything.
-        wrong: Of how many wrong ones, how many lost their tasks alone and were named.
-        problems: A sentence for everything that does not hold; () if all is well.
+        correct: How many correct submissions earned all points, and how many there are.
+        incorrect: How many incorrect submissions lost exactly the expected tasks with the expected
+            known mistake, and how many there are.
+        problems: One sentence for each difference from what is expected; () if there is none.
     """
 
     assignment: str
-    in_step: bool
+    up_to_date: bool
     reference: Result
     starter: Result
-    right: tuple[int, int]
-    wrong: tuple[int, int]
+    correct: tuple[int, int]
+    incorrect: tuple[int, int]
     problems: tuple[str, ...]
 
 
-def grade_bank(
+def grade_corpus(
     assignment: str,
     folder: Path,
     jobs: int,
@@ -48,84 +54,103 @@ def grade_bank(
     *,
     thorough: bool = True,
 ) -> Iterator[Result]:
-    """Grade the reference, the starter and the bank; results carry the banked names.
+    """Grade the reference, the starter and the submission corpus.
 
     Args:
-        assignment: Its name.
-        folder: Where the notebooks are put.
-        jobs: Submissions at a time.
-        limits: For each.
-        sandbox: How each is confined.
-        thorough: False to train the reference and one right submission alone, and wrong ones
-            whose faults don't show without.
+        assignment: The assignment's name.
+        folder: The folder that the notebooks are written to.
+        jobs: How many submissions to grade at the same time.
+        limits: The limits of each submission.
+        sandbox: The sandbox of each submission.
+        thorough: True to train all submissions. False to train only the reference, one correct
+            submission, and those submissions whose result without training is not the expected one.
+
+    Yields:
+        One result for each submission. `Result.student` is its name in the corpus, or `REFERENCE`
+        or `STARTER`.
     """
-    banked = bank.load_bank(assignment)
-    notebooks = {name: bank.make(assignment, one) for name, one in banked.items()}
+    submissions = corpus.load_corpus(assignment)
+    notebooks = {name: corpus.make(assignment, one) for name, one in submissions.items()}
     notebooks |= {REFERENCE: build.reference(assignment), STARTER: build.starter(assignment)}
-    right = [name for name, one in banked.items() if not one.loses]
-    untrained = set() if thorough else set(banked) - set(right[:1])
+    correct = [name for name, one in submissions.items() if not one.loses]
+    untrained = set() if thorough else set(submissions) - set(correct[:1])
     entries = {
         name: batch.Entry(
-            name, bank.write(notebook, folder, name, assignment), train=name not in untrained
+            name, corpus.write(notebook, folder, name, assignment), train=name not in untrained
         )
         for name, notebook in notebooks.items()
     }
-    again = []
+    to_train = []
     for result in batch.grade_all(list(entries.values()), assignment, jobs, limits, sandbox):
         name = result.student
-        if name in untrained and problems_with(banked[name], result):
-            again.append(replace(entries[name], train=True))
+        if name in untrained and problems_with(submissions[name], result):
+            to_train.append(replace(entries[name], train=True))
         else:
             yield result
-    if again:
-        yield from batch.grade_all(again, assignment, jobs, limits, sandbox)
+    if to_train:
+        yield from batch.grade_all(to_train, assignment, jobs, limits, sandbox)
 
 
 def lost(result: Result) -> tuple[str, ...]:
-    """Name the tasks that a submission did not earn, but for what was left out."""
-    wrong = {c.task for c in result.checks if c.outcome not in ("passed", "left_out")}
-    return tuple(task.task for task in result.tasks if task.task in wrong)
+    """Return the tasks that a submission did not earn, without those whose checks were skipped."""
+    failed = {c.task for c in result.checks if c.outcome not in ("passed", SKIPPED)}
+    return tuple(task.task for task in result.tasks if task.task in failed)
 
 
-def problems_with(banked: Banked, result: Result) -> list[str]:
-    """Say how a banked submission's result differs from what the bank promises."""
+def problems_with(submission: CorpusSubmission, result: Result) -> list[str]:
+    """Return one sentence for each difference between a result and what the corpus expects."""
     found = []
-    if result.status != banked.status:
-        found.append(f"{banked.name} ended as {result.status}, not {banked.status}")
-    if lost(result) != banked.loses:
-        said = "; ".join(f"{c.check}: {c.message}" for c in result.checks if c.message)
-        found.append(f"{banked.name} lost {lost(result)}, not {banked.loses} ({said})")
-    named = [check.task for check in result.checks if check.mistake == banked.mistake]
-    if banked.mistake and not set(named) & set(banked.loses):
-        found.append(f"{banked.name} was not told of {banked.mistake}")
+    if result.status != submission.status:
+        found.append(
+            f"{submission.name}: the status is '{result.status}', expected '{submission.status}'."
+        )
+    if lost(result) != submission.loses:
+        messages = "; ".join(f"{c.check}: {c.message}" for c in result.checks if c.message)
+        found.append(
+            f"{submission.name}: lost tasks: {_list(lost(result))}, expected: "
+            f"{_list(submission.loses)}. Messages: {messages or 'none'}"
+        )
+    recognised = [check.task for check in result.checks if check.mistake == submission.mistake]
+    if submission.mistake and not set(recognised) & set(submission.loses):
+        found.append(f"{submission.name}: the mistake {submission.mistake} was not recognised.")
     return found
 
 
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
 def verify(assignment: str, results: Mapping[str, Result]) -> Verified:
-    """Compare an assignment's results with its promises.
+    """Compare an assignment's results with what is expected.
 
     Args:
-        assignment: Its name.
-        results: Of the reference, the starter and every banked submission, by name.
+        assignment: The assignment's name.
+        results: The results of the reference, the starter and every corpus submission, by name.
     """
-    everyone = bank.load_bank(assignment)
-    found = {name: problems_with(banked, results[name]) for name, banked in everyone.items()}
-    right = [name for name, banked in everyone.items() if not banked.loses]
-    wrong = [name for name, banked in everyone.items() if banked.loses]
+    submissions = corpus.load_corpus(assignment)
+    found = {name: problems_with(one, results[name]) for name, one in submissions.items()}
+    correct = [name for name, one in submissions.items() if not one.loses]
+    incorrect = [name for name, one in submissions.items() if one.loses]
     reference, starter = results[REFERENCE], results[STARTER]
-    out_of_step = build.out_of_step([assignment])
-    problems = [*out_of_step, *(line for lines in found.values() for line in lines)]
+    out_of_date = build.out_of_date([assignment])
+    problems = [*out_of_date, *(line for lines in found.values() for line in lines)]
     if lost(reference) or reference.notes:
-        problems.append(f"the reference lost {lost(reference)}; notes: {reference.notes}")
+        problems.append(
+            f"reference: lost tasks: {_list(lost(reference))}, notes: {_list(reference.notes)}; "
+            "expected: no lost task and no note."
+        )
     if starter.score or starter.status != "graded":
-        problems.append(f"the starter got {starter.score:g} points, {starter.status}")
+        problems.append(
+            f"starter: {starter.score:g} points, status '{starter.status}'; "
+            "expected: 0 points, status 'graded'."
+        )
     return Verified(
         assignment,
-        not out_of_step,
+        not out_of_date,
         reference,
         starter,
-        (sum(not found[name] for name in right), len(right)),
-        (sum(not found[name] for name in wrong), len(wrong)),
+        (sum(not found[name] for name in correct), len(correct)),
+        (sum(not found[name] for name in incorrect), len(incorrect)),
         tuple(problems),
     )
 
@@ -139,21 +164,21 @@ def verify_from_scratch(
     thorough: bool = True,
     twice: bool = False,
 ) -> Verified:
-    """Grade everything anew and compare.
+    """Grade everything and compare the results with what is expected.
 
     Args:
-        assignment: Its name.
-        jobs: Submissions at a time.
-        limits: For each.
-        sandbox: How each is confined.
-        thorough: See `grade_bank`.
-        twice: True to grade everything again, each in a worker of its own instead of in the fork
-            of a warm one, and to hold the results against each other, times apart.
+        assignment: The assignment's name.
+        jobs: How many submissions to grade at the same time.
+        limits: The limits of each submission.
+        sandbox: The sandbox of each submission.
+        thorough: See `grade_corpus`.
+        twice: True to grade everything a second time with cold workers, and to compare the two
+            results of each submission, without their times.
     """
     with tempfile.TemporaryDirectory(prefix="vaelab-verify-") as folder:
 
         def graded(sandbox: Sandbox) -> dict[str, Result]:
-            found = grade_bank(assignment, Path(folder), jobs, limits, sandbox, thorough=thorough)
+            found = grade_corpus(assignment, Path(folder), jobs, limits, sandbox, thorough=thorough)
             return {result.student: result for result in found}
 
         results = graded(sandbox)
@@ -165,9 +190,9 @@ def verify_from_scratch(
 
 
 def differing(once: Mapping[str, Result], again: Mapping[str, Result]) -> tuple[str, ...]:
-    """Say whose results differ between two runs, times apart."""
+    """Return one sentence for each submission whose two results differ, times ignored."""
     return tuple(
-        f"{name} was graded otherwise the second time"
+        f"{name}: the second grading, with a cold worker, gave a different result."
         for name, result in once.items()
-        if times_apart(result) != times_apart(again[name])
+        if without_times(result) != without_times(again[name])
     )

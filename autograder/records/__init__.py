@@ -1,1 +1,1 @@
-"""What grading produces, and text that is safe to show."""
+"""Results of grading, and functions that make untrusted text safe to display."""

@@ -1,4 +1,4 @@
-"""What grading gives: one Result for each submission, to and from JSON."""
+"""The result of grading one submission, and its JSON format."""
 
 import json
 import os
@@ -8,35 +8,38 @@ from pathlib import Path
 from typing import Any
 
 STATUSES = {
-    "graded": "every check was run",
-    "missing": "there is no notebook",
-    "unreadable": "the file is not a notebook",
-    "timeout": "it ran out of time",
-    "memory": "it used too much memory",
-    "cpu": "it used too much processor time",
-    "processes": "it started too many processes",
-    "disk": "it wrote too many files",
-    "output": "it printed too much",
-    "crashed": "its process ended by itself",
-    "not_graded": "the grader itself failed; nothing is wrong with the submission",
+    "graded": "all checks were run",
+    "missing": "the notebook does not exist",
+    "unreadable": "the file is not a readable notebook",
+    "timeout": "the submission exceeded its time limit",
+    "memory": "the submission exceeded its memory limit",
+    "cpu": "the submission exceeded its limit of processor time",
+    "processes": "the submission started too many processes",
+    "disk": "the submission wrote too many files or too much data",
+    "output": "the submission printed too much text",
+    "crashed": "the submission's process ended unexpectedly",
+    "not_graded": "the grader failed; this is not an error of the submission",
 }
-PART = ".part"
-OUTCOMES = ("passed", "failed", "todo", "not_run", "left_out")
+PART = ".part"  # the suffix of a file that is being written
+# The value becomes "skipped" together with `checks/evaluate.py`, which produces it.
+SKIPPED = "left_out"
+OUTCOMES = ("passed", "failed", "todo", "not_run", SKIPPED)
 
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """How one check went.
+    """The result of one check.
 
     Attributes:
         check: The check's name.
-        task: The task it belongs to.
-        points: What the task earns when this and its other checks pass.
-        sentence: What the check asks for.
-        outcome: One of `OUTCOMES`; "left_out" only where grading without training was asked for.
-        message: What is wrong, for the student; "" if nothing is.
-        mistake: The name of the recognised mistake, or None.
-        seconds: Wall clock.
+        task: The id of the check's task.
+        points: The points of the task. It earns them if all of its checks pass.
+        sentence: What the check expects.
+        outcome: One of `OUTCOMES`. `SKIPPED` occurs only if grading without training was
+            requested.
+        message: What is wrong, in words for the student; "" if the check passed.
+        mistake: The name of the recognised known mistake, or None.
+        seconds: Wall-clock time.
     """
 
     check: str
@@ -51,14 +54,14 @@ class CheckOutcome:
 
 @dataclass(frozen=True)
 class TaskScore:
-    """What one task earned.
+    """The score of one task.
 
     Attributes:
-        task: Its id.
-        title: A few words for the student.
-        points: Earned points; 0 while pending.
-        max_points: What it can earn.
-        pending: True when a person has still to grade it.
+        task: The task's id.
+        title: A short title for the student.
+        points: Earned points; 0 while `pending` is true.
+        max_points: The largest number of points that the task can earn.
+        pending: True if a person must grade the task.
     """
 
     task: str
@@ -70,21 +73,21 @@ class TaskScore:
 
 @dataclass(frozen=True)
 class Result:
-    """A graded submission.
+    """The result of one submission.
 
     Attributes:
-        assignment: Its assignment.
-        student: Whose it is.
+        assignment: The assignment's name.
+        student: The student's name.
         status: A key of `STATUSES`.
-        message: Why it is not "graded"; "" if it is.
-        tasks: Every task, in order.
-        checks: Every check, in order.
-        notes: What the judge repaired or left out, for the student and the instructor.
-        facts: Measured figures, such as the training losses.
-        seconds: Wall clock.
-        tier: How the submission was confined, a key of `sandbox.tiers.TIERS`; "" if no judge ran.
+        message: Why the status is not "graded"; "" if it is.
+        tasks: The score of every task, in order.
+        checks: The result of every check, in order.
+        notes: What the judge repaired or skipped, for the student and the instructor.
+        facts: Measured numbers, such as the training losses.
+        seconds: Wall-clock time.
+        tier: The sandbox's tier, a key of `sandbox.tiers.TIERS`; "" if no judge ran.
         digest: SHA-256 of the submission's bytes; "" if they could not be read.
-        grader: Digest of what judged it: checks, engine and limits; "" if nobody asked.
+        grader: Digest of the checks, the grader's code and the limits; "" if it was not computed.
     """
 
     assignment: str
@@ -102,22 +105,22 @@ class Result:
 
     @property
     def score(self) -> float:
-        """Earned points."""
+        """The sum of the earned points."""
         return sum(task.points for task in self.tasks)
 
     @property
     def max_score(self) -> float:
-        """What the judge can give; written tasks stand beside it as `pending`."""
+        """The points that the judge can give; written tasks count in `pending` instead."""
         return sum(task.max_points for task in self.tasks if not task.pending)
 
     @property
     def pending(self) -> float:
-        """Points that a person has still to give."""
+        """The points of the tasks that a person must grade."""
         return sum(task.max_points for task in self.tasks if task.pending)
 
 
 def to_json(result: Result) -> str:
-    """Write a result as JSON text, derived scores included."""
+    """Return a result as JSON text, with the scores that are derived from its tasks."""
     body = asdict(result) | {
         "score": result.score,
         "max_score": result.max_score,
@@ -126,14 +129,22 @@ def to_json(result: Result) -> str:
     return json.dumps(body, indent=2, ensure_ascii=True) + "\n"
 
 
-def times_apart(result: Result) -> str:
-    """Write a result as JSON text with all times 0: grading twice gives the same bytes."""
+def without_times(result: Result) -> str:
+    """Return a result as JSON text with all times set to 0.
+
+    Grading a submission twice gives the same bytes.
+    """
     checks = tuple(replace(check, seconds=0.0) for check in result.checks)
     return to_json(replace(result, checks=checks, seconds=0.0))
 
 
 def from_json(text: str) -> Result:
-    """Read a result from JSON text."""
+    """Return the result that `to_json` wrote as `text`.
+
+    Raises:
+        ValueError: If the text is not JSON.
+        KeyError, TypeError: If a field is missing or unknown.
+    """
     body = json.loads(text)
     for derived in ("score", "max_score", "pending"):
         body.pop(derived)
@@ -144,7 +155,7 @@ def from_json(text: str) -> Result:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically: after an interruption it is complete or unchanged."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=PART)
     with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:

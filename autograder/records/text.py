@@ -1,50 +1,69 @@
-"""Text from outside, made safe to show, and names from outside, made safe to write under."""
+"""Make untrusted text safe to display, and untrusted names safe to use as file names."""
 
 import hashlib
 import html
 import os
 import unicodedata
 
-SIGNS = {"passed": "✓", "failed": "✗", "todo": "○", "not_run": "–", "left_out": "–"}
+from autograder.records.results import SKIPPED
+
+SIGNS = {"passed": "✓", "failed": "✗", "todo": "○", "not_run": "–", SKIPPED: "–"}
 NAME_BYTES = 200
-# Control, format (bidirectional marks, zero width), surrogate, private, unassigned, and the
-# separators that start a new line.
-UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Unicode categories: control, format (bidirectional marks, zero width), surrogate, private use,
+# unassigned, line separator, paragraph separator.
+UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
-def shown(text: str, limit: int | None = None, keep: str = "") -> str:
-    r"""Write what a terminal or a page would obey rather than show as backslash escapes.
+def printable(text: str, limit: int | None = None, keep: str = "") -> str:
+    r"""Return `text` with every unprintable character written as a backslash escape.
+
+    A terminal or a browser would obey such characters instead of displaying them.
 
     Args:
-        text: Anything: a name, a message, with escape sequences and lone surrogates in it.
-        limit: Longest text to give back, in characters; what is beyond ends in "…".
-        keep: Unseen characters that may stay, such as "\n".
+        text: Any text, for example a name or a message. It may contain escape sequences and lone
+            surrogates.
+        limit: Maximum number of characters before escaping, or None for no limit. A longer text
+            is cut and ends in "…".
+        keep: Unprintable characters that are not escaped, such as "\n".
+
+    Returns:
+        The escaped text.
     """
     cut = text if limit is None or len(text) <= limit else text[: limit - 1] + "…"
     if cut.isprintable():
         return cut
     return "".join(
         c.encode("unicode_escape").decode()
-        if unicodedata.category(c) in UNSEEN and c not in keep
+        if unicodedata.category(c) in UNPRINTABLE and c not in keep
         else c
         for c in cut
     )
 
 
-def file_name(student: str) -> str:
-    """Give the file name, without its ending, under which a student's results are written.
+# The old name, which protocol/remote.py and checks/evaluate.py still import.
+shown = printable
 
-    A plain name is itself. One that is too long, holds what is not to be seen, or differs from
-    another by its case or its composition alone gets a digest: two students never share a file,
-    on whatever file system.
+
+def file_name(student: str) -> str:
+    """Return the file name, without its extension, of a student's result and feedback.
+
+    A plain name is returned unchanged. A name gets a digest if it is too long, contains
+    unprintable characters, or could differ from another name only by case or by Unicode
+    composition. So two students never share a file, on any file system.
+
+    Args:
+        student: The name of the student's folder.
+
+    Returns:
+        The file name, at most `NAME_BYTES` bytes long.
     """
     folded = unicodedata.normalize("NFC", student).casefold()
     raw = os.fsencode(student) if _encodable(student) else student.encode("utf-8", "surrogatepass")
-    plain = student == folded and shown(student) == student and not student.startswith(".")
+    plain = student == folded and printable(student) == student and not student.startswith(".")
     if plain and student and len(raw) <= NAME_BYTES and not set("/~") & set(student):
         return student
-    kept = "".join(c if c.isalnum() and c.isascii() else "-" for c in folded)[:40].strip("-")
-    return f"{kept or 'student'}~{hashlib.sha256(raw).hexdigest()[:12]}"
+    ascii_part = "".join(c if c.isalnum() and c.isascii() else "-" for c in folded)[:40].strip("-")
+    return f"{ascii_part or 'student'}~{hashlib.sha256(raw).hexdigest()[:12]}"
 
 
 def _encodable(name: str) -> bool:
@@ -56,8 +75,8 @@ def _encodable(name: str) -> bool:
 
 
 def marked(text: str) -> str:
-    """Escape a text and set its `names` as code."""
-    parts = html.escape(text).split("`")
-    if len(parts) % 2 == 0:
+    """Return `text` as HTML: escaped, with each `name` between backticks as code."""
+    pieces = html.escape(text).split("`")
+    if len(pieces) % 2 == 0:  # an unpaired backtick
         return html.escape(text)
-    return "".join(p if i % 2 == 0 else f"<code>{p}</code>" for i, p in enumerate(parts))
+    return "".join(p if i % 2 == 0 else f"<code>{p}</code>" for i, p in enumerate(pieces))

@@ -1,1 +1,1 @@
-"""Writes results for people and other programs: pages, tables, the output folder."""
+"""Writes results for people and for other programs: pages, tables, the output folder."""

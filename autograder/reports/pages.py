@@ -1,4 +1,7 @@
-"""The HTML pages: one for each student, and one for the class. Neither needs a network."""
+"""The HTML pages: feedback for each student, and one page for the class.
+
+No page loads anything from the network.
+"""
 
 import statistics
 from collections import defaultdict
@@ -11,7 +14,7 @@ from markupsafe import Markup, escape
 
 from autograder.course.sources import load_source
 from autograder.records.results import STATUSES, Result
-from autograder.records.text import SIGNS, file_name, marked, shown
+from autograder.records.text import SIGNS, file_name, marked, printable
 from autograder.sandbox.tiers import TIERS
 
 BINS = 10
@@ -19,7 +22,13 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar of a chart: its label, its count, and its share of the largest or of all."""
+    """One bar of a chart.
+
+    Attributes:
+        label: What it counts.
+        count: How many.
+        share: Its length, from 0 to 1: the count over the largest count or over all.
+    """
 
     label: str
     count: int
@@ -27,8 +36,14 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A mistake that was recognised, and in whose work."""
+class RecognisedMistake:
+    """A known mistake that checks recognised.
+
+    Attributes:
+        name: The mistake's name.
+        message: The sentence that explains it.
+        students: The students whose submissions contain it.
+    """
 
     name: str
     message: str
@@ -36,7 +51,7 @@ class Seen:
 
 
 def feedback_page(result: Result) -> str:
-    """Write the page that a student gets back."""
+    """Return a student's feedback page as HTML."""
     losses = result.facts.get("training_losses") or []
     return _render(
         "feedback.html",
@@ -48,7 +63,7 @@ def feedback_page(result: Result) -> str:
 
 
 def class_page(results: Sequence[Result]) -> str:
-    """Write the class's page: scores, each task's pass rate, the most frequent mistakes."""
+    """Return the class page as HTML: scores, pass rate of each task, most frequent mistakes."""
     shares = [100 * r.score / r.max_score for r in results if r.status == "graded"]
     return _render(
         "class.html",
@@ -59,7 +74,7 @@ def class_page(results: Sequence[Result]) -> str:
         pending=sum(task.max_points for task in results[0].tasks if task.pending),
         histogram=score_bars(shares),
         pass_rates=pass_bars(results),
-        mistakes=seen_mistakes(results),
+        mistakes=recognised_mistakes(results),
         median=statistics.median(shares) if shares else None,
         graded=len(shares),
         others=[r for r in results if r.status != "graded"],
@@ -67,7 +82,7 @@ def class_page(results: Sequence[Result]) -> str:
 
 
 def score_bars(shares: Sequence[float]) -> list[Bar]:
-    """Count scores, in per cent, in ten bins; 100 belongs to the last."""
+    """Count scores, in percent, in ten bins of equal width; 100 counts in the last bin."""
     counts = [0] * BINS
     for share in shares:
         counts[min(int(share * BINS / 100), BINS - 1)] += 1
@@ -79,7 +94,7 @@ def score_bars(shares: Sequence[float]) -> list[Bar]:
 
 
 def pass_bars(results: Sequence[Result]) -> list[Bar]:
-    """Count, for each task, the graded submissions that earned its points."""
+    """Count, for each automatically graded task, the submissions that earned its points."""
     graded = [result for result in results if result.status == "graded"]
     bars = []
     for number, task in enumerate(results[0].tasks):
@@ -90,8 +105,8 @@ def pass_bars(results: Sequence[Result]) -> list[Bar]:
     return bars
 
 
-def seen_mistakes(results: Sequence[Result]) -> list[Seen]:
-    """List recognised mistakes, the most frequent first."""
+def recognised_mistakes(results: Sequence[Result]) -> list[RecognisedMistake]:
+    """List the recognised mistakes, the most frequent first; each student counts once."""
     students: dict[str, list[str]] = defaultdict(list)
     messages: dict[str, str] = {}
     for result in results:
@@ -100,11 +115,20 @@ def seen_mistakes(results: Sequence[Result]) -> list[Seen]:
                 students[check.mistake].append(result.student)
                 messages.setdefault(check.mistake, check.message.split(" Expected ")[0])
     order = sorted(students, key=lambda name: (-len(students[name]), name))
-    return [Seen(name, messages[name], tuple(students[name])) for name in order]
+    return [RecognisedMistake(name, messages[name], tuple(students[name])) for name in order]
 
 
 def curve(losses: Sequence[float], below: float | None, unit: str) -> Markup | None:
-    """Draw training losses as an SVG line with the threshold; None if there is no loss."""
+    """Plot training losses over epochs as an SVG line, with the threshold.
+
+    Args:
+        losses: The training loss of each epoch.
+        below: The threshold, or None.
+        unit: The loss's unit, for the axis.
+
+    Returns:
+        The SVG element, or None if no loss is finite.
+    """
     values = [loss for loss in losses if loss == loss and abs(loss) < 1e6]
     if not values:
         return None
@@ -155,8 +179,8 @@ def _render(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["marked"] = lambda text: Markup(marked(shown(text, keep="\n")))
+    environment.filters["marked"] = lambda text: Markup(marked(printable(text, keep="\n")))
     environment.filters["link"] = lambda name: quote(file_name(name), errors="backslashreplace")
-    environment.filters["shown"] = shown
+    environment.filters["printable"] = printable
     environment.globals.update(statuses=STATUSES, signs=SIGNS, tiers=TIERS)
     return environment.get_template(template).render(**values) + "\n"

@@ -1,19 +1,19 @@
-"""The scores as CSV: one row for each student, one column for each task, and the tier."""
+"""The scores as a CSV table: one row for each student, one column for each task."""
 
 import csv
 import io
 from collections.abc import Sequence
 
 from autograder.records.results import Result
-from autograder.records.text import shown
+from autograder.records.text import printable
 
 PENDING = "pending"
-# What a spreadsheet may read as the start of a formula, in its full-width forms too.
+# A spreadsheet may read a text that starts so as a formula. Some accept full-width characters.
 FORMULA = ("=", "+", "-", "@", "\\", "＝", "＋", "－", "＠")
 
 
 def to_csv(results: Sequence[Result]) -> str:
-    """Write scores as CSV text; a written task stands as "pending"."""
+    """Return the scores as CSV text; the points of a pending task are the word "pending"."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     tasks = [task.task for task in results[0].tasks] if results else []
@@ -26,6 +26,6 @@ def to_csv(results: Sequence[Result]) -> str:
 
 
 def plain(name: str) -> str:
-    """Keep a spreadsheet from taking a name for a formula, and a terminal for a command."""
-    seen = shown(name)
-    return f"'{seen}" if seen.lstrip().startswith(FORMULA) else seen
+    """Return a name that no spreadsheet reads as a formula and no terminal as a command."""
+    text = printable(name)
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text

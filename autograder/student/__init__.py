@@ -1,1 +1,1 @@
-"""The check inside a student's notebook and its display."""
+"""The function `check` of a student's notebook, and the display of its check results."""

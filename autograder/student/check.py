@@ -1,4 +1,4 @@
-"""The answer that a student gets in the notebook: `check("encoder")` shows a card."""
+"""The function `check` of a student's notebook: `check("encoder")` shows the check results."""
 
 import sys
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from autograder.student.display import show
 
 
 def notebook_checks(assignment: str) -> Callable[[str], float]:
-    """Give the `check` function of an assignment's notebook.
+    """Return the `check` function of an assignment's notebook.
 
     Args:
-        assignment: Its name, such as "03_fc_vae".
+        assignment: The assignment's name, such as "03_fc_vae".
 
     Returns:
-        `check(task)`: runs the task's checks on what is defined in the notebook right now, shows
-        a card, and returns the points that the task would earn.
+        The function `check(task)`. It runs the task's checks on the names that the notebook
+        defines now, shows their results, and returns the points that the task would earn.
     """
     from autograder.worker.devices import warm_up
 
@@ -38,7 +38,16 @@ def notebook_checks(assignment: str) -> Callable[[str], float]:
 
 
 def run_in_notebook(checks: CheckSet, task: Task, names: dict) -> list[CheckOutcome]:
-    """Run a task's checks on a live notebook's names."""
+    """Run a task's checks in a live notebook.
+
+    Args:
+        checks: The assignment's checks.
+        task: The task. Checks that run only when a submission is graded are not run.
+        names: The notebook's global names.
+
+    Returns:
+        One outcome for each check, in order.
+    """
     from autograder.worker.worker import Worker
 
     submission = Submission(direct(Worker(names)), checks.assignment, in_notebook=True)

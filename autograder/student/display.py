@@ -1,4 +1,4 @@
-"""How a check result looks in a notebook: as HTML, and as plain text for headless runs."""
+"""Displays check results in a notebook: as HTML, and as plain text without a notebook."""
 
 import html
 import textwrap
@@ -10,15 +10,15 @@ from autograder.records.text import SIGNS, marked
 WIDTH = 88
 COLOURS = {"passed": "#00724f", "failed": "#b3401d", "todo": "#5b6470", "not_run": "#5b6470"}
 VERDICTS = {
-    "passed": "All checks hold",
-    "failed": "Not yet",
-    "todo": "Still to do",
+    "passed": "All checks passed",
+    "failed": "Not passed yet",
+    "todo": "Not started",
     "not_run": "Not run",
 }
 
 
 def verdict(outcomes: list[CheckOutcome]) -> str:
-    """Sum outcomes up: the worst of them, "todo" if nothing has been tried."""
+    """Return the common outcome if all are "todo" or all are "passed", else "failed"."""
     found = {outcome.outcome for outcome in outcomes}
     if found <= {"todo"}:
         return "todo"
@@ -26,11 +26,11 @@ def verdict(outcomes: list[CheckOutcome]) -> str:
 
 
 def as_text(task: Task, outcomes: list[CheckOutcome], earned: float) -> str:
-    """Draw the card in plain text, for headless runs and terminals."""
+    """Return the check results as plain text, for terminals and runs without a notebook."""
     state = verdict(outcomes)
     head = f"{SIGNS[state]} {task.title}: {VERDICTS[state].lower()} ({earned:g} / {task.points:g})"
     lines = [head]
-    for outcome in _worth_showing(outcomes):
+    for outcome in _shown_outcomes(outcomes):
         lines.append(f"  {SIGNS[outcome.outcome]} {outcome.sentence}")
         lines += textwrap.wrap(
             outcome.message, WIDTH, initial_indent="      ", subsequent_indent="      "
@@ -39,7 +39,7 @@ def as_text(task: Task, outcomes: list[CheckOutcome], earned: float) -> str:
 
 
 def as_html(task: Task, outcomes: list[CheckOutcome], earned: float) -> str:
-    """Draw the card in HTML; every text of the submission's is escaped."""
+    """Return the check results as HTML. All text from the submission is escaped."""
     state = verdict(outcomes)
     rows = "".join(
         f'<div style="display:flex;gap:.6em;margin-top:.45em">'
@@ -51,7 +51,7 @@ def as_html(task: Task, outcomes: list[CheckOutcome], earned: float) -> str:
             else ""
         )
         + "</div></div>"
-        for o in _worth_showing(outcomes)
+        for o in _shown_outcomes(outcomes)
     )
     return (
         f'<div style="border:1px solid #8884;border-left:5px solid {COLOURS[state]};'
@@ -64,13 +64,13 @@ def as_html(task: Task, outcomes: list[CheckOutcome], earned: float) -> str:
     )
 
 
-def _worth_showing(outcomes: list[CheckOutcome]) -> list[CheckOutcome]:
-    """Show every check; of work not started, one line says it all."""
+def _shown_outcomes(outcomes: list[CheckOutcome]) -> list[CheckOutcome]:
+    """Return all outcomes; only the first one if the work has not started."""
     return outcomes[:1] if verdict(outcomes) == "todo" else outcomes
 
 
 def show(task: Task, outcomes: list[CheckOutcome], earned: float) -> None:
-    """Show a check result in the notebook; print it where there is no notebook."""
+    """Show the check results in the notebook; print them if there is no notebook."""
     from IPython import get_ipython
     from IPython.display import display
 

@@ -25,7 +25,7 @@ from attacks import catalog, killing, naive
 from attacks.catalog import A, Attack
 from autograder.build import notebooks as build
 from autograder.build.notebooks import to_text
-from autograder.records.results import Result, from_json, times_apart
+from autograder.records.results import Result, from_json, without_times
 from autograder.sandbox.limits import Limits
 
 # Short, since some attacks wait for them; generous for honest work on a loaded machine.
@@ -169,7 +169,7 @@ class Court:
         self.honest_path.write_text(to_text(build.reference(A)))
         alone = self.grade(self.honest_path, "honest", LIMITS)
         assert (alone.score, alone.tier) == (alone.max_score, tier), alone
-        self.alone = times_apart(alone)
+        self.alone = without_times(alone)
 
     def grade(self, path: Path, student: str, limits: Limits) -> Result:
         """Have the one judge grade a submission, as a batch does."""

@@ -25,7 +25,7 @@ from autograder.protocol.codec import Decoder
 from autograder.protocol.ended import Ended
 from autograder.protocol.frames import Frame
 from autograder.records.results import CheckOutcome, Result
-from autograder.reports import pages, report, table
+from autograder.reports import output_folder, pages, table
 from autograder.sandbox import host
 from autograder.worker import worker
 
@@ -199,10 +199,10 @@ def unescaped() -> Any:
     plain = functools.partial(pages.Environment)
     return patched(
         replaced(submission, shown=as_it_is),
-        replaced(table, shown=as_it_is, FORMULA=("\0",)),
+        replaced(table, printable=as_it_is, FORMULA=("\0",)),
         replaced(
             pages,
-            shown=as_it_is,
+            printable=as_it_is,
             marked=as_it_is,
             Environment=lambda **options: plain(**(options | {"autoescape": False})),
         ),
@@ -213,14 +213,14 @@ def strict_text() -> Any:
     """Files written as plain UTF-8, in which a lone surrogate has no place."""
     return patched(
         replaced(submission, shown=as_it_is),
-        replaced(pages, shown=as_it_is),
-        replaced(report, write_text=lambda path, text: path.write_bytes(text.encode())),
+        replaced(pages, printable=as_it_is),
+        replaced(output_folder, write_text=lambda path, text: path.write_bytes(text.encode())),
     )
 
 
 def names_as_paths() -> Any:
     """A student's name taken for a file's name."""
-    return patched(replaced(report, file_name=as_it_is), replaced(pages, file_name=as_it_is))
+    return patched(replaced(output_folder, file_name=as_it_is), replaced(pages, file_name=as_it_is))
 
 
 def loads_checkpoints() -> Any:
@@ -277,7 +277,7 @@ def believing_frames() -> Any:
 
 def write_report(result: Result, folder: Path) -> None:
     """Write what a class of one gets."""
-    written = report.Report(folder)
+    written = output_folder.OutputFolder(folder)
     written.add(result)
     written.finish()
 

@@ -16,8 +16,8 @@ import psutil
 
 from attacks.catalog import A
 from autograder.build.notebooks import reference, starter
-from autograder.quality import bank
-from autograder.records.results import from_json, times_apart
+from autograder.quality import corpus
+from autograder.records.results import from_json, without_times
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -71,12 +71,13 @@ def finish(process: subprocess.Popen, folder: Path) -> str:
 
 def make_class(folder: Path) -> int:
     """Write a small class, one of whom crashes and one of whom has nothing; returns its size."""
-    crash = bank.Banked(
+    crash = corpus.CorpusSubmission(
         "crash", "", cells=(("my_kl", "import os\ndef kl_divergence(m, v): os._exit(0)"),)
     )
-    works = [reference(A), starter(A), bank.make(A, crash), reference(A), starter(A), reference(A)]
+    crashed = corpus.make(A, crash)
+    works = [reference(A), starter(A), crashed, reference(A), starter(A), reference(A)]
     for name, work in zip("abcdef", works, strict=True):
-        bank.write(work, folder, name, A)
+        corpus.write(work, folder, name, A)
     (folder / "nobody").mkdir()
     return len(works) + 1
 
@@ -85,7 +86,7 @@ def results(folder: Path) -> dict[str, str]:
     """Give each result as text, times apart."""
     found = {}
     for path in (folder / "out" / "results").glob("*.json"):
-        found[path.stem] = times_apart(from_json(path.read_text()))
+        found[path.stem] = without_times(from_json(path.read_text()))
     return found
 
 

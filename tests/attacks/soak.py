@@ -23,8 +23,8 @@ from attacks import killing
 from attacks.catalog import A, Attack, load, place
 from autograder.build.notebooks import reference, starter
 from autograder.grading import judge
-from autograder.quality import bank
-from autograder.records.results import Result, from_json, times_apart
+from autograder.quality import corpus
+from autograder.records.results import Result, from_json, without_times
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import TIERS, Sandbox
 
@@ -52,8 +52,8 @@ def hostile() -> list[Attack]:
 
 def make_class(folder: Path, size: int) -> dict[str, Attack | None]:
     """Write the submissions; returns each with its attack, None for an honest one."""
-    attacks, banked = hostile(), [b for b in bank.load_bank(A).values() if b.status == "graded"]
-    honest = [reference(A), starter(A), *(bank.make(A, one) for one in banked)]
+    attacks, banked = hostile(), [b for b in corpus.load_corpus(A).values() if b.status == "graded"]
+    honest = [reference(A), starter(A), *(corpus.make(A, one) for one in banked)]
     made: dict[str, Attack | None] = {}
     for number in range(size):
         name = f"s{number:04}"
@@ -63,7 +63,7 @@ def make_class(folder: Path, size: int) -> dict[str, Attack | None]:
             place(made[name], folder, NOWHERE)  # type: ignore[arg-type]
         else:
             made[name] = None
-            bank.write(honest[number % len(honest)], folder, name, A)
+            corpus.write(honest[number % len(honest)], folder, name, A)
     return made
 
 
@@ -128,7 +128,7 @@ def _unfair(found: list[Result], made: dict[str, Attack | None]) -> list[str]:
     wrong = []
     for result in sorted(found, key=lambda result: result.student):
         if made[result.student] is None:
-            text = times_apart(dataclasses.replace(result, student=""))
+            text = without_times(dataclasses.replace(result, student=""))
             if first.setdefault(result.digest, text) != text:
                 wrong.append(result.student)
     return wrong
@@ -156,11 +156,11 @@ def bombs(folder: Path, times: int) -> list[str]:
     """Set off a fork bomb and grade an honest submission, again and again."""
     bomb = next(attack for attack in load() if attack.name == "forks_without_end")
     path = place(bomb, folder, NOWHERE)
-    honest = bank.write(reference(A), folder, "honest", A)
+    honest = corpus.write(reference(A), folder, "honest", A)
     limits, before = Limits(call_seconds=60.0), set(killing.living())
 
     def text() -> str:
-        return times_apart(judge.grade(honest, A, "honest", limits))
+        return without_times(judge.grade(honest, A, "honest", limits))
 
     alone = text()
     ours = set(killing.living()) - before  # the warm process stays

@@ -25,8 +25,8 @@ from attacks.conftest import (
     told,
 )
 from attacks.killing import left_alive, living
-from autograder.records.results import Result, times_apart, to_json
-from autograder.reports.report import Report
+from autograder.records.results import Result, to_json, without_times
+from autograder.reports.output_folder import OutputFolder
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import DEFENCES, Sandbox
 
@@ -88,13 +88,13 @@ def test_it_comes_to_nothing_and_stops_nothing(
     assert court.memory - memory < 256 << 20
     # Its neighbour gets, byte for byte, what it gets without it, from the same judge.
     after = court.grade(court.honest_path, "honest", LIMITS)
-    assert times_apart(after) == court.alone
+    assert without_times(after) == court.alone
     _reports_hold([*results, after], tmp_path)
 
 
 def _reports_hold(results: list[Result], folder: Path) -> None:
     """A class with it in it can be written down, and nothing in it is obeyed by a reader."""
-    report = Report(folder / "report")
+    report = OutputFolder(folder / "report")
     for result in results:
         report.add(result)
     report.finish()

@@ -1,6 +1,7 @@
-"""What the grader's tests share: each assignment's whole bank, graded once."""
+"""Fixtures of the grader's tests: each assignment's submission corpus, graded once."""
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,20 +12,22 @@ from autograder.records.results import Result
 from autograder.sandbox.limits import Limits
 
 LIMITS = Limits(call_seconds=20.0)
+# Side by side, each of pytest's workers grades a corpus of its own.
+JOBS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
 Graded = Callable[[str], dict[str, Result]]
 
 
 @pytest.fixture(scope="session")
 def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
-    """Grade an assignment's bank, its reference and its starter, two at a time; by name.
+    """Grade an assignment's corpus, reference and starter; return the results by name.
 
-    Training is left out where it shows nothing new; `make verify` trains everyone.
+    Submissions are trained only if their expected result needs it. `make verify` trains all.
     """
 
     @functools.cache
     def grade(assignment: str) -> dict[str, Result]:
         folder = tmp_path_factory.mktemp(assignment)
-        graded = verify.grade_bank(assignment, folder, 2, LIMITS, thorough=False)
+        graded = verify.grade_corpus(assignment, folder, JOBS, LIMITS, thorough=False)
         return {result.student: result for result in graded}
 
     return grade
@@ -32,7 +35,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
 
 @pytest.fixture
 def write_notebook(tmp_path: Path) -> Callable[[str | bytes], Path]:
-    """Write some text as a student's notebook and give its path."""
+    """Write a text as a student's notebook; return its path."""
 
     def write(text: str | bytes) -> Path:
         path = tmp_path / "ada" / "notebook.ipynb"

@@ -1,4 +1,4 @@
-"""Notebooks are what their sources build, give nothing away, and are valid for nbgrader."""
+"""Notebooks are up to date, contain no solution, and are valid for nbgrader."""
 
 import ast
 import base64
@@ -19,32 +19,32 @@ from autograder.course.sources import assignments, load_source
 EVERY = assignments()
 
 
-def test_every_notebook_on_disk_is_in_step():
-    assert build.out_of_step() == []
+def test_every_notebook_on_disk_is_up_to_date():
+    assert build.out_of_date() == []
 
 
-def test_an_edited_notebook_a_missing_one_and_a_stray_are_noticed(tmp_path, monkeypatch):
+def test_edited_missing_and_stray_notebooks_are_reported(tmp_path, monkeypatch):
     course = dataclasses.replace(current_course(), root=tmp_path)
     monkeypatch.setattr(build, "current_course", lambda: course)
     (tmp_path / "notebooks").mkdir()
-    assert "is missing" in build.out_of_step()[0]
+    assert "does not exist" in build.out_of_date()[0]
     (path, *_) = build.build()
-    assert build.out_of_step() == []
+    assert build.out_of_date() == []
     assert build.build() == []
     path.write_text(path.read_text().replace("TODO", "DONE", 1))
     (tmp_path / "notebooks/99_stray.ipynb").write_text("{}")
-    edited, stray = build.out_of_step()
-    assert "differs" in edited
+    edited, stray = build.out_of_date()
+    assert "is out of date" in edited
     assert "has no source" in stray
 
 
 @pytest.mark.parametrize("assignment", EVERY)
-def test_below_each_figure_stands_what_it_should_look_like(assignment):
+def test_each_figure_cell_is_followed_by_the_expected_figure(assignment):
     cells = build.starter(assignment).cells
-    drawn = [c.id for c in load_source(assignment).of("run") if "plot_" in c.source]
-    assert drawn
+    plotted = [c.id for c in load_source(assignment).of("run") if "plot_" in c.source]
+    assert plotted
     for before, cell in itertools.pairwise(cells):
-        if before.id.removeprefix("run-") not in drawn:
+        if before.id.removeprefix("run-") not in plotted:
             assert not cell.id.startswith("expected-") or before.id.startswith("run-")
             continue
         name = f"{before.id.removeprefix('run-')}.png"
@@ -55,7 +55,7 @@ def test_below_each_figure_stands_what_it_should_look_like(assignment):
 
 
 @pytest.mark.parametrize("assignment", EVERY)
-def test_a_starter_holds_no_solution_and_no_output(assignment):
+def test_a_starter_contains_no_solution_and_no_output(assignment):
     starter = nbformat.read(current_course().notebooks / f"{assignment}.ipynb", 4)
     texts = "\n".join(cell.source for cell in starter.cells)
     assert "SOLUTION" not in texts
@@ -63,7 +63,7 @@ def test_a_starter_holds_no_solution_and_no_output(assignment):
     for cell in load_source(assignment).of("solution"):
         for _, secret in regions.REGION.findall(cell.source):
             for line in filter(None, map(str.strip, secret.splitlines())):
-                # A closing bracket alone gives nothing away, nor does what is given anyway.
+                # A closing bracket reveals nothing, and neither does a line that is also given.
                 assert len(line) < 12 or line in given or line not in texts, line
     for cell in load_source(assignment).of("answer"):
         assert cell.source.splitlines()[-1] not in texts
@@ -110,17 +110,17 @@ def test_nbgrader_metadata_is_valid_and_points_add_up(assignment):
         ("x = 1\nreturn x\n", 'raise NotImplementedError("TODO: the thing")\n'),
     ],
 )
-def test_what_a_solution_leaves_behind(solution, left):
+def test_the_placeholder_of_a_solution(solution, left):
     source = f"# TODO the thing: as above.\n{regions.BEGIN}\n{solution}{regions.END}\n"
-    assert regions.REGION.sub(lambda m: regions._stub(m, source), source).endswith(left)
+    assert regions.REGION.sub(lambda m: regions._placeholder(m, source), source).endswith(left)
 
 
-def test_points_that_do_not_add_up_are_refused(monkeypatch):
+def test_wrong_total_points_raise(monkeypatch):
     monkeypatch.setattr(build, "TOTAL_POINTS", 90.0)
     with pytest.raises(CourseError, match=re.escape("add up to 100, not to 90")):
         build.starter("03_fc_vae")
 
 
-def test_an_unknown_assignment_is_refused_with_the_known_ones():
+def test_an_unknown_assignment_raises_and_lists_the_known_ones():
     with pytest.raises(CourseError, match="03_fc_vae"):
         load_source("33_nothing")

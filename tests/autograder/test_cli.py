@@ -1,4 +1,4 @@
-"""The command line: what it writes, what it says, and its exit codes."""
+"""The command line: its files, its messages and its exit codes."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from autograder.build.notebooks import starter
 from autograder.course.locate import current_course
-from autograder.quality import bank
+from autograder.quality import corpus
 
 A = "03_fc_vae"
 VAELAB = [sys.executable, "-c", "from autograder.cli import main; main()"]
@@ -19,8 +19,8 @@ def vaelab(*words: str | Path) -> subprocess.CompletedProcess:
 
 
 def test_grading_writes_everything_and_prints_the_report_last(tmp_path):
-    bank.write(starter(A), tmp_path / "in", "ada", A)
-    bank.write(starter(A), tmp_path / "in", "bob", A).write_text("no")
+    corpus.write(starter(A), tmp_path / "in", "ada", A)
+    corpus.write(starter(A), tmp_path / "in", "bob", A).write_text("no")
     done = vaelab("grade", tmp_path / "in", "--assignment", A, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == f"Report: {tmp_path / 'out' / 'index.html'}"
@@ -38,7 +38,7 @@ def test_grading_writes_everything_and_prints_the_report_last(tmp_path):
         (("build", "99_x"), "no assignment '99_x'"),
     ],
 )
-def test_a_users_mistake_is_one_line(words, says):
+def test_a_users_error_is_one_line(words, says):
     done = vaelab(*words)
     assert done.returncode == 2
     assert done.stderr.startswith("vaelab: ")
@@ -46,12 +46,12 @@ def test_a_users_mistake_is_one_line(words, says):
     assert says in done.stderr
 
 
-def test_build_check_speaks_by_its_exit_code():
+def test_build_check_succeeds_if_notebooks_are_up_to_date():
     assert vaelab("build", "--check").returncode == 0
 
 
-def test_pytest_itself_judges_a_submission(tmp_path):
-    path = bank.write(bank.make(A, bank.load_bank(A)["kl_sign"]), tmp_path, "ada", A)
+def test_pytest_runs_the_checks_on_a_submission(tmp_path):
+    path = corpus.write(corpus.make(A, corpus.load_corpus(A)["kl_sign"]), tmp_path, "ada", A)
     checks = current_course().checks
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", checks]
     done = subprocess.run(

@@ -1,38 +1,38 @@
-"""The demo class ends as the README's picture of it says."""
+"""The demo class gets the results that the README shows."""
 
 import pytest
 
 from autograder.grading.batch import find_submissions, grade_all
-from autograder.quality import bank, demo
+from autograder.quality import corpus, demo
 from autograder.sandbox.limits import Limits
 
 
 @pytest.fixture(scope="module")
 def special(tmp_path_factory):
-    """The demo's students that are not in the bank, graded."""
+    """Return the results of the students whose submissions are not from the corpus."""
     folder = demo.make_class(tmp_path_factory.mktemp("demo") / "submissions")
-    entries = [e for e in find_submissions(folder, demo.ASSIGNMENT) if e.student not in demo.BANKED]
+    entries = [e for e in find_submissions(folder, demo.ASSIGNMENT) if e.student not in demo.CORPUS]
     return {r.student: r for r in grade_all(entries, demo.ASSIGNMENT, 2, Limits())}
 
 
-def test_the_class_has_what_it_promises(tmp_path):
+def test_the_class_has_fifteen_correct_and_incorrect_submissions(tmp_path):
     folder = demo.make_class(tmp_path / "submissions")
     assert len(find_submissions(folder, demo.ASSIGNMENT)) == 15
-    every = bank.load_bank(demo.ASSIGNMENT)
-    assert {every[name].loses == () for name in demo.BANKED.values()} == {True, False}
+    submissions = corpus.load_corpus(demo.ASSIGNMENT)
+    assert {submissions[name].loses == () for name in demo.CORPUS.values()} == {True, False}
 
 
-def test_a_deleted_test_cell_costs_nothing_and_is_mentioned(special):
+def test_a_deleted_test_cell_costs_no_points_and_gets_a_note(special):
     assert special["noor"].score == 90
     assert any("`kl_divergence` is missing" in note for note in special["noor"].notes)
 
 
-def test_a_doubled_test_cell_costs_nothing_and_is_mentioned(special):
+def test_a_repeated_test_cell_costs_no_points_and_gets_a_note(special):
     assert special["olga"].score == 90
     assert any("`kl_divergence` is there 2 times" in note for note in special["olga"].notes)
 
 
-def test_what_is_not_json_is_unreadable(special):
+def test_a_file_that_is_not_json_is_unreadable(special):
     result = special["pierre"]
     assert (result.status, result.score) == ("unreadable", 0)
     assert "not JSON" in result.message

@@ -11,8 +11,8 @@ import torch.testing
 from autograder.checks.vocabulary import ImportRule
 from autograder.course.sources import imported
 from autograder.grading import judge
-from autograder.quality import bank
-from autograder.quality.bank import Banked, Edit
+from autograder.quality import corpus
+from autograder.quality.corpus import CorpusSubmission, Edit
 from autograder.worker.imports import ForbiddenImport, guard
 
 GIVEN = "import torch\nimport torch.nn.functional as F\nfrom torch import nn"
@@ -83,9 +83,9 @@ def test_a_forbidden_import_costs_the_task_that_uses_it():
         "        import torch.distributions as d\n        q = d.Normal(mu, sigma)\n"
         "        return d.kl_divergence(q, d.Normal(0.0, 1.0)).sum(1)\n",
     )
-    made = bank.make("08_elbo_vae", Banked("distributions", "", edits=(kl,)))
+    made = corpus.make("08_elbo_vae", CorpusSubmission("distributions", "", edits=(kl,)))
     with tempfile.TemporaryDirectory() as folder:
-        path = bank.write(made, Path(folder), "ada", "08_elbo_vae")
+        path = corpus.write(made, Path(folder), "ada", "08_elbo_vae")
         result = judge.grade(path, "08_elbo_vae", "ada", train=False)
     lost = {c.task for c in result.checks if c.outcome == "failed"}
     assert lost == {"kl_divergence"}

@@ -1,4 +1,4 @@
-"""nbgrader itself takes the source, gives the reference full points and the starter none."""
+"""nbgrader accepts the source, and gives the reference all points and the starter none."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ A = "03_fc_vae"
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory) -> dict[str, float]:
     course = tmp_path_factory.mktemp("course")
-    # nbgrader calls `alembic` by name, which lies beside this Python.
+    # nbgrader calls the program `alembic`, which is in the folder of this Python.
     os.environ["OMP_NUM_THREADS"] = "1"
     bin_folder = Path(sys.executable).parent
     os.environ["PATH"] = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
@@ -28,8 +28,8 @@ def scores(tmp_path_factory) -> dict[str, float]:
     config.CourseDirectory.db_url = f"sqlite:///{course}/gradebook.db"
     config.Execute.timeout = 600
     api = NbGraderAPI(config=config)
-    made = api.generate_assignment(A)
-    assert made["success"], made
+    generated = api.generate_assignment(A)
+    assert generated["success"], generated
     released = course / "release" / A / f"{A}.ipynb"
     for student in ("reference", "starter", "ours"):
         (course / "submitted" / student / A).mkdir(parents=True)
@@ -55,7 +55,7 @@ def test_nbgrader_grades_the_reference_and_the_starters(scores):
     assert scores == {"reference": 90.0, "starter": 0.0, "ours": 0.0, "max": 90.0}
 
 
-def test_nbgraders_release_holds_no_solution(tmp_path):
+def test_nbgraders_source_has_solution_markers_and_settings(tmp_path):
     build_nbgrader(tmp_path, [A])
     source = nbformat.read(tmp_path / "source" / A / f"{A}.ipynb", 4)
     assert any("### BEGIN SOLUTION" in cell.source for cell in source.cells)

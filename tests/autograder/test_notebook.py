@@ -1,4 +1,4 @@
-"""A notebook from outside is opened with care, mended where it can be, and never believed."""
+"""An untrusted notebook is opened safely; only the text of the student's own cells is used."""
 
 import copy
 import json
@@ -17,7 +17,7 @@ from autograder.grading.notebook import (
     parse_notebook,
 )
 from autograder.protocol.frames import Frame, pack
-from autograder.records.text import shown
+from autograder.records.text import printable
 
 A = "03_fc_vae"
 WHOLE = to_text(reference(A)).encode()
@@ -42,14 +42,14 @@ def test_given_cells_come_from_the_source_and_only_solutions_from_the_student(op
     assert "import torch" in cells["imports"]
 
 
-def test_changed_given_cells_are_mentioned(opened):
+def test_changed_given_cells_get_a_note(opened):
     notebook = reference(A)
     named(notebook)["kl_divergence"].source = "100.0"
     assert any("`kl_divergence` was changed" in note for note in opened(notebook).notes)
     assert opened(reference(A)).notes == ()
 
 
-def test_a_students_own_cells_are_run_in_their_place_with_a_limit(opened):
+def test_cells_that_the_student_added_are_run_in_their_place_with_a_limit(opened):
     notebook = reference(A)
     place = next(i for i, c in enumerate(notebook.cells) if c.id == "solution-my_vae")
     extra = copy.deepcopy(notebook.cells[0])
@@ -61,7 +61,7 @@ def test_a_students_own_cells_are_run_in_their_place_with_a_limit(opened):
     assert cells[1].seconds is not None
 
 
-def test_written_answers_are_kept_and_untouched_ones_told_apart(opened):
+def test_written_answers_are_kept_and_unchanged_ones_are_none(opened):
     assert opened(starter(A)).answers == {"larger_variance": None}
     notebook = starter(A)
     named(notebook)["larger_variance"].source = "Because of the KL."
@@ -76,26 +76,26 @@ def test_written_answers_are_kept_and_untouched_ones_told_apart(opened):
         ("{", "not JSON"),
         ("[]", "no list of cells"),
         ('{"cells": 3}', "no list of cells"),
-        ('{"cells": [3]}', "no cell"),
+        ('{"cells": [3]}', "not a cell"),
         ('{"cells": [{"source": 3}]}', "no text"),
         ('{"cells": [{"source": [3]}]}', "no text"),
         ("[" * 200_000, "nested too deeply"),
         ('{"cells": [' + "9" * 10_000 + "]}", "not JSON"),
         (b"\xff\xfe\x00", "not JSON"),
-        ('{"cells": [' + ",".join(["{}"] * 2001) + "]}", "more than 2000"),
+        ('{"cells": [' + ",".join(["{}"] * 2001) + "]}", "at most 2000"),
     ],
 )
-def test_what_is_no_notebook_is_unreadable_and_says_why(write_notebook, text, says):
+def test_a_file_that_is_not_a_notebook_is_unreadable_with_a_reason(write_notebook, text, says):
     with pytest.raises(UnreadableError, match=says):
         open_notebook(write_notebook(text), A)
 
 
-def test_a_byte_order_mark_is_read_over(write_notebook):
+def test_a_byte_order_mark_is_ignored(write_notebook):
     path = write_notebook(b"\xef\xbb\xbf" + to_text(reference(A)).encode())
     assert len(open_notebook(path, A).cells) == 4
 
 
-def test_a_huge_file_is_not_even_read(write_notebook):
+def test_a_huge_file_is_not_read(write_notebook):
     path = write_notebook("")
     os.truncate(path, MAX_BYTES + 1)
     with pytest.raises(UnreadableError, match="at most 20 MiB"):
@@ -114,7 +114,7 @@ def test_links_and_pipes_are_not_followed(write_notebook, tmp_path):
         open_notebook(path, A)
 
 
-def test_what_the_file_says_of_itself_is_mentioned_and_not_obeyed(write_notebook):
+def test_another_format_or_language_gets_a_note_only(write_notebook):
     body = json.loads(to_text(reference(A)))
     body["nbformat"] = 5
     body["metadata"] = {"kernelspec": {"language": "R\x1b[2J"}}
@@ -124,7 +124,7 @@ def test_what_the_file_says_of_itself_is_mentioned_and_not_obeyed(write_notebook
     assert any("language R\\x1b[2J" in note for note in opened.notes)
 
 
-def test_a_retyped_solution_is_run_and_mentioned(write_notebook):
+def test_a_solution_of_another_cell_type_is_run_with_a_note(write_notebook):
     body = json.loads(to_text(reference(A)))
     for cell in body["cells"]:
         if cell["metadata"].get("nbgrader", {}).get("grade_id") == "my_vae":
@@ -134,7 +134,7 @@ def test_a_retyped_solution_is_run_and_mentioned(write_notebook):
     assert opened.notes == ("Your cell `my_vae` is a markdown cell. It was run as code.",)
 
 
-def test_an_endless_cell_and_shell_lines_are_left_out_and_mentioned(opened):
+def test_a_huge_cell_and_shell_lines_are_skipped_with_a_note(opened):
     notebook = reference(A)
     cells = named(notebook)
     cells["my_vae"].source = "x" * (MAX_SOURCE + 1)
@@ -150,7 +150,7 @@ def test_format_three_is_named(write_notebook):
         open_notebook(write_notebook('{"worksheets": [{"cells": []}]}'), A)
 
 
-# Fuzzing: whatever the bytes are, there are cells or one sentence
+# Fuzzing: any bytes give cells or an error message
 
 junk = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -176,39 +176,39 @@ notebooks = st.fixed_dictionaries(
 )
 
 
-def cells_or_a_sentence(raw):
+def cells_or_an_error(raw):
     try:
         found = parse_notebook(raw, A)
     except UnreadableError:
         return
     assert all(isinstance(c.source, str) and len(c.source) <= MAX_SOURCE for c in found.cells)
     names = [c.name for c in found.cells]
-    assert names.count("imports") == 1  # the given cells come from the source, whatever is there
-    assert all(shown(note) == note for note in found.notes)
+    assert names.count("imports") == 1  # the given cells come from the source
+    assert all(printable(note) == note for note in found.notes)
     for c in found.cells:
         pack(Frame({"source": c.source, "name": c.name}))
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_cells_or_a_sentence(raw):
-    cells_or_a_sentence(raw)
+def test_any_bytes_are_cells_or_an_error(raw):
+    cells_or_an_error(raw)
 
 
 @given(notebooks | junk)
-def test_any_json_is_cells_or_a_sentence(body):
-    cells_or_a_sentence(json.dumps(body).encode())
+def test_any_json_is_cells_or_an_error(body):
+    cells_or_an_error(json.dumps(body).encode())
 
 
 @given(st.data())
-def test_any_spoiled_notebook_is_cells_or_a_sentence(data):
-    """A real notebook with a piece cut out and other bytes put in."""
+def test_any_spoiled_notebook_is_cells_or_an_error(data):
+    """A real notebook in which a piece is replaced by other bytes."""
     raw = WHOLE
     start = data.draw(st.integers(0, len(raw)))
     end = data.draw(st.integers(start, min(len(raw), start + 400)))
-    cells_or_a_sentence(raw[:start] + data.draw(st.binary(max_size=20)) + raw[end:])
+    cells_or_an_error(raw[:start] + data.draw(st.binary(max_size=20)) + raw[end:])
 
 
-def test_odd_metadata_is_survived(write_notebook):
+def test_malformed_metadata_is_ignored(write_notebook):
     body = json.loads(to_text(reference(A)))
     odd = [None, 3, [], {"nbgrader": 3}, {"nbgrader": {"grade_id": []}}]
     for cell, metadata in zip(body["cells"], odd, strict=False):

@@ -1,4 +1,4 @@
-"""What is written about a class: complete, escaped, and readable by other programs."""
+"""Pages, tables and the output folder: complete, escaped, and readable by other programs."""
 
 import csv
 import json
@@ -7,9 +7,15 @@ import re
 import pytest
 
 from autograder.records.results import CheckOutcome, Result, TaskScore, from_json, to_json
-from autograder.records.text import shown
-from autograder.reports.pages import class_page, curve, feedback_page, score_bars, seen_mistakes
-from autograder.reports.report import Report
+from autograder.records.text import printable
+from autograder.reports.output_folder import OutputFolder
+from autograder.reports.pages import (
+    class_page,
+    curve,
+    feedback_page,
+    recognised_mistakes,
+    score_bars,
+)
 from autograder.reports.table import plain, to_csv
 
 EVIL = '<script>alert("x")</script>=cmd()'
@@ -29,13 +35,13 @@ def result(student: str, points: float = 15.0, status: str = "graded", message: 
     return Result("03_fc_vae", student, status, message, tasks, (check,), (), facts, 1.0, "A")
 
 
-def test_json_comes_back_as_it_went():
+def test_json_round_trip_keeps_a_result():
     one = result("zoë \ud800 ★", 0.0, message="no\nway")
     assert from_json(to_json(one)) == one
     assert json.loads(to_json(one))["max_score"] == 15.0
 
 
-def test_csv_has_a_column_for_each_task_and_pending_beside_it():
+def test_csv_has_a_column_for_each_task_and_marks_pending_ones():
     rows = list(csv.DictReader(to_csv([result("ada"), result("bob", 0.0)]).splitlines()))
     assert rows[0] == {
         "student": "ada",
@@ -50,19 +56,19 @@ def test_csv_has_a_column_for_each_task_and_pending_beside_it():
 
 
 @pytest.mark.parametrize("name", ["=cmd()", "+1", "-1", "@x", "\tx", " =x", "\n=x", "＝x"])
-def test_a_name_is_no_formula(name):
-    assert plain(name) == "'" + shown(name)
+def test_a_name_is_never_a_formula(name):
+    assert plain(name) == "'" + printable(name)
 
 
-def test_a_name_is_no_command_to_a_terminal_and_turns_no_text_around():
+def test_names_are_written_without_control_characters():
     for name in ("\x1b[2Jada", "ada\u202egpj", "ada\nbob,graded,90", "ada\x07", "ada\ud800"):
-        assert shown(name).isprintable()
-        assert shown(name) != name
+        assert printable(name).isprintable()
+        assert printable(name) != name
         assert "\x1b" not in to_csv([result(name)])
         assert len(to_csv([result(name)]).splitlines()) == 2
         for page in (feedback_page(result(name)), class_page([result(name)])):
             assert not set(name) & set(page) & set("\x1b\u202e\x07\ud800")
-    assert shown("zoë ★ عمر") == "zoë ★ عمر"
+    assert printable("zoë ★ عمر") == "zoë ★ عمر"
 
 
 def test_pages_escape_names_and_messages():
@@ -84,27 +90,27 @@ def test_scores_fall_into_their_bins():
 
 
 def test_mistakes_are_counted_once_for_each_student():
-    seen = seen_mistakes([result("a", 0.0), result("b", 0.0), result("c")])
+    seen = recognised_mistakes([result("a", 0.0), result("b", 0.0), result("c")])
     assert [(s.name, s.students) for s in seen] == [("kl_sign", ("a", "b"))]
 
 
-def test_a_curve_falls_where_the_loss_falls():
-    drawn = curve([200.0, 130.0, 119.0], 120.0, "nats")
-    (points,) = re.findall(r'points="([^"]+)"', drawn)
+def test_the_loss_curve_follows_the_losses_and_the_threshold():
+    svg = curve([200.0, 130.0, 119.0], 120.0, "nats")
+    (points,) = re.findall(r'points="([^"]+)"', svg)
     heights = [float(pair.split(",")[1]) for pair in points.split()]
     assert heights == sorted(heights)
-    (limit,) = re.findall(r'class="limit"[^>]* y1="([\d.]+)"', drawn)
+    (limit,) = re.findall(r'class="limit"[^>]* y1="([\d.]+)"', svg)
     assert heights[1] < float(limit) < heights[2]
     assert curve([], 120.0, "nats") is None
     assert curve([float("nan")], 120.0, "nats") is None
 
 
-def test_a_report_is_written_as_it_grows_and_leaves_no_parts(tmp_path):
-    report = Report(tmp_path / "out")
-    report.add(result("bob \udc80", 0.0, message="lone \ud800"))
-    report.add(result("ada"))
+def test_results_are_written_at_once_and_no_unfinished_file_is_left(tmp_path):
+    written = OutputFolder(tmp_path / "out")
+    written.add(result("bob \udc80", 0.0, message="lone \ud800"))
+    written.add(result("ada"))
     assert (tmp_path / "out/results/ada.json").is_file()
-    assert [r.student for r in report.finish()] == ["ada", "bob \udc80"]
+    assert [r.student for r in written.finish()] == ["ada", "bob \udc80"]
     names = sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file())
     assert [n for n in names if n.endswith(".part")] == []
     assert {"scores.csv", "index.html", "ada.html", "ada.json"} <= set(names)

@@ -14,8 +14,8 @@ from elsewhere import WHO, answer
 
 from autograder.grading import judge
 from autograder.protocol.remote import Submission
-from autograder.quality import bank
-from autograder.records.results import times_apart
+from autograder.quality import corpus
+from autograder.records.results import without_times
 from autograder.sandbox import bubblewrap, tiers, warm
 from autograder.sandbox.bubblewrap import find
 from autograder.sandbox.host import WorkerProcess
@@ -213,13 +213,13 @@ found.append(torch.get_num_threads())
 
 def test_submissions_are_graded_alike_warm_and_cold(tmp_path):
     assignment = "00_reparameterization"
-    for name, banked in list(bank.load_bank(assignment).items())[::6]:
-        path = bank.write(bank.make(assignment, banked), tmp_path, name, assignment)
+    for name, banked in list(corpus.load_corpus(assignment).items())[::6]:
+        path = corpus.write(corpus.make(assignment, banked), tmp_path, name, assignment)
         results = [
             judge.grade(path, assignment, name, Limits(), Sandbox("A", warm=warm))
             for warm in (True, False)
         ]
-        assert times_apart(results[0]) == times_apart(results[1])
+        assert without_times(results[0]) == without_times(results[1])
 
 
 def test_a_warm_process_that_dies_is_replaced():

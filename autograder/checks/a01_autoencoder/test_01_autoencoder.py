@@ -3,23 +3,15 @@
 import torch
 
 from autograder.checks.shared.autoencoder import (
+    criterion_checks,
     decoded,
     encode,
-    expect_plain_forward,
-    images,
+    forward_checks,
     squared_error,
-    test_criterion_gradient,
-    test_criterion_of_a_perfect_image,
-    test_criterion_value,
 )
-from autograder.checks.shared.parts import (
-    expect_own_layers,
-    expect_own_rows,
-    expect_pixel_range,
-    expect_within_budget,
-    model_or_bare,
-)
-from autograder.checks.training import Plan, expect_trained
+from autograder.checks.shared.networks import Part, budget_checks, part_checks, range_checks
+from autograder.checks.shared.parts import images, new_model
+from autograder.checks.training import Plan, training_checks
 from autograder.checks.vocabulary import (
     CheckFailed,
     Mistake,
@@ -43,15 +35,12 @@ TASKS = (
     Task("training", 15, "Training loss"),
 )
 
-BUDGET = 1_500_000
 LATENT_DIM = 2
 
 
-def new_autoencoder(submission: Submission, latent_dim: int = 5) -> RemoteObject:
-    """Make a small model in eval mode: batch normalisation cannot train on one image."""
-    model = submission.new("Autoencoder", 48, latent_dim)
-    model.eval()
-    return model
+def new_autoencoder(submission: Submission, latent_dim: int) -> RemoteObject:
+    """Make a small model in eval mode."""
+    return new_model(submission, "Autoencoder", 48, latent_dim)
 
 
 # Transform. The notebook's `apply_transform` makes the PIL image and passes it on.
@@ -117,7 +106,7 @@ def test_transform_repeats(submission: Submission) -> None:
     expect_close(second, first, "The same image, transformed again,")
 
 
-# Encoder
+# Encoder and decoder
 
 
 def codes_of(model: RemoteObject, x: torch.Tensor, latent_dim: int) -> torch.Tensor:
@@ -125,11 +114,21 @@ def codes_of(model: RemoteObject, x: torch.Tensor, latent_dim: int) -> torch.Ten
     return expect_tensor(encode(model.encoder, x), (len(x), latent_dim), "`encoder(x)`")
 
 
-@check("encoder")
-def test_encoder_shape(submission: Submission) -> None:
-    """Images (N, 1, 28, 28) become codes (N, Z), one image alone included."""
-    for n, latent_dim in ((1, 2), (7, 5), (4, 13)):
-        codes_of(new_autoencoder(submission, latent_dim), images(n), latent_dim)
+SHAPES = ((1, 2), (7, 5), (4, 13))
+ENCODER = Part(
+    "encoder", new_autoencoder, codes_of, lambda _, n, z: images(n), small=(5,), shapes=SHAPES
+)
+DECODER = Part(
+    "decoder",
+    new_autoencoder,
+    lambda model, z, _: decoded(model, z),
+    lambda _, n, z: torch.randn(n, z),
+    small=(5,),
+    shapes=SHAPES,
+    row="code",
+    gives=("image",),
+    argument="z",
+)
 
 
 @check("encoder")
@@ -151,73 +150,6 @@ def test_code_is_free(submission: Submission) -> None:
         "activation at the encoder's end? A code may have any size.",
         "activation_on_code",
     )
-
-
-@check("encoder")
-def test_encoder_sees_the_image(submission: Submission) -> None:
-    """Different images get different codes, and each code depends on its own image alone."""
-    model = new_autoencoder(submission)
-    expect_own_rows(
-        lambda x: codes_of(model, x, 5),
-        images(6),
-        "Every image gets the same code: is `x` used?",
-        "The code of an image encoded",
-        "image_ignored",
-    )
-
-
-@check("encoder")
-def test_encoder_layers_differ(submission: Submission) -> None:
-    """Each layer of the encoder has weights of its own."""
-    model = new_autoencoder(submission)
-    codes_of(model, images(2), 5)
-    expect_own_layers(model, "encoder")
-
-
-# Decoder
-
-
-@check("decoder")
-def test_decoder_shape(submission: Submission) -> None:
-    """Codes (N, Z) become images (N, 1, 28, 28), one code alone included."""
-    for n, latent_dim in ((1, 2), (7, 5), (4, 13)):
-        decoded(new_autoencoder(submission, latent_dim), torch.randn(n, latent_dim))
-
-
-@check("decoder")
-def test_decoder_range(submission: Submission) -> None:
-    """Decoded pixels lie in [0, 1] and can be dark as well as bright."""
-    expect_pixel_range(decoded(new_autoencoder(submission), 1e3 * torch.randn(64, 5)))
-
-
-@check("decoder")
-def test_decoder_uses_the_code(submission: Submission) -> None:
-    """Another code gives another image, and each image depends on its own code alone."""
-    model = new_autoencoder(submission)
-    expect_own_rows(
-        lambda z: decoded(model, z),
-        torch.randn(6, 5),
-        "Every code gives the same image: is `z` used?",
-        "A code decoded",
-        "code_ignored",
-    )
-
-
-@check("decoder")
-def test_decoder_layers_differ(submission: Submission) -> None:
-    """Each layer of the decoder has weights of its own."""
-    model = new_autoencoder(submission)
-    decoded(model, torch.randn(2, 5))
-    expect_own_layers(model, "decoder")
-
-
-# Forward
-
-
-@check("forward")
-def test_forward_wiring(submission: Submission) -> None:
-    """The image goes through encoder and decoder, in training and after; x_hat alone comes out."""
-    expect_plain_forward(model_or_bare(submission, "Autoencoder", 48, 3, latent_dim=3))
 
 
 # The whole model
@@ -246,12 +178,6 @@ def test_latent_size(submission: Submission) -> None:
         )
 
 
-@check("parameter_budget")
-def test_parameter_budget(submission: Submission) -> None:
-    """Your `model` has at most 1.5 million trainable parameters."""
-    expect_within_budget(submission, BUDGET, ("encoder", "decoder"))
-
-
 def error_through_the_code(model: RemoteObject, x: torch.Tensor) -> torch.Tensor:
     """The error where only the code goes from encoder to decoder: nothing can pass beside it."""
     return squared_error(model.decoder(encode(model.encoder, x)), x)
@@ -273,7 +199,22 @@ PLAN = Plan(
 )
 
 
-@check("training")
-def test_training_loss(submission: Submission) -> None:
-    """Trained from scratch with your settings, the error falls below 0.04 within 15 epochs."""
-    expect_trained(submission, TASKS, PLAN)
+FAMILIES = (
+    part_checks(
+        ENCODER,
+        "Images (N, 1, 28, 28) become codes (N, Z), one image alone included.",
+        ignored="image_ignored",
+        own_layers="encoder",
+    ),
+    part_checks(
+        DECODER,
+        "Codes (N, Z) become images (N, 1, 28, 28), one code alone included.",
+        ignored="code_ignored",
+        own_layers="decoder",
+    ),
+    range_checks(DECODER),
+    forward_checks("Autoencoder", 48, 3, latent_dim=3),
+    criterion_checks(),
+    budget_checks(1_500_000, ("encoder", "decoder")),
+    training_checks(TASKS, PLAN, loss="the error"),
+)

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from autograder.checks.shared.autoencoder import PIXELS, images
+from autograder.checks.shared.autoencoder import PIXELS
+from autograder.checks.shared.parts import images
 from autograder.checks.vocabulary import Mistake, check, expect, expect_close, expect_tensor, kind
 from autograder.protocol.remote import Affine, Raised, RemoteObject, Submission
 

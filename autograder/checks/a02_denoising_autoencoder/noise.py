@@ -1,4 +1,4 @@
-"""Checks of a function that spoils images: Gaussian noise is added, and the sum clipped to [0, 1].
+"""Checks of `add_noise`: Gaussian noise is added, and the sum is clipped to [0, 1].
 
 Statistics are let pass within six standard errors, so that a right solution fails one of them about
 twice in a thousand million runs.
@@ -10,14 +10,18 @@ from typing import Any
 
 import torch
 
+from autograder.checks.shared.device import expect_follows_input
+from autograder.checks.shared.parts import expect_inputs_kept, images
 from autograder.checks.shared.sampling import STANDARD_ERRORS
-from autograder.checks.vocabulary import expect, expect_tensor
+from autograder.checks.vocabulary import check, expect, expect_tensor, kind
+from autograder.protocol.remote import Submission
 
 AddNoise = Callable[..., Any]
 SHAPE = (100, 1, 28, 28)
 COUNT = math.prod(SHAPE)
 # At ½, twelve of these lie on either side before a pixel would be clipped.
 STD = 0.04
+DEFAULT_STD = 0.5
 NO_NOISE = "There is no noise: the images come back as they were."
 
 
@@ -57,32 +61,6 @@ def _expect_own_noise(add_noise: AddNoise) -> tuple[torch.Tensor, torch.Tensor]:
     return first, again
 
 
-def expect_noise_spread(add_noise: AddNoise) -> None:
-    """Expect noise with the standard deviation that is asked for.
-
-    The sample deviation of n Gaussian draws has a standard error of σ / √(2n).
-    """
-    _expect_own_noise(add_noise)
-    for shade in (0.5, 0.7):
-        spread = float(noisy(add_noise, _grey(shade), STD).std())
-        expect(spread > 1e-6, NO_NOISE, "no_noise")
-        if abs(spread - STD) <= STANDARD_ERRORS * STD / math.sqrt(2 * COUNT):
-            continue
-        shown = f" With std = {STD:g} its spread should be {STD:g}, and is {spread:.3g}."
-        known = (
-            (STD**2, "variance_for_std", "The noise is scaled by the square of `std`."),
-            (math.sqrt(STD), "root_of_std", "The root of `std` is taken: it is no variance."),
-            (_clipped_spread(0.5, shade), "std_ignored", "The noise is the same for every `std`."),
-            (_clipped_spread(1.0, shade), "std_ignored", "The noise is the same for every `std`."),
-            (STD / math.sqrt(12), "uniform_noise", "Your noise is uniform; make it Gaussian."),
-            (STD / math.sqrt(3), "uniform_noise", "Your noise is uniform; make it Gaussian."),
-            (STD * shade, "noise_multiplied", "The noise is multiplied by the image: add it."),
-        )
-        for wrong, name, says in known:
-            expect(abs(spread - wrong) > 0.03 * max(wrong, STD / 10), says + shown, name)
-        expect(False, "The noise does not follow `std`." + shown)
-
-
 def _clipped_spread(std: float, shade: float) -> float:
     """The spread of clip(shade + std · ε, 0, 1)."""
     # A grid of 20,000 equally likely values of ε.
@@ -90,8 +68,25 @@ def _clipped_spread(std: float, shade: float) -> float:
     return float((shade + std * eps).clamp(0, 1).std())
 
 
-def expect_noise_centred(add_noise: AddNoise) -> None:
-    """Expect noise with mean 0, where nothing is clipped."""
+@check("add_noise")
+def test_noise_shape(submission: Submission) -> None:
+    """Images of any shape keep their shape and type."""
+    add_noise = submission.object("add_noise")
+    for shape in ((1, 1, 28, 28), (7, 1, 28, 28), (3, 3, 32, 20), (5, 784)):
+        noisy(add_noise, torch.rand(shape), DEFAULT_STD)
+    for dtype in (torch.float32, torch.float64):
+        got = add_noise(torch.rand(2, 1, 28, 28, dtype=dtype), DEFAULT_STD)
+        expect(
+            isinstance(got, torch.Tensor) and got.dtype == dtype,
+            f"Images of type {dtype} should keep their type; they became "
+            f"{got.dtype if isinstance(got, torch.Tensor) else kind(got)}.",
+        )
+
+
+@check("add_noise")
+def test_noise_centre(submission: Submission) -> None:
+    """The noise is centred on 0."""
+    add_noise = submission.object("add_noise")
     _expect_own_noise(add_noise)
     for shade in (0.5, 0.7):
         pixels = noisy(add_noise, _grey(shade), STD)
@@ -116,8 +111,37 @@ def expect_noise_centred(add_noise: AddNoise) -> None:
         )
 
 
-def expect_noise_gaussian(add_noise: AddNoise) -> None:
-    """Expect a kurtosis of 3; that of n Gaussian draws has a standard error of √(24 / n)."""
+@check("add_noise")
+def test_noise_spread(submission: Submission) -> None:
+    """The noise has the standard deviation `std`, whatever the image shows."""
+    add_noise = submission.object("add_noise")
+    # The sample deviation of n Gaussian values has a standard error of σ / √(2n).
+    _expect_own_noise(add_noise)
+    for shade in (0.5, 0.7):
+        spread = float(noisy(add_noise, _grey(shade), STD).std())
+        expect(spread > 1e-6, NO_NOISE, "no_noise")
+        if abs(spread - STD) <= STANDARD_ERRORS * STD / math.sqrt(2 * COUNT):
+            continue
+        shown = f" With std = {STD:g} its spread should be {STD:g}, and is {spread:.3g}."
+        known = (
+            (STD**2, "variance_for_std", "The noise is scaled by the square of `std`."),
+            (math.sqrt(STD), "root_of_std", "The root of `std` is taken: it is no variance."),
+            (_clipped_spread(0.5, shade), "std_ignored", "The noise is the same for every `std`."),
+            (_clipped_spread(1.0, shade), "std_ignored", "The noise is the same for every `std`."),
+            (STD / math.sqrt(12), "uniform_noise", "Your noise is uniform; make it Gaussian."),
+            (STD / math.sqrt(3), "uniform_noise", "Your noise is uniform; make it Gaussian."),
+            (STD * shade, "noise_multiplied", "The noise is multiplied by the image: add it."),
+        )
+        for wrong, name, says in known:
+            expect(abs(spread - wrong) > 0.03 * max(wrong, STD / 10), says + shown, name)
+        expect(False, "The noise does not follow `std`." + shown)
+
+
+@check("add_noise")
+def test_noise_is_gaussian(submission: Submission) -> None:
+    """The noise is Gaussian: its fourth moment is 3 σ⁴."""
+    add_noise = submission.object("add_noise")
+    # The kurtosis of n Gaussian values has a standard error of √(24 / n).
     _expect_own_noise(add_noise)
     z = noisy(add_noise, _grey(), STD) - 0.5
     expect(float(z.std()) > 1e-6, NO_NOISE, "no_noise")
@@ -129,21 +153,34 @@ def expect_noise_gaussian(add_noise: AddNoise) -> None:
     )
 
 
-def expect_default_std(add_noise: AddNoise, std: float) -> None:
-    """Expect the default to be `std`: black images brighten by as much either way."""
+@check("add_noise")
+def test_noise_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in (self-reported)."""
+    add_noise = submission.object("add_noise")
+    expect_follows_input(add_noise, torch.rand(3, 1, 28, 28), DEFAULT_STD, name="add_noise")
+
+
+@check("add_noise")
+def test_noise_default(submission: Submission) -> None:
+    """Without a second argument, `std` is 0.5."""
+    add_noise = submission.object("add_noise")
     _expect_own_noise(add_noise)
-    by_default, asked = (float(noisy(add_noise, _grey(0.0), *s).mean()) for s in ((), (std,)))
+    by_default, asked = (
+        float(noisy(add_noise, _grey(0.0), *s).mean()) for s in ((), (DEFAULT_STD,))
+    )
     # A pixel of black that is clipped spreads by less than `std`.
     expect(
-        abs(by_default - asked) <= math.sqrt(2) * _error_of_mean(std),
-        f"`add_noise(x)` is not `add_noise(x, {std:g})`: black images become {by_default:.3f} "
-        f"instead of {asked:.3f} on average. What is the default of `std`?",
+        abs(by_default - asked) <= math.sqrt(2) * _error_of_mean(DEFAULT_STD),
+        f"`add_noise(x)` is not `add_noise(x, {DEFAULT_STD:g})`: black images become "
+        f"{by_default:.3f} instead of {asked:.3f} on average. What is the default of `std`?",
         "default_std",
     )
 
 
-def expect_clipped(add_noise: AddNoise) -> None:
-    """Expect that black and white stay so in half of their pixels, and that none lies outside."""
+@check("add_noise")
+def test_noise_clipped(submission: Submission) -> None:
+    """Values outside [0, 1] are clipped, and nothing else is changed."""
+    add_noise = submission.object("add_noise")
     _expect_own_noise(add_noise)
     weak = noisy(add_noise, _grey(), STD)
     expect(
@@ -171,8 +208,10 @@ def expect_clipped(add_noise: AddNoise) -> None:
         )
 
 
-def expect_new_noise(add_noise: AddNoise) -> None:
-    """Expect new noise at every call, and noise of its own for every pixel of every image."""
+@check("add_noise")
+def test_noise_is_new(submission: Submission) -> None:
+    """Every pixel of every image has noise of its own, new at every call."""
+    add_noise = submission.object("add_noise")
     first, again = _expect_own_noise(add_noise)
     expect(float(first.std()) > 1e-6, NO_NOISE, "no_noise")
     expect(
@@ -180,3 +219,9 @@ def expect_new_noise(add_noise: AddNoise) -> None:
         "Two calls draw the same noise. Is a seed set inside, or the noise drawn only once?",
         "noise_drawn_once",
     )
+
+
+@check("add_noise")
+def test_images_stay_clean(submission: Submission) -> None:
+    """The images that are passed in stay as they are."""
+    expect_inputs_kept(submission, "add_noise", {"x": images(3)})

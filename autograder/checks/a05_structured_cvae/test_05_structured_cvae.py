@@ -14,26 +14,11 @@ from autograder.checks.a05_structured_cvae.completion import (
 from autograder.checks.a05_structured_cvae.quarters import QUARTER_MISTAKES, quarter
 from autograder.checks.shared import vae_parts
 from autograder.checks.shared.device import expect_follows_input
-from autograder.checks.shared.gaussian import bce, negative_elbo, sample
-from autograder.checks.shared.parts import expect_own_layers, expect_own_rows, expect_pixel_range
-from autograder.checks.shared.vae_methods import (
-    images,
-    test_centre,
-    test_device,
-    test_gradients_pass,
-    test_kl_adds_over_latents,
-    test_kl_closed_form,
-    test_kl_gradient,
-    test_kl_is_an_expectation,
-    test_kl_known_number,
-    test_noise_is_gaussian,
-    test_one_draw_for_each_number,
-    test_reconstruction_gradient,
-    test_reconstruction_of_black_and_white,
-    test_reconstruction_value,
-    test_spread,
-)
-from autograder.checks.training import Plan, expect_trained, train_reference
+from autograder.checks.shared.gaussian import bce, vae_plan
+from autograder.checks.shared.networks import Part, part_checks, range_checks
+from autograder.checks.shared.parts import images
+from autograder.checks.shared.vae_methods import vae_method_checks
+from autograder.checks.training import Plan, expect_trained, train_reference, training_checks
 from autograder.checks.vocabulary import (
     CheckFailed,
     LeftOut,
@@ -108,75 +93,10 @@ def test_quarter(submission: Submission) -> None:
         expect_close(got, quarter(x), what, (x,), QUARTER_MISTAKES)
 
 
-# The model, with a quarter as its condition
-
-
-@check("encoder")
-def test_encoder_shapes(submission: Submission) -> None:
-    """Rows [x, c] of 784 + C values go to features and both heads to (N, Z), for any C."""
-    for condition in (QUARTER, 3):
-        vae_parts.expect_encoder_shapes(submission, condition, QUARTER)
-
-
-@check("encoder")
-def test_heads_differ(submission: Submission) -> None:
-    """The mean and the log-variance come from two separate layers."""
-    vae_parts.expect_heads_differ(submission, QUARTER)
-
-
-@check("encoder")
-def test_heads_reach_both_signs(submission: Submission) -> None:
-    """Means and log-variances can be negative as well as positive."""
-    vae_parts.expect_heads_reach_both_signs(submission, QUARTER)
-
-
-@check("encoder")
-def test_encoder_sees_image_and_condition(submission: Submission) -> None:
-    """Another image or another condition gives another mean, each row on its own."""
-    vae_parts.expect_encoder_sees_its_input(submission, QUARTER)
-
-
-@check("encoder")
-def test_encoder_layers_differ(submission: Submission) -> None:
-    """Each layer of the encoder has weights of its own."""
-    vae_parts.expect_layers_differ(submission, "encoder", QUARTER)
-
-
-@check("decoder")
-def test_decoder_shape(submission: Submission) -> None:
-    """Rows [z, c] of Z + C values become images (N, 1, 28, 28), for any C."""
-    for condition in (QUARTER, 3):
-        vae_parts.expect_decoder_shape(submission, condition, QUARTER)
-
-
-@check("decoder")
-def test_decoder_range(submission: Submission) -> None:
-    """Decoded pixels lie in [0, 1] and can be dark as well as bright."""
-    vae_parts.expect_decoder_range(submission, QUARTER)
-
-
-@check("decoder")
-def test_decoder_uses_code_and_condition(submission: Submission) -> None:
-    """Another code or another condition gives another image, each row on its own."""
-    vae_parts.expect_decoder_uses_its_input(submission, QUARTER)
-
-
-@check("decoder")
-def test_decoder_layers_differ(submission: Submission) -> None:
-    """Each layer of the decoder has weights of its own."""
-    vae_parts.expect_layers_differ(submission, "decoder", QUARTER)
-
-
-@check("forward")
-def test_forward_wiring(submission: Submission) -> None:
-    """[x, c] goes to the encoder and [z, c] to the decoder, in training and after."""
-    vae_parts.expect_forward(submission, lambda n: (torch.rand(n, QUARTER),))
-
-
 # The baseline
 
 
-def new_baseline(submission: Submission, condition: int = QUARTER) -> RemoteObject:
+def new_baseline(submission: Submission, condition: int) -> RemoteObject:
     """Make a small baseline, in eval mode."""
     baseline = submission.new("BaselineNN", 40, condition)
     baseline.eval()
@@ -188,50 +108,29 @@ def guessed(baseline: RemoteObject, c: torch.Tensor) -> torch.Tensor:
     return expect_tensor(baseline(c), (len(c), 1, 28, 28), "`BaselineNN(…)(c)`")
 
 
-@check("baseline")
-def test_baseline_shape(submission: Submission) -> None:
-    """Quarters (N, C) become images (N, 1, 28, 28), for any C, one quarter alone included."""
-    for n, condition in ((1, QUARTER), (7, QUARTER), (4, 25)):
-        guessed(new_baseline(submission, condition), torch.rand(n, condition))
-
-
-@check("baseline")
-def test_baseline_range(submission: Submission) -> None:
-    """Its pixels lie in [0, 1] and can be dark as well as bright."""
-    far = 1e3 * torch.randn(64, QUARTER)
-    expect_pixel_range(guessed(new_baseline(submission), far))
+BASELINE_PART = Part(
+    "baseline",
+    new_baseline,
+    lambda baseline, c, _: guessed(baseline, c),
+    lambda _, n, condition: torch.rand(n, condition),
+    small=(QUARTER,),
+    shapes=((1, QUARTER), (7, QUARTER), (4, 25)),
+    row="quarter",
+    gives=("image",),
+    argument="c",
+)
 
 
 @check("baseline")
 def test_baseline_gives_one_answer(submission: Submission) -> None:
     """The same quarter gives the same image every time: there is nothing to draw."""
-    baseline, c = new_baseline(submission), torch.rand(5, QUARTER)
+    baseline, c = new_baseline(submission, QUARTER), torch.rand(5, QUARTER)
     expect(
         torch.equal(guessed(baseline, c), guessed(baseline, c)),
         "`BaselineNN` gives another image when it is asked again. It should have no code and no "
         "noise: one answer for each quarter.",
         "baseline_samples",
     )
-
-
-@check("baseline")
-def test_baseline_uses_the_quarter(submission: Submission) -> None:
-    """Another quarter gives another image, and each row depends on its own quarter alone."""
-    baseline = new_baseline(submission)
-    expect_own_rows(
-        lambda c: guessed(baseline, c),
-        torch.rand(6, QUARTER),
-        "Every quarter gives the same image: is `c` used?",
-        "A quarter completed",
-    )
-
-
-@check("baseline")
-def test_baseline_layers_differ(submission: Submission) -> None:
-    """Each layer of the baseline has weights of its own."""
-    baseline = new_baseline(submission)
-    guessed(baseline, torch.rand(2, QUARTER))
-    expect_own_layers(baseline)
 
 
 @check("same_capacity")
@@ -305,22 +204,8 @@ def test_completion_draws_from_the_prior(submission: Submission) -> None:
 # Training, and the competition
 
 
-def loss_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
-    """The loss where the code is drawn here: nothing of the image can pass beside it."""
-    c = quarter(x)
-    _, mu, logvar = model(x, c)
-    return negative_elbo(model.decoder(torch.cat([sample(mu, logvar), c], 1)), x, mu, logvar)
-
-
-PLAN = Plan(
-    model="myVAE",
-    data="mnist",
-    epochs=10,
-    below=120.0,
-    unit="nats per image",
-    batch=lambda x, labels: (x,),
-    loss=lambda batch, x_hat, mu, logvar: negative_elbo(x_hat, batch[0], mu, logvar),
-    confirm=loss_through_the_code,
+PLAN = vae_plan(
+    lambda x: (quarter(x),),
     sizes=("hidden_dim", "latent_dim", "conditional_vec_dim"),
     to_the_end=True,
 )
@@ -353,12 +238,6 @@ def test_baseline_loss(submission: Submission) -> None:
         return
     tasks = (EVIDENCE, replace(BASELINE, parts=("forward",)))
     submission.kept["baseline"] = expect_trained(submission, tasks, BASELINE_PLAN)
-
-
-@check("training")
-def test_training_loss(submission: Submission) -> None:
-    """Trained from scratch with your settings, the CVAE's loss falls below 120."""
-    submission.kept["model"] = expect_trained(submission, TASKS, PLAN)
 
 
 @check("training")
@@ -412,3 +291,20 @@ def _compete(
     errors = (samples - truth[:, None]).square().sum(2)
     spread = (samples - samples.mean(1, keepdim=True)).square().sum(2).mean(1)
     return errors.min(1).values, spread, (guess - truth).square().sum(1)
+
+
+FAMILIES = (
+    vae_parts.vae_checks((QUARTER, 3)),
+    *vae_method_checks(),
+    vae_parts.forward_checks(
+        "[x, c] goes to the encoder and [z, c] to the decoder, in both modes.",
+        lambda n: (torch.rand(n, QUARTER),),
+    ),
+    part_checks(
+        BASELINE_PART,
+        "Quarters (N, C) become images (N, 1, 28, 28), for any C, one quarter alone included.",
+        own_layers="",
+    ),
+    range_checks(BASELINE_PART),
+    training_checks(TASKS, PLAN, loss="the CVAE's loss"),
+)

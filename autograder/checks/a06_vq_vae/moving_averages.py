@@ -1,33 +1,21 @@
 """Checks of a codebook that is moved by averages instead of gradients, `VectorQuantizerEMA`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 
 from autograder.checks.a06_vq_vae.quantizer import (
     BETA,
+    Trial,
     codebook_of,
-    expect_encodings,
-    expect_perplexity,
+    expect_straight_gradient,
     make_quantizer,
     maps,
     places,
-    quantize,
     scalar,
 )
-from autograder.checks.a06_vq_vae.vq import (
-    EMA_LOSS_MISTAKES,
-    EMA_MISTAKES,
-    EMA_PULL_MISTAKES,
-    cut_wrongly,
-    first_averages,
-    first_update,
-    mean_square,
-    smoothed,
-    to_maps,
-    to_rows,
-)
+from autograder.checks.a06_vq_vae.vq import cut_wrongly, mean_square, to_maps, to_rows
 from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.vocabulary import (
     Mistake,
@@ -42,6 +30,136 @@ from autograder.protocol.remote import RemoteObject, Submission
 # ε is large here, so that smoothing shows.
 GAMMA, EPSILON = 0.7, 0.5
 EMA = "VectorQuantizerEMA"
+
+
+# One update (van den Oord et al. 2017, appendix A.1) from the start: sizes 0, sums = the codebook.
+
+
+def first_update(
+    codebook: torch.Tensor, rows: torch.Tensor, encodings: torch.Tensor, gamma: float, eps: float
+) -> torch.Tensor:
+    """The codebook after one update."""
+    size, total = first_averages(codebook, rows, encodings, gamma)
+    return total / smoothed(size, eps)[:, None]
+
+
+def first_averages(
+    codebook: torch.Tensor, rows: torch.Tensor, encodings: torch.Tensor, gamma: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The averaged sizes (K,), not smoothed, and sums (K, D) after one update."""
+    size = (1 - gamma) * encodings.sum(0)
+    return size, gamma * codebook + (1 - gamma) * encodings.T @ rows
+
+
+def smoothed(size: torch.Tensor, eps: float) -> torch.Tensor:
+    """Sizes smoothed so that none is 0; their total stays."""
+    return (size + eps) / (size.sum() + len(size) * eps) * size.sum()
+
+
+def _divided(
+    by: Callable[[torch.Tensor, float], torch.Tensor],
+) -> Callable[..., torch.Tensor]:
+    """The codebook after one update, when sums are divided by something else."""
+
+    def formula(
+        codebook: torch.Tensor,
+        rows: torch.Tensor,
+        encodings: torch.Tensor,
+        gamma: float,
+        eps: float,
+    ) -> torch.Tensor:
+        size, total = first_averages(codebook, rows, encodings, gamma)
+        return total / by(size, eps)[:, None]
+
+    return formula
+
+
+EMA_LOSS_MISTAKES = (
+    Mistake(
+        "codebook_loss_kept",
+        "The loss still has a codebook loss in it: here the averages move the codebook.",
+        lambda gap, beta: (1 + beta) * mean_square(gap),
+    ),
+    Mistake(
+        "beta_ignored",
+        "β doesn't weight the commitment loss.",
+        lambda gap, beta: mean_square(gap),
+    ),
+    Mistake(
+        "commitment_missing",
+        "The loss is 0: the commitment loss is still needed.",
+        lambda gap, beta: torch.zeros(()),
+    ),
+)
+
+# Gradients at z, times n / 2, of a loss that has the right value.
+EMA_PULL_MISTAKES = (
+    Mistake(
+        "loss_after_straight_through",
+        "The loss doesn't move z: the straight-through output, which it is computed from, moves "
+        "along. Compute the loss before the shortcut.",
+        lambda gap, beta: torch.zeros_like(gap),
+    ),
+    Mistake(
+        "loss_after_straight_through",
+        "The loss pushes z away from its code vector: it reaches z through the straight-through "
+        "output. Compute the loss before the shortcut.",
+        lambda gap, beta: -beta * gap,
+    ),
+)
+
+EMA_MISTAKES = (
+    Mistake(
+        "not_updated",
+        "The codebook stays as it was in training mode: new averages should be written into it.",
+        lambda codebook, *_: codebook,
+    ),
+    Mistake(
+        "decay_swapped",
+        "The weights of past and present have changed places: γ belongs to the past.",
+        lambda codebook, rows, encodings, gamma, eps: first_update(
+            codebook, rows, encodings, 1 - gamma, eps
+        ),
+    ),
+    Mistake(
+        "sizes_not_smoothed",
+        "The sizes you divide by are not smoothed: one unused code vector, and you divide by 0.",
+        _divided(lambda size, eps: size),
+    ),
+    Mistake(
+        "sizes_not_rescaled",
+        "Your smoothed sizes add up to 1, not to the total of the sizes: a factor is missing.",
+        _divided(lambda size, eps: (size + eps) / (size.sum() + len(size) * eps)),
+    ),
+    Mistake(
+        "sizes_not_rescaled",
+        "You add ε to the sizes and leave it there: smoothing keeps their total.",
+        _divided(lambda size, eps: size + eps),
+    ),
+    Mistake(
+        "past_forgotten",
+        "Each code vector is the mean of this batch alone: nothing of the past is averaged in.",
+        lambda codebook, rows, encodings, gamma, eps: (
+            encodings.T @ rows / encodings.sum(0)[:, None]
+        ),
+    ),
+    Mistake(
+        "sums_start_at_zero",
+        "The averaged sums forget where they started: `cluster_sum` begins as a copy of the "
+        "codebook, and decays from there.",
+        lambda codebook, rows, encodings, gamma, eps: first_update(
+            torch.zeros_like(codebook), rows, encodings, gamma, eps
+        ),
+    ),
+    Mistake(
+        "codebook_averaged",
+        "You average the code vectors with the batch's means. Average sums and sizes, each by "
+        "itself, and divide then: a mean of many places should weigh more than one of few.",
+        lambda codebook, rows, encodings, gamma, eps: (
+            gamma * codebook + (1 - gamma) * encodings.T @ rows / encodings.sum(0)[:, None]
+        ),
+    ),
+)
 
 
 def averaging(submission: Submission, codebook: torch.Tensor) -> RemoteObject:
@@ -100,16 +218,13 @@ def test_ema_buffers(submission: Submission) -> None:
 def test_ema_quantizes_first(submission: Submission) -> None:
     """A batch is quantized with the codebook as it was, and only then updates it."""
     for z, codebook in batches(submission):
-        quantizer = averaging(submission, codebook)
-        answer = quantize(quantizer, z)
+        trial = Trial.of(averaging(submission, codebook), z, codebook)
         if "nearest_code" not in submission.failed:
-            expect_encodings(answer, z, codebook)
-        picked = answer.picked(codebook, z)
-        moved = answer.picked(quantizer.embedding.weight.value(), z)
+            trial.expect_nearest()
+        picked, moved = trial.picked(), trial.picked(trial.quantizer.embedding.weight.value())
         if "straight_through" not in submission.failed:
-            got = expect_tensor(answer.quantized, z.shape, "`quantized`")
-            expect_order(to_rows(got), picked, moved, "`quantized` in training mode")
-        expect_commitment(scalar(answer.loss, "`loss`"), z.double(), picked, moved)
+            expect_order(to_rows(trial.output()), picked, moved, "`quantized` in training mode")
+        expect_commitment(scalar(trial.loss, "`loss`"), z.double(), picked, moved)
 
 
 def expect_order(
@@ -159,10 +274,10 @@ def test_ema_gradients(submission: Submission) -> None:
     for step in range(2):
         z = z.detach().requires_grad_()
         before = quantizer.embedding.weight.value()
-        answer = quantize(quantizer, z)
-        loss = scalar(answer.loss, "`loss`")
+        trial = Trial.of(quantizer, z, before)
+        loss = scalar(trial.loss, "`loss`")
         (grad,) = expect_grad(loss, {"z": z}, "the loss", "commitment_detached")
-        gap = to_rows(z.detach().double()) - answer.picked(before, z)
+        gap = trial.gap()
         got = to_rows(grad) * z.numel() / 2
         # A loss of 0 moves nothing for another reason.
         mistakes = EMA_PULL_MISTAKES if float(loss.detach()) > 0 else ()
@@ -186,9 +301,7 @@ def test_ema_update(submission: Submission) -> None:
 def expect_updates(quantizer: RemoteObject, z: torch.Tensor, codebook: torch.Tensor) -> None:
     """Expect the right codebook after one update, and after two."""
     rows = to_rows(z).double()
-    answer = quantize(quantizer, z)
-    answer.picked(codebook, z)
-    encodings = torch.as_tensor(answer.encodings).detach().double()
+    encodings = Trial.of(quantizer, z, codebook).picks()
     got = expect_tensor(quantizer.embedding.weight.value(), codebook.shape, "The new codebook")
     inputs = (codebook.double(), rows, encodings, GAMMA, EPSILON)
     cuts = cut_wrongly(z.double(), lambda rows: first_update(inputs[0], rows, *inputs[2:]))
@@ -197,7 +310,7 @@ def expect_updates(quantizer: RemoteObject, z: torch.Tensor, codebook: torch.Ten
 
     # The second update: it goes on from the averages, whether sizes are kept smoothed or not.
     size, total = first_averages(*inputs[:4])
-    again = torch.as_tensor(quantize(quantizer, z).encodings).double()
+    again = Trial.of(quantizer, z, codebook).picks()
     total = GAMMA * total + (1 - GAMMA) * again.T @ rows
     rights = [
         total / smoothed(GAMMA * kept + (1 - GAMMA) * again.sum(0), EPSILON)[:, None]
@@ -216,7 +329,7 @@ def test_ema_rests_in_eval(submission: Submission) -> None:
     quantizer.eval()
     kept = (quantizer.embedding.weight, quantizer.cluster_sum, quantizer.cluster_size)
     before = [torch.as_tensor(one.value()) for one in kept]
-    quantize(quantizer, z)
+    Trial.of(quantizer, z, codebook)
     for one, value in zip(kept, before, strict=True):
         expect(
             torch.equal(torch.as_tensor(one.value()), value),
@@ -228,22 +341,18 @@ def test_ema_rests_in_eval(submission: Submission) -> None:
 @check("ema")
 def test_ema_quantizes_alike(submission: Submission) -> None:
     """Codes, output and perplexity are those of `VectorQuantizer`."""
-    codebook, weights = codebook_of(9, 4), torch.randn(2, 4, 3, 5)
-    z = maps((2, 4, 3, 5), codebook)
+    codebook = codebook_of(9, 4)
     quantizer = averaging(submission, codebook)
     quantizer.eval()
-    z.requires_grad_()
-    answer = quantize(quantizer, z)
+    trial = Trial.of(quantizer, maps((2, 4, 3, 5), codebook).requires_grad_(), codebook)
     if "nearest_code" not in submission.failed:
-        expect_encodings(answer, z.detach(), codebook)
+        trial.expect_nearest()
         if "straight_through" not in submission.failed:
-            got = expect_tensor(answer.quantized, z.shape, "`quantized`")
-            right = to_maps(answer.picked(codebook, z), z)
-            expect_close(got.detach(), right, "`quantized`")
-            (grad,) = expect_grad(got * weights, {"z": z}, "`quantized`", "no_straight_through")
-            expect_close(grad, weights, "The gradient at z, for a known one at `quantized`,")
+            right = to_maps(trial.picked(), trial.z)
+            expect_close(trial.output().detach(), right, "`quantized`")
+            expect_straight_gradient(trial)
     if "perplexity" not in submission.failed:
-        expect_perplexity(answer, z.detach(), codebook)
+        trial.expect_perplexity()
 
 
 @check("ema")

@@ -1,9 +1,10 @@
-"""A submission's quantizer as checks call it, and what each of its four answers should be.
+"""Checks of a quantizer: its picks, its output, its loss and its perplexity.
 
-Whatever code vectors it picks, its loss, output and perplexity are judged by these, so that a slip
-in the distances costs no more than its own task.
+Whatever code vectors it picks, its output, loss and perplexity are compared with these, so that an
+error in the distances loses the points of its own task only.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from autograder.checks.a06_vq_vae.vq import (
     Shares,
     cut_wrongly,
     encode,
+    layouts,
     mean_square,
     nearest,
     one_hot,
@@ -24,26 +26,121 @@ from autograder.checks.a06_vq_vae.vq import (
     to_maps,
     to_rows,
 )
-from autograder.checks.vocabulary import expect, expect_close, expect_tensor, kind
+from autograder.checks.shared.device import expect_follows_input
+from autograder.checks.shared.networks import Checks, named_check
+from autograder.checks.vocabulary import (
+    check,
+    expect,
+    expect_close,
+    expect_grad,
+    expect_tensor,
+    kind,
+)
 from autograder.protocol.remote import RemoteObject, Submission
 
 BETA = 0.3
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a quantizer gave; each entry is a tensor if all is well."""
+def scalar(value: Any, what: str) -> torch.Tensor:
+    """Expect one number."""
+    return expect_tensor(torch.tensor(value) if isinstance(value, float) else value, (), what)
 
+
+@dataclass(frozen=True)
+class Trial:
+    """One call of a quantizer, with what it was given.
+
+    Attributes:
+        quantizer: The quantizer.
+        z: What it was given, (N, D, H, W).
+        codebook: Its code vectors before the call, (K, D).
+        loss: Its first answer; each answer is a tensor if all is well.
+        quantized: Its second answer.
+        perplexity: Its third answer.
+        encodings: Its fourth answer.
+    """
+
+    quantizer: RemoteObject
+    z: torch.Tensor
+    codebook: torch.Tensor
     loss: Any
     quantized: Any
     perplexity: Any
     encodings: Any
 
-    def picked(self, codebook: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """The code vectors that it says it picked, (N·H·W, D), by its own encodings."""
-        places = z.numel() // z.shape[1]
-        got = expect_tensor(self.encodings, (places, len(codebook)), "`encodings`")
-        return got.detach() @ codebook.double()
+    @classmethod
+    def of(cls, quantizer: RemoteObject, z: torch.Tensor, codebook: torch.Tensor) -> "Trial":
+        """Call a quantizer."""
+        got = quantizer(z)
+        expect(
+            isinstance(got, tuple) and len(got) == 4,
+            "`forward` should return the four values (loss, quantized, perplexity, encodings), got "
+            f"{kind(got)}.",
+        )
+        return cls(quantizer, z, codebook, *got)
+
+    def picks(self) -> torch.Tensor:
+        """Its encodings, (N·H·W, K)."""
+        places = self.z.numel() // self.z.shape[1]
+        shape = (places, len(self.codebook))
+        return expect_tensor(self.encodings, shape, "`encodings`").detach()
+
+    def picked(self, codebook: torch.Tensor | None = None) -> torch.Tensor:
+        """The code vectors that it says it picked, (N·H·W, D), of this codebook or its own."""
+        return self.picks() @ (self.codebook if codebook is None else codebook).double()
+
+    def gap(self) -> torch.Tensor:
+        """Encoder output less code vector, (N·H·W, D)."""
+        return to_rows(self.z.detach().double()) - self.picked()
+
+    def output(self) -> torch.Tensor:
+        """Its second answer, of the right shape."""
+        return expect_tensor(self.quantized, self.z.shape, "`quantized`")
+
+    def expect_nearest(self) -> None:
+        """Expect one-hot encodings of the nearest code vectors."""
+        z, codebook, got = self.z.detach(), self.codebook, self.picks()
+        count = len(got)
+        expect(
+            bool(((got == 0) | (got == 1)).all() and (got.sum(1) == 1).all()),
+            "Each row of `encodings` should hold a single 1, at the code vector that was picked, "
+            "and zeros elsewhere.",
+            "not_one_hot",
+        )
+        right = encode(z, codebook)
+        wrong = int((got != right).any(1).sum())
+        if wrong == 0:
+            return
+        cuts = cut_wrongly(z, lambda rows: one_hot(nearest(rows, codebook), codebook))
+        for mistake in (*cuts, *NEAREST_MISTAKES):
+            # With fewer places, another formula may pick the same ones by chance.
+            expect(
+                count < 7 or not torch.equal(got, mistake.formula(z, codebook)),
+                f"{mistake.says} {wrong} of {count} places got another than their nearest.",
+                mistake.name,
+            )
+        expect(False, f"{wrong} of {count} places did not get their nearest code vector.")
+
+    def expect_loss(self, beta: float) -> None:
+        """Expect the loss's value."""
+        gap = to_maps(self.gap(), self.z)
+        right = (1 + beta) * mean_square(gap)
+        expect_close(scalar(self.loss, "`loss`"), right, "The loss", (gap, beta), LOSS_MISTAKES)
+
+    def expect_perplexity(self) -> None:
+        """Expect the perplexity of the encodings that are there."""
+        got = self.perplexity
+        expect(
+            not isinstance(got, torch.Tensor | float)
+            or not bool(torch.as_tensor(got).isnan().any()),
+            "The perplexity is not a number: an unused code vector gives 0 · log 0. Add something "
+            "tiny inside the logarithm.",
+            "log_of_zero",
+        )
+        got = scalar(got, "`perplexity`")
+        encodings = self.picks()
+        right = perplexity(encodings)
+        expect_close(got, right, "The perplexity", (encodings.mean(0),), PERPLEXITY_MISTAKES)
 
 
 def codebook_of(size: int, dim: int) -> torch.Tensor:
@@ -56,8 +153,7 @@ def make_quantizer(
 ) -> RemoteObject:
     """Make a quantizer and give it this codebook."""
     quantizer = submission.new(name or "VectorQuantizer", *codebook.shape, beta, **kw)
-    own = quantizer.embedding.weight.value()
-    expect_tensor(own, codebook.shape, "The codebook, `embedding.weight`,")
+    codebook_in(quantizer, codebook.shape)
     state = {"embedding.weight": codebook}
     if name:
         state |= {"cluster_sum": codebook, "cluster_size": torch.zeros(len(codebook))}
@@ -68,17 +164,6 @@ def make_quantizer(
         "The codebook, after new code vectors were loaded into `embedding.weight`,",
     )
     return quantizer
-
-
-def quantize(quantizer: RemoteObject, z: torch.Tensor) -> Answer:
-    """Call a quantizer."""
-    got = quantizer(z)
-    expect(
-        isinstance(got, tuple) and len(got) == 4,
-        "`forward` should return the four values (loss, quantized, perplexity, encodings), got "
-        f"{kind(got)}.",
-    )
-    return Answer(*got)
 
 
 def maps(shape: tuple[int, int, int, int], codebook: torch.Tensor) -> torch.Tensor:
@@ -95,42 +180,140 @@ def places(n: int, dim: int) -> torch.Tensor:
     return torch.randn(n, dim, 1, 1)
 
 
-def expect_encodings(answer: Answer, z: torch.Tensor, codebook: torch.Tensor) -> None:
-    """Expect one-hot encodings of the nearest code vectors."""
-    count = z.numel() // z.shape[1]
-    got = expect_tensor(answer.encodings, (count, len(codebook)), "`encodings`")
+def tried(
+    submission: Submission, z: torch.Tensor, codebook: torch.Tensor, beta: float = BETA
+) -> Trial:
+    """Make a `VectorQuantizer` with this codebook and call it."""
+    return Trial.of(make_quantizer(submission, codebook, beta), z, codebook)
+
+
+def tried_on_maps(submission: Submission, shape: tuple[int, int, int, int]) -> Trial:
+    """Do so with the output of an encoder, of this shape."""
+    codebook = codebook_of(9, shape[1])
+    return tried(submission, maps(shape, codebook), codebook)
+
+
+def codebook_in(quantizer: RemoteObject, shape: Sequence[int]) -> torch.Tensor:
+    """Read a quantizer's codebook, (K, D)."""
+    what = "The codebook, `embedding.weight`,"
+    return expect_tensor(quantizer.embedding.weight.value(), shape, what)
+
+
+def expect_straight_gradient(trial: Trial) -> None:
+    """Expect that a gradient at `quantized` arrives at z as it is."""
+    got, weights = trial.output(), torch.randn(trial.z.shape)
+    (grad,) = expect_grad(got * weights, {"z": trial.z}, "`quantized`", "no_straight_through")
     expect(
-        bool(((got == 0) | (got == 1)).all() and (got.sum(1) == 1).all()),
-        "Each row of `encodings` should hold a single 1, at the code vector that was picked, and "
-        "zeros elsewhere.",
-        "not_one_hot",
+        float(grad.abs().max()) > 0,
+        "The gradient that reaches z from `quantized` is 0: copy it past the argmin.",
+        "no_straight_through",
     )
-    right = encode(z, codebook)
-    wrong = int((got != right).any(1).sum())
-    if wrong == 0:
-        return
-    cuts = cut_wrongly(z, lambda rows: one_hot(nearest(rows, codebook), codebook))
-    for mistake in (*cuts, *NEAREST_MISTAKES):
-        # With fewer places, another formula may pick the same ones by chance.
+    expect_close(grad, weights, "The gradient at z, for a known one at `quantized`,")
+
+
+@check("nearest_code")
+def test_nearest_code(submission: Submission) -> None:
+    """Each place picks the nearest code vector, whatever H and W; `encodings` says which."""
+    for shape in ((2, 4, 3, 5), (1, 3, 1, 2), (3, 2, 4, 1)):
+        tried_on_maps(submission, shape).expect_nearest()
+
+
+@check("nearest_code")
+def test_nearest_device(submission: Submission) -> None:
+    """New tensors are made on the device of those that come in (self-reported)."""
+    trial = tried_on_maps(submission, (2, 4, 3, 5))
+    expect_follows_input(trial.quantizer, trial.z, name="forward")
+
+
+@check("nearest_code")
+def test_codebook_is_trained(submission: Submission) -> None:
+    """The codebook is (K, D), holds different vectors, and is a trainable parameter."""
+    quantizer = submission.new("VectorQuantizer", 7, 3, BETA)
+    codebook = codebook_in(quantizer, (7, 3))
+    expect(
+        float(codebook.std(0).min()) > 0,
+        "All code vectors start out the same: they could never part again.",
+    )
+    expect(
+        "embedding.weight" in quantizer.parameters(),
+        "The codebook is no trainable parameter: the optimizer will not find it.",
+    )
+
+
+@check("straight_through")
+def test_quantized_is_code(submission: Submission) -> None:
+    """`quantized` holds, at each place, the code vector that was picked there."""
+    rows_are_right = True
+    for shape in ((2, 4, 3, 5), (1, 3, 1, 2)):
+        trial = tried_on_maps(submission, shape)
+        z, got = trial.z, trial.output()
         expect(
-            count < 7 or not torch.equal(got, mistake.formula(z, codebook)),
-            f"{mistake.says} {wrong} of {count} places got another than their nearest.",
-            mistake.name,
+            not torch.allclose(got, z.double(), atol=1e-5),
+            "`quantized` has the values of z: value and gradient have changed places. Forward it "
+            "is the code vector, and only backward it behaves like z.",
+            "straight_through_reversed",
         )
-    expect(False, f"{wrong} of {count} places did not get their nearest code vector.")
+        right, *others = layouts(trial.picked(), z)
+        fits = [torch.allclose(got, layout, atol=1e-4) for layout in (right, *others)]
+        # Of two places alone, rows cut wrongly may pick the right codes by chance.
+        rows_are_right &= torch.equal(trial.picks(), encode(z, trial.codebook))
+        # Rows that were cut wrongly fit together again in the same wrong way: one slip, not two.
+        if fits[0] or (any(fits) and not rows_are_right):
+            continue
+        expect(
+            not fits[1],
+            "`quantized` holds the right code vectors in the wrong places: rows are (N, H, W, D), "
+            "and a reshape to (N, D, H, W) moves no axis.",
+            "not_permuted_back",
+        )
+        expect_close(got, right, "`quantized`")
 
 
-def scalar(value: Any, what: str) -> torch.Tensor:
-    """Expect one number."""
-    return expect_tensor(torch.tensor(value) if isinstance(value, float) else value, (), what)
+@check("straight_through")
+def test_gradient_passes_straight_through(submission: Submission) -> None:
+    """Any gradient at `quantized` arrives at z as it is."""
+    expect_straight_gradient(tried(submission, places(8, 4).requires_grad_(), codebook_of(9, 4)))
 
 
-def expect_loss(answer: Answer, z: torch.Tensor, codebook: torch.Tensor, beta: float) -> None:
-    """Expect the loss's value."""
-    got = scalar(answer.loss, "`loss`")
-    gap = to_maps(to_rows(z.double()) - answer.picked(codebook, z), z)
-    right = (1 + beta) * mean_square(gap)
-    expect_close(got, right, "The loss", (gap, beta), LOSS_MISTAKES)
+@check("straight_through")
+def test_decoder_leaves_codebook(submission: Submission) -> None:
+    """The gradient at `quantized` does not reach the codebook: only the codebook loss moves it."""
+    trial = tried(submission, places(8, 4).requires_grad_(), codebook_of(9, 4))
+    got = trial.output()
+    if not got.requires_grad:
+        return  # Said by the check above.
+    got.sum().backward()
+    grad = trial.quantizer.embedding.weight.grad.value()
+    expect(
+        grad is None or float(torch.as_tensor(grad).abs().max()) == 0,
+        "The decoder's gradient moves the code vectors too: it should pass them by and reach z "
+        "alone.",
+        "decoder_moves_codebook",
+    )
+
+
+@check("vq_loss")
+def test_vq_loss_value(submission: Submission) -> None:
+    """The loss is (1 + β) times the mean of (z − e)², over all elements."""
+    for n, dim, beta in ((12, 4, BETA), (1, 3, 2.0)):
+        tried(submission, places(n, dim), codebook_of(9, dim), beta).expect_loss(beta)
+
+
+@check("vq_loss")
+def test_vq_loss_is_a_mean_over_places(submission: Submission) -> None:
+    """The same holds with several places in an image."""
+    # Each image is one constant: the order in which places and channels are cut can't matter.
+    z = torch.randn(5, 1, 1, 1).expand(5, 4, 2, 3).contiguous()
+    tried(submission, z, codebook_of(9, 4)).expect_loss(BETA)
+
+
+@check("perplexity")
+def test_perplexity(submission: Submission) -> None:
+    """Two code vectors used 3 : 1 give 1.755, a single one 1, and K used alike K."""
+    for uses in ((3, 1), (4,), (2, 2, 2, 2, 2), (7, 3, 1, 1)):
+        codebook = codebook_of(5, 3)
+        chosen = torch.repeat_interleave(torch.arange(len(uses)), torch.tensor(uses))
+        tried(submission, codebook[chosen][:, :, None, None], codebook).expect_perplexity()
 
 
 def pulls(submission: Submission) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -139,31 +322,16 @@ def pulls(submission: Submission) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
     Returns:
         The gradients at z and at the codebook, times n / 2, and what each would be with weight 1.
     """
-    z, codebook = places(12, 4).requires_grad_(), codebook_of(5, 4)
-    quantizer = make_quantizer(submission, codebook)
-    answer = quantize(quantizer, z)
-    loss = scalar(answer.loss, "`loss`")
+    trial = tried(submission, places(12, 4).requires_grad_(), codebook_of(5, 4))
+    z, loss = trial.z, scalar(trial.loss, "`loss`")
     at_z, at_codebook = torch.zeros(12, 4), torch.zeros(5, 4)
     if loss.requires_grad:
         loss.backward()
-        found = quantizer.embedding.weight.grad.value()
+        found = trial.quantizer.embedding.weight.grad.value()
         at_z = to_rows(z.grad) if z.grad is not None else at_z
         at_codebook = found if isinstance(found, torch.Tensor) else at_codebook
-    gap = to_rows(z.detach().double()) - answer.picked(codebook, z)
-    encodings = torch.as_tensor(answer.encodings).detach().double()
-    half_n = z.numel() / 2
-    return at_z.double() * half_n, at_codebook.double() * half_n, gap, -encodings.T @ gap
-
-
-def expect_pull(submission: Submission, which: int, share: float, what: str) -> None:
-    """Expect one of the two gradients; name the mistake that both together show."""
-    got_and_unit = pulls(submission)
-    got, unit = got_and_unit[which], got_and_unit[which + 2]
-    if torch.allclose(got, share * unit, atol=1e-4):
-        return
-    for name, says, shares in PULL_MISTAKES:
-        expect(not _shows(got_and_unit, shares(BETA)), says, name)
-    expect_close(got, share * unit, what)
+    gap, half_n = trial.gap(), z.numel() / 2
+    return at_z.double() * half_n, at_codebook.double() * half_n, gap, -trial.picks().T @ gap
 
 
 def _shows(measured: tuple[torch.Tensor, ...], shares: Shares) -> bool:
@@ -173,17 +341,49 @@ def _shows(measured: tuple[torch.Tensor, ...], shares: Shares) -> bool:
     )
 
 
-def expect_perplexity(answer: Answer, z: torch.Tensor, codebook: torch.Tensor) -> None:
-    """Expect the perplexity of the encodings that are there."""
-    got = answer.perplexity
-    expect(
-        not isinstance(got, torch.Tensor | float) or not bool(torch.as_tensor(got).isnan().any()),
-        "The perplexity is not a number: an unused code vector gives 0 · log 0. Add something tiny "
-        "inside the logarithm.",
-        "log_of_zero",
-    )
-    got = scalar(got, "`perplexity`")
-    answer.picked(codebook, z)
-    encodings = torch.as_tensor(answer.encodings).detach().double()
-    right = perplexity(encodings)
-    expect_close(got, right, "The perplexity", (encodings.sum(0),), PERPLEXITY_MISTAKES)
+def pull_checks(moved: str, which: int, share: float, sentence: str) -> Checks:
+    """Test one of the two gradients; name the mistake that both together show.
+
+    Args:
+        moved: What the loss moves.
+        which: 0 for z and 1 for the codebook.
+        share: The weight of the loss that moves it.
+        sentence: The check's sentence.
+    """
+
+    @named_check("vq_loss", f"pull_on_{moved}", sentence)
+    def pull(submission: Submission) -> None:
+        got_and_unit = pulls(submission)
+        got, unit = got_and_unit[which], got_and_unit[which + 2]
+        if torch.allclose(got, share * unit, atol=1e-4):
+            return
+        for name, says, shares in PULL_MISTAKES:
+            expect(not _shows(got_and_unit, shares(BETA)), says, name)
+        expect_close(got, share * unit, f"The gradient of the loss at the {moved}, times n / 2,")
+
+    return (pull,)
+
+
+CHECKS = (
+    test_nearest_code,
+    test_nearest_device,
+    test_codebook_is_trained,
+    test_quantized_is_code,
+    test_gradient_passes_straight_through,
+    test_decoder_leaves_codebook,
+    test_vq_loss_value,
+    test_vq_loss_is_a_mean_over_places,
+    *pull_checks(
+        "encoder",
+        0,
+        BETA,
+        "The loss pulls z towards its code vector, with weight β: its gradient is 2β (z − e) / n.",
+    ),
+    *pull_checks(
+        "codebook",
+        1,
+        1.0,
+        "The loss pulls each code vector towards its z, with weight 1: 2 (e − z) / n, added up.",
+    ),
+    test_perplexity,
+)

@@ -4,42 +4,10 @@ from typing import Any
 
 import torch
 
-from autograder.checks.a06_vq_vae.moving_averages import (
-    EMA,
-    test_ema_buffers,
-    test_ema_device,
-    test_ema_gradients,
-    test_ema_quantizes_alike,
-    test_ema_quantizes_first,
-    test_ema_rests_in_eval,
-    test_ema_update,
-)
-from autograder.checks.a06_vq_vae.quantizer import (
-    BETA,
-    codebook_of,
-    expect_encodings,
-    expect_loss,
-    expect_perplexity,
-    expect_pull,
-    make_quantizer,
-    maps,
-    places,
-    quantize,
-    scalar,
-)
-from autograder.checks.a06_vq_vae.vq import encode, layouts, nearest, perplexity, to_maps, to_rows
-from autograder.checks.a06_vq_vae.vq_networks import (
-    test_decoder_range,
-    test_decoder_shape,
-    test_decoder_uses_the_code,
-    test_encoder_sees_the_image,
-    test_encoder_shape,
-    test_residual_adds_its_input,
-    test_residual_corrects,
-    test_stack_ends_in_relu,
-    test_stack_has_its_own_blocks,
-)
-from autograder.checks.shared.device import expect_follows_input
+from autograder.checks.a06_vq_vae import moving_averages, quantizer, vq_networks
+from autograder.checks.a06_vq_vae.quantizer import BETA, scalar
+from autograder.checks.a06_vq_vae.vq import nearest, perplexity, to_maps, to_rows
+from autograder.checks.shared.networks import module_checks
 from autograder.checks.training import Plan, RemotePart, expect_trained
 from autograder.checks.vocabulary import (
     NOT_STARTED,
@@ -141,160 +109,6 @@ def test_data_variance(submission: Submission) -> None:
     expect_close(got, x.var(), "`data_variance(x)`", (x,), VARIANCE_MISTAKES)
 
 
-# The quantizer
-
-
-@check("nearest_code")
-def test_nearest_code(submission: Submission) -> None:
-    """Each place picks the nearest code vector, whatever H and W; `encodings` says which."""
-    for shape in ((2, 4, 3, 5), (1, 3, 1, 2), (3, 2, 4, 1)):
-        codebook = codebook_of(9, shape[1])
-        z = maps(shape, codebook)
-        answer = quantize(make_quantizer(submission, codebook), z)
-        expect_encodings(answer, z, codebook)
-
-
-@check("nearest_code")
-def test_nearest_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in (self-reported)."""
-    codebook = codebook_of(9, 4)
-    quantizer, z = make_quantizer(submission, codebook), maps((2, 4, 3, 5), codebook)
-    expect_follows_input(quantizer, z, name="forward")
-
-
-@check("nearest_code")
-def test_codebook_is_trained(submission: Submission) -> None:
-    """The codebook is (K, D), holds different vectors, and is a trainable parameter."""
-    quantizer = submission.new("VectorQuantizer", 7, 3, BETA)
-    codebook = expect_tensor(
-        quantizer.embedding.weight.value(), (7, 3), "The codebook, `embedding.weight`,"
-    )
-    expect(
-        float(codebook.std(0).min()) > 0,
-        "All code vectors start out the same: they could never part again.",
-    )
-    expect(
-        "embedding.weight" in quantizer.parameters(),
-        "The codebook is no trainable parameter: the optimizer will not find it.",
-    )
-
-
-@check("straight_through")
-def test_quantized_is_code(submission: Submission) -> None:
-    """`quantized` holds, at each place, the code vector that was picked there."""
-    rows_are_right = True
-    for shape in ((2, 4, 3, 5), (1, 3, 1, 2)):
-        codebook = codebook_of(9, shape[1])
-        z = maps(shape, codebook)
-        answer = quantize(make_quantizer(submission, codebook), z)
-        got = expect_tensor(answer.quantized, shape, "`quantized`")
-        picked = answer.picked(codebook, z)
-        expect(
-            not torch.allclose(got, z.double(), atol=1e-5),
-            "`quantized` has the values of z: value and gradient have changed places. Forward it "
-            "is the code vector, and only backward it behaves like z.",
-            "straight_through_reversed",
-        )
-        right, *others = layouts(picked, z)
-        fits = [torch.allclose(got, layout, atol=1e-4) for layout in (right, *others)]
-        # Of two places alone, rows cut wrongly may pick the right codes by chance.
-        rows_are_right &= torch.equal(
-            torch.as_tensor(answer.encodings).double(), encode(z, codebook)
-        )
-        # Rows that were cut wrongly fit together again in the same wrong way: one slip, not two.
-        if fits[0] or (any(fits) and not rows_are_right):
-            continue
-        expect(
-            not fits[1],
-            "`quantized` holds the right code vectors in the wrong places: rows are (N, H, W, D), "
-            "and a reshape to (N, D, H, W) moves no axis.",
-            "not_permuted_back",
-        )
-        expect_close(got, right, "`quantized`")
-
-
-@check("straight_through")
-def test_gradient_passes_straight_through(submission: Submission) -> None:
-    """Any gradient at `quantized` arrives at z as it is."""
-    z, weights = places(8, 4).requires_grad_(), torch.randn(8, 4, 1, 1)
-    answer = quantize(make_quantizer(submission, codebook_of(9, 4)), z)
-    got = expect_tensor(answer.quantized, z.shape, "`quantized`")
-    (grad,) = expect_grad(got * weights, {"z": z}, "`quantized`", "no_straight_through")
-    expect(
-        float(grad.abs().max()) > 0,
-        "The gradient that reaches z from `quantized` is 0: copy it past the argmin.",
-        "no_straight_through",
-    )
-    expect_close(grad, weights, "The gradient at z, for a known one at `quantized`,")
-
-
-@check("straight_through")
-def test_decoder_leaves_codebook(submission: Submission) -> None:
-    """The gradient at `quantized` does not reach the codebook: only the codebook loss moves it."""
-    z = places(8, 4).requires_grad_()
-    quantizer = make_quantizer(submission, codebook_of(9, 4))
-    got = expect_tensor(quantize(quantizer, z).quantized, z.shape, "`quantized`")
-    if not got.requires_grad:
-        return  # Said by the check above.
-    got.sum().backward()
-    grad = quantizer.embedding.weight.grad.value()
-    expect(
-        grad is None or float(torch.as_tensor(grad).abs().max()) == 0,
-        "The decoder's gradient moves the code vectors too: it should pass them by and reach z "
-        "alone.",
-        "decoder_moves_codebook",
-    )
-
-
-# The loss
-
-
-@check("vq_loss")
-def test_vq_loss_value(submission: Submission) -> None:
-    """The loss is (1 + β) times the mean of (z − e)², over all elements."""
-    for n, dim, beta in ((12, 4, BETA), (1, 3, 2.0)):
-        z, codebook = places(n, dim), codebook_of(9, dim)
-        expect_loss(quantize(make_quantizer(submission, codebook, beta), z), z, codebook, beta)
-
-
-@check("vq_loss")
-def test_vq_loss_is_a_mean_over_places(submission: Submission) -> None:
-    """The same holds with several places in an image."""
-    # Each image is one constant: the order in which places and channels are cut can't matter.
-    z = torch.randn(5, 1, 1, 1).expand(5, 4, 2, 3).contiguous()
-    codebook = codebook_of(9, 4)
-    expect_loss(quantize(make_quantizer(submission, codebook), z), z, codebook, BETA)
-
-
-@check("vq_loss")
-def test_pull_on_encoder(submission: Submission) -> None:
-    """The loss pulls z towards its code vector, with weight β: its gradient is 2β (z − e) / n."""
-    expect_pull(submission, 0, BETA, "The gradient of the loss at z, times n / 2,")
-
-
-@check("vq_loss")
-def test_pull_on_codebook(submission: Submission) -> None:
-    """The loss pulls each code vector towards its z, with weight 1: 2 (e − z) / n, added up."""
-    expect_pull(submission, 1, 1.0, "The gradient of the loss at the codebook, times n / 2,")
-
-
-# Perplexity
-
-
-USES = ((3, 1), (4,), (2, 2, 2, 2, 2), (7, 3, 1, 1))
-
-
-@check("perplexity")
-def test_perplexity(submission: Submission) -> None:
-    """Two code vectors used 3 : 1 give 1.755, a single one 1, and K used alike K."""
-    for uses in USES:
-        codebook = codebook_of(5, 3)
-        chosen = torch.repeat_interleave(torch.arange(len(uses)), torch.tensor(uses))
-        z = codebook[chosen][:, :, None, None]
-        answer = quantize(make_quantizer(submission, codebook), z)
-        expect_perplexity(answer, z, codebook)
-
-
 # The whole model, with known linear maps in the place of its parts
 
 
@@ -381,7 +195,7 @@ def test_model_passes_its_sizes_on(submission: Submission) -> None:
     """K, D, β and decay reach the quantizer, and `decay > 0` chooses moving averages."""
     if cannot_run(submission, "encoder", "residual"):
         return
-    for decay, name in ((0, "VectorQuantizer"), (0.9, EMA)):
+    for decay, name in ((0, "VectorQuantizer"), (0.9, moving_averages.EMA)):
         model = new_model(submission, decay=decay)
         codebook = model.vq_vae.embedding.weight.value()
         expect_tensor(codebook, (6, 2), "The model's codebook, for K = 6 and D = 2,")
@@ -526,3 +340,10 @@ def test_training(submission: Submission) -> None:
         "no_commitment",
     )
     expect_trained(submission, TASKS, PLAN)
+
+
+FAMILIES = (
+    quantizer.CHECKS,
+    module_checks(moving_averages),
+    vq_networks.CHECKS,
+)

@@ -191,6 +191,15 @@ LOSS_MISTAKES = (
 # 2 (e − z) / n. The right shares are β and 1. None: no gradient arrives.
 Shares = tuple[float | None, float | None]
 
+AFTER_SHORTCUT = (
+    "No gradient reaches the codebook, or the encoder gets one that isn't its own: the loss is "
+    "computed from the straight-through output. Compute it before the shortcut."
+)
+SHORTCUT_SHARES: tuple[Callable[[float], Shares], ...] = (
+    lambda beta: (beta - 1, None),
+    lambda beta: (beta, None),
+    lambda beta: (-1.0, None),
+)
 PULL_MISTAKES: tuple[tuple[str, str, Callable[[float], Shares]], ...] = (
     (
         "stop_gradients_swapped",
@@ -224,24 +233,7 @@ PULL_MISTAKES: tuple[tuple[str, str, Callable[[float], Shares]], ...] = (
         "Both terms move the codebook, and none the encoder. Ask of each term who is to move.",
         lambda beta: (None, 1 + beta),
     ),
-    (
-        "loss_after_straight_through",
-        "No gradient reaches the codebook, and the encoder gets one that isn't its own: the loss "
-        "is computed from the straight-through output. Compute it before the shortcut.",
-        lambda beta: (beta - 1, None),
-    ),
-    (
-        "loss_after_straight_through",
-        "No gradient reaches the codebook: the codebook loss is computed from the straight-through "
-        "output. Compute the losses before the shortcut.",
-        lambda beta: (beta, None),
-    ),
-    (
-        "loss_after_straight_through",
-        "No gradient reaches the codebook: is the loss computed from the straight-through output? "
-        "Compute it before the shortcut.",
-        lambda beta: (-1.0, None),
-    ),
+    *(("loss_after_straight_through", AFTER_SHORTCUT, shares) for shares in SHORTCUT_SHARES),
     (
         "commitment_detached",
         "The loss doesn't move the encoder: the commitment loss is detached on both sides.",
@@ -255,7 +247,7 @@ PULL_MISTAKES: tuple[tuple[str, str, Callable[[float], Shares]], ...] = (
 )
 
 
-# Perplexity, of shares p (K,) and counts.
+# Perplexity, of shares p (K,).
 
 
 def entropy(p: torch.Tensor) -> torch.Tensor:
@@ -272,173 +264,41 @@ PERPLEXITY_MISTAKES = (
     Mistake(
         "perplexity_without_exp",
         "Your perplexity is the entropy: its exponential is missing.",
-        lambda counts: entropy(counts / counts.sum()),
+        lambda p: entropy(p),
     ),
     Mistake(
         "perplexity_bits",
         "Your perplexity is the entropy in bits: its exponential is missing.",
-        lambda counts: entropy(counts / counts.sum()) / math.log(2),
+        lambda p: entropy(p) / math.log(2),
     ),
-    Mistake(
-        "perplexity_mixed_bases",
-        "Your perplexity takes log to base 2 and the exponential to base e. Use one base for both.",
-        lambda counts: (entropy(counts / counts.sum()) / math.log(2)).exp(),
-    ),
-    Mistake(
-        "perplexity_mixed_bases",
-        "Your perplexity takes the natural logarithm and a power of 2. Use one base for both.",
-        lambda counts: (entropy(counts / counts.sum()) * math.log(2)).exp(),
+    *(
+        Mistake(
+            "perplexity_mixed_bases",
+            "Your perplexity takes the logarithm to one base and the power of another: of 2 and e, "
+            "use one for both.",
+            lambda p, factor=factor: (factor * entropy(p)).exp(),
+        )
+        for factor in (math.log(2), 1 / math.log(2))
     ),
     Mistake(
         "perplexity_sign",
         "Your perplexity is the inverse of what it should be: a sign is missing in the entropy.",
-        lambda counts: (-entropy(counts / counts.sum())).exp(),
+        lambda p: (-entropy(p)).exp(),
     ),
     Mistake(
         "perplexity_mean",
         "Your entropy averages over the code vectors; it is a sum over them.",
-        lambda counts: (entropy(counts / counts.sum()) / len(counts)).exp(),
+        lambda p: (entropy(p) / len(p)).exp(),
     ),
     Mistake(
         "perplexity_counts_codes",
         "You count the code vectors that are used at all. Exponentiate the entropy of their usage: "
         "one that is hardly used hardly counts.",
-        lambda counts: (counts > 0).sum(),
+        lambda p: (p > 0).sum(),
     ),
     Mistake(
         "perplexity_of_squares",
         "You take one over the sum of squared shares. Exponentiate the entropy instead.",
-        lambda counts: 1 / (counts / counts.sum()).pow(2).sum(),
-    ),
-)
-
-
-# Moving averages (appendix A.1): one update from a fresh start, where sizes are 0 and sums are the
-# codebook.
-
-
-def first_update(
-    codebook: torch.Tensor, rows: torch.Tensor, encodings: torch.Tensor, gamma: float, eps: float
-) -> torch.Tensor:
-    """The codebook after one update."""
-    size, total = first_averages(codebook, rows, encodings, gamma)
-    return total / smoothed(size, eps)[:, None]
-
-
-def first_averages(
-    codebook: torch.Tensor, rows: torch.Tensor, encodings: torch.Tensor, gamma: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The averaged sizes (K,), not smoothed, and sums (K, D) after one update."""
-    size = (1 - gamma) * encodings.sum(0)
-    return size, gamma * codebook + (1 - gamma) * encodings.T @ rows
-
-
-def smoothed(size: torch.Tensor, eps: float) -> torch.Tensor:
-    """Sizes smoothed so that none is 0; their total stays."""
-    return (size + eps) / (size.sum() + len(size) * eps) * size.sum()
-
-
-def _divided(
-    by: Callable[[torch.Tensor, float], torch.Tensor],
-) -> Callable[..., torch.Tensor]:
-    """The codebook after one update, when sums are divided by something else."""
-
-    def formula(
-        codebook: torch.Tensor,
-        rows: torch.Tensor,
-        encodings: torch.Tensor,
-        gamma: float,
-        eps: float,
-    ) -> torch.Tensor:
-        size, total = first_averages(codebook, rows, encodings, gamma)
-        return total / by(size, eps)[:, None]
-
-    return formula
-
-
-EMA_LOSS_MISTAKES = (
-    Mistake(
-        "codebook_loss_kept",
-        "The loss still has a codebook loss in it: here the averages move the codebook.",
-        lambda gap, beta: (1 + beta) * mean_square(gap),
-    ),
-    Mistake(
-        "beta_ignored",
-        "β doesn't weight the commitment loss.",
-        lambda gap, beta: mean_square(gap),
-    ),
-    Mistake(
-        "commitment_missing",
-        "The loss is 0: the commitment loss is still needed.",
-        lambda gap, beta: torch.zeros(()),
-    ),
-)
-
-# Gradients at z, times n / 2, of a loss that has the right value.
-EMA_PULL_MISTAKES = (
-    Mistake(
-        "loss_after_straight_through",
-        "The loss doesn't move z: the straight-through output, which it is computed from, moves "
-        "along. Compute the loss before the shortcut.",
-        lambda gap, beta: torch.zeros_like(gap),
-    ),
-    Mistake(
-        "loss_after_straight_through",
-        "The loss pushes z away from its code vector: it reaches z through the straight-through "
-        "output. Compute the loss before the shortcut.",
-        lambda gap, beta: -beta * gap,
-    ),
-)
-
-EMA_MISTAKES = (
-    Mistake(
-        "not_updated",
-        "The codebook stays as it was in training mode: new averages should be written into it.",
-        lambda codebook, *_: codebook,
-    ),
-    Mistake(
-        "decay_swapped",
-        "The weights of past and present have changed places: γ belongs to the past.",
-        lambda codebook, rows, encodings, gamma, eps: first_update(
-            codebook, rows, encodings, 1 - gamma, eps
-        ),
-    ),
-    Mistake(
-        "sizes_not_smoothed",
-        "The sizes you divide by are not smoothed: one unused code vector, and you divide by 0.",
-        _divided(lambda size, eps: size),
-    ),
-    Mistake(
-        "sizes_not_rescaled",
-        "Your smoothed sizes add up to 1, not to the total of the sizes: a factor is missing.",
-        _divided(lambda size, eps: (size + eps) / (size.sum() + len(size) * eps)),
-    ),
-    Mistake(
-        "sizes_not_rescaled",
-        "You add ε to the sizes and leave it there: smoothing keeps their total.",
-        _divided(lambda size, eps: size + eps),
-    ),
-    Mistake(
-        "past_forgotten",
-        "Each code vector is the mean of this batch alone: nothing of the past is averaged in.",
-        lambda codebook, rows, encodings, gamma, eps: (
-            encodings.T @ rows / encodings.sum(0)[:, None]
-        ),
-    ),
-    Mistake(
-        "sums_start_at_zero",
-        "The averaged sums forget where they started: `cluster_sum` begins as a copy of the "
-        "codebook, and decays from there.",
-        lambda codebook, rows, encodings, gamma, eps: first_update(
-            torch.zeros_like(codebook), rows, encodings, gamma, eps
-        ),
-    ),
-    Mistake(
-        "codebook_averaged",
-        "You average the code vectors with the batch's means. Average sums and sizes, each by "
-        "itself, and divide then: a mean of many places should weigh more than one of few.",
-        lambda codebook, rows, encodings, gamma, eps: (
-            gamma * codebook + (1 - gamma) * encodings.T @ rows / encodings.sum(0)[:, None]
-        ),
+        lambda p: 1 / p.pow(2).sum(),
     ),
 )

@@ -1,8 +1,12 @@
 """Checks of a VQ-VAE's residual blocks, encoder and decoder."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
-from autograder.checks.shared.parts import expect_own_rows
+from autograder.checks.shared.networks import Checks, Part, named_check, part_checks
+from autograder.checks.shared.parts import new_model
 from autograder.checks.vocabulary import (
     Mistake,
     check,
@@ -14,16 +18,21 @@ from autograder.checks.vocabulary import (
 from autograder.protocol.remote import RemoteObject, Submission
 
 
+def expect_registered(count: int, what: str) -> None:
+    """Expect that a block or a stack has parameters."""
+    expect(
+        count > 0,
+        f"The {what} has no trainable parameters: layers in a plain Python list are not found. "
+        "Where does PyTorch look?",
+        "layers_not_registered",
+    )
+
+
 def with_weights(block: RemoteObject, x: torch.Tensor, scale: float) -> RemoteObject:
     """Fill a block's parameters with Gaussian numbers of this scale, once it has taken `x`."""
     block(x)
     parameters = block.parameters()
-    expect(
-        len(parameters) > 0,
-        "The block has no trainable parameters: layers in a plain Python list are not found. Where "
-        "does PyTorch look?",
-        "layers_not_registered",
-    )
+    expect_registered(len(parameters), "block")
     filled = {name: scale * torch.randn_like(p) for name, p in parameters.items()}
     block.load_state_dict(filled, strict=False)
     block.eval()
@@ -57,56 +66,7 @@ def new_network(submission: Submission, name: str, channels: int, layers: int = 
     """Make a small encoder or decoder; where residual blocks have failed, without any."""
     if "residual" in submission.failed and not submission.in_notebook:
         submission.run(NO_STACK, "no_stack")
-    network = submission.new(name, channels, HIDDENS, layers, 4)
-    # Batch normalisation cannot train on one image, and need not.
-    network.eval()
-    return network
-
-
-def expect_layers_count(submission: Submission, name: str, channels: int) -> None:
-    """Expect that `num_residual_layers` is used."""
-    if "residual" in submission.failed:
-        return
-    few, many = (
-        sum(p.numel() for p in new_network(submission, name, channels, k).parameters().values())
-        for k in (1, 3)
-    )
-    expect(
-        many > few,
-        f"`{name}` has {few:,} parameters with one residual block and as many with three: is "
-        "`num_residual_layers` used?",
-        "residual_layers_ignored",
-    )
-
-
-def encoded(encoder: RemoteObject, x: torch.Tensor) -> torch.Tensor:
-    """Encode images and expect features at a quarter of the size."""
-    n, _, height, width = x.shape
-    got = encoder(x)
-    if isinstance(got, torch.Tensor) and got.shape[:2] == (n, HIDDENS):
-        expect(
-            got.shape[2:] == (height // 4, width // 4),
-            f"Images of {height} × {width} become {got.shape[2]} × {got.shape[3]} places, not "
-            f"{height // 4} × {width // 4}. Work the sizes out layer by layer: a convolution gives "
-            "(size + 2 · padding − kernel) / stride + 1.",
-            "wrong_size",
-        )
-    return expect_tensor(got, (n, HIDDENS, height // 4, width // 4), "`Encoder(...)(x)`")
-
-
-def decoded(decoder: RemoteObject, places: torch.Tensor) -> torch.Tensor:
-    """Decode places and expect images of four times the size."""
-    n, _, height, width = places.shape
-    got = decoder(places)
-    if isinstance(got, torch.Tensor) and got.shape[:2] == (n, 3):
-        expect(
-            got.shape[2:] == (4 * height, 4 * width),
-            f"{height} × {width} places become an image of {got.shape[2]} × {got.shape[3]}, not "
-            f"{4 * height} × {4 * width}. A transposed convolution gives "
-            "(size − 1) · stride − 2 · padding + kernel + output_padding.",
-            "wrong_size",
-        )
-    return expect_tensor(got, (n, 3, 4 * height, 4 * width), "`Decoder(...)(quantized)`")
+    return new_model(submission, name, channels, HIDDENS, layers, 4)
 
 
 # Residual blocks. With all weights at 0 a correction vanishes, and what is left is the way past it.
@@ -150,12 +110,7 @@ def test_stack_has_its_own_blocks(submission: Submission) -> None:
         expect_tensor(stack(torch.randn(2, 6, 4, 7)), (2, 6, 4, 7), "`ResidualStack(...)(x)`")
         counts.append(sum(p.numel() for p in stack.parameters().values()))
     shown = f"1, 2 and 3 blocks have {counts[0]:,}, {counts[1]:,} and {counts[2]:,} parameters."
-    expect(
-        counts[0] > 0,
-        "The stack has no trainable parameters: layers in a plain Python list are not found. Where "
-        "does PyTorch look?",
-        "layers_not_registered",
-    )
+    expect_registered(counts[0], "stack")
     expect(
         len(set(counts)) > 1,
         f"{shown} Either there is always one block, or the same one several times: multiplying a "
@@ -182,41 +137,92 @@ def test_stack_ends_in_relu(submission: Submission) -> None:
 # Encoder and decoder
 
 
-@check("encoder")
-def test_encoder_shape(submission: Submission) -> None:
-    """Images (N, C, H, W) become features (N, num_hiddens, H/4, W/4), square or not."""
-    for shape in ((2, 3, 32, 32), (1, 3, 16, 24), (3, 1, 32, 16)):
-        encoded(new_network(submission, "Encoder", shape[1]), torch.randn(shape))
-    expect_layers_count(submission, "Encoder", 3)
+def network(task: str, resize: Callable[[int], int], channels: int, rule: str, **kw: Any) -> Part:
+    """Describe the encoder or the decoder.
 
+    Args:
+        task: Its task.
+        resize: Computes the height and width of its outputs from those of its inputs.
+        channels: Channels of its outputs.
+        rule: How one of its layers changes the size, for the message.
+        kw: The other attributes of `Part`.
+    """
+    name = task.capitalize()
 
-@check("encoder")
-def test_encoder_sees_the_image(submission: Submission) -> None:
-    """Different images get different features, each by its own image alone."""
-    encoder = new_network(submission, "Encoder", 3)
-    x = 3 * torch.randn(4, 3, 16, 24)
-    expect_own_rows(
-        lambda rows: encoded(encoder, rows),
-        x,
-        "Every image gets the same features: is `x` used?",
-        "The features of an image encoded",
+    def call(made: RemoteObject, x: torch.Tensor, *_: int) -> torch.Tensor:
+        got, size = made(x), tuple(resize(n) for n in x.shape[2:])
+        if isinstance(got, torch.Tensor) and got.dim() == 4 and got.shape[:2] == (len(x), channels):
+            before, after, right = (f"{h} × {w}" for h, w in (x.shape[2:], got.shape[2:], size))
+            expect(
+                after == right,
+                f"{before} values become {after}, not {right}. Compute the sizes layer by layer: a "
+                f"{rule}.",
+                "wrong_size",
+            )
+        return expect_tensor(got, (len(x), channels, *size), f"`{name}(...)({kw['argument']})`")
+
+    return Part(
+        task,
+        lambda submission, c, *_: new_network(submission, name, c),
+        call,
+        lambda _, n, *shape: 3 * torch.randn(n, *shape),
+        **kw,
     )
-    x.requires_grad_()
-    expect_grad(encoded(encoder, x), {"x": x}, "the features", "encoder_detached")
 
 
-@check("decoder")
-def test_decoder_shape(submission: Submission) -> None:
-    """Places (N, D, H/4, W/4) become colour images (N, 3, H, W), square or not."""
-    for shape in ((2, 5, 8, 8), (1, 5, 4, 6), (3, 2, 8, 4)):
-        decoded(new_network(submission, "Decoder", shape[1]), torch.randn(shape))
-    expect_layers_count(submission, "Decoder", 3)
+ENCODER = network(
+    "encoder",
+    lambda n: n // 4,
+    HIDDENS,
+    "convolution gives (size + 2 · padding − kernel) / stride + 1",
+    small=(3, 16, 24),
+    shapes=((2, 3, 32, 32), (1, 3, 16, 24), (3, 1, 32, 16)),
+    gives=("feature map",),
+    argument="x",
+)
+DECODER = network(
+    "decoder",
+    lambda n: 4 * n,
+    3,
+    "transposed convolution gives (size − 1) · stride − 2 · padding + kernel + output_padding",
+    small=(5, 8, 6),
+    shapes=((2, 5, 8, 8), (1, 5, 4, 6), (3, 2, 8, 4)),
+    row="code",
+    gives=("image",),
+    argument="quantized",
+)
+
+
+def depth_checks(part: Part) -> Checks:
+    """Test that a part has as many residual blocks as `num_residual_layers` says."""
+
+    @named_check(
+        part.task,
+        f"{part.task}_has_residual_blocks",
+        f"The {part.task} has `num_residual_layers` residual blocks.",
+    )
+    def depth(submission: Submission) -> None:
+        if "residual" in submission.failed:
+            return
+        name = part.task.capitalize()
+        few, many = (
+            sum(p.numel() for p in new_network(submission, name, 3, k).parameters().values())
+            for k in (1, 3)
+        )
+        expect(
+            many > few,
+            f"`{name}` has {few:,} parameters with one residual block and as many with three: is "
+            "`num_residual_layers` used?",
+            "residual_layers_ignored",
+        )
+
+    return (depth,)
 
 
 @check("decoder")
 def test_decoder_range(submission: Submission) -> None:
     """Decoded pixels can be dark as well as bright: −½ and ½ are within reach."""
-    pixels = decoded(new_network(submission, "Decoder", 5), 1e3 * torch.randn(8, 5, 8, 8))
+    (pixels,) = DECODER.far(submission, 1e3, 8)
     low, high = float(pixels.min()), float(pixels.max())
     expect(
         low < 0,
@@ -232,16 +238,22 @@ def test_decoder_range(submission: Submission) -> None:
     )
 
 
-@check("decoder")
-def test_decoder_uses_the_code(submission: Submission) -> None:
-    """Another code gives another image, and each image depends on its own code alone."""
-    decoder = new_network(submission, "Decoder", 5)
-    z = torch.randn(4, 5, 4, 6)
-    expect_own_rows(
-        lambda rows: decoded(decoder, rows),
-        z,
-        "Every code gives the same image: is `quantized` used?",
-        "A code decoded",
-    )
-    z.requires_grad_()
-    expect_grad(decoded(decoder, z), {"quantized": z}, "the image", "decoder_detached")
+CHECKS = (
+    test_residual_adds_its_input,
+    test_residual_corrects,
+    test_stack_has_its_own_blocks,
+    test_stack_ends_in_relu,
+    *part_checks(
+        ENCODER,
+        "Images (N, C, H, W) become features (N, num_hiddens, H/4, W/4), square or not.",
+        detached="encoder_detached",
+    ),
+    *depth_checks(ENCODER),
+    *part_checks(
+        DECODER,
+        "Places (N, D, H/4, W/4) become colour images (N, 3, H, W), square or not.",
+        detached="decoder_detached",
+    ),
+    *depth_checks(DECODER),
+    test_decoder_range,
+)

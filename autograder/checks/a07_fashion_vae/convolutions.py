@@ -1,7 +1,6 @@
 """Checks of an encoder and a decoder made of two unpadded convolutions each.
 
-The checks are here whole; an assignment with the tasks `encoder` and `decoder` takes them by
-importing them. What a part is made of is judged by its parameters' shapes and by what it computes.
+What a part is made of is tested by its parameters' shapes and by what it computes.
 """
 
 from dataclasses import astuple, dataclass, replace
@@ -9,15 +8,16 @@ from typing import Any
 
 import torch
 
-from autograder.checks.shared.parts import expect_own_rows, expect_pixel_range
-from autograder.checks.vocabulary import (
-    CheckFailed,
-    check,
-    expect,
-    expect_grad,
-    expect_tensor,
-    kind,
+from autograder.checks.shared.networks import (
+    Checks,
+    Part,
+    named_check,
+    nonlinearity_checks,
+    part_checks,
+    range_checks,
 )
+from autograder.checks.shared.parts import images
+from autograder.checks.vocabulary import CheckFailed, check, expect, expect_tensor, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
 SIDE = 28
@@ -59,11 +59,6 @@ class Sizes:
         return made
 
 
-def images(n: int) -> torch.Tensor:
-    """Make n grey images, (n, 1, 28, 28)."""
-    return torch.rand(n, 1, 28, 28)
-
-
 # Sizes that nobody would write into a class by hand; c1 may be larger than c2.
 SMALL = Sizes(3, 5, 4, 3)
 EVERY = (SMALL, Sizes(2, 3, 7, 5), Sizes(6, 2, 1, 3))
@@ -85,41 +80,6 @@ def shapes(module: RemoteObject, part: str = "") -> list[tuple[int, ...]]:
     """List the shapes of a module's parameters, sorted, or of one part's."""
     named = module.parameters().items()
     return sorted(tuple(p.shape) for name, p in named if name.startswith(part))
-
-
-def expect_sizes_used(submission: Submission, name: str, x: torch.Tensor) -> None:
-    """Expect layers that follow c1, c2 and k, in this order.
-
-    Args:
-        submission: Whose class.
-        name: The class: "Encoder" or "Decoder".
-        x: An input for `SMALL`, so that lazy layers learn their sizes.
-
-    Raises:
-        CheckFailed: If one of the three changes nothing, or c1 and c2 have changed places.
-    """
-
-    def made(sizes: Sizes) -> list[tuple[int, ...]]:
-        module = sizes.make(submission, name)
-        module(x)
-        return shapes(module)
-
-    own = made(SMALL)
-    for argument, value in (("c1", SMALL.c1 + 1), ("c2", SMALL.c2 + 1), ("k", SMALL.k + 2)):
-        expect(
-            made(replace(SMALL, **{argument: value})) != own,
-            f"`{name}` is the same whatever `{argument}` is. Make its layers of the sizes that "
-            "come in.",
-            f"{argument}_ignored",
-        )
-    kernels = {shape[:2] for shape in own if len(shape) == 4}
-    one_channel = {c for pair in kernels if 1 in pair for c in pair}
-    expect(
-        not (SMALL.c2 in one_channel and SMALL.c1 not in one_channel),
-        f"In `{name}` c1 and c2 have changed places: the convolution next to the image has c1 "
-        "channels on its other side.",
-        "channels_swapped",
-    )
 
 
 def expect_images(got: Any, n: int, sizes: Sizes) -> torch.Tensor:
@@ -145,46 +105,64 @@ def expect_images(got: Any, n: int, sizes: Sizes) -> torch.Tensor:
     return expect_tensor(got, (n, 1, SIDE, SIDE), "`decoder(z)`")
 
 
+def size_checks(part: Part) -> Checks:
+    """Test that the layers of a part follow c1, c2 and k, in this order."""
+
+    @named_check(
+        part.task, f"{part.task}_follows_its_sizes", "The layers are made with c1, c2 and k."
+    )
+    def sizes_followed(submission: Submission) -> None:
+        name = part.task.capitalize()
+
+        def made(sizes: Sizes) -> list[tuple[int, ...]]:
+            module = sizes.make(submission, name)
+            # Lazy layers learn their sizes from a call.
+            module(part.inputs(module, 2, sizes))
+            return shapes(module)
+
+        own = made(SMALL)
+        for argument, value in (("c1", SMALL.c1 + 1), ("c2", SMALL.c2 + 1), ("k", SMALL.k + 2)):
+            expect(
+                made(replace(SMALL, **{argument: value})) != own,
+                f"`{name}` is the same whatever `{argument}` is. Make its layers of the sizes that "
+                "come in.",
+                f"{argument}_ignored",
+            )
+        kernels = {shape[:2] for shape in own if len(shape) == 4}
+        one_channel = {c for pair in kernels if 1 in pair for c in pair}
+        expect(
+            not (SMALL.c2 in one_channel and SMALL.c1 not in one_channel),
+            f"In `{name}` c1 and c2 have changed places: the convolution next to the image has c1 "
+            "channels on its other side.",
+            "channels_swapped",
+        )
+
+    return (sizes_followed,)
+
+
 # Encoder
 
 
-def encode(encoder: RemoteObject, x: torch.Tensor, sizes: Sizes = SMALL) -> list[torch.Tensor]:
+def encode(encoder: RemoteObject, x: torch.Tensor, sizes: Sizes) -> tuple[torch.Tensor, ...]:
     """Call `Encoder` and expect mu and sigma, (N, Z) each."""
-    got = encoder(x)
+    try:
+        got = encoder(x)
+    except Raised:
+        if (sizes.lat, sizes.printed_features) in shapes(encoder):
+            raise linear_size("Encoder", sizes) from None
+        raise
     expect(
         isinstance(got, tuple) and len(got) == 2,
         f"`Encoder` should return the two values (mu, sigma), got {kind(got)}.",
     )
     shape = (len(x), sizes.lat)
-    return [expect_tensor(t, shape, name) for t, name in zip(got, ("`mu`", "`sigma`"), strict=True)]
-
-
-@check("encoder")
-def test_encoder_shapes(submission: Submission) -> None:
-    """Images go to mu and sigma, (N, Z) each, for k of 3 and 5 and any sizes, one image alone."""
-    for sizes in EVERY:
-        encoder = sizes.make(submission, "Encoder")
-        for n in (6, 1):
-            try:
-                encode(encoder, images(n), sizes)
-            except Raised:
-                if (sizes.lat, sizes.printed_features) in shapes(encoder):
-                    raise linear_size("Encoder", sizes) from None
-                raise
-
-
-@check("encoder")
-def test_encoder_follows_its_sizes(submission: Submission) -> None:
-    """The layers are made with c1, c2 and k."""
-    expect_sizes_used(submission, "Encoder", images(2))
+    return expect_tensor(got[0], shape, "`mu`"), expect_tensor(got[1], shape, "`sigma`")
 
 
 @check("encoder")
 def test_sigma_is_positive(submission: Submission) -> None:
     """Standard deviations are positive; means have both signs."""
-    sizes = replace(SMALL, lat=16)
-    encoder = sizes.make(submission, "Encoder")
-    mu, sigma = encode(encoder, 3 * torch.randn(128, 1, 28, 28), sizes)
+    mu, sigma = ENCODER.far(submission, 3, 128, (replace(SMALL, lat=16),))
     expect(
         bool((sigma > 0).all()) or bool((mu <= 0).any()),
         "sigma comes first, and mu second: return (mu, sigma).",
@@ -214,42 +192,7 @@ def test_sigma_is_positive(submission: Submission) -> None:
     )
 
 
-@check("encoder")
-def test_encoder_is_not_linear(submission: Submission) -> None:
-    """ReLUs stand between the encoder's layers."""
-    encoder = SMALL.make(submission, "Encoder")
-    a, b = 5 * torch.randn(2, 20, 1, 28, 28)
-    middle, left, right = (encode(encoder, x)[0] for x in ((a + b) / 2, a, b))
-    expect(
-        not torch.allclose(middle, (left + right) / 2, atol=1e-4),
-        "There is no activation between the encoder's layers: without one they are all together "
-        "a single linear map.",
-        "no_activation",
-    )
-
-
-@check("encoder")
-def test_encoder_sees_the_image(submission: Submission) -> None:
-    """Each row depends on its own image alone, and gradients pass."""
-    encoder = SMALL.make(submission, "Encoder")
-    expect_own_rows(
-        lambda x: torch.cat(encode(encoder, x), dim=1),
-        images(6),
-        "Every image gets the same `mu` and `sigma`: is `x` used?",
-        "What the encoder says of an image",
-        "image_ignored",
-    )
-    x = images(3).requires_grad_()
-    for number, name in enumerate(("mu", "sigma")):
-        expect_grad(encode(encoder, x)[number], {"x": x}, f"`{name}`", "encoder_detached")
-
-
 # Decoder
-
-
-def decode(decoder: RemoteObject, z: torch.Tensor, sizes: Sizes = SMALL) -> torch.Tensor:
-    """Call `Decoder` and expect images, (N, 1, 28, 28)."""
-    return expect_images(decoder(z), len(z), sizes)
 
 
 def works_on_features(decoder: RemoteObject, sizes: Sizes) -> bool:
@@ -261,36 +204,18 @@ def works_on_features(decoder: RemoteObject, sizes: Sizes) -> bool:
     return isinstance(got, torch.Tensor) and got.shape == (2, 1, 28, 28)
 
 
-@check("decoder")
-def test_decoder_shape(submission: Submission) -> None:
-    """Codes become images (N, 1, 28, 28), for k of 3 and 5 and any sizes, one code alone."""
-    for sizes in EVERY:
-        decoder = sizes.make(submission, "Decoder")
-        for n in (6, 1):
-            try:
-                decode(decoder, torch.randn(n, sizes.lat), sizes)
-            except Raised:
-                expect(
-                    not works_on_features(decoder, sizes),
-                    "`Decoder` folds up z itself, as the assignment's original sheet says, which "
-                    "is an erratum: a code has far too few numbers. What comes before the ReLU?",
-                    "linear_left_out",
-                )
-                raise
-
-
-@check("decoder")
-def test_decoder_follows_its_sizes(submission: Submission) -> None:
-    """The layers are made with c1, c2 and k."""
-    expect_sizes_used(submission, "Decoder", torch.randn(2, SMALL.lat))
-
-
-@check("decoder")
-def test_decoder_range(submission: Submission) -> None:
-    """Decoded pixels lie in [0, 1] and can be dark as well as bright."""
-    sizes = replace(SMALL, c1=8)
-    decoder = sizes.make(submission, "Decoder")
-    expect_pixel_range(decode(decoder, 1e3 * torch.randn(64, sizes.lat), sizes))
+def decode(decoder: RemoteObject, z: torch.Tensor, sizes: Sizes) -> torch.Tensor:
+    """Call `Decoder` and expect images, (N, 1, 28, 28)."""
+    try:
+        return expect_images(decoder(z), len(z), sizes)
+    except Raised:
+        expect(
+            not works_on_features(decoder, sizes),
+            "`Decoder` folds up z itself, as the assignment's original sheet says, which is an "
+            "erratum: a code has far too few numbers. What comes before the ReLU?",
+            "linear_left_out",
+        )
+        raise
 
 
 @check("decoder")
@@ -299,23 +224,51 @@ def test_decoder_sees_the_sign(submission: Submission) -> None:
     decoder = SMALL.make(submission, "Decoder")
     z = torch.randn(6, SMALL.lat)
     expect(
-        not torch.allclose(decode(decoder, z), decode(decoder, z.clamp(min=0)), atol=1e-6),
+        not torch.allclose(
+            decode(decoder, z, SMALL), decode(decoder, z.clamp(min=0), SMALL), atol=1e-6
+        ),
         "`Decoder` cuts negative numbers off the code: a ReLU is applied to z itself, as the "
         "assignment's original sheet says, which is an erratum. The linear layer comes first.",
         "relu_on_code",
     )
 
 
-@check("decoder")
-def test_decoder_uses_the_code(submission: Submission) -> None:
-    """Each image depends on its own code alone, and gradients pass."""
-    decoder = SMALL.make(submission, "Decoder")
-    expect_own_rows(
-        lambda z: decode(decoder, z),
-        torch.randn(6, SMALL.lat),
-        "Every code gives the same image: is `z` used?",
-        "A code decoded",
-        "code_ignored",
-    )
-    z = torch.randn(3, SMALL.lat).requires_grad_()
-    expect_grad(decode(decoder, z), {"z": z}, "the decoded pixels", "decoder_detached")
+ENCODER = Part(
+    "encoder",
+    lambda submission, sizes: sizes.make(submission, "Encoder"),
+    encode,
+    lambda _, n, sizes: images(n),
+    small=(SMALL,),
+    shapes=tuple((n, sizes) for sizes in EVERY for n in (6, 1)),
+    gives=("`mu`", "`sigma`"),
+)
+DECODER = replace(
+    ENCODER,
+    task="decoder",
+    make=lambda submission, sizes: sizes.make(submission, "Decoder"),
+    call=decode,
+    inputs=lambda _, n, sizes: torch.randn(n, sizes.lat),
+    row="code",
+    gives=("image",),
+    argument="z",
+)
+CHECKS = (
+    *part_checks(
+        ENCODER,
+        "Images become mu and sigma, (N, Z) each, for k of 3 and 5 and any sizes, one image alone.",
+        ignored="image_ignored",
+        detached="encoder_detached",
+    ),
+    *size_checks(ENCODER),
+    test_sigma_is_positive,
+    *nonlinearity_checks(ENCODER, 5),
+    *part_checks(
+        DECODER,
+        "Codes become images (N, 1, 28, 28), for k of 3 and 5 and any sizes, one code alone.",
+        ignored="code_ignored",
+        detached="decoder_detached",
+    ),
+    *size_checks(DECODER),
+    *range_checks(DECODER, sizes=(replace(SMALL, c1=8),)),
+    test_decoder_sees_the_sign,
+)

@@ -1,8 +1,4 @@
-"""Checks of what is done with single latent dimensions: ranking them, and changing one.
-
-The checks are here whole; an assignment with the tasks `top_two_dims`, `quantiles` and `perturb`
-takes them by importing them.
-"""
+"""Checks of what is done with single latent dimensions: ranking them, and changing one."""
 
 import math
 from dataclasses import replace
@@ -60,30 +56,26 @@ TOP_MISTAKES = (
         "The two dimensions are right, but their order isn't: the highest variance comes first.",
         lambda z: ranked(z.var(0)).flip(0),
     ),
-    Mistake(
-        "lowest_variance",
-        "These are the dimensions with the lowest variance. Which way does your sort run?",
-        lambda z: ranked(-z.var(0)),
-    ),
-    Mistake(
-        "lowest_variance",
-        "These are the dimensions with the lowest variance. Which way does your sort run?",
-        lambda z: ranked(-z.var(0)).flip(0),
+    *(
+        Mistake(
+            "lowest_variance",
+            "These are the dimensions with the lowest variance. Which way does your sort run?",
+            lambda z, order=order: ranked(-z.var(0))[order],
+        )
+        for order in ([0, 1], [1, 0])
     ),
     Mistake(
         "wrong_axis",
         "You rank the images, not the dimensions: take the variance over the rows.",
         lambda z: ranked(z.var(1)),
     ),
-    Mistake(
-        "mean_for_variance",
-        "You rank by the mean. The variance is about the spread around it.",
-        lambda z: ranked(z.mean(0)),
-    ),
-    Mistake(
-        "mean_for_variance",
-        "You rank by the size of the mean. The variance is about the spread around it.",
-        lambda z: ranked(z.mean(0).abs()),
+    *(
+        Mistake(
+            "mean_for_variance",
+            "You rank by the mean or by its size. The variance is about the spread around it.",
+            lambda z, size=size: ranked(size(z.mean(0))),
+        )
+        for size in (torch.clone, torch.abs)
     ),
     Mistake(
         "mean_not_subtracted",
@@ -200,15 +192,13 @@ PERTURB_MISTAKES = (
         "Every dimension of the code takes the value. Only `dim` should; hold the rest at 0.",
         lambda w, dim, v: decoded(v[:, None].expand(-1, len(w)), w),
     ),
-    Mistake(
-        "wrong_dimension",
-        "Another dimension is changed than `dim`.",
-        lambda w, dim, v: decoded(one_changed(len(w), dim - 1, v), w),
-    ),
-    Mistake(
-        "wrong_dimension",
-        "Another dimension is changed than `dim`: dimensions count from 0.",
-        lambda w, dim, v: decoded(one_changed(len(w), (dim + 1) % len(w), v), w),
+    *(
+        Mistake(
+            "wrong_dimension",
+            "Another dimension is changed than `dim`: dimensions count from 0.",
+            lambda w, dim, v, step=step: decoded(one_changed(len(w), (dim + step) % len(w), v), w),
+        )
+        for step in (-1, 1)
     ),
     Mistake(
         "base_is_one",

@@ -1,4 +1,4 @@
-"""What the pixels of a Bernoulli decoder show about its last steps: probabilities, then coins."""
+"""Checks of the last steps of a Bernoulli decoder: probabilities, then black and white pixels."""
 
 import math
 
@@ -12,23 +12,23 @@ def expect_probabilities(theta: torch.Tensor) -> None:
     """Expect probabilities that can be low as well as high.
 
     Args:
-        theta: What was decoded from extreme codes, any shape.
+        theta: The decoder's output for extreme codes, any shape.
     """
     low, high = float(theta.min()), float(theta.max())
     shown = f"Decoded pixels run from {low:.3g} to {high:.3g}"
     expect(
         not (low == 0 and high > 1),
-        f"{shown}: nothing is negative, but much is above 1. A ReLU does not make probabilities.",
+        f"{shown}: no value is negative, and some are above 1. A ReLU does not make probabilities.",
         "relu_for_sigmoid",
     )
     expect(
         low >= 0 and high <= 1,
-        f"{shown}; a probability lies between 0 and 1. What does your last step allow?",
+        f"{shown}; a probability is between 0 and 1. Which values does your last step allow?",
         "no_sigmoid",
     )
     expect(
         low < 0.45 or high < 0.9,
-        f"{shown}: black is out of reach, as it is when a ReLU comes before the sigmoid.",
+        f"{shown}: no pixel can be black. This happens when a ReLU comes before the sigmoid.",
         "relu_before_sigmoid",
     )
     expect(
@@ -38,26 +38,26 @@ def expect_probabilities(theta: torch.Tensor) -> None:
     )
 
 
-def expect_not_tossed(theta: torch.Tensor) -> None:
-    """Expect anything between black and white."""
+def expect_not_random(theta: torch.Tensor) -> None:
+    """Expect values between black and white."""
     expect(
         not bool(((theta == 0) | (theta == 1)).all()),
-        "`decoder` gives black and white pixels. It should give the probability of white; the "
-        "coins are tossed in `sample`.",
+        "`decoder` returns black and white pixels. It should return the probability of white; "
+        "`sample` makes them black or white.",
         "decoder_draws_pixels",
     )
 
 
-def expect_fair_coins(x: torch.Tensor) -> None:
+def expect_fair_pixels(x: torch.Tensor) -> None:
     """Expect two pixels of each image, (n, 2), that are white half the time, and independently."""
     mean = float(x.mean())
     expect(
         0 < mean < 1,
         f"A pixel with the probability ½ is {mean:.0f} in every one of {len(x):,} samples: it is "
-        "compared with a fixed threshold. Toss a coin for it.",
+        "compared with a fixed threshold. Compare it with a random number.",
         "thresholded",
     )
-    # A mean of n coins has a standard error of ½ / √n, a covariance of two one of ¼ / √n.
+    # A mean of n such pixels has a standard error of ½ / √n, a covariance of two one of ¼ / √n.
     bound = STANDARD_ERRORS * 0.5 / math.sqrt(len(x))
     expect(
         abs(mean - 0.5) <= bound,
@@ -65,7 +65,7 @@ def expect_fair_coins(x: torch.Tensor) -> None:
     )
     expect(
         abs(float(torch.cov(x.T)[0, 1])) <= bound / 2,
-        "Two pixels come up white together more, or less, often than by chance: every pixel has a "
-        "coin of its own.",
+        "Two pixels are white together more often, or less often, than by chance. Sample a random "
+        "number for every pixel.",
         "shared_noise",
     )

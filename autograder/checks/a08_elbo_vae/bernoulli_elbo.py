@@ -1,17 +1,19 @@
-"""The ELBO of a Bernoulli decoder, put together from known parts, and what goes wrong in it."""
+"""The ELBO of a Bernoulli decoder, computed from known parts, and the mistakes made in it."""
 
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
+from autograder.checks.shared.elbo import sum_mistakes
+from autograder.checks.shared.likelihood import BERNOULLI, reconstruction_mistakes
+from autograder.checks.shared.parameterization import EACH_IMAGE
 from autograder.checks.vocabulary import Mistake, expect, expect_close
 from autograder.protocol.remote import Affine, RemoteObject
 
 
 @dataclass(frozen=True)
 class KnownParts:
-    """What the stand-ins compute."""
+    """What the stubs compute."""
 
     mu: torch.Tensor
     logsigma: torch.Tensor
@@ -22,7 +24,7 @@ class KnownParts:
     kl_logsigma: torch.Tensor
 
     def theta(self, x: torch.Tensor, swapped: bool = False, mean: bool = False) -> torch.Tensor:
-        """Probabilities of the pixels, (N, D)."""
+        """Return the probabilities of the pixels, (N, D)."""
         mu, logsigma = x @ self.mu, x @ self.logsigma
         if swapped:
             mu, logsigma = logsigma, mu
@@ -31,17 +33,17 @@ class KnownParts:
 
     def likelihood(self, x: torch.Tensor, **how: bool) -> torch.Tensor:
         """Compute log p(x | z) of each image, (N,)."""
-        return -F.binary_cross_entropy(self.theta(x, **how), x, reduction="none").sum(1)
+        return -BERNOULLI.term(EACH_IMAGE, self.theta(x, **how), x)
 
     def kl(self, x: torch.Tensor, swapped: bool = False) -> torch.Tensor:
-        """What stands in for the KL of each image, (N,)."""
+        """Compute what replaces the KL of each image, (N,)."""
         mu, logsigma = x @ self.mu, x @ self.logsigma
         if swapped:
             mu, logsigma = logsigma, mu
         return mu @ self.kl_mu + logsigma @ self.kl_logsigma
 
     def elbo(self, x: torch.Tensor) -> torch.Tensor:
-        """The ELBO of each image, (N,)."""
+        """Return the ELBO of each image, (N,)."""
         return self.likelihood(x) - self.kl(x)
 
     def expect_gradient(self, got: torch.Tensor, x: torch.Tensor) -> None:
@@ -56,22 +58,22 @@ class KnownParts:
         ):
             expect(
                 not torch.allclose(got, wrong, atol=1e-3),
-                f"No gradient comes back through {what}: is something detached? Both terms train "
-                "the model.",
+                f"No gradient flows through {what}. Is something detached? Both terms train the "
+                "model.",
                 "elbo_detached",
             )
         expect_close(got, by_x(self.elbo(x)), "The gradient of the ELBO", tolerance=1e-3)
 
 
 def known_parts(vae: RemoteObject, obs_dim: int, latent_dim: int) -> KnownParts:
-    """Put known maps in the place of a model's four parts."""
+    """Replace a model's four parts by known maps."""
     parts = KnownParts(
         mu=torch.randn(obs_dim, latent_dim) / obs_dim**0.5,
         logsigma=torch.randn(obs_dim, latent_dim) / obs_dim**0.5,
         by_mu=torch.randn(latent_dim, latent_dim) / latent_dim**0.5,
         by_logsigma=torch.randn(latent_dim, latent_dim) / latent_dim**0.5,
         decoder=torch.randn(latent_dim, obs_dim),
-        # As large as the other term, so that neither hides the other.
+        # As large as the other term, so that an error in either shows.
         kl_mu=8 * torch.rand(latent_dim),
         kl_logsigma=8 * torch.rand(latent_dim),
     )
@@ -83,100 +85,39 @@ def known_parts(vae: RemoteObject, obs_dim: int, latent_dim: int) -> KnownParts:
     return parts
 
 
-SUMMED = "Sum over the pixels; images stay apart."
+def _with_right_kl(mistake: Mistake) -> Mistake:
+    """Make a mistake in the reconstruction term one in the ELBO."""
+    # The corpus knows this one by another name.
+    name = "greys_rounded" if mistake.name == "recon_rounded" else mistake.name
+    return Mistake(name, mistake.says, lambda p, x: -mistake.formula(p.theta(x), x) - p.kl(x))
+
+
+SWAPPED = "`elbo` calls `self.{}` with logsigma first; it takes (mu, logsigma)."
 ELBO_MISTAKES = (
-    Mistake(
-        "elbo_sign",
-        "You return the negative ELBO. A bound on a log-likelihood is large where the model is "
-        "good; training turns the sign.",
-        lambda p, x: -p.elbo(x),
-    ),
-    Mistake(
-        "kl_added",
-        "Your ELBO adds the KL. The code has to be paid for: the KL is taken away.",
-        lambda p, x: p.likelihood(x) + p.kl(x),
-    ),
-    Mistake(
-        "recon_sign",
-        "Your first term has the wrong sign: cross-entropy is the negative log-likelihood.",
-        lambda p, x: -p.likelihood(x) - p.kl(x),
-    ),
-    Mistake(
-        "recon_mean_over_pixels",
-        f"Your likelihood averages over pixels, while the KL sums over latents. {SUMMED}",
-        lambda p, x: p.likelihood(x) / x.shape[1] - p.kl(x),
-    ),
-    Mistake(
-        "recon_over_the_batch",
-        f"Your likelihood mixes the images of the batch. {SUMMED}",
-        lambda p, x: p.likelihood(x).sum() - p.kl(x),
-    ),
-    Mistake(
-        "recon_over_the_batch",
-        f"Your likelihood mixes the images of the batch. {SUMMED}",
-        lambda p, x: p.likelihood(x).mean() - p.kl(x),
-    ),
-    Mistake(
-        "recon_over_the_batch",
-        f"Your likelihood mixes the images of the batch. {SUMMED}",
-        lambda p, x: p.likelihood(x).mean() / x.shape[1] - p.kl(x),
+    *(
+        Mistake(m.name, m.says, lambda p, x, f=m.formula: -f(-p.likelihood(x), p.kl(x)))
+        for m in sum_mistakes("your ELBO", sign="elbo_sign", subtracted="kl_added")
     ),
     Mistake(
         "kl_over_the_batch",
         "Your KL mixes the images of the batch: each image has its own.",
         lambda p, x: p.likelihood(x) - p.kl(x).mean(),
     ),
-    Mistake("kl_dropped", "The KL is not in your ELBO.", lambda p, x: p.likelihood(x)),
-    Mistake("recon_dropped", "The likelihood is not in your ELBO.", lambda p, x: -p.kl(x)),
     Mistake(
         "decodes_mu",
-        "`elbo` decodes mu itself: draw z with `self.sample_with_reparam` first, in eval mode too.",
+        "`elbo` decodes mu itself. Sample z with `self.sample_with_reparam` first, in eval mode "
+        "too.",
         lambda p, x: p.likelihood(x, mean=True) - p.kl(x),
     ),
     Mistake(
         "arguments_swapped",
-        "`elbo` calls `self.sample_with_reparam` with logsigma first; it takes (mu, logsigma).",
+        SWAPPED.format("sample_with_reparam"),
         lambda p, x: p.likelihood(x, swapped=True) - p.kl(x),
     ),
     Mistake(
         "arguments_swapped",
-        "`elbo` calls `self.kl_divergence` with logsigma first; it takes (mu, logsigma).",
+        SWAPPED.format("kl_divergence"),
         lambda p, x: p.likelihood(x) - p.kl(x, swapped=True),
     ),
-    Mistake(
-        "recon_swapped",
-        "Prediction and data have changed places in your cross-entropy: the prediction comes "
-        "first, the data second.",
-        lambda p, x: -F.binary_cross_entropy(x, p.theta(x), reduction="none").sum(1) - p.kl(x),
-    ),
-    Mistake(
-        "recon_logits",
-        "Your likelihood squashes the pixels a second time: the decoder has already applied the "
-        "sigmoid, so these are no logits.",
-        lambda p, x: (
-            -F.binary_cross_entropy_with_logits(p.theta(x), x, reduction="none").sum(1) - p.kl(x)
-        ),
-    ),
-    Mistake(
-        "recon_half",
-        "Half of your likelihood is missing: black pixels have a probability too.",
-        lambda p, x: (x * p.theta(x).log()).sum(1) - p.kl(x),
-    ),
-    Mistake(
-        "recon_squared_error",
-        "Your likelihood is a squared error. Here each pixel is a coin: it is Bernoulli.",
-        lambda p, x: -((p.theta(x) - x) ** 2).sum(1) - p.kl(x),
-    ),
-    Mistake(
-        "recon_not_log",
-        "Your first term holds θ where log θ belongs.",
-        lambda p, x: (x * p.theta(x) + (1 - x) * (1 - p.theta(x))).sum(1) - p.kl(x),
-    ),
-    Mistake(
-        "greys_rounded",
-        "You round the greys to black and white. Use them as they are.",
-        lambda p, x: (
-            -F.binary_cross_entropy(p.theta(x), x.round(), reduction="none").sum(1) - p.kl(x)
-        ),
-    ),
+    *(_with_right_kl(mistake) for mistake in reconstruction_mistakes(BERNOULLI, EACH_IMAGE)),
 )

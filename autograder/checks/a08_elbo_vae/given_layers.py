@@ -1,4 +1,4 @@
-"""What an encoder made of given layers should compute with them, and what else it may compute."""
+"""Values that an encoder of the given layers should return, and known mistakes in them."""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from autograder.protocol.remote import RemoteObject
 ENCODER_MISTAKES = (
     Mistake(
         "outputs_swapped",
-        "mu and logsigma have changed places: `linear21` gives mu, `linear22` gives logsigma, and "
+        "mu and logsigma are swapped: `linear21` computes mu, `linear22` computes logsigma, and "
         "mu is returned first.",
         lambda mu, logsigma, plain: torch.stack([logsigma, mu]),
     ),
@@ -30,7 +30,7 @@ ENCODER_MISTAKES = (
     ),
     Mistake(
         "same_head",
-        "mu and logsigma come from the same layer: each has its own.",
+        "mu and logsigma come from the same layer. Each needs a layer of its own.",
         lambda mu, logsigma, plain: torch.stack([mu, mu]),
     ),
     Mistake(
@@ -44,15 +44,15 @@ ENCODER_MISTAKES = (
 def expect_given_layers(
     vae: RemoteObject, x: torch.Tensor, got: torch.Tensor, hidden_dim: int
 ) -> None:
-    """Expect that an encoder's output is none that is known to be wrong.
+    """Expect that an encoder's output is not a known mistake.
 
-    What is none of the known mistakes may be right in its own way: another activation, say. Nothing
-    is expected of an encoder that has other layers than `linear1`, `linear21` and `linear22`.
+    Another output may be right in its own way, with another activation for example. Nothing is
+    expected of an encoder that has other layers than `linear1`, `linear21` and `linear22`.
 
     Args:
         vae: The model.
         x: Images, (N, D).
-        got: What the encoder made of them: mu and logsigma, (2, N, Z).
+        got: The encoder's output for them: mu and logsigma, (2, N, Z).
         hidden_dim: Number of hidden features.
     """
     weights = {name: p.double() for name, p in vae.parameters().items()}

@@ -1,45 +1,41 @@
-"""How a Gaussian VAE's `calc_elbo` is taken apart, with known maps for its encoder and decoder.
+"""Measures each step of a Gaussian VAE's `calc_elbo`, with stubs for its encoder and decoder.
 
-The encoder's stand-in reads mu and log σ from the first pixels of a 28 × 28 image, where they stand
-as (value + 8) / 16: any posterior can be asked for, and every pixel stays in [0, 1]. What the
-decoder's stand-in is called with is what was drawn.
+The encoder's stub reads mu and log σ from the first pixels of a 28 × 28 image, which hold
+(value + 8) / 16: every posterior is possible, and every pixel stays in [0, 1]. The decoder's stub
+is called with the sampled code.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 
-from autograder.checks.a09_gaussian_vae.gaussian_elbo import RECON_MISTAKES, gaussian_nll
-from autograder.checks.shared.log_sigma import Kl, expect_one_each
+from autograder.checks.shared.kl import Pair
+from autograder.checks.shared.likelihood import GAUSSIAN, greys, reconstruction_mistakes
+from autograder.checks.shared.parameterization import EACH_IMAGE, expect_one_each
 from autograder.checks.shared.parts import model_or_bare
-from autograder.checks.shared.sampling import LOG_SIGMA, NO_GRADIENT, Draw
+from autograder.checks.shared.sampling import NO_GRADIENT, Sampler
 from autograder.checks.vocabulary import expect, expect_close, expect_grad, expect_tensor, kind
 from autograder.protocol.remote import Affine, RemoteObject, Submission
 
 PIXELS = 28 * 28
 IMAGE = (1, 28, 28)
-SCALE = replace(LOG_SIGMA, call="The code z that `calc_elbo` decodes")
-# A spread at which no term of the density looks like another; at 1 three wrong forms are right.
+CODE = "The code z that `calc_elbo` decodes"
+RECON_MISTAKES = reconstruction_mistakes(GAUSSIAN, EACH_IMAGE)
+# At this σ_x no two terms of the density are alike; at 1 three wrong forms are right.
 SIGMA_X = 0.3
 RANGE, SHIFT = 16.0, 8.0
 WIDEST = 40
 
 
 def any_vae(submission: Submission, latent_dim: int = 5, sigma_x: float = SIGMA_X) -> RemoteObject:
-    """Make a model for its methods alone: one whose parts cannot be made will do."""
+    """Make a model for its methods alone: parts that cannot be made are left out."""
     return model_or_bare(
         submission, "VAE", latent_dim, sigma_x, latent_dim=latent_dim, sigma_x=sigma_x
     )
 
 
-def images(n: int) -> torch.Tensor:
-    """Make n grey images, (n, 1, 28, 28)."""
-    return 0.05 + 0.9 * torch.rand(n, *IMAGE)
-
-
 def with_posterior(mu: torch.Tensor, logsigma: torch.Tensor) -> torch.Tensor:
-    """Images (N, 1, 28, 28) from which the stand-in for the encoder reads mu and logsigma."""
+    """Return images (N, 1, 28, 28) from which the encoder's stub reads mu and logsigma."""
     shown = (torch.cat([mu, logsigma], 1) + SHIFT) / RANGE
     rest = torch.full((len(mu), PIXELS - shown.shape[1]), 0.9)
     return torch.cat([shown, rest], 1).unflatten(1, IMAGE)
@@ -57,12 +53,12 @@ def plug_encoder(vae: RemoteObject, latent_dim: int) -> None:
 
 
 def plug_decoder(vae: RemoteObject, weights: torch.Tensor) -> None:
-    """Let a model's decoder give the sigmoid of a linear map, weights (Z, 784), of the code."""
+    """Let a model's decoder return the sigmoid of a linear map, weights (Z, 784), of the code."""
     vae.plug("decoder", Affine([weights], IMAGE), squash=True, names=("z",))
 
 
 def plug_blind_decoder(vae: RemoteObject, latent_dim: int) -> None:
-    """Let a model's decoder give grey for every code."""
+    """Let a model's decoder return grey for every code."""
     plug_decoder(vae, torch.zeros(latent_dim, PIXELS))
 
 
@@ -77,31 +73,31 @@ def terms(vae: RemoteObject, x: torch.Tensor) -> tuple[Any, Any, Any]:
 
 
 def decoded(vae: RemoteObject, n: int, latent_dim: int) -> torch.Tensor:
-    """What `calc_elbo` decoded: one code for each image, (n, Z)."""
+    """Return what `calc_elbo` decoded: one code for each image, (n, Z)."""
     z = vae.decoder.seen()
     if len(z) > n and len(z) % n == 0 and all(torch.equal(z[:n], again) for again in z.split(n)):
         z = z[:n]
-    return expect_tensor(z, (n, latent_dim), SCALE.call)
+    return expect_tensor(z, (n, latent_dim), CODE)
 
 
 def expect_recon(vae: RemoteObject, n: int, sigma_x: float) -> None:
-    """Expect the negative log-density of images around what the decoder made of their codes."""
+    """Expect the negative log-density of images around the decoder's output for their codes."""
     # Means stay well inside (0, 1), or a cross-entropy could not be told from other mistakes.
     weights = 0.1 * torch.randn(5, PIXELS)
     plug_encoder(vae, 5)
     plug_decoder(vae, weights)
     x = with_posterior(2 * torch.randn(n, 5), torch.full((n, 5), -0.8))
-    x.flatten(1)[:, 10:] = images(n).flatten(1)[:, 10:]
+    x.flatten(1)[:, 10:] = greys(n, PIXELS - 10)
     recon = expect_one_each(terms(vae, x)[1], n, "The second value, `recon`,")
     z = decoded(vae, n, 5)
     mean = (z @ weights.double()).sigmoid().unflatten(1, IMAGE)
-    inputs = (x.double(), mean, sigma_x)
-    right = gaussian_nll(*inputs)
+    inputs = (mean, x.double(), sigma_x)
+    right = GAUSSIAN.term(EACH_IMAGE, *inputs)
     expect_close(recon, right, "The reconstruction term", inputs, RECON_MISTAKES)
 
 
-def called_kl(submission: Submission) -> Kl:
-    """The third value of the submission's `calc_elbo`, as a function of mu and logsigma."""
+def called_kl(submission: Submission) -> Pair:
+    """Return the third value of the submission's `calc_elbo`, as a function of mu and logsigma."""
 
     def called(mu: torch.Tensor, logsigma: torch.Tensor) -> torch.Tensor:
         n, latent_dim = mu.shape
@@ -114,10 +110,10 @@ def called_kl(submission: Submission) -> Kl:
     return called
 
 
-def draw(submission: Submission, *, train: bool = True) -> Draw:
-    """What `calc_elbo` decodes, as a function of mu and logsigma of any shape."""
+def sampler(submission: Submission, train: bool) -> Sampler:
+    """Return what `calc_elbo` decodes, as a function of mu and logsigma of any shape."""
 
-    def drawn(mu: torch.Tensor, logsigma: torch.Tensor) -> torch.Tensor:
+    def sampled(mu: torch.Tensor, logsigma: torch.Tensor) -> torch.Tensor:
         # Many rows of few latents become fewer images with longer codes.
         width = WIDEST if mu.numel() > 10_000 else mu.shape[1]
         mu_rows, logsigma_rows = mu.reshape(-1, width), logsigma.reshape(-1, width)
@@ -131,23 +127,23 @@ def draw(submission: Submission, *, train: bool = True) -> Draw:
         terms(vae, with_posterior(mu_rows, logsigma_rows))
         return decoded(vae, *mu_rows.shape).view_as(mu)
 
-    return drawn
+    return sampled
 
 
-# Gradients are judged without any formula of the two terms, so that a slip in one of these costs
+# Gradients are judged without a formula of the two terms: an error in a term loses the points of
 # its own task only.
 
 
-def expect_gradient_through_draw(submission: Submission) -> None:
+def expect_gradient_through_sample(submission: Submission) -> None:
     """Expect ∂z/∂mu = 1 and ∂z/∂log σ = z − mu.
 
-    At the prior the KL has no slope, and pixels that are at their means add none: what is left of
-    the negative ELBO's gradient comes through z.
+    At the prior the KL has no slope, and pixels that are at their means add none. The rest of the
+    negative ELBO's gradient flows through z.
     """
     latents = 3
     vae = any_vae(submission, latents, 0.02)
     plug_encoder(vae, latents)
-    # The pixels that say mu and logsigma stay grey, whatever z is.
+    # The pixels that hold mu and logsigma stay grey, whatever z is.
     weights = torch.randn(latents, PIXELS)
     weights[:, : 2 * latents] = 0
     plug_decoder(vae, weights)
@@ -164,7 +160,7 @@ def expect_gradient_through_draw(submission: Submission) -> None:
 
 
 def expect_gradient_through_kl(submission: Submission) -> None:
-    """Expect that the KL in the negative ELBO has a gradient: with so wide a σ_x nothing else has.
+    """Expect that the KL in the negative ELBO has a gradient: with this σ_x nothing else has.
 
     At mu = 1 and log σ = −1 every KL slopes, a mistaken one too.
     """
@@ -178,6 +174,6 @@ def expect_gradient_through_kl(submission: Submission) -> None:
     # A KL divided by all pixels still slopes by 1e-3, the images within the error by below 1e-7.
     expect(
         float(by_mu.abs().max() + by_logsigma.abs().max()) > 1e-5,
-        "No gradient comes back through the KL: is it detached? Both terms train the model.",
+        "No gradient flows through the KL. Is it detached? Both terms train the model.",
         "elbo_detached",
     )

@@ -1,4 +1,4 @@
-"""Grey levels spread over their bins, bits for 8-bit images, and what goes wrong with either.
+"""Dequantization of 8-bit images and bits per dimension, with the mistakes made in both.
 
 Theis, van den Oord & Bethge 2016, section 3.1: (x + u) / 256 with u uniform on [0, 1).
 """
@@ -7,12 +7,15 @@ import math
 
 import torch
 
+from autograder.checks.shared.device import expect_follows_input
+from autograder.checks.shared.parts import expect_inputs_kept
 from autograder.checks.shared.sampling import STANDARD_ERRORS
-from autograder.checks.vocabulary import Mistake, expect
+from autograder.checks.vocabulary import Mistake, check, expect, expect_close, expect_tensor, kind
+from autograder.protocol.remote import Submission
 
 
 def dequantize(x: torch.Tensor) -> torch.Tensor:
-    """Spread grey levels over their bins: (x + u) / 256 for x / 255 given.
+    """Add uniform noise of one bin: return (x + u) / 256 for a given x / 255.
 
     Args:
         x: Images of 256 grey levels, scaled to [0, 1].
@@ -20,26 +23,26 @@ def dequantize(x: torch.Tensor) -> torch.Tensor:
     return ((255 * x).round() + torch.rand_like(x)) / 256
 
 
-# How a dequantized image shows what was done: the means of black and of white pixels, and the
-# standard deviation within each.
+# What a mistake does to an image: the means of black and of white pixels, and the standard
+# deviation of each.
 UNIFORM = 1 / math.sqrt(12)
 MISTAKES = (
-    (0, 255 / 256, 0, "no_noise", "There is no noise: the pixels still lie on 256 values."),
-    (0, 1, 0, "no_noise", "There is no noise: the pixels still lie on 256 values."),
+    (0, 255 / 256, 0, "no_noise", "There is no noise: the pixels still have 256 values."),
+    (0, 1, 0, "no_noise", "There is no noise: the pixels still have 256 values."),
     (
         0.5 / 255,
         255.5 / 255,
         UNIFORM / 255,
         "scaled_by_255",
-        "You divide by 255, so white leaves [0, 1]. How many bins are there?",
+        "You divide by 255, so white is above 1. How many bins are there?",
     ),
     (
         0.5 / 256,
         1 + 0.5 / 256,
         UNIFORM / 256,
         "scaled_by_255",
-        "The image is divided by 255 before noise is added, so white leaves [0, 1]. How many bins "
-        "are there?",
+        "The image is divided by 255 before noise is added, so white is above 1. How many bins are "
+        "there?",
     ),
     (0.5, 255.5, UNIFORM, "not_scaled", "The result is not scaled to [0, 1]."),
     (
@@ -61,8 +64,8 @@ MISTAKES = (
         255 / 256,
         UNIFORM / 256,
         "noise_centred",
-        "Your noise is centred on 0, so black becomes negative. A bin reaches from its grey level "
-        "to the next.",
+        "The mean of your noise is 0, so black becomes negative. A bin is the interval from its "
+        "grey level to the next.",
     ),
     (0, 255 / 256, 1 / 256, "gaussian_noise", "Your noise is Gaussian. It should be uniform."),
     (0, 1, 1 / 255, "gaussian_noise", "Your noise is Gaussian. It should be uniform."),
@@ -70,19 +73,19 @@ MISTAKES = (
 
 
 def expect_bins(black: torch.Tensor, white: torch.Tensor) -> None:
-    """Expect that grey levels 0 and 255 were spread evenly over their bins.
+    """Expect that grey levels 0 and 255 become uniform in their bins.
 
     Args:
-        black: What became of many pixels of 0.
-        white: What became of as many pixels of 255.
+        black: The output for many pixels of 0.
+        white: The output for as many pixels of 255.
     """
-    low, high, spread = float(black.mean()), float(white.mean()), float(black.std())
+    low, high, found = float(black.mean()), float(white.mean()), float(black.std())
     for mean_low, mean_high, deviation, name, says in MISTAKES:
         near = max(4e-5, 0.05 * deviation)
         expect(
             abs(low - mean_low) > near
             or abs(high - mean_high) > near
-            or abs(spread - deviation) > 0.05 * deviation + 1e-6,
+            or abs(found - deviation) > 0.05 * deviation + 1e-6,
             says,
             name,
         )
@@ -91,15 +94,15 @@ def expect_bins(black: torch.Tensor, white: torch.Tensor) -> None:
         # float32 may round up to the next bin's edge.
         expect(
             bool(((u >= -1e-3) & (u <= 1 + 1e-3)).all()),
-            f"Grey level {level} should come to lie between {level}/256 and {level + 1}/256; yours "
-            f"lies between {float(pixels.min()):.4g} and {float(pixels.max()):.4g}.",
+            f"Grey level {level} should be between {level}/256 and {level + 1}/256; yours is "
+            f"between {float(pixels.min()):.4g} and {float(pixels.max()):.4g}.",
         )
         error = STANDARD_ERRORS / math.sqrt(u.numel())
         # The square of a centred uniform number has a variance of 1/80 − 1/144.
         expect(
             abs(float(u.mean()) - 0.5) <= UNIFORM * error
             and abs(float(u.var()) - 1 / 12) <= math.sqrt(1 / 80 - 1 / 144) * error,
-            f"Grey level {level} is not spread evenly over the whole of its bin.",
+            f"Grey level {level} is not uniform in the whole of its bin.",
         )
 
 
@@ -107,7 +110,7 @@ def expect_levels_kept(got: torch.Tensor, x: torch.Tensor) -> None:
     """Expect that each pixel stays in its grey level's bin.
 
     Args:
-        got: What became of the pixels.
+        got: The output for the pixels.
         x: The pixels, uint8, of the same shape.
     """
     u = 256 * got - x
@@ -119,23 +122,71 @@ def expect_levels_kept(got: torch.Tensor, x: torch.Tensor) -> None:
 
 
 def expect_own_noise(first: torch.Tensor, again: torch.Tensor) -> None:
-    """Expect noise of its own in every pixel, (N, C, H, W), and new noise at another call.
+    """Expect that every pixel, (N, C, H, W), has its own noise, and new noise at another call.
 
     Args:
-        first: What became of images of one grey level.
-        again: What became of the same images at the next call.
+        first: The output for images of one grey level.
+        again: The output for the same images at the next call.
     """
     expect(
         not torch.equal(first, again),
-        "Two calls give the same images. Is there noise, and is it drawn anew?",
+        "Two calls return the same images. Is there noise, and is it sampled anew?",
         "reseeded" if float(first.std()) > 0 else "no_noise",
     )
     for dim, what in ((0, "images of a batch"), (3, "pixels of a row"), (2, "rows of an image")):
         expect(
             float(first.std(dim).min()) > 0,
-            f"All {what} get the same noise. Draw one number for each pixel.",
+            f"All {what} get the same noise. Sample one number for each pixel.",
             "shared_noise",
         )
+
+
+def dequantized(submission: Submission, x: torch.Tensor) -> torch.Tensor:
+    """Call `dequantize` and expect floats of the same shape."""
+    got = submission.object("dequantize")(x)
+    expect(
+        not isinstance(got, torch.Tensor) or got.is_floating_point(),
+        "`dequantize` returns whole numbers. Noise below 1 needs floats.",
+        "no_noise",
+    )
+    return expect_tensor(got, x.shape, "`dequantize(x_uint8)`")
+
+
+def flat(level: int) -> torch.Tensor:
+    """Images of one grey level, uint8."""
+    return torch.full((50, 1, 28, 28), level, dtype=torch.uint8)
+
+
+@check("dequantize")
+def test_dequantize_bins(submission: Submission) -> None:
+    """Black and white pixels become uniform in the first and the last of 256 bins in [0, 1]."""
+    expect_bins(*(dequantized(submission, flat(level)) for level in (0, 255)))
+
+
+@check("dequantize")
+def test_dequantize_keeps_levels(submission: Submission) -> None:
+    """Every grey level stays in its own bin, for images of any shape."""
+    for shape in ((256,), (3, 1, 28, 28), (2, 3, 5, 4)):
+        x = torch.randint(0, 256, shape, dtype=torch.uint8)
+        expect_levels_kept(dequantized(submission, x), x)
+
+
+@check("dequantize")
+def test_dequantize_noise(submission: Submission) -> None:
+    """Every pixel of every image has its own noise, new at every call."""
+    expect_own_noise(*(dequantized(submission, flat(7)) for _ in range(2)))
+
+
+@check("dequantize")
+def test_dequantize_device(submission: Submission) -> None:
+    """New tensors are on the same device as the input tensors (self-reported)."""
+    expect_follows_input(submission.object("dequantize"), flat(100), name="dequantize")
+
+
+@check("dequantize")
+def test_dequantize_leaves_its_input(submission: Submission) -> None:
+    """The input images are the same after the call as before."""
+    expect_inputs_kept(submission, "dequantize", {"x_uint8": flat(100)})
 
 
 def bits_per_dim(nats: torch.Tensor, pixels: int) -> torch.Tensor:
@@ -146,14 +197,14 @@ def bits_per_dim(nats: torch.Tensor, pixels: int) -> torch.Tensor:
 BITS_MISTAKES = (
     Mistake(
         "bits_without_scaling",
-        "The scaling is not taken back: a model that knows nothing has 8 bits per dimension, not "
+        "The scaling is not undone: a model that has learned nothing has 8 bits per dimension, not "
         "0.",
         lambda nats, pixels: bits_per_dim(nats, pixels) - 8,
     ),
     Mistake(
         "bits_scaling_sign",
-        "The scaling is taken back the wrong way: a density on a wider range is lower, and costs "
-        "more bits.",
+        "The scaling is undone in the wrong direction: a density on a wider range is lower, and "
+        "needs more bits.",
         lambda nats, pixels: bits_per_dim(nats, pixels) - 16,
     ),
     Mistake(
@@ -178,7 +229,7 @@ BITS_MISTAKES = (
     ),
     Mistake(
         "bits_not_per_dimension",
-        "The scaling is in there once, or D times, instead of once for each dimension.",
+        "The scaling is added once, or D times. It should be added once for each dimension.",
         lambda nats, pixels: (nats / math.log(2) + 8) / pixels,
     ),
     Mistake(
@@ -193,7 +244,7 @@ BITS_MISTAKES = (
     ),
     Mistake(
         "bits_sign",
-        "The sign is turned: `neg_elbo` is a *negative* bound already.",
+        "The sign is wrong: `neg_elbo` is a *negative* bound already.",
         lambda nats, pixels: bits_per_dim(-nats, pixels),
     ),
     Mistake(
@@ -203,7 +254,36 @@ BITS_MISTAKES = (
     ),
     Mistake(
         "bits_of_255_levels",
-        "log₂ 255 stands where log₂ 256 is due: there are 256 grey levels.",
+        "You use log₂ 255 where log₂ 256 is needed: there are 256 grey levels.",
         lambda nats, pixels: bits_per_dim(nats, pixels) - 8 + math.log2(255),
     ),
 )
+
+
+@check("bits_per_dim")
+def test_bits_of_tensors(submission: Submission) -> None:
+    """It returns one number for each input, for images of any number of dimensions."""
+    for shape, pixels in (((4,), 12), ((), 3072), ((2, 3), 784)):
+        nats = pixels * torch.randn(shape)
+        got = submission.object("bits_per_dim")(nats, pixels)
+        got = expect_tensor(got, shape, "`bits_per_dim(neg_elbo, D)`")
+        right = bits_per_dim(nats.double(), pixels)
+        expect_close(got, right, "The number of bits", (nats, pixels), BITS_MISTAKES)
+
+
+@check("bits_per_dim")
+def test_bits_of_numbers(submission: Submission) -> None:
+    """A plain number works as well; a model that has learned nothing has 8 bits per dimension."""
+    for nats, right in ((0.0, 8.0), (-784 * math.log(2), 7.0), (3 * 784 * math.log(2), 11.0)):
+        got = submission.object("bits_per_dim")(nats, 784)
+        expect(
+            isinstance(got, int | float) or (isinstance(got, torch.Tensor) and got.numel() == 1),
+            f"`bits_per_dim` of a number should be a number, got {kind(got)}.",
+        )
+        expect_close(
+            torch.tensor(float(got)),
+            torch.tensor(right),
+            f"The number of bits of {nats:.1f} nats at D = 784",
+            (torch.tensor(nats), 784),
+            BITS_MISTAKES,
+        )

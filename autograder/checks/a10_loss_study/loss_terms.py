@@ -1,30 +1,26 @@
-"""Checks of `loss_fn(x_recon, x, mu, logvar, recon)`: each term by itself, and both together.
-
-A reconstruction term is measured where the KL is 0, and the KL as a difference of two losses with
-the same images, so that a slip in one term leaves the other's points alone.
-"""
+"""Checks of `loss_fn(x_recon, x, mu, logvar, recon)`: each term by itself, and both together."""
 
 import functools
-import math
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 
-from autograder.checks.shared.expectation import expect_kl_is_expectation
-from autograder.checks.shared.gaussian import KL_MISTAKES, RECON_MISTAKES, bce, kl_divergence
-from autograder.checks.vocabulary import Mistake, check, expect_close, expect_grad, expect_tensor
+from autograder.checks.shared.gaussian import bce, kl_divergence
+from autograder.checks.shared.kl import (
+    Pair,
+    as_differences,
+    expect_kl_values,
+    kl_checks,
+    kl_mistakes,
+)
+from autograder.checks.shared.likelihood import BERNOULLI, SQUARED_ERROR, reconstruction_checks
+from autograder.checks.shared.parameterization import LOGVAR, MEAN, expect_one_number
+from autograder.checks.shared.vae_methods import kl_of, recon_of
+from autograder.checks.vocabulary import Mistake, check, expect_close
 from autograder.protocol.remote import Raised, Submission
 
-
-def images(n: int, channels: int = 1, size: int = 28) -> torch.Tensor:
-    """Make n images, (n, C, S, S)."""
-    return torch.rand(n, channels, size, size)
-
-
-def posterior(n: int, latent_dim: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Make means and log-variances of both signs, (n, latent_dim) each."""
-    return 1.5 * torch.randn(n, latent_dim), torch.randn(n, latent_dim)
+# Images, grey and in colour.
+SHAPES = ((3, 1, 28, 28), (2, 3, 32, 32), (1, 1, 28, 28))
 
 
 def loss(
@@ -37,174 +33,55 @@ def loss(
 ) -> torch.Tensor:
     """Call `loss_fn` and expect a scalar."""
     value = submission.object("loss_fn")(x_recon, x, mu, logvar, recon)
-    if isinstance(value, float):
-        value = torch.tensor(value)
-    return expect_tensor(value, (), f'`loss_fn(…, recon="{recon}")`')
+    return expect_one_number(value, f'`loss_fn(…, recon="{recon}")`')
+
+
+def loss_with(recon: str) -> Callable[[Submission], Callable[..., torch.Tensor]]:
+    """Return what makes the submission's loss with one reconstruction term."""
+    return lambda submission: functools.partial(loss, submission, recon=recon)
 
 
 def recon_term(
     submission: Submission, x_recon: torch.Tensor, x: torch.Tensor, recon: str
 ) -> torch.Tensor:
-    """The loss where the posterior is the prior, and so the KL is 0."""
-    at_prior = torch.zeros(len(x), 5)
-    return loss(submission, x_recon, x, at_prior, at_prior, recon)
-
-
-def half_squared_error(x_recon: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """−log N(x; x_recon, 1) without its constant: summed over pixels, mean over images."""
-    return 0.5 * (x_recon - x).pow(2).sum() / len(x)
-
-
-def pairs() -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Reconstructions and images, grey and colour; greys tell swapped arguments apart."""
-    return [
-        (0.05 + 0.9 * images(n, c, s), 0.05 + 0.9 * images(n, c, s))
-        for n, c, s in ((3, 1, 28), (2, 3, 32), (1, 1, 28))
-    ]
-
-
-def expect_recon_gradient(
-    submission: Submission, recon: str, right: Callable[..., torch.Tensor]
-) -> None:
-    """Expect the gradient of a reconstruction term by the reconstruction."""
-    x_recon, x = pairs()[0]
-    x_recon.requires_grad_()
-    value = recon_term(submission, x_recon, x, recon)
-    (grad,) = expect_grad(value, {"x_recon": x_recon}, "the loss", "recon_detached")
-    (due,) = torch.autograd.grad(right(x_recon, x), x_recon)
-    expect_close(grad, due, "The gradient by the reconstruction")
-
-
-@check("bce")
-def test_bce_value(submission: Submission) -> None:
-    """With the KL at 0, "bce" is the cross-entropy: pixels summed, images averaged."""
-    for x_recon, x in pairs():
-        got = recon_term(submission, x_recon, x, "bce")
-        expect_close(got, bce(x_recon, x), "The cross-entropy", (x_recon, x), RECON_MISTAKES)
-
-
-@check("bce")
-def test_bce_is_the_default(submission: Submission) -> None:
-    """Without `recon`, it is "bce"."""
-    x_recon, x = pairs()[0]
-    at_prior = torch.zeros(3, 5)
-    got = submission.object("loss_fn")(x_recon, x, at_prior, at_prior)
-    named = recon_term(submission, x_recon, x, "bce")
-    expect_close(expect_tensor(got, (), "`loss_fn(…)`"), named, "The loss without `recon`")
-
-
-@check("bce")
-def test_bce_gradient(submission: Submission) -> None:
-    """The cross-entropy pulls the output towards the image."""
-    expect_recon_gradient(submission, "bce", bce)
-
-
-SQUARED_ERROR_MISTAKES = (
-    Mistake(
-        "half_missing",
-        "Your squared error is twice what it should be: a plain sum of squares assumes σ² = ½. "
-        "With σ = 1 there is a factor before it.",
-        lambda x_recon, x: 2 * half_squared_error(x_recon, x),
-    ),
-    Mistake(
-        "recon_mean_over_pixels",
-        "Your squared error averages over pixels. The KL sums over latents, so the pixels must be "
-        "summed too; only images are averaged.",
-        F.mse_loss,
-    ),
-    Mistake(
-        "recon_mean_over_pixels",
-        "Your squared error averages over pixels. The KL sums over latents, so the pixels must be "
-        "summed too; only images are averaged.",
-        lambda x_recon, x: F.mse_loss(x_recon, x) / 2,
-    ),
-    Mistake(
-        "recon_not_averaged",
-        "Your squared error grows with the batch: average it over the images.",
-        lambda x_recon, x: half_squared_error(x_recon, x) * len(x),
-    ),
-    Mistake(
-        "recon_not_averaged",
-        "Your squared error grows with the batch, and is a factor of 2 off beside: average it over "
-        "the images. With σ = 1 there is a factor before the squares.",
-        lambda x_recon, x: 2 * half_squared_error(x_recon, x) * len(x),
-    ),
-    Mistake(
-        "constant_kept",
-        "The constant ½ log 2π of each pixel is in your squared error; leave it out here.",
-        lambda x_recon, x: (
-            half_squared_error(x_recon, x) + x[0].numel() * 0.5 * math.log(2 * math.pi)
-        ),
-    ),
-    Mistake(
-        "not_squared",
-        'The differences enter "mse" without their square.',
-        lambda x_recon, x: (x_recon - x).abs().sum() / len(x) / 2,
-    ),
-    Mistake(
-        "not_squared",
-        'The differences enter "mse" without their square.',
-        lambda x_recon, x: (x_recon - x).abs().sum() / len(x),
-    ),
-    Mistake(
-        "root_taken",
-        'Your "mse" is the length of the difference; the square of it is due.',
-        lambda x_recon, x: (x_recon - x).flatten(1).norm(dim=1).mean() / 2,
-    ),
-    Mistake(
-        "recon_ignored",
-        'With recon="mse" you still give the cross-entropy: is `recon` looked at?',
-        bce,
-    ),
-    Mistake(
-        "recon_sign",
-        "Your squared error has the wrong sign: a likelihood is to grow, a loss to fall.",
-        lambda x_recon, x: -half_squared_error(x_recon, x),
-    ),
-)
-
-
-@check("squared_error")
-def test_squared_error_value(submission: Submission) -> None:
-    """With the KL at 0, "mse" is half of the squared error: pixels summed, images averaged."""
-    for x_recon, x in pairs():
-        expect_close(
-            recon_term(submission, x_recon, x, "mse"),
-            half_squared_error(x_recon, x),
-            "Half of the squared error",
-            (x_recon, x),
-            SQUARED_ERROR_MISTAKES,
-        )
-
-
-@check("squared_error")
-def test_squared_error_of_a_perfect_image(submission: Submission) -> None:
-    """A perfect reconstruction costs nothing."""
-    _, x = pairs()[0]
-    expect_close(
-        recon_term(submission, x, x, "mse"), torch.zeros(()), "The cost of a perfect image"
-    )
-
-
-@check("squared_error")
-def test_squared_error_gradient(submission: Submission) -> None:
-    """The gradient of "mse" is (x_recon − x) / N."""
-    expect_recon_gradient(submission, "mse", half_squared_error)
+    """Return the loss where the posterior is the prior: there the KL is 0."""
+    return recon_of(loss_with(recon))(submission)(x_recon, x)
 
 
 def kl_term(
     submission: Submission, mu: torch.Tensor, logvar: torch.Tensor, recon: str
 ) -> torch.Tensor:
-    """The loss at (mu, logvar) less the loss at the prior, on the same images."""
-    x_recon, x = torch.full((2, len(mu), 1, 28, 28), 0.5)
-    at_prior = torch.zeros_like(mu)
-    return loss(submission, x_recon, x, mu, logvar, recon) - loss(
-        submission, x_recon, x, at_prior, at_prior, recon
-    )
+    """Return the loss at (mu, logvar) less the loss at the prior, on the same images."""
+    return kl_of(loss_with(recon))(submission)(mu, logvar)
+
+
+def half_squared_error(x_recon: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Return −log N(x; x_recon, 1) without its constant, mean over images."""
+    return SQUARED_ERROR.term(MEAN, x_recon, x)
+
+
+def pairs() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Make reconstructions and images without black or white pixels."""
+    return [(0.05 + 0.9 * torch.rand(s), 0.05 + 0.9 * torch.rand(s)) for s in SHAPES]
+
+
+# Mistakes in the squared error that are not those of a pixel.
+LENGTH = (
+    "root_taken",
+    'Your "mse" is the length of the difference. Use the square of it.',
+)
+SQUARED_ERROR_MISTAKES = (
+    Mistake(*LENGTH, lambda x_recon, x: (x_recon - x).flatten(1).norm(dim=1).mean() / 2),
+    Mistake(
+        "recon_ignored",
+        'With recon="mse" you still return the cross-entropy. Do you use `recon`?',
+        bce,
+    ),
+)
 
 
 def working_recon(submission: Submission) -> tuple[str, ...]:
-    """The reconstruction terms that give a number, to measure the KL beside; at least one."""
+    """Return the reconstruction terms with which the loss is a number; at least one."""
     working = []
     for recon in ("bce", "mse"):
         try:
@@ -218,51 +95,66 @@ def working_recon(submission: Submission) -> tuple[str, ...]:
     return tuple(working)
 
 
+def working_kl(submission: Submission) -> Pair:
+    """The KL in the submission's loss, with a reconstruction term that works."""
+    return kl_of(loss_with(working_recon(submission)[0]))(submission)
+
+
+FAMILIES = (
+    reconstruction_checks(
+        "bce",
+        recon_of(loss_with("bce")),
+        BERNOULLI,
+        MEAN,
+        name="bce",
+        argument="x_recon",
+        shapes=SHAPES,
+    ),
+    reconstruction_checks(
+        "squared_error",
+        recon_of(loss_with("mse")),
+        SQUARED_ERROR,
+        MEAN,
+        name="squared_error",
+        argument="x_recon",
+        more=SQUARED_ERROR_MISTAKES,
+        shapes=SHAPES,
+    ),
+    kl_checks("kl_divergence", working_kl, LOGVAR, MEAN, in_loss=True),
+)
+
+
+@check("bce")
+def test_bce_is_the_default(submission: Submission) -> None:
+    """Without `recon`, it is "bce"."""
+    x_recon, x = pairs()[0]
+    got = submission.object("loss_fn")(x_recon, x, *LOGVAR.prior(3, 5))
+    named = recon_term(submission, x_recon, x, "bce")
+    expect_close(expect_one_number(got, "`loss_fn(…)`"), named, "The loss without `recon`")
+
+
+@check("squared_error")
+def test_squared_error_of_a_perfect_image(submission: Submission) -> None:
+    """The squared error of a perfect reconstruction is 0."""
+    _, x = pairs()[0]
+    got = recon_term(submission, x, x, "mse")
+    expect_close(got, torch.zeros(()), "The squared error of a perfect image")
+
+
 @check("kl_divergence")
-def test_kl_closed_form(submission: Submission) -> None:
-    """The KL term equals its closed form at random mu and logvar, in "bce" and in "mse"."""
-    mu, logvar = posterior(3, 5)
+def test_kl_of_each_loss(submission: Submission) -> None:
+    """The KL is right with "bce" and with "mse"."""
     for recon in working_recon(submission):
-        got = kl_term(submission, mu, logvar, recon)
-        right = kl_divergence(mu, logvar)
-        expect_close(got, right, "The KL term", (mu, logvar), KL_MISTAKES)
+        kl = kl_of(loss_with(recon))(submission)
+        expect_kl_values(kl, LOGVAR, MEAN, as_differences(kl_mistakes(LOGVAR, MEAN), LOGVAR))
 
 
-@check("kl_divergence")
-def test_kl_known_number(submission: Submission) -> None:
-    """One code with mu = 2 and σ = 1 has a KL of exactly 2."""
-    mu, logvar = torch.tensor([[2.0]]), torch.zeros(1, 1)
-    recon = working_recon(submission)[0]
-    got = kl_term(submission, mu, logvar, recon)
-    expect_close(got, torch.tensor(2.0), "The KL at mu = 2, σ = 1")
-
-
-@check("kl_divergence")
-def test_kl_is_an_expectation(submission: Submission) -> None:
-    """The KL term is the mean of log q(z) − log p(z) over draws z from q."""
-    mu, logvar = posterior(1, 3)
-    got = float(kl_term(submission, mu, logvar, working_recon(submission)[0]))
-    expect_kl_is_expectation(got, mu, (0.5 * logvar).exp())
-
-
-@check("kl_divergence")
-def test_kl_gradient(submission: Submission) -> None:
-    """The KL trains the encoder: its gradient by mu is mu / N."""
-    mu, logvar = (t.requires_grad_() for t in posterior(3, 5))
-    x_recon, x = torch.full((3, 1, 28, 28), 0.5), images(3).round()
-    value = loss(submission, x_recon, x, mu, logvar, working_recon(submission)[0])
-    by_mu, by_logvar = expect_grad(value, {"mu": mu, "logvar": logvar}, "the loss", "kl_detached")
-    expect_close(by_mu, mu.detach() / 3, "The gradient of the KL by mu")
-    right = (logvar.exp() - 1).detach() / 6
-    expect_close(by_logvar, right, "The gradient of the KL by logvar")
-
-
-# "both" and `measure` are composed of the terms. Where one of the submission's own has failed, they
-# may be composed of it as it is: a slip there has cost its own points.
+# "both" and `measure` use the terms. Where a term of the submission has failed, they may use it as
+# it is: the error has lost the points of its own task.
 
 
 def own(call: Callable[[], torch.Tensor], failed: bool) -> torch.Tensor | None:
-    """What a term of the submission's own gives, if its task has failed and it gives a number."""
+    """Return the submission's own term, if its task has failed and it is a number."""
     if not failed:
         return None
     try:
@@ -272,7 +164,7 @@ def own(call: Callable[[], torch.Tensor], failed: bool) -> torch.Tensor | None:
 
 
 def either(got: torch.Tensor, right: torch.Tensor, otherwise: torch.Tensor | None) -> torch.Tensor:
-    """The value to expect: `right`, unless `got` is what the submission's own terms give."""
+    """Return the value to expect: `right`, unless `got` is computed from the submission's terms."""
     if otherwise is not None and torch.allclose(got, otherwise.double(), rtol=1e-4, atol=1e-4):
         return otherwise
     return right
@@ -317,7 +209,7 @@ def test_both_adds_the_terms(submission: Submission) -> None:
 BOTH_KL_MISTAKES = (
     Mistake(
         "kl_twice",
-        'With recon="both" the KL is in the loss twice: two losses were added, each with its own.',
+        'With recon="both" the KL is in the loss twice: you add two losses that both have a KL.',
         lambda kl: 2 * kl,
     ),
     Mistake("kl_dropped", 'With recon="both" there is no KL.', torch.zeros_like),
@@ -327,7 +219,7 @@ BOTH_KL_MISTAKES = (
 @check("both")
 def test_both_has_one_kl(submission: Submission) -> None:
     """There is one KL in "both"."""
-    mu, logvar = posterior(3, 5)
+    mu, logvar = LOGVAR.posterior(3, 5)
     got, right = kl_term(submission, mu, logvar, "both"), kl_divergence(mu, logvar)
     their_own = own(
         lambda: kl_term(submission, mu, logvar, "bce"), "kl_divergence" in submission.failed

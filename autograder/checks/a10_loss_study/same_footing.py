@@ -9,67 +9,66 @@ import torch.nn.functional as F
 from autograder.checks.a10_loss_study.loss_terms import (
     either,
     half_squared_error,
-    images,
     kl_term,
     loss,
     own,
 )
-from autograder.checks.shared.gaussian import KL_MISTAKES, bce, kl_divergence
-from autograder.checks.shared.parts import model_or_bare
+from autograder.checks.shared.gaussian import bce, kl_divergence
+from autograder.checks.shared.kl import kl_mistakes
+from autograder.checks.shared.parameterization import LOGVAR, MEAN
+from autograder.checks.shared.parts import images, model_or_bare
 from autograder.checks.shared.wiring import TOLD, KnownVae
 from autograder.checks.vocabulary import Mistake, check, expect, expect_close, expect_tensor, kind
 from autograder.protocol.remote import Affine, Submission
 
-MEASURE_MISTAKES: dict[str, tuple[Mistake, ...]] = {
-    "bce": (
+Term = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def reconstruction_mistakes(name: str, term: Term, mean: Term) -> tuple[Mistake, ...]:
+    """Return what is measured in the place of a reconstruction term.
+
+    Args:
+        name: The term's key.
+        term: The term, of reconstruction and images: summed over pixels, averaged over images.
+        mean: Its mean over pixels.
+    """
+    return (
         Mistake(
             "measures_a_draw",
-            "What is measured is the image of a drawn code: decode mu itself.",
-            lambda parts, x, mu, logvar: bce(parts.decode_draw(mu, logvar), x),
+            "What is measured is the image of a sampled code: decode mu itself.",
+            lambda parts, x, mu, logvar: term(parts.decode_draw(mu, logvar), x),
         ),
         Mistake(
             "measures_mean_of_pixels",
-            '"bce" averages over pixels: sum them, and average over images.',
-            lambda parts, x, mu, logvar: F.binary_cross_entropy(parts.decode(mu), x),
+            f'"{name}" averages over pixels: sum them, and average over images.',
+            lambda parts, x, mu, logvar: mean(parts.decode(mu), x),
         ),
         Mistake(
             "measures_sum_of_images",
-            '"bce" grows with the number of images: average over them.',
-            lambda parts, x, mu, logvar: bce(parts.decode(mu), x) * len(x),
+            f'"{name}" grows with the number of images: average over them.',
+            lambda parts, x, mu, logvar: term(parts.decode(mu), x) * len(x),
         ),
         Mistake(
             "measures_loss",
-            '"bce" holds the KL as well: each number should be one term alone.',
-            lambda parts, x, mu, logvar: bce(parts.decode(mu), x) + kl_divergence(mu, logvar),
+            f'"{name}" includes the KL as well: each number should be one term alone.',
+            lambda parts, x, mu, logvar: term(parts.decode(mu), x) + kl_divergence(mu, logvar),
         ),
-    ),
+    )
+
+
+MEASURE_MISTAKES: dict[str, tuple[Mistake, ...]] = {
+    "bce": reconstruction_mistakes("bce", bce, F.binary_cross_entropy),
     "mse": (
+        *reconstruction_mistakes("mse", half_squared_error, F.mse_loss),
         Mistake(
             "half_missing",
             '"mse" is twice what it should be: half of the squared error is asked for.',
             lambda parts, x, mu, logvar: 2 * half_squared_error(parts.decode(mu), x),
         ),
-        Mistake(
-            "measures_mean_of_pixels",
-            '"mse" averages over pixels: sum them, and average over images.',
-            lambda parts, x, mu, logvar: F.mse_loss(parts.decode(mu), x),
-        ),
-        Mistake(
-            "measures_sum_of_images",
-            '"mse" grows with the number of images: average over them.',
-            lambda parts, x, mu, logvar: half_squared_error(parts.decode(mu), x) * len(x),
-        ),
-        Mistake(
-            "measures_loss",
-            '"mse" holds the KL as well: each number should be one term alone.',
-            lambda parts, x, mu, logvar: (
-                half_squared_error(parts.decode(mu), x) + kl_divergence(mu, logvar)
-            ),
-        ),
     ),
     "kl": tuple(
         Mistake(m.name, m.says, lambda parts, x, mu, logvar, f=m.formula: f(mu, logvar))
-        for m in KL_MISTAKES
+        for m in kl_mistakes(LOGVAR, MEAN)
     ),
 }
 
@@ -79,9 +78,9 @@ def test_measure(submission: Submission) -> None:
     """Every term is measured, at the image of the mean code: one number each, over all images."""
     vae = model_or_bare(submission, "VAE")
     for n, channels, size in ((4, 1, 28), (3, 3, 32)):
-        parts = KnownVae(vae, channels, size)
+        parts = KnownVae(vae, (channels, size, size), layers=False)
         x = images(n, channels, size)
-        mu, logvar = parts.encode(x)
+        mu, logvar = parts.heads(x)
         x_recon, at_prior = parts.decode(mu), torch.zeros_like(mu)
         got = submission.object("measure")(vae, x)
         expect(
@@ -117,7 +116,7 @@ def test_measure(submission: Submission) -> None:
 def test_measure_repeats(submission: Submission) -> None:
     """The same model and images always give the same numbers, one image alone included."""
     vae = model_or_bare(submission, "VAE")
-    KnownVae(vae, 1, 28)
+    KnownVae(vae, layers=False)
     # Noise where it has no business: whoever draws a code gets another answer each time.
     vae.plug("reparameterize", Affine([torch.eye(3), torch.eye(3)]), noise=True, names=TOLD)
     for n in (5, 1):
@@ -134,7 +133,7 @@ def test_measure_repeats(submission: Submission) -> None:
 def test_measure_is_plain_numbers(submission: Submission) -> None:
     """What comes out carries no gradient."""
     vae = model_or_bare(submission, "VAE")
-    KnownVae(vae, 1, 28)
+    KnownVae(vae, layers=False)
     got = submission.object("measure").trace(vae, images(2))
     carries = isinstance(got, dict) and any(
         isinstance(value, torch.Tensor) and value.requires_grad for value in got.values()

@@ -5,44 +5,21 @@ from typing import Any
 
 import torch
 
-from autograder.checks.a10_loss_study.loss_terms import (
-    images,
-    test_bce_gradient,
-    test_bce_is_the_default,
-    test_bce_value,
-    test_both_adds_the_terms,
-    test_both_has_one_kl,
-    test_kl_closed_form,
-    test_kl_gradient,
-    test_kl_is_an_expectation,
-    test_kl_known_number,
-    test_squared_error_gradient,
-    test_squared_error_of_a_perfect_image,
-    test_squared_error_value,
+from autograder.checks.a10_loss_study import loss_terms, same_footing
+from autograder.checks.shared.networks import (
+    Part,
+    head_checks,
+    module_checks,
+    part_checks,
+    range_checks,
 )
-from autograder.checks.a10_loss_study.same_footing import (
-    test_measure,
-    test_measure_is_plain_numbers,
-    test_measure_repeats,
-    test_measure_switches_training_off,
-)
-from autograder.checks.shared.device import expect_follows_input
-from autograder.checks.shared.parts import expect_own_rows, expect_pixel_range, model_or_bare
-from autograder.checks.shared.sampling import (
-    Draw,
-    expect_centre,
-    expect_fresh_noise,
-    expect_gaussian,
-    expect_new_draws,
-    expect_pathwise_gradients,
-    expect_spread,
-)
-from autograder.checks.shared.wiring import FORWARD_MISTAKES, HEAD_MISTAKES, TOLD, KnownVae
+from autograder.checks.shared.parts import images, model_or_bare
+from autograder.checks.shared.sampling import expect_new_draws, method_sampler, sampling_checks
+from autograder.checks.shared.wiring import TOLD, KnownVae, expect_outputs
 from autograder.checks.vocabulary import (
     Task,
     check,
     expect,
-    expect_close,
     expect_tensor,
     fail,
     kind,
@@ -61,11 +38,17 @@ TASKS = (
     Task("measure", 10, "The same footing"),
 )
 
-# Images (N, C, S, S) and a latent size Z.
-KINDS = ((1, 1, 28, 20), (7, 3, 32, 5), (4, 1, 32, 13), (2, 3, 28, 8))
+# Images (N, C, S, S) and a latent size Z; by default, grey images of 28 × 28 and 20 latents.
+KINDS: tuple[tuple[int, ...], ...] = (
+    (1, 1, 28, 20),
+    (7, 3, 32, 5),
+    (4, 1, 32, 13),
+    (2, 3, 28, 8),
+    (3,),
+)
 
 
-# Encoder
+# Encoder and decoder
 
 
 def new(submission: Submission, name: str, *sizes: int) -> RemoteObject:
@@ -88,61 +71,6 @@ def encoded(encoder: Callable[..., Any], x: torch.Tensor, z: int) -> tuple[torch
     )
 
 
-@check("encoder")
-def test_encoder_shapes(submission: Submission) -> None:
-    """Grey and colour images of 28 × 28 and 32 × 32 become mu and logvar (N, Z)."""
-    for n, channels, size, z in KINDS:
-        encoded(new(submission, "Encoder", channels, size, z), images(n, channels, size), z)
-
-
-@check("encoder")
-def test_encoder_defaults(submission: Submission) -> None:
-    """Without arguments it is made for grey images of 28 × 28 and 20 latents."""
-    encoded(new(submission, "Encoder"), images(3), 20)
-
-
-@check("encoder")
-def test_heads_differ(submission: Submission) -> None:
-    """The mean and the log-variance come from two separate layers."""
-    mu, logvar = encoded(new(submission, "Encoder"), images(6), 20)
-    expect(
-        not torch.equal(mu, logvar),
-        "`mu` and `logvar` are the same values: they must come from two layers of their own.",
-        "one_head",
-    )
-
-
-@check("encoder")
-def test_heads_reach_both_signs(submission: Submission) -> None:
-    """Means and log-variances can be negative as well as positive."""
-    encoder = new(submission, "Encoder", 1, 28, 32)
-    # Images far apart: a linear layer's outputs then take both signs, whatever its bias.
-    outputs = encoded(encoder, 100 * torch.randn(64, 1, 28, 28), 32)
-    for name, out in zip(("mu", "logvar"), outputs, strict=True):
-        expect(
-            bool((out < 0).any() and (out > 0).any()),
-            f"`{name}` only ever has values of one sign: a mean and a log-variance may have any. "
-            "Is there an activation after its layer?",
-            "activation_on_head",
-        )
-
-
-@check("encoder")
-def test_encoder_sees_the_image(submission: Submission) -> None:
-    """Different images get different means, and each row depends on its own image alone."""
-    encoder = new(submission, "Encoder", 3, 32, 5)
-    expect_own_rows(
-        lambda x: torch.cat(encoded(encoder, x, 5), 1),
-        images(6, 3, 32),
-        "Every image gets the same `mu` and `logvar`: is `x` used?",
-        "`mu` and `logvar` of an image encoded",
-        "image_ignored",
-    )
-
-
-# Decoder
-
-
 def decoded(decoder: Callable[..., Any], z: torch.Tensor, channels: int, size: int) -> torch.Tensor:
     """Decode codes and expect images (N, C, S, S)."""
     got = decoder(z)
@@ -157,100 +85,36 @@ def decoded(decoder: Callable[..., Any], z: torch.Tensor, channels: int, size: i
     return expect_tensor(got, (len(z), channels, size, size), "`decoder(z)`")
 
 
-@check("decoder")
-def test_decoder_shapes(submission: Submission) -> None:
-    """Codes (N, Z) become grey or colour images of 28 × 28 or 32 × 32."""
-    for n, channels, size, z in KINDS:
-        decoded(new(submission, "Decoder", channels, size, z), torch.randn(n, z), channels, size)
+ENCODER = Part(
+    "encoder",
+    lambda submission, *sizes: new(submission, "Encoder", *sizes),
+    lambda encoder, x, channels=1, size=28, z=20: encoded(encoder, x, z),
+    lambda _, n, channels=1, size=28, z=20: images(n, channels, size),
+    small=(3, 32, 5),
+    shapes=KINDS,
+    gives=("`mu`", "`logvar`"),
+)
+DECODER = Part(
+    "decoder",
+    lambda submission, *sizes: new(submission, "Decoder", *sizes),
+    lambda decoder, z, channels=1, size=28, latents=20: decoded(decoder, z, channels, size),
+    lambda _, n, channels=1, size=28, z=20: torch.randn(n, z),
+    small=(3, 32, 5),
+    shapes=KINDS,
+    row="code",
+    gives=("image",),
+    argument="z",
+)
 
 
-@check("decoder")
-def test_decoder_defaults(submission: Submission) -> None:
-    """Without arguments it is made for grey images of 28 × 28 and 20 latents."""
-    decoded(new(submission, "Decoder"), torch.randn(3, 20), 1, 28)
-
-
-@check("decoder")
-def test_decoder_range(submission: Submission) -> None:
-    """Decoded pixels lie in [0, 1] and can be dark as well as bright."""
-    # Of several models: the last layer of one may happen to prefer one side.
-    pixels = [
-        decoded(new(submission, "Decoder", 3, 32, 5), 1e3 * torch.randn(16, 5), 3, 32)
-        for _ in range(4)
-    ]
-    expect_pixel_range(torch.cat(pixels))
-
-
-@check("decoder")
-def test_decoder_uses_the_code(submission: Submission) -> None:
-    """Another code gives another image, and each image depends on its own code alone."""
-    decoder = new(submission, "Decoder", 1, 28, 5)
-    expect_own_rows(
-        lambda z: decoded(decoder, z, 1, 28),
-        torch.randn(6, 5),
-        "Every code gives the same image: is `z` used?",
-        "A code decoded",
-        "code_ignored",
-    )
-
-
-# Reparameterization
-
-
-def draw(submission: Submission) -> Draw:
-    """The submission's `reparameterize`, as a function of mu and logvar."""
-    return model_or_bare(submission, "VAE").reparameterize
-
-
-@check("reparameterize")
-def test_spread(submission: Submission) -> None:
-    """The standard deviation of z is σ = exp(½ logvar), in training and in eval mode."""
-    vae = model_or_bare(submission, "VAE")
-    for mode in (vae.train, vae.eval):
-        mode()
-        expect_spread(vae.reparameterize)
-
-
-@check("reparameterize")
-def test_centre(submission: Submission) -> None:
-    """The draw z is centred on mu."""
-    expect_centre(draw(submission))
-
-
-@check("reparameterize")
-def test_noise_is_gaussian(submission: Submission) -> None:
-    """The noise is Gaussian: its fourth moment is 3 σ⁴."""
-    expect_gaussian(draw(submission))
-
-
-@check("reparameterize")
-def test_one_draw_for_each_number(submission: Submission) -> None:
-    """Every entry of z has noise of its own, new at every call."""
-    expect_fresh_noise(draw(submission))
-
-
-@check("reparameterize")
-def test_gradients_pass(submission: Submission) -> None:
-    """Gradients reach mu and logvar: ∂z/∂mu is 1 and ∂z/∂logvar is (z − mu) / 2."""
-    expect_pathwise_gradients(draw(submission))
-
-
-@check("reparameterize")
-def test_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in (self-reported)."""
-    reparameterize = model_or_bare(submission, "VAE").reparameterize
-    given = torch.randn(3, 5), torch.randn(3, 5)
-    expect_follows_input(reparameterize, *given, name="reparameterize")
-
-
-# Forward. Known linear maps stand in for the parts, so that only the wiring is judged.
+# Forward. Known linear maps replace the parts, so that only the wiring is judged.
 
 
 @check("forward")
 def test_forward_wiring(submission: Submission) -> None:
     """The image goes through encoder, reparameterize and decoder, in training and after.
 
-    Two calls must draw twice, too.
+    Two calls must return two samples.
     """
     vae = model_or_bare(submission, "VAE")
     for n, channels, size, mode in (
@@ -258,21 +122,10 @@ def test_forward_wiring(submission: Submission) -> None:
         (5, 3, 32, vae.eval),
         (1, 1, 28, vae.eval),
     ):
-        parts = KnownVae(vae, channels, size)
+        parts = KnownVae(vae, (channels, size, size), layers=False)
         mode()
         x = images(n, channels, size)
-        mu, logvar = parts.encode(x)
-        got = vae(x)
-        expect(
-            isinstance(got, tuple) and len(got) == 3,
-            f"`forward` should return the three values (x_recon, mu, logvar), got {kind(got)}.",
-        )
-        known = (parts, mu, logvar)
-        x_recon = expect_tensor(got[0], tuple(x.shape), "`x_recon`")
-        for head, value, due in zip(("mu", "logvar"), got[1:], (mu, logvar), strict=True):
-            value = expect_tensor(value, (n, 3), f"`{head}`")
-            expect_close(value, due, f"`{head}`", known, HEAD_MISTAKES[head])
-        expect_close(x_recon, parts.decode_draw(mu, logvar), "`x_recon`", known, FORWARD_MISTAKES)
+        expect_outputs(vae(x), parts, x, name="x_recon")
     expect_new_draws(vae, "reparameterize", TOLD, 3, lambda: torch.as_tensor(vae(x)[0]))
 
 
@@ -285,7 +138,7 @@ def test_vae_is_made_of_its_parts(submission: Submission) -> None:
         except Raised:
             # It has lost its own points; what is left of the VAE has to work without it.
             vae = model_or_bare(submission, "VAE")
-            KnownVae(vae, 3, 32)
+            KnownVae(vae, (3, 32, 32), layers=False)
             vae(images(2, 3, 32))
             continue
         try:
@@ -296,3 +149,28 @@ def test_vae_is_made_of_its_parts(submission: Submission) -> None:
                 f"{error}. Are the sizes passed on?",
                 "sizes_ignored",
             )
+
+
+FAMILIES = (
+    part_checks(
+        ENCODER,
+        "Grey and colour images of 28 × 28 and 32 × 32, the default, become mu and logvar (N, Z).",
+        ignored="image_ignored",
+    ),
+    head_checks(ENCODER, (1, 28, 32), same="one_head", scale=100, n=64),
+    part_checks(
+        DECODER,
+        "Codes (N, Z), by default 20, become grey or colour images of 28 × 28 or 32 × 32.",
+        ignored="code_ignored",
+    ),
+    range_checks(DECODER, 16, models=4),
+    sampling_checks(
+        "reparameterize",
+        method_sampler(lambda submission: model_or_bare(submission, "VAE"), "reparameterize"),
+        what="`reparameterize(mu, logvar)`",
+        name="reparameterize",
+    ),
+    *loss_terms.FAMILIES,
+    module_checks(loss_terms),
+    module_checks(same_footing),
+)

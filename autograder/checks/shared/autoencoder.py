@@ -1,7 +1,4 @@
-"""What the plain and the denoising autoencoder share: images through a code, and their error.
-
-The checks of `criterion` are here whole; an assignment takes them by importing them.
-"""
+"""Families that the plain and the denoising autoencoder share: decoder, forward pass and loss."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +6,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from autograder.checks.shared.networks import Checks
+from autograder.checks.shared.parts import images, model_or_bare
 from autograder.checks.vocabulary import (
     Mistake,
     check,
@@ -21,11 +20,6 @@ from autograder.checks.vocabulary import (
 from autograder.protocol.remote import Affine, Raised, RemoteObject, Submission
 
 PIXELS = 28 * 28
-
-
-def images(n: int) -> torch.Tensor:
-    """Make n grey images, (n, 1, 28, 28)."""
-    return torch.rand(n, 1, 28, 28)
 
 
 def encode(encoder: Callable[..., Any], x: torch.Tensor) -> Any:
@@ -81,38 +75,52 @@ FORWARD_MISTAKES = (
 )
 
 
-def expect_plain_forward(model: RemoteObject) -> None:
-    """Expect that the image goes through encoder and decoder, and that x_hat alone comes out."""
-    to_code, to_pixels = torch.randn(PIXELS, 3) / 28, torch.randn(3, PIXELS)
-    model.plug("encoder", Affine([to_code]))
-    model.plug("decoder", Affine([to_pixels], (1, 28, 28)))
+def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
+    """Test that `forward` only connects encoder and decoder.
 
-    def decode(code: torch.Tensor) -> torch.Tensor:
-        return (code @ to_pixels).unflatten(1, (1, 28, 28))
+    Args:
+        name: The model's class.
+        args: What it is made with.
+        attributes: What is set on a model whose `__init__` fails.
+    """
 
-    for n, mode in ((5, model.train), (5, model.eval), (1, model.eval)):
-        mode()
-        x = images(n)
-        code = x.flatten(1) @ to_code
-        got = model(x)
-        expect(
-            not isinstance(got, tuple),
-            f"`forward` returns {kind(got)}; it should return the reconstruction `x_hat` alone.",
-            "returns_several",
-        )
-        expect(
-            not isinstance(got, torch.Tensor) or got.shape != code.shape,
-            "`forward` returns the code; it should go on and decode it.",
-            "returns_code",
-        )
-        x_hat = expect_tensor(got, (n, 1, 28, 28), "`x_hat`")
-        expect(
-            torch.equal(x_hat, torch.as_tensor(model(x)).double()),
-            "`forward` gives something else each time it is called with the same images: it draws "
-            "random numbers. What spoils the images belongs outside of the model.",
-            "noise_in_forward",
-        )
-        expect_close(x_hat, decode(code), "`x_hat`", (code, decode), FORWARD_MISTAKES)
+    @check("forward")
+    def test_forward_wiring(submission: Submission) -> None:
+        """The image goes through encoder and decoder, in both modes; x_hat alone is returned."""
+        model = model_or_bare(submission, name, *args, **attributes)
+        to_code, to_pixels = torch.randn(PIXELS, 3) / 28, torch.randn(3, PIXELS)
+        model.plug("encoder", Affine([to_code]))
+        model.plug("decoder", Affine([to_pixels], (1, 28, 28)))
+
+        def decode(code: torch.Tensor) -> torch.Tensor:
+            return (code @ to_pixels).unflatten(1, (1, 28, 28))
+
+        for n, mode in ((5, model.train), (5, model.eval), (1, model.eval)):
+            mode()
+            x = images(n)
+            code = x.flatten(1) @ to_code
+            got = model(x)
+            expect(
+                not isinstance(got, tuple),
+                f"`forward` returns {kind(got)}; it should return the reconstruction `x_hat` "
+                "alone.",
+                "returns_several",
+            )
+            expect(
+                not isinstance(got, torch.Tensor) or got.shape != code.shape,
+                "`forward` returns the code; it should go on and decode it.",
+                "returns_code",
+            )
+            x_hat = expect_tensor(got, (n, 1, 28, 28), "`x_hat`")
+            expect(
+                torch.equal(x_hat, torch.as_tensor(model(x)).double()),
+                "`forward` returns something else each time it is called with the same images: it "
+                "uses random numbers. Noise is added to the images outside of the model.",
+                "noise_in_forward",
+            )
+            expect_close(x_hat, decode(code), "`x_hat`", (code, decode), FORWARD_MISTAKES)
+
+    return (test_forward_wiring,)
 
 
 # Criterion
@@ -182,29 +190,32 @@ CRITERION_MISTAKES = (
 )
 
 
-@check("criterion")
-def test_criterion_value(submission: Submission) -> None:
-    """The loss is the mean over all images and pixels of the squared difference."""
-    for n in (3, 1):
-        x_hat, x = 0.05 + 0.9 * images(n), images(n)
-        right = squared_error(x_hat, x)
-        got = criterion(submission, x_hat, x)
-        expect_close(got, right, "`criterion(x_hat, x)`", (x_hat, x), CRITERION_MISTAKES)
+def criterion_checks() -> Checks:
+    """Test `criterion`: its value, its value for a perfect image, and its gradient."""
 
+    @check("criterion")
+    def test_criterion_value(submission: Submission) -> None:
+        """The loss is the mean over all images and pixels of the squared difference."""
+        for n in (3, 1):
+            x_hat, x = 0.05 + 0.9 * images(n), images(n)
+            right = squared_error(x_hat, x)
+            got = criterion(submission, x_hat, x)
+            expect_close(got, right, "`criterion(x_hat, x)`", (x_hat, x), CRITERION_MISTAKES)
 
-@check("criterion")
-def test_criterion_of_a_perfect_image(submission: Submission) -> None:
-    """A perfect reconstruction costs nothing."""
-    x = images(3)
-    expect_close(criterion(submission, x, x), torch.zeros(()), "The cost of a perfect image")
+    @check("criterion")
+    def test_criterion_of_a_perfect_image(submission: Submission) -> None:
+        """The loss of a perfect reconstruction is 0."""
+        x = images(3)
+        expect_close(criterion(submission, x, x), torch.zeros(()), "The loss of a perfect image")
 
+    @check("criterion")
+    def test_criterion_gradient(submission: Submission) -> None:
+        """The gradient is 2 (x_hat − x) over the number of pixels: it pulls towards the image."""
+        x, x_hat = images(3), images(3).requires_grad_()
+        value = criterion(submission, x_hat, x)
+        (grad,) = expect_grad(value, {"x_hat": x_hat}, "the loss", "criterion_detached")
+        # Per pixel it is tiny: compare it on the scale of pixels.
+        right = 2 * (x_hat - x).detach()
+        expect_close(grad * x.numel(), right, "The gradient, times the number of pixels,")
 
-@check("criterion")
-def test_criterion_gradient(submission: Submission) -> None:
-    """The gradient is 2 (x_hat − x) over the number of pixels: it pulls towards the image."""
-    x, x_hat = images(3), images(3).requires_grad_()
-    value = criterion(submission, x_hat, x)
-    (grad,) = expect_grad(value, {"x_hat": x_hat}, "the loss", "criterion_detached")
-    # Per pixel it is tiny: compare it on the scale of pixels.
-    right = 2 * (x_hat - x).detach()
-    expect_close(grad * x.numel(), right, "The gradient, times the number of pixels,")
+    return test_criterion_value, test_criterion_of_a_perfect_image, test_criterion_gradient

@@ -1,4 +1,4 @@
-"""A check that new tensors are made where the input lies."""
+"""A check that new tensors are on the device of the input."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from autograder.protocol.remote import Raised, RemoteObject
 
 
 def expect_follows_input(called: RemoteObject, *args: Any, name: str) -> None:
-    """Expect no tensor on the CPU where the input, and the model, lie on another device.
+    """Expect no new tensor on the CPU if the input and the model are on another device.
 
-    That the tensors followed is self-reported: no number that comes back could show it. What can't
-    be tried without numbers, such as a branch on a tensor's value, is let pass.
+    The submission itself reports the device: no returned number could show it. Code that cannot run
+    without numbers, such as a branch on a tensor's value, passes.
 
     Args:
         called: The function or method.
@@ -18,16 +18,16 @@ def expect_follows_input(called: RemoteObject, *args: Any, name: str) -> None:
         name: Its name, for the message.
 
     Raises:
-        CheckFailed: If one is made on the CPU all the same.
+        CheckFailed: If one is made on the CPU.
     """
-    says = f"`{name}` makes a tensor on the CPU, wherever its input lies: on a GPU "
-    due = "Which device should a new tensor be on?"
+    says = f"`{name}` makes a tensor on the CPU, on whichever device its input is: on a GPU "
+    ask = "Which device should a new tensor be on?"
     try:
         stayed = called.call_away(*args)
     except Raised as error:
         clash = error.kind == "DeviceError"
         where = f" on line {error.line} of its cell, `{error.code}`" if error.code else ""
-        expect(not clash, f"{says}it stops{where}. {due}", "wrong_device")
-        called(*args)  # what fails here too is no matter of devices
+        expect(not clash, f"{says}it stops{where}. {ask}", "wrong_device")
+        called(*args)  # what fails here too has nothing to do with devices
         return
-    expect(not stayed, f"{says}it is left behind. {due}", "wrong_device")
+    expect(not stayed, f"{says}it stays on the CPU. {ask}", "wrong_device")

@@ -1,45 +1,17 @@
-"""What holds for the parts of any model here: budget, range, own layers and rows, inputs kept."""
+"""What is expected of the parts of any model: range, own layers, own rows, inputs unchanged."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 
-from autograder.checks.vocabulary import CheckFailed, expect, expect_close
+from autograder.checks.vocabulary import expect, expect_close
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
 
-def expect_within_budget(submission: Submission, budget: int, parts: Sequence[str]) -> None:
-    """Expect that the notebook's `model` has no more trainable parameters than `budget`.
-
-    What the optimizer trains counts too, wherever it lies.
-
-    Args:
-        submission: Whose `model` and `optimizer`.
-        budget: Trainable numbers allowed.
-        parts: Attributes of the model that must have some.
-
-    Raises:
-        CheckFailed: If it has more, or a part has none.
-    """
-    parameters = submission.object("model").parameters()
-    if not parameters:
-        raise CheckFailed("`model` has no trainable parameters yet.", todo=True)
-    for part in parts:
-        expect(
-            any(name.startswith(f"{part}.") for name in parameters),
-            f"`model.{part}` has no trainable parameters yet.",
-        )
-    count = sum(p.numel() for p in parameters.values())
-    trained = submission.object("optimizer").param_groups.value()
-    count = max(count, sum(p.numel() for group in trained for p in group["params"]))
-    expect(
-        count <= budget,
-        f"Your model has {count:,} trainable parameters; the budget is {budget:,}. Where are most "
-        "of them? A linear layer from A to B features has A·B + B, a convolution with k × k "
-        "kernels from A to B channels A·B·k² + B.",
-        "over_budget",
-    )
+def images(n: int, channels: int = 1, size: int = 28) -> torch.Tensor:
+    """Make n images, (n, channels, size, size)."""
+    return torch.rand(n, channels, size, size)
 
 
 def expect_pixel_range(pixels: torch.Tensor) -> None:
@@ -116,17 +88,22 @@ def _without_places(name: str) -> list[str]:
     return [step for step in name.split(".") if not step.isdigit()]
 
 
+def outputs_of(got: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Return the outputs of a part; one output becomes a tuple of one."""
+    return (got,) if isinstance(got, torch.Tensor) else got
+
+
 def expect_own_rows(
-    part: Callable[[torch.Tensor], torch.Tensor],
+    part: Callable[[torch.Tensor], torch.Tensor | tuple[torch.Tensor, ...]],
     x: torch.Tensor,
     ignored: str,
     row: str,
     mistake: str | None = None,
 ) -> None:
-    """Expect that a part's output depends on its input, and each row on its own row alone.
+    """Expect that the first output depends on the input, and each output's row on its row alone.
 
     Args:
-        part: Computes (N, ...) from (N, ...), in eval mode.
+        part: Computes one or more (N, ...) from (N, ...), in eval mode.
         x: At least three rows.
         ignored: The message when every row gets the same output.
         row: What a row is, for the message when a batch mixes its rows.
@@ -135,9 +112,10 @@ def expect_own_rows(
     Raises:
         CheckFailed: If it doesn't.
     """
-    out = part(x)
-    expect(float(out.std(0).max()) > 1e-6, ignored, mistake)
-    expect_close(part(x[2:3]), out[2:3], f"{row} alone, and in a batch,")
+    batch = outputs_of(part(x))
+    expect(float(batch[0].std(0).max()) > 1e-6, ignored, mistake)
+    for alone, out in zip(outputs_of(part(x[2:3])), batch, strict=True):
+        expect_close(alone, out[2:3], f"{row} alone, and in a batch,")
 
 
 def expect_inputs_kept(submission: Submission, name: str, inputs: dict[str, torch.Tensor]) -> None:
@@ -161,6 +139,13 @@ def expect_inputs_kept(submission: Submission, name: str, inputs: dict[str, torc
             "your operations works in place?",
             "input_changed",
         )
+
+
+def new_model(submission: Submission, name: str, *args: float) -> RemoteObject:
+    """Make a model in eval mode: batch normalisation cannot train on one image."""
+    model = submission.new(name, *args)
+    model.eval()
+    return model
 
 
 def model_or_bare(

@@ -1,18 +1,22 @@
-"""Checks of codes that should come from the prior N(0, I), shared by several assignments.
+"""Checks of codes that should be samples of the prior N(0, I), and of images made from them.
 
-Means and spreads are let pass within six standard errors; see `sampling`. The kurtosis of a few
-thousand numbers strays further upwards than a Gaussian would, so it is let pass within eight: with
-its skewness of 14.7 / √n, less than once in a thousand million runs fail at n = 6,000.
+Means and standard deviations may be off by six standard errors; see `sampling`. The kurtosis of a
+few thousand numbers is skewed, so it may be off by eight: with a skewness of 14.7 / √n, less than
+one in a thousand million runs fails at n = 6,000.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 
+from autograder.checks.shared.device import expect_follows_input
+from autograder.checks.shared.networks import Checks
 from autograder.checks.shared.sampling import STANDARD_ERRORS
-from autograder.checks.vocabulary import expect
+from autograder.checks.vocabulary import check, expect, expect_tensor
+from autograder.protocol.remote import Affine, RemoteObject, Submission
 
-# Where a stand-in for the encoder puts its codes, for `expect_prior_codes` to know them by.
+# The codes of the stub of an encoder, by which `expect_prior_codes` recognises them.
 ENCODED = 5.0
 KURTOSIS_ERRORS = 8.0
 
@@ -21,44 +25,117 @@ def expect_prior_codes(z: torch.Tensor) -> None:
     """Expect independent standard normal numbers.
 
     Args:
-        z: The codes of many draws, (n, 2).
+        z: The codes of many samples, (n, 2).
     """
     n, latents = z.shape
     count = n * latents
     expect(
         abs(float(z.mean()) - ENCODED) > 1,
-        "The codes are not centred on 0. Without an image there is no posterior: where does z come "
+        "The mean of the codes is not 0. Without an image there is no posterior. Where does z come "
         "from?",
         "posterior_for_prior",
     )
     expect(
         len(z[:, 0].unique()) > n // 2,
-        "All samples of a call share one code, or the code does not vary: draw one for each.",
+        "All images of a call share one code, or the code does not vary. Sample one for each.",
         "shared_code",
     )
-    mean, spread = float(z.mean()), float(z.std())
-    uniform = abs(spread - 1 / math.sqrt(12)) < 0.01
+    mean, deviation = float(z.mean()), float(z.std())
+    uniform = abs(deviation - 1 / math.sqrt(12)) < 0.01
     expect(
-        abs(mean) <= STANDARD_ERRORS * spread / math.sqrt(count),
-        f"The codes are not centred on 0, but on {mean:.2g}: the prior is N(0, I).",
+        abs(mean) <= STANDARD_ERRORS * deviation / math.sqrt(count),
+        f"The mean of the codes is {mean:.2g}, not 0: the prior is N(0, I).",
         "uniform_noise" if uniform else None,
     )
     # Correlations of independent numbers have a standard error of 1 / √n.
     correlation = float(torch.corrcoef(z.T)[0, 1]) if float(z.std(0).min()) > 0 else 1.0
     expect(
         abs(correlation) <= STANDARD_ERRORS / math.sqrt(n),
-        "The latents of one code are not independent: draw a number for each.",
+        "The latents of one code are not independent. Sample a number for each.",
         "shared_noise",
     )
     expect(
-        abs(spread - 1) <= STANDARD_ERRORS / math.sqrt(2 * count),
-        f"The codes do not have the prior's spread: their standard deviation is {spread:.3g}, and "
-        "that of N(0, I) is one.",
+        abs(deviation - 1) <= STANDARD_ERRORS / math.sqrt(2 * count),
+        f"The standard deviation of the codes is {deviation:.3g}; that of the prior N(0, I) is 1.",
         "prior_spread",
     )
-    kurtosis = float(((z - mean) ** 4).mean() / spread**4)
+    kurtosis = float(((z - mean) ** 4).mean() / deviation**4)
     expect(
         abs(kurtosis - 3) <= KURTOSIS_ERRORS * math.sqrt(24 / count),
         f"The codes do not look Gaussian: their kurtosis should be 3, and is {kurtosis:.2f}.",
         "uniform_noise" if abs(kurtosis - 1.8) < 0.1 else None,
+    )
+
+
+def plug_random_decoder(vae: RemoteObject, latents: int, row: tuple[int, ...]) -> torch.Tensor:
+    """Replace a decoder by the sigmoid of a random linear map; return its weights, (Z, D)."""
+    weights = torch.randn(latents, math.prod(row))
+    vae.plug("decoder", Affine([weights], row), squash=True, names=("z",))
+    return weights
+
+
+def new_image_checks(
+    make: Callable[[Submission, int], RemoteObject],
+    row: tuple[int, ...],
+    codes: Callable[[Submission, int], torch.Tensor],
+    call: str,
+) -> Checks:
+    """Make the checks of a model's `sample`, which decodes samples of the prior.
+
+    Args:
+        make: Makes a model with a number of latents.
+        row: Shape of one image.
+        codes: Samples n images of two latents through known parts; returns the codes, (n, 2).
+        call: The call of `sample`, for messages.
+    """
+
+    def stubbed(submission: Submission, latents: int = 5) -> RemoteObject:
+        vae = make(submission, latents)
+        plug_random_decoder(vae, latents, row)
+        return vae
+
+    @check("sample")
+    def test_sample_shape(submission: Submission) -> None:
+        """There are as many images as were asked for, one alone included."""
+        for n, latents in ((1, 5), (7, 5), (3, 13)):
+            expect_tensor(stubbed(submission, latents).sample(n), (n, *row), call)
+
+    @check("sample")
+    def test_sample_uses_the_prior(submission: Submission) -> None:
+        """Every image has a code of its own, a sample of N(0, I)."""
+        expect_prior_codes(codes(submission, 5000))
+
+    @check("sample")
+    def test_sample_is_new_every_time(submission: Submission) -> None:
+        """Two calls return different images."""
+        # The codes: the stub of the decoder is another one at every call.
+        first, second = (codes(submission, 8) for _ in range(2))
+        expect(
+            not torch.equal(first, second),
+            "Two calls return the same images. Is a seed set inside?",
+            "reseeded",
+        )
+
+    @check("sample")
+    def test_sample_device(submission: Submission) -> None:
+        """New tensors are on the same device as the model (self-reported)."""
+        expect_follows_input(stubbed(submission).sample, 4, name="sample")
+
+    @check("sample")
+    def test_sample_carries_no_gradient(submission: Submission) -> None:
+        """The samples are plain numbers without a graph."""
+        got = stubbed(submission).sample.trace(4)
+        expect(
+            isinstance(got, torch.Tensor) and not got.requires_grad,
+            "The samples carry a graph for gradients, which only needs memory. Compute them under "
+            "`torch.no_grad()`.",
+            "carries_gradient",
+        )
+
+    return (
+        test_sample_shape,
+        test_sample_uses_the_prior,
+        test_sample_is_new_every_time,
+        test_sample_device,
+        test_sample_carries_no_gradient,
     )

@@ -1,270 +1,268 @@
-"""Checks of a reparameterized draw, shared by several assignments.
+"""Checks of a reparameterized sample z = mu + σ ε, for every parameterization of σ.
 
-Each takes `draw(mu, logvar) -> z`, or `draw(mu, logsigma) -> z` with the scale `LOG_SIGMA`.
-Statistics are let pass within six standard errors, so that a right solution fails one of them about
-twice in a thousand million runs; the kurtosis, which is skewed, less than once in ten million.
+A statistic may be off by six standard errors: a right solution fails one of them about twice in a
+thousand million runs. The kurtosis, which is skewed, fails less than once in ten million.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
-from autograder.checks.vocabulary import expect, expect_close, expect_grad, expect_tensor
-from autograder.protocol.remote import Affine, RemoteObject
+from autograder.checks.shared.device import expect_follows_input
+from autograder.checks.shared.networks import Checks, named_check
+from autograder.checks.shared.parameterization import LOGVAR, SIGMA, Parameterization, misreadings
+from autograder.checks.vocabulary import check, expect, expect_close, expect_grad, expect_tensor
+from autograder.protocol.remote import Affine, RemoteObject, Submission
 
-Draw = Callable[[torch.Tensor, torch.Tensor], Any]
+# From mu and the second parameter, (N, Z) each, to z, (N, Z).
+Sampler = Callable[[torch.Tensor, torch.Tensor], Any]
 ROWS, WIDTH = 40_000, 2
 COUNT = ROWS * WIDTH
 STANDARD_ERRORS = 6.0
-SHARED = "All {} get the same noise. Draw one number for each entry of z."
-NO_NOISE = "There is no noise in z: every draw is the same."
+SHARED = "All {} get the same noise. Sample one number for each entry of z."
+NO_NOISE = "There is no noise in z: every sample is the same."
 UNIFORM = "Your noise is uniform; it should be Gaussian."
 NO_GRADIENT = (
-    "No gradient reaches `{}` through z: is z detached, or drawn by something that passes no "
+    "No gradient reaches `{}` through z. Is z detached, or sampled by a function that passes no "
     "gradient? Only the noise is a constant."
 )
+# The names of a misread parameter in this task, where they are not those of a misread KL.
+LABELS = {
+    "logvar_read_as_sigma": "sigma_is_logvar",
+    "logvar_read_as_variance": "root_of_logvar",
+    "log_sigma_read_as_sigma": "exp_missing",
+}
 
 
-@dataclass(frozen=True)
-class Scale:
-    """How a draw is told its spread.
+def known_deviations(own: Parameterization, sigma: float) -> tuple[tuple[float, str, str], ...]:
+    """Derive the standard deviations of known mistakes, the likeliest first.
 
-    Attributes:
-        name: The argument that says it.
-        call: The call, for messages.
-        power: The argument is log σ to this power.
-        three: The argument at σ = 3, for messages.
-        known: The spread that a known mistake gives at σ = 3, its name, and what to say.
+    Args:
+        own: What the sampler's second argument is.
+        sigma: The right standard deviation.
+
+    Returns:
+        For each mistake its standard deviation, its name, and a sentence.
     """
-
-    name: str
-    call: str
-    power: float
-    three: str
-    known: tuple[tuple[float, str, str], ...]
-
-
-LOGVAR = Scale(
-    name="logvar",
-    call="`reparameterize(mu, logvar)`",
-    power=2,
-    three="2 log 3",
-    known=(
+    value = own.of_sigma(torch.tensor(sigma))
+    found = []
+    for other in misreadings(own):
+        name = own.read_as(other)
+        says = (
+            f"Your standard deviation is {other.formula.format(own.name)}: you read {own.name} as "
+            f"{other.symbol}. {own.given}"
+        )
+        found.append((float(other.to_sigma(value)), LABELS.get(name, name), says))
+    found += [
         (
-            9.0,
-            "logvar_read_as_log_sigma",
-            "Your spread is exp(logvar), the variance: logvar is read as log σ. It is log σ².",
-        ),
-        (2 * math.log(3.0), "sigma_is_logvar", "You use logvar itself where σ is due."),
-        (math.sqrt(3.0), "sigma_root_twice", "Your spread is √σ: one half too many."),
-        (
-            math.sqrt(2 * math.log(3.0)),
-            "root_of_logvar",
-            "Your spread is the root of logvar: logvar is a logarithm, and may be negative.",
-        ),
-        (
-            math.log(10.0),
-            "softplus_for_exp",
-            "Your spread is the softplus of logvar: positive, but it undoes no logarithm.",
-        ),
-    ),
-)
-LOG_SIGMA = Scale(
-    name="logsigma",
-    call="`sample_with_reparam(mu, logsigma)`",
-    power=1,
-    three="log 3",
-    known=(
-        (
-            math.sqrt(3.0),
-            "log_sigma_read_as_logvar",
-            "Your spread is √σ: logsigma is read as log σ². Here it is log σ.",
-        ),
-        (
-            9.0,
+            sigma**2,
             "variance_for_sigma",
-            "Your spread is σ², the variance. The noise is stretched by the standard deviation.",
+            "Your standard deviation is σ², the variance. Multiply the noise by σ.",
         ),
+        (math.sqrt(sigma), "sigma_root_twice", "Your standard deviation is √σ: one ½ too many."),
         (
-            math.log(3.0),
-            "exp_missing",
-            "You use logsigma itself where σ is due: it is a logarithm, and may be negative.",
+            1.0,
+            "no_sigma",
+            f"The noise is not scaled: its standard deviation is 1 for every {own.name}.",
         ),
-        (
-            math.log(4.0),
-            "softplus_for_exp",
-            "Your spread is the softplus of logsigma: positive, but it undoes no logarithm.",
-        ),
-    ),
-)
-
-# For a draw that takes σ itself: hand its argument over through `exp`.
-SIGMA = Scale(
-    name="sigma",
-    call="`gaussian(mu, sigma)`",
-    power=1,
-    three="3",
-    known=(
-        (
-            9.0,
-            "variance_for_sigma",
-            "Your spread is σ², the variance. The noise is stretched by the standard deviation.",
-        ),
-        (
-            math.sqrt(3.0),
-            "sigma_read_as_variance",
-            "Your spread is √σ: sigma is read as the variance. It is σ itself.",
-        ),
-        (
-            math.exp(3.0),
-            "sigma_read_as_log_sigma",
-            "Your spread is exp(sigma): sigma is read as log σ. The encoder gives σ itself.",
-        ),
-        (
-            math.exp(1.5),
-            "sigma_read_as_logvar",
-            "Your spread is exp(½ sigma): sigma is read as log σ². The encoder gives σ itself.",
-        ),
-    ),
-)
+    ]
+    if own.is_log:
+        says = f"Your standard deviation is the softplus of {own.name}. It does not undo the log."
+        found.append((float(F.softplus(value)), "softplus_for_exp", says))
+    return tuple(found)
 
 
-def _draws(draw: Draw, mu: float, sigma: float, scale: Scale) -> torch.Tensor:
-    """Draw many z of one mean and spread, (ROWS, WIDTH)."""
+def _samples(
+    sampler: Sampler, mu: float, sigma: float, own: Parameterization, what: str
+) -> torch.Tensor:
+    """Sample many z of one mean and standard deviation, (ROWS, WIDTH)."""
     shape = (ROWS, WIDTH)
-    given = torch.full(shape, mu), torch.full(shape, scale.power * math.log(sigma))
-    z = expect_tensor(draw(*given), shape, scale.call)
+    given = torch.full(shape, mu), own.of_sigma(torch.full(shape, sigma))
+    z = expect_tensor(sampler(*given), shape, what)
     values = len(z.unique())
-    # One number everywhere is no noise at all, or, if another call gives another, shared noise.
+    # One number everywhere is no noise at all, or shared noise if another call returns another.
     shared = values < COUNT // 4 and (
-        values > 1 or not torch.equal(expect_tensor(draw(*given), shape, scale.call), z)
+        values > 1 or not torch.equal(expect_tensor(sampler(*given), shape, what), z)
     )
     # Repeated numbers would make every statistic below a matter of luck.
     expect(not shared, SHARED.format("entries of a batch"), "shared_noise")
     return z
 
 
-def expect_spread(draw: Draw, scale: Scale = LOGVAR) -> None:
-    """Expect a standard deviation of σ.
-
-    The sample deviation of n Gaussian draws has a standard error of σ / √(2n).
-    """
-    sigma = 3.0
-    z = _draws(draw, 0.0, sigma, scale)
-    spread = float(z.std())
-    if abs(spread - sigma) <= STANDARD_ERRORS * sigma / math.sqrt(2 * COUNT):
-        return
-    shown = f" At {scale.name} = {scale.three} the spread should be 3, and is {spread:.3g}."
-    expect(spread > 0.015, NO_NOISE + shown, "no_sampling")
-    expect(abs(_kurtosis(z) - 1.8) > 0.1, UNIFORM + shown, "uniform_noise")
-    at_one = float(_draws(draw, 0.0, 1.0, scale).std())
-    expect(
-        abs(spread - sigma * at_one) > 0.03 * spread,
-        f"Your noise is scaled by σ as it should be, but is itself not standard normal: where σ is "
-        f"1, its spread is {at_one:.3g}." + shown,
-        "noise_spread",
-    )
-    known = (
-        *scale.known,
-        (
-            1.0,
-            "no_sigma",
-            f"The noise is not scaled: its spread is 1 whatever {scale.name} says.",
-        ),
-    )
-    for wrong, name, says in known:
-        expect(abs(spread - wrong) > 0.03 * wrong, says + shown, name)
-    expect(False, f"The spread of z does not follow {scale.name}." + shown)
-
-
 def _kurtosis(z: torch.Tensor) -> float:
-    """The fourth moment around the mean, in units of the squared variance."""
+    """Return the fourth moment around the mean, in units of the squared variance."""
     return float(((z - z.mean()) ** 4).mean() / z.var() ** 2)
 
 
-def expect_centre(draw: Draw, scale: Scale = LOGVAR) -> None:
-    """Expect a mean of mu; the mean of n draws has a standard error of σ / √n."""
-    mean = float(_draws(draw, 3.0, 1.0, scale).mean())
-    names = {0.0: "mu_dropped", -3.0: "mu_negated", 6.0: "mu_doubled", 3.5: "uniform_noise"}
-    near = [name for wrong, name in names.items() if abs(mean - wrong) < 0.1]
-    expect(
-        abs(mean - 3.0) <= STANDARD_ERRORS / math.sqrt(COUNT),
-        f"z should be centred on mu. At mu = 3 its mean is {mean:.3g}.",
-        near[0] if near else None,
+def sampling_checks(
+    task: str,
+    made: Callable[[Submission, bool], Any],
+    own: Parameterization = LOGVAR,
+    *,
+    what: str,
+    name: str = "",
+) -> Checks:
+    """Make the checks of a reparameterized sample.
+
+    Args:
+        task: The task's id.
+        made: Makes the submission's sampler, of a model in training mode if True.
+        own: What its second argument is.
+        what: The sample, for messages.
+        name: The method's name, where the sampler is a method that can be called alone; then its
+            gradients and its device are checked too.
+    """
+    sigma = own.name if own is SIGMA else f"σ = {own.formula.format(own.name)}"
+
+    def many(submission: Submission, mu: float, sigma: float) -> torch.Tensor:
+        return _samples(made(submission, True), mu, sigma, own, what)
+
+    @named_check(
+        task,
+        "standard_deviation",
+        f"The standard deviation of z is {sigma}, in training and in eval mode.",
     )
+    def test_standard_deviation(submission: Submission) -> None:
+        for train in (True, False):
+            expect_standard_deviation(made(submission, train), own, what)
 
+    @check(task)
+    def test_centre(submission: Submission) -> None:
+        """The mean of z is mu."""
+        # The mean of n samples has a standard error of σ / √n.
+        mean = float(many(submission, 3.0, 1.0).mean())
+        names = {0.0: "mu_dropped", -3.0: "mu_negated", 6.0: "mu_doubled", 3.5: "uniform_noise"}
+        near = [name for wrong, name in names.items() if abs(mean - wrong) < 0.1]
+        expect(
+            abs(mean - 3.0) <= STANDARD_ERRORS / math.sqrt(COUNT),
+            f"The mean of z should be mu. At mu = 3 it is {mean:.3g}.",
+            near[0] if near else None,
+        )
 
-def expect_gaussian(draw: Draw, scale: Scale = LOGVAR) -> None:
-    """Expect a kurtosis of 3; that of n Gaussian draws has a standard error of √(24 / n)."""
-    # Not at σ = 1: where its logarithm is taken for σ, no noise would be left.
-    z = _draws(draw, 0.0, 3.0, scale)
-    expect(float(z.std()) > 1e-6, NO_NOISE, "no_sampling")
-    kurtosis = _kurtosis(z)
-    expect(
-        abs(kurtosis - 3.0) <= STANDARD_ERRORS * math.sqrt(24 / COUNT),
-        f"The noise does not look Gaussian: its kurtosis should be 3, and is {kurtosis:.2f}.",
-        "uniform_noise" if abs(kurtosis - 1.8) < 0.1 else None,
+    @check(task)
+    def test_noise_is_gaussian(submission: Submission) -> None:
+        """The noise is Gaussian: its fourth moment is 3 σ⁴."""
+        # Not at σ = 1: where its logarithm is taken for σ, no noise would be left.
+        z = many(submission, 0.0, 3.0)
+        expect(float(z.std()) > 1e-6, NO_NOISE, "no_sampling")
+        kurtosis = _kurtosis(z)
+        # The kurtosis of n Gaussian samples has a standard error of √(24 / n).
+        expect(
+            abs(kurtosis - 3.0) <= STANDARD_ERRORS * math.sqrt(24 / COUNT),
+            f"The noise does not look Gaussian: its kurtosis should be 3, and is {kurtosis:.2f}.",
+            "uniform_noise" if abs(kurtosis - 1.8) < 0.1 else None,
+        )
+
+    @check(task)
+    def test_one_sample_for_each_entry(submission: Submission) -> None:
+        """Every entry of z has noise of its own, new at every call."""
+        expect_fresh_noise(made(submission, True), own, what)
+
+    @named_check(
+        task,
+        "gradients_pass",
+        f"Gradients reach mu and {own.name}: ∂z/∂mu is 1 and ∂z/∂{own.name} is {own.z_slope}.",
     )
+    def test_gradients_pass(submission: Submission) -> None:
+        # ∂z/∂value is ε ∂σ/∂value (Kingma & Welling 2014, section 2.4).
+        mu, value = (t.requires_grad_() for t in own.posterior(6, 5))
+        z = expect_tensor(made(submission, True)(mu, value), (6, 5), what)
+        inputs = {"mu": mu, own.name: value}
+        by_mu, by_value = expect_grad(z, inputs, "z", "detached")
+        for argument, grad in zip(inputs, (by_mu, by_value), strict=True):
+            expect(bool(grad.any()), NO_GRADIENT.format(argument), "detached")
+        expect_close(by_mu, torch.ones_like(by_mu), "The gradient of z by mu")
+        right = (z - mu).detach() / own.to_sigma(value).detach() * own.slope(value)
+        expect_close(by_value, right, f"The gradient of z by {own.name}")
+
+    @check(task)
+    def test_device(submission: Submission) -> None:
+        """New tensors are on the same device as the input tensors (self-reported)."""
+        expect_follows_input(made(submission, True), *own.posterior(3, 5), name=name)
+
+    noise = (
+        test_standard_deviation,
+        test_centre,
+        test_noise_is_gaussian,
+        test_one_sample_for_each_entry,
+    )
+    return (*noise, test_gradients_pass, test_device) if name else noise
 
 
-def expect_fresh_noise(draw: Draw, scale: Scale = LOGVAR) -> None:
+def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str) -> None:
+    """Expect a standard deviation of σ = 3.
+
+    The deviation of n Gaussian samples has a standard error of σ / √(2n).
+    """
+    sigma = 3.0
+    z = _samples(sampler, 0.0, sigma, own, what)
+    found = float(z.std())
+    if abs(found - sigma) <= STANDARD_ERRORS * sigma / math.sqrt(2 * COUNT):
+        return
+    shown = f" At {own.name} = {own.three} the standard deviation should be 3, and is {found:.3g}."
+    expect(found > 0.015, NO_NOISE + shown, "no_sampling")
+    expect(abs(_kurtosis(z) - 1.8) > 0.1, UNIFORM + shown, "uniform_noise")
+    at_one = float(_samples(sampler, 0.0, 1.0, own, what).std())
+    expect(
+        abs(found - sigma * at_one) > 0.03 * found,
+        "You multiply the noise by σ, and that is right. But the noise itself is not standard "
+        f"normal: at σ = 1, its standard deviation is {at_one:.3g}." + shown,
+        "noise_spread",
+    )
+    for wrong, name, says in known_deviations(own, sigma):
+        expect(abs(found - wrong) > 0.03 * wrong, says + shown, name)
+    expect(False, f"The standard deviation of z does not follow {own.name}." + shown)
+
+
+def expect_fresh_noise(sampler: Sampler, own: Parameterization, what: str) -> None:
     """Expect noise of its own for every entry, and new noise at every call, of any shape."""
     for shape in ((1, 5), (5, 1), (1, 1)):
-        alone = draw(torch.zeros(shape), torch.zeros(shape))
+        alone = sampler(*own.prior(*shape))
         gone = isinstance(alone, torch.Tensor) and alone.dim() < 2
         expect(
             not gone or alone.numel() != math.prod(shape),
-            f"With mu of shape {shape}, z has shape {tuple(alone.shape)}: one row alone, or one "
-            "latent alone, keeps both axes.",
+            f"With mu of shape {shape}, z has shape {tuple(alone.shape)}: one row, or one latent, "
+            "keeps both axes.",
             "squeezed",
         )
-        expect_tensor(alone, shape, scale.call)
-    mu = torch.zeros(2000, 4)
-    value = torch.full_like(mu, scale.power * math.log(3.0))
-    first, again = (expect_tensor(draw(mu, value), (2000, 4), scale.call) for _ in range(2))
+        expect_tensor(alone, shape, what)
+    shape = (2000, 4)
+    given = torch.zeros(shape), own.of_sigma(torch.full(shape, 3.0))
+    first, again = (expect_tensor(sampler(*given), shape, what) for _ in range(2))
     same = torch.equal(first, again)
     expect(not same or float(first.std()) > 1e-6, NO_NOISE, "no_sampling")
     expect(
         not same,
-        "Two calls draw the same noise. Is a seed set inside, or the noise drawn only once?",
+        "Two calls return the same noise. Is a seed set inside, or is the noise sampled only once?",
         "reseeded",
     )
-    for dim, what in ((0, "rows of a batch"), (1, "entries of a row")):
-        expect(
-            float(first.std(dim).min()) > 1e-6,
-            SHARED.format(what),
-            "shared_noise",
-        )
+    for dim, entries in ((0, "rows of a batch"), (1, "entries of a row")):
+        expect(float(first.std(dim).min()) > 1e-6, SHARED.format(entries), "shared_noise")
 
 
-def draw_gradients(z: torch.Tensor, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    """Expect that gradients flow from a draw to what it is told; return them.
+def method_sampler(
+    make: Callable[[Submission], RemoteObject], name: str
+) -> Callable[[Submission, bool], Sampler]:
+    """Return what makes a sampler of a model's method, for `sampling_checks`.
 
     Args:
-        z: The draw, (N, Z).
-        inputs: The mean and what says the spread, by name, (N, Z) each.
-
-    Raises:
-        CheckFailed: If one of them is reached by none, or by zeros alone.
+        make: Makes the submission's model.
+        name: The method.
     """
-    grads = expect_grad(z, inputs, "z", "detached")
-    for name, grad in zip(inputs, grads, strict=True):
-        expect(bool(grad.any()), NO_GRADIENT.format(name), "detached")
-    return grads
 
+    def made(submission: Submission, train: bool) -> RemoteObject:
+        model = make(submission)
+        if train:
+            model.train()
+        else:
+            model.eval()
+        method: RemoteObject = getattr(model, name)
+        return method
 
-def expect_pathwise_gradients(draw: Draw, scale: Scale = LOGVAR) -> None:
-    """Expect ∂z/∂mu = 1, and ∂z/∂logvar = (z − mu) / 2 (Kingma & Welling 2014, section 2.4)."""
-    mu = (1.5 * torch.randn(6, 5)).requires_grad_()
-    value = torch.randn(6, 5).requires_grad_()
-    z = expect_tensor(draw(mu, value), (6, 5), scale.call)
-    by_mu, by_value = draw_gradients(z, {"mu": mu, scale.name: value})
-    expect_close(by_mu, torch.ones_like(by_mu), "The gradient of z by mu")
-    right = (z - mu).detach() / scale.power
-    expect_close(by_value, right, f"The gradient of z by {scale.name}")
+    return made
 
 
 def expect_new_draws(
@@ -274,15 +272,15 @@ def expect_new_draws(
     latents: int,
     call: Callable[[], torch.Tensor],
 ) -> None:
-    """Expect that who calls a model's draw twice gets two draws, in training and in eval mode.
+    """Expect that a model samples anew at each call, in training and in eval mode.
 
     Args:
-        model: The model, with known parts. What stands in for its draw is replaced by one that
+        model: The model, with known parts. The stub of its sampling method is replaced by one that
             adds standard normal noise to the mean.
-        part: The draw's name.
+        part: The sampling method's name.
         names: Its two arguments.
         latents: Size of a code, Z.
-        call: Calls the method that is judged, always with the same images; gives a tensor.
+        call: Calls the method that is judged, always with the same images; returns a tensor.
     """
     mean_alone = Affine([torch.eye(latents), torch.zeros(latents, latents)])
     model.plug(part, mean_alone, noise=True, names=names)
@@ -290,7 +288,7 @@ def expect_new_draws(
         mode()
         expect(
             not torch.equal(call(), call()),
-            f"The same images give the same codes every time: is a seed set before `{part}` is "
+            f"The same images give the same codes every time. Is a seed set before `{part}` is "
             "called?",
             "reseeded",
         )

@@ -1,41 +1,40 @@
-"""Checks of `myVAE`'s encoder, decoder and forward pass, with a condition of any size or none.
+"""Families of checks of `myVAE`: its encoder, decoder and forward pass.
 
 With a condition c of C numbers the encoder takes rows [x, c] and the decoder rows [z, c]
-(Sohn, Lee & Yan 2015); with C = 0 they take x and z alone.
+(Sohn, Lee & Yan 2015). Without a condition, C = 0, they take x and z alone.
 """
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from autograder.checks.shared.parts import (
-    expect_own_layers,
-    expect_own_rows,
-    expect_pixel_range,
-    model_or_bare,
+from autograder.checks.shared.networks import (
+    Checks,
+    Part,
+    head_checks,
+    layer_checks,
+    named_check,
+    part_checks,
+    range_checks,
+    shape_checks,
 )
+from autograder.checks.shared.parts import expect_own_rows, images, model_or_bare, new_model
 from autograder.checks.shared.sampling import expect_new_draws
-from autograder.checks.shared.vae_methods import images
-from autograder.checks.shared.wiring import (
-    FORWARD_MISTAKES,
-    HEAD_MISTAKES,
-    TOLD,
-    KnownParts,
-    expect_joined,
-    known_parts,
-)
-from autograder.checks.vocabulary import expect, expect_close, expect_tensor, fail, kind
+from autograder.checks.shared.wiring import LATENTS, TOLD, KnownVae, expect_joined, expect_outputs
+from autograder.checks.vocabulary import expect, expect_tensor, fail, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
 PIXELS = 28 * 28
+PARTS = ("encoder", "mu_layer", "logvar_layer", "decoder")
 SHOWN = {"encoder": "q(z | x, c) sees the image and", "decoder": "p(x | z, c) sees the code and"}
 
 
 def new_vae(submission: Submission, latent_dim: int = 5, condition: int = 0) -> RemoteObject:
-    """Make a small model."""
-    return submission.new("myVAE", 48, latent_dim, *_given(condition))
+    """Make a small model in eval mode."""
+    return new_model(submission, "myVAE", 48, latent_dim, *_given(condition))
 
 
 def _given(condition: int) -> tuple[int, ...]:
@@ -91,73 +90,23 @@ def _takes(part: Any, width: int) -> bool:
     return True
 
 
-def expect_encoder_shapes(submission: Submission, condition: int = 0, usual: int = 0) -> None:
-    """Expect rows of features, and both heads to give (N, Z)."""
-    for n, latent_dim in ((1, 5), (7, 5), (4, 13)):
-        vae = new_vae(submission, latent_dim, condition)
-        # Batch normalisation cannot train on one image, and need not.
-        vae.eval()
-        rows = torch.rand(n, PIXELS + condition)
-        hidden = rows_for(vae.encoder, "encoder", rows, condition, usual)
-        expect(
-            isinstance(hidden, torch.Tensor) and hidden.dim() == 2 and len(hidden) == n,
-            f"`encoder` should turn {n} rows into {n} rows of features, got {kind(hidden)}.",
-        )
-        expect_tensor(vae.mu_layer(hidden), (n, latent_dim), "`mu_layer(hidden)`")
-        expect_tensor(vae.logvar_layer(hidden), (n, latent_dim), "`logvar_layer(hidden)`")
-
-
-def expect_heads_differ(submission: Submission, condition: int = 0) -> None:
-    """Expect the mean and the log-variance from two layers."""
-    vae = new_vae(submission, 13, condition)
-    hidden = vae.encoder(torch.rand(6, PIXELS + condition))
-    mu, logvar = vae.mu_layer(hidden), vae.logvar_layer(hidden)
+def encoded(
+    vae: RemoteObject, rows: torch.Tensor, latent_dim: int, condition: int, usual: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Encode joined rows (N, 784 + C) and expect mu and logvar, (N, Z) each."""
+    n = len(rows)
+    hidden = rows_for(vae.encoder, "encoder", rows, condition, usual)
     expect(
-        isinstance(mu, torch.Tensor) and not torch.equal(mu, logvar),
-        "`mu_layer` and `logvar_layer` give the same values: they must be two layers of their own.",
+        isinstance(hidden, torch.Tensor) and hidden.dim() == 2 and len(hidden) == n,
+        f"`encoder` should turn {n} rows into {n} rows of features, got {kind(hidden)}.",
     )
+    mu = expect_tensor(vae.mu_layer(hidden), (n, latent_dim), "`mu_layer(hidden)`")
+    return mu, expect_tensor(vae.logvar_layer(hidden), (n, latent_dim), "`logvar_layer(hidden)`")
 
 
-def expect_heads_reach_both_signs(submission: Submission, condition: int = 0) -> None:
-    """Expect negative as well as positive means and log-variances."""
-    vae = new_vae(submission, 32, condition)
-    # Features far apart: a linear layer's outputs then take both signs, whatever its bias.
-    hidden = torch.as_tensor(vae.encoder(20 * torch.randn(256, PIXELS + condition)))
-    for name in ("mu", "logvar"):
-        out = expect_tensor(getattr(vae, f"{name}_layer")(hidden), (256, 32), f"`{name}_layer`")
-        expect(
-            bool((out < 0).any() and (out > 0).any()),
-            f"`{name}_layer` only ever gives values of one sign: a mean and a log-variance may "
-            "have any. Is there an activation after it?",
-            "activation_on_head",
-        )
-
-
-def expect_encoder_sees_its_input(submission: Submission, condition: int = 0) -> None:
-    """Expect each row's mean to depend on its own image, and on its own condition."""
-    vae = new_vae(submission, 5, condition)
-    vae.eval()
-    rows = torch.rand(6, PIXELS + condition)
-
-    def encode(rows: torch.Tensor) -> torch.Tensor:
-        return torch.as_tensor(vae.mu_layer(vae.encoder(rows)))
-
-    ignored, row = "Every image gets the same `mu`: is `x` used?", "`mu` of an image encoded"
-    if not condition:
-        expect_own_rows(encode, rows, ignored, row)
-        return
-    one_c = torch.cat([rows[:, :PIXELS], rows[:1, PIXELS:].expand(6, -1)], 1)
-    expect_own_rows(encode, one_c, ignored, row)
-    expect_own_rows(
-        encode,
-        torch.cat([rows[:1, :PIXELS].expand(6, -1), rows[:, PIXELS:]], 1),
-        f"Another condition gives the same `mu`: {SHOWN['encoder']} the condition.",
-        row,
-        "condition_missing_in_encoder",
-    )
-
-
-def decoded(vae: RemoteObject, rows: torch.Tensor, condition: int, usual: int = 0) -> torch.Tensor:
+def decoded(
+    vae: RemoteObject, rows: torch.Tensor, latent_dim: int, condition: int, usual: int
+) -> torch.Tensor:
     """Decode joined rows (N, Z + C) and expect images (N, 1, 28, 28)."""
     out = rows_for(vae.decoder, "decoder", rows, condition, usual)
     expect(
@@ -173,58 +122,104 @@ def decoded(vae: RemoteObject, rows: torch.Tensor, condition: int, usual: int = 
     return expect_tensor(out, (len(rows), 1, 28, 28), "`decoder(z)`")
 
 
-def expect_decoder_shape(submission: Submission, condition: int = 0, usual: int = 0) -> None:
-    """Expect images (N, 1, 28, 28), from one code alone too."""
-    for n, latent_dim in ((1, 5), (7, 5), (4, 13)):
-        vae = new_vae(submission, latent_dim, condition)
-        vae.eval()
-        decoded(vae, torch.randn(n, latent_dim + condition), condition, usual)
+def vae_checks(conditions: tuple[int, ...] = (0,)) -> Checks:
+    """Test the encoder and the decoder of `myVAE`.
 
-
-def expect_decoder_range(submission: Submission, condition: int = 0) -> None:
-    """Expect pixels in [0, 1], dark as well as bright."""
-    vae = new_vae(submission, 5, condition)
-    expect_pixel_range(decoded(vae, 1e3 * torch.randn(64, 5 + condition), condition))
-
-
-def expect_decoder_uses_its_input(submission: Submission, condition: int = 0) -> None:
-    """Expect each image to depend on its own code, and on its own condition."""
-    vae = new_vae(submission, 5, condition)
-    vae.eval()
-    rows = torch.randn(6, 5 + condition)
-
-    def decode(rows: torch.Tensor) -> torch.Tensor:
-        return decoded(vae, rows, condition)
-
-    ignored, row = "Every code gives the same image: is `z` used?", "A code decoded"
-    if not condition:
-        expect_own_rows(decode, rows, ignored, row)
-        return
-    expect_own_rows(decode, torch.cat([rows[:, :5], rows[:1, 5:].expand(6, -1)], 1), ignored, row)
-    expect_own_rows(
-        decode,
-        torch.cat([rows[:1, :5].expand(6, -1), rows[:, 5:]], 1),
-        f"Another condition gives the same image: {SHOWN['decoder']} the condition.",
-        row,
-        "condition_missing_in_decoder",
+    Args:
+        conditions: Sizes C of the condition that the shapes are tested for. The first one is what
+            the assignment trains with.
+    """
+    usual = conditions[0]
+    shapes = tuple((n, z, c, usual) for c in conditions for n, z in ((1, 5), (7, 5), (4, 13)))
+    encoder = Part(
+        "encoder",
+        lambda submission, z, c, _: new_vae(submission, z, c),
+        encoded,
+        lambda _, n, z, c, usual: torch.rand(n, PIXELS + c),
+        small=(5, usual, usual),
+        shapes=shapes,
+        gives=("`mu`", "`logvar`"),
+    )
+    decoder = replace(
+        encoder,
+        task="decoder",
+        call=decoded,
+        inputs=lambda _, n, z, c, usual: torch.randn(n, z + c),
+        row="code",
+        gives=("image",),
+        argument="z",
+    )
+    if usual:
+        sizes = "any C, 0 too" if 0 in conditions else "any C"
+        return (
+            *shape_checks(encoder, f"Rows [x, c] become mu and logvar, (N, Z) each, for {sizes}."),
+            *head_checks(encoder, (32, usual, usual), same=None),
+            *condition_checks(encoder, PIXELS),
+            *layer_checks(encoder, "encoder"),
+            *shape_checks(decoder, f"Rows [z, c] become images (N, 1, 28, 28), for {sizes}."),
+            *range_checks(decoder),
+            *condition_checks(decoder, 5),
+            *layer_checks(decoder, "decoder"),
+        )
+    return (
+        *part_checks(
+            encoder,
+            "Image rows (N, 784) become mu and logvar, (N, Z) each, one image alone included.",
+            own_layers="encoder",
+        ),
+        *head_checks(encoder, (32, usual, usual), same=None),
+        *part_checks(
+            decoder,
+            "Codes (N, Z) become images (N, 1, 28, 28), one code alone included.",
+            own_layers="decoder",
+        ),
+        *range_checks(decoder),
     )
 
 
-def expect_layers_differ(submission: Submission, part: str, condition: int = 0) -> None:
-    """Expect that each layer of a part, encoder or decoder, has weights of its own."""
-    vae = new_vae(submission, 5, condition)
-    width = PIXELS if part == "encoder" else 5
-    rows_for(getattr(vae, part), part, torch.rand(2, width + condition), condition)
-    expect_own_layers(vae, part)
+def condition_checks(part: Part, width: int) -> Checks:
+    """Test that a part uses its input and its condition, each row on its own.
+
+    Args:
+        part: The encoder or the decoder.
+        width: Columns of a row that are no condition.
+    """
+    row, first = part.row, part.gives[0]
+
+    @named_check(
+        part.task,
+        f"{part.task}_uses_{row}_and_condition",
+        f"Another {row} or another condition gives another {first}, each row on its own.",
+    )
+    def used(submission: Submission) -> None:
+        vae = part.make(submission, *part.small)
+        x = part.inputs(vae, 6, *part.small)
+        left, c = x[:, :width], x[:, width:]
+        for rows, ignored, mistake in (
+            ((left, c[:1].expand(6, -1)), f"Every {row} gives the same {first}: is it used?", None),
+            (
+                (left[:1].expand(6, -1), c),
+                f"Another condition gives the same {first}: {SHOWN[part.task]} the condition.",
+                f"condition_missing_in_{part.task}",
+            ),
+        ):
+            expect_own_rows(
+                lambda x: part.outputs(vae, x, *part.small),
+                torch.cat(rows, 1),
+                ignored,
+                f"The {first} of one {row}",
+                mistake,
+            )
+
+    return (used,)
 
 
 # Forward. Known linear maps stand in for the parts, so that only the wiring is judged.
 
-LATENTS = 3
 Conditions = Callable[[int], tuple[torch.Tensor, ...]]
 
 
-def plugged(submission: Submission, condition: int = 0) -> tuple[RemoteObject, KnownParts]:
+def plugged(submission: Submission, condition: int = 0) -> tuple[RemoteObject, KnownVae]:
     """Make a model of which only the methods are its own."""
     vae = model_or_bare(
         submission,
@@ -235,50 +230,45 @@ def plugged(submission: Submission, condition: int = 0) -> tuple[RemoteObject, K
         latent_dim=LATENTS,
         conditional_vec_dim=condition,
     )
-    return vae, known_parts(vae, condition)
+    return vae, KnownVae(vae, condition=condition)
 
 
-def expect_forward(submission: Submission, conditions: Conditions = lambda n: ()) -> None:
-    """Expect encoder, heads, draw and decoder in this order, each with what it should get.
+def forward_checks(sentence: str, conditions: Conditions = lambda n: ()) -> Checks:
+    """Test that `forward` calls encoder, heads, sampling and decoder in order, with right inputs.
 
-    Two calls must draw twice, too.
+    Two calls must use two samples, too.
 
     Args:
-        submission: Whose model.
+        sentence: The check's sentence.
         conditions: Makes the condition of n images, (n, C), no two rows alike; () for none.
     """
     condition = sum(c.shape[1] for c in conditions(1))
-    for n, mode in ((5, "train"), (5, "eval"), (1, "eval")):
-        vae, parts = plugged(submission, condition)
-        getattr(vae, mode)()
-        x, c = images(n), conditions(n)
-        mu, logvar = parts.heads(x, *c)
-        try:
-            got = vae(x, *c)
-        except Raised:
-            if c:
+
+    @named_check("forward", "forward_wiring", sentence)
+    def forward(submission: Submission) -> None:
+        for n, mode in ((5, "train"), (5, "eval"), (1, "eval")):
+            vae, parts = plugged(submission, condition)
+            getattr(vae, mode)()
+            x, c = images(n), conditions(n)
+            try:
+                got = vae(x, *c)
+            except Raised:
+                if c:
+                    expect_inputs_joined(vae, parts, x, c[0])
+                    expect_features_joined(submission, x)
+                raise
+            if c and isinstance(got, tuple) and len(got) == 3:
                 expect_inputs_joined(vae, parts, x, c[0])
-                expect_features_joined(submission, x)
-            raise
-        expect(
-            isinstance(got, tuple) and len(got) == 3,
-            f"`forward` should return the three values (x_hat, mu, logvar), got {kind(got)}.",
+            expect_outputs(got, parts, x, *c)
+        expect_new_draws(
+            vae, "reparameterize", TOLD, LATENTS, lambda: torch.as_tensor(vae(x, *c)[0])
         )
-        if c:
-            expect_inputs_joined(vae, parts, x, c[0])
-        x_hat = expect_tensor(got[0], (n, 1, 28, 28), "`x_hat`")
-        inputs = (parts, mu, logvar, *c)
-        shape = (n, LATENTS)
-        for head, value, due in zip(("mu", "logvar"), got[1:], (mu, logvar), strict=True):
-            value = expect_tensor(value, shape, f"`{head}`")
-            expect_close(value, due, f"`{head}`", inputs, HEAD_MISTAKES[head])
-        right = parts.decode_draw(mu, logvar, *c)
-        expect_close(x_hat, right, "`x_hat`", inputs, FORWARD_MISTAKES)
-    expect_new_draws(vae, "reparameterize", TOLD, LATENTS, lambda: torch.as_tensor(vae(x, *c)[0]))
+
+    return (forward,)
 
 
 def expect_inputs_joined(
-    vae: RemoteObject, parts: KnownParts, x: torch.Tensor, c: torch.Tensor
+    vae: RemoteObject, parts: KnownVae, x: torch.Tensor, c: torch.Tensor
 ) -> None:
     """Expect that the stand-ins were called with [x, c] and [z, c], as far as they were called."""
     expect_joined(vae.encoder.seen(), x.flatten(1), c, "encoder")

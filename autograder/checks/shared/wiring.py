@@ -1,97 +1,75 @@
-"""Known linear maps in the place of a VAE's parts, so that its `forward` is judged alone.
+"""Known linear maps (stubs) in the place of a VAE's parts, so that only `forward` is tested.
 
 Where there is a condition c (N, C), it is joined to the image and to the code; `*c` is (c,) or ().
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from autograder.checks.vocabulary import Mistake, expect
+from autograder.checks.vocabulary import Mistake, expect, expect_close, expect_tensor, kind
 from autograder.protocol.remote import Affine, RemoteObject
 
 # What `reparameterize` is told, for a model that calls it by these names.
 TOLD = ("mu", "logvar")
-
-
-@dataclass(frozen=True)
-class KnownParts:
-    """What each part does when linear maps stand in for all of them."""
-
-    encoder: torch.Tensor
-    mu_layer: torch.Tensor
-    logvar_layer: torch.Tensor
-    by_mu: torch.Tensor
-    by_logvar: torch.Tensor
-    decoder: torch.Tensor
-
-    def heads(self, x: torch.Tensor, *c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images (N, 1, 28, 28) to mu and logvar, (N, 3) each."""
-        hidden = torch.cat([x.flatten(1), *c], 1) @ self.encoder
-        return hidden @ self.mu_layer, hidden @ self.logvar_layer
-
-    def decode(self, z: torch.Tensor, *c: torch.Tensor) -> torch.Tensor:
-        """Codes (N, 3) to images (N, 1, 28, 28)."""
-        return (torch.cat([z, *c], 1) @ self.decoder).unflatten(1, (1, 28, 28))
-
-    def decode_draw(self, mu: torch.Tensor, logvar: torch.Tensor, *c: torch.Tensor) -> torch.Tensor:
-        """What the stand-ins of `reparameterize` and `decoder` make of mu and logvar."""
-        return self.decode(mu @ self.by_mu + logvar @ self.by_logvar, *c)
-
-
-def known_parts(vae: RemoteObject, condition: int = 0) -> KnownParts:
-    """Put known linear maps in the place of a model's parts; `condition` is C."""
-    features, latents = 6, 3
-    parts = KnownParts(
-        # Features stay positive: an activation between encoder and heads changes nothing.
-        encoder=torch.cat([torch.rand(784, features) / 784, torch.rand(condition, features)]),
-        mu_layer=torch.randn(features, latents),
-        logvar_layer=torch.randn(features, latents),
-        by_mu=torch.randn(latents, latents),
-        by_logvar=torch.randn(latents, latents),
-        decoder=torch.randn(latents + condition, 784),
-    )
-    vae.plug("encoder", Affine([parts.encoder]))
-    vae.plug("mu_layer", Affine([parts.mu_layer]))
-    vae.plug("logvar_layer", Affine([parts.logvar_layer]))
-    vae.plug("reparameterize", Affine([parts.by_mu, parts.by_logvar]), names=TOLD)
-    vae.plug("decoder", Affine([parts.decoder], (1, 28, 28)))
-    return parts
+LATENTS = 3
 
 
 class KnownVae:
-    """Known linear maps in the parts of a VAE whose encoder gives mu and logvar, (N, 3) each.
+    """Known linear maps in the place of a VAE's parts; codes have 3 numbers.
 
     Args:
         vae: The model whose parts are replaced.
-        channels: Channels of an image, C.
-        size: Its side, S.
+        shape: The shape of an image, (C, H, W).
+        condition: Size of the condition.
+        layers: True for a model whose `encoder` returns features for `mu_layer` and
+            `logvar_layer`, and False where `encoder` returns both mu and logvar. There, the
+            decoder ends in a sigmoid.
     """
 
-    def __init__(self, vae: RemoteObject, channels: int, size: int):
-        self.shape = (channels, size, size)
-        pixels = math.prod(self.shape)
-        self.mu, self.logvar = torch.randn(2, pixels, 3) / math.sqrt(pixels)
-        self.by_mu, self.by_logvar = torch.randn(2, 3, 3)
-        self.decoder = torch.randn(3, pixels)
-        vae.plug("encoder", Affine([self.mu]), Affine([self.logvar]), names=("x",))
+    def __init__(
+        self,
+        vae: RemoteObject,
+        shape: tuple[int, int, int] = (1, 28, 28),
+        condition: int = 0,
+        *,
+        layers: bool = True,
+    ):
+        self.shape, self.squash = shape, not layers
+        pixels, features = math.prod(shape), 6
+        self.by_mu, self.by_logvar = torch.randn(2, LATENTS, LATENTS)
+        self.decoder = torch.randn(LATENTS + condition, pixels)
+        if layers:
+            # Features stay positive: an activation between encoder and heads changes nothing.
+            encoder = [torch.rand(pixels, features) / pixels, torch.rand(condition, features)]
+            heads = torch.randn(2, features, LATENTS)
+            vae.plug("encoder", Affine([torch.cat(encoder)]))
+            vae.plug("mu_layer", Affine([heads[0]]))
+            vae.plug("logvar_layer", Affine([heads[1]]))
+            self.mu, self.logvar = torch.cat(encoder) @ heads
+        else:
+            self.mu, self.logvar = torch.randn(2, pixels, LATENTS) / math.sqrt(pixels)
+            vae.plug("encoder", Affine([self.mu]), Affine([self.logvar]), names=("x",))
         vae.plug("reparameterize", Affine([self.by_mu, self.by_logvar]), names=TOLD)
-        vae.plug("decoder", Affine([self.decoder], self.shape), squash=True, names=("z",))
+        names = () if layers else ("z",)
+        vae.plug("decoder", Affine([self.decoder], shape), squash=self.squash, names=names)
 
-    def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images to mu and logvar."""
-        return x.flatten(1) @ self.mu, x.flatten(1) @ self.logvar
+    def heads(self, x: torch.Tensor, *c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images to mu and logvar, (N, 3) each."""
+        rows = torch.cat([x.flatten(1), *c], 1)
+        return rows @ self.mu, rows @ self.logvar
 
-    def decode(self, z: torch.Tensor) -> torch.Tensor:
-        """Codes to images."""
-        return (z @ self.decoder).sigmoid().unflatten(1, self.shape)
+    def decode(self, z: torch.Tensor, *c: torch.Tensor) -> torch.Tensor:
+        """Codes (N, 3) to images."""
+        pixels = torch.cat([z, *c], 1) @ self.decoder
+        return (pixels.sigmoid() if self.squash else pixels).unflatten(1, self.shape)
 
-    def decode_draw(self, mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
-        """What the stand-ins of `reparameterize` and `decoder` make of mu and logvar."""
-        return self.decode(mu @ self.by_mu + logvar @ self.by_logvar)
+    def decode_draw(self, mu: torch.Tensor, logvar: torch.Tensor, *c: torch.Tensor) -> torch.Tensor:
+        """What the stubs of `reparameterize` and `decoder` make of mu and logvar."""
+        return self.decode(mu @ self.by_mu + logvar @ self.by_logvar, *c)
 
 
 HEADS_SWAPPED = Mistake(
@@ -136,13 +114,42 @@ FORWARD_MISTAKES = (
 )
 
 
+def expect_outputs(
+    got: Any, parts: KnownVae, x: torch.Tensor, *c: torch.Tensor, name: str = "x_hat"
+) -> None:
+    """Expect what `forward` should return for the known parts.
+
+    Args:
+        got: What it returned.
+        parts: The parts.
+        x: The images.
+        c: Their condition (N, C), or nothing.
+        name: What the first value is called.
+
+    Raises:
+        CheckFailed: If a value is wrong, with the recognised mistake.
+    """
+    expect(
+        isinstance(got, tuple) and len(got) == 3,
+        f"`forward` should return the three values ({name}, mu, logvar), got {kind(got)}.",
+    )
+    mu, logvar = parts.heads(x, *c)
+    inputs = (parts, mu, logvar, *c)
+    x_hat = expect_tensor(got[0], tuple(x.shape), f"`{name}`")
+    for head, value, due in zip(TOLD, got[1:], (mu, logvar), strict=True):
+        value = expect_tensor(value, (len(x), LATENTS), f"`{head}`")
+        expect_close(value, due, f"`{head}`", inputs, HEAD_MISTAKES[head])
+    right = parts.decode_draw(mu, logvar, *c)
+    expect_close(x_hat, right, f"`{name}`", inputs, FORWARD_MISTAKES)
+
+
 def expect_joined(
     seen: torch.Tensor, left: torch.Tensor | None, c: torch.Tensor, part: str
 ) -> None:
     """Expect that a part was called with rows [left, c], if it was called.
 
     Args:
-        seen: What its stand-in was called with.
+        seen: What its stub was called with.
         left: What c is joined to, (N, L); None for codes, which are judged by what is decoded.
         c: The conditions, (N, C), no two rows alike.
         part: Its name.

@@ -1,4 +1,4 @@
-"""`check("…")` in a notebook: a card at once, and a float at the end for nbgrader."""
+"""`check("…")` in a notebook shows check results and returns a float for nbgrader."""
 
 import io
 from contextlib import redirect_stderr, redirect_stdout
@@ -12,8 +12,7 @@ from autograder.checks.vocabulary import Task
 from autograder.course.regions import solved
 from autograder.course.sources import load_source
 from autograder.records.results import CheckOutcome
-from autograder.student import check as card
-from autograder.student import display
+from autograder.student import check, display
 
 A = "03_fc_vae"
 TASK = Task("kl_divergence", 15, "KL divergence")
@@ -28,7 +27,7 @@ def names_of(edit=lambda text: text) -> dict:
 
 def outcomes(task: str, names: dict):
     checks = load_checks(A)
-    return card.run_in_notebook(checks, checks.task(task), names)
+    return check.run_in_notebook(checks, checks.task(task), names)
 
 
 @pytest.mark.parametrize("task", [t.id for t in load_checks(A).tasks if t.id != "training"])
@@ -37,18 +36,18 @@ def test_the_reference_passes_in_the_notebook(task):
     assert {o.outcome for o in found} == {"passed"}, [o.message for o in found]
 
 
-def test_a_wrong_kl_is_named_in_the_notebook():
+def test_a_known_mistake_is_recognised_in_the_notebook():
     found = outcomes("kl_divergence", names_of(lambda t: t.replace("kl = -0.5 *", "kl = -1.0 *")))
     assert "kl_without_half" in {o.mistake for o in found}
 
 
-def test_a_class_that_is_not_there_is_asked_for():
+def test_a_missing_class_is_named():
     (found, *_) = outcomes("forward", {"__name__": "__main__"})
     assert found.outcome == "failed"
     assert "`myVAE` does not exist: is its cell still there, and was it run?" in found.message
 
 
-def test_training_is_measured_on_the_model_that_is_there():
+def test_training_is_measured_on_the_notebooks_model():
     names = names_of()
     names["train_losses"] = [1.0]
     (found,) = outcomes("training", names)
@@ -60,7 +59,7 @@ def test_training_is_measured_on_the_model_that_is_there():
     assert "budget is 10" in outcomes("training", names)[0].message
 
 
-def test_checks_leave_the_students_objects_as_they_were():
+def test_checks_do_not_change_the_students_objects():
     names = names_of()
     before = {k: v.clone() for k, v in names["model"].state_dict().items()}
     for task in ("encoder", "forward", "parameter_budget"):
@@ -73,17 +72,17 @@ def outcome(kind: str, message: str = "", mistake: str | None = None) -> CheckOu
     return CheckOutcome("one", "kl_divergence", 15, "The KL is `right`.", kind, message, mistake, 0)
 
 
-def test_a_card_shows_every_check_with_its_reason():
+def test_check_results_show_every_check_with_its_message():
     text = display.as_text(TASK, [outcome("passed"), outcome("failed", "Not so.")], 0.0)
     assert text.splitlines() == [
-        "✗ KL divergence: not yet (0 / 15)",
+        "✗ KL divergence: not passed yet (0 / 15)",
         "  ✓ The KL is `right`.",
         "  ✗ The KL is `right`.",
         "      Not so.",
     ]
 
 
-def test_a_card_escapes_what_a_submission_said():
+def test_check_results_escape_text_from_the_submission():
     page = display.as_html(TASK, [outcome("failed", "<script>alert(1)</script> `<b>`")], 0.0)
     assert "<script>" not in page
     assert "<code>&lt;b&gt;</code>" in page
@@ -101,6 +100,6 @@ def test_check_returns_a_float_and_writes_nothing_to_stderr():
     assert err.getvalue() == ""
 
 
-def test_every_check_says_its_sentence():
+def test_every_check_has_a_sentence():
     for function in load_checks(A).functions:
         assert info(function).sentence.endswith(".")

@@ -1,7 +1,8 @@
-"""Writes a graded class to a folder: each result as it comes, the class's pages at the end.
+"""The output folder of a batch: results, feedback pages, scores and the class page.
 
-A grader that is killed leaves whole files only. The next one reads them, keeps what still holds,
-and grades the rest.
+Each result is written as soon as it is there, the class page and the scores at the end. A grader
+that is killed leaves complete files only. The next run keeps the results that are still valid and
+grades the other submissions.
 """
 
 import contextlib
@@ -24,12 +25,15 @@ from autograder.sandbox.tiers import Sandbox
 LOCK = ".lock"
 
 
-class Report:
-    """A folder that results are written to.
+class OutputFolder:
+    """The folder that `vaelab grade` writes to.
 
     Args:
-        folder: Made if it is not there.
-        grader: What judges, as `grader_digest` gives it; "" if results are not to be kept.
+        folder: The folder. It is created when it is needed.
+        grader: The value of `grader_digest` for this run; "" if no earlier result may be kept.
+
+    Attributes:
+        results: All results of the batch: kept ones and new ones.
     """
 
     def __init__(self, folder: Path, grader: str = ""):
@@ -38,45 +42,58 @@ class Report:
         self.results: list[Result] = []
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep a second grader out of the folder; the lock ends with its holder, killed or not.
+    def locked(self) -> Iterator[None]:
+        """Lock the folder against a second grader; the kernel releases the lock of a killed one.
 
         Raises:
-            BatchError: If another grader is at work there.
+            BatchError: If another grader has locked the folder.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / LOCK).open("w") as file:
-            with contextlib.suppress(ImportError):  # a system without such locks
+            with contextlib.suppress(ImportError):  # the system has no such locks
                 import fcntl
 
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError as error:
-                    raise BatchError(f"Another grader is at work in {self.folder}.") from error
+                    raise BatchError(
+                        f"Another grader is writing to {self.folder}. Wait until it has finished, "
+                        "or choose another folder with --out."
+                    ) from error
             yield
 
-    def keep(self, entries: Sequence[Entry], assignment: str) -> list[Entry]:
-        """Take over the results of an earlier run that still hold; returns what is to be graded.
+    def keep_valid(self, entries: Sequence[Entry], assignment: str) -> list[Entry]:
+        """Keep the results of an earlier run that are still valid.
 
-        One holds if the submission's bytes are those that were judged, by the same checks under
-        the same limits, and the grader itself did not fail.
+        A result is valid if the bytes of the submission, the checks, the grader's code and the
+        limits are unchanged, and if the grader did not fail.
+
+        Args:
+            entries: All submissions of the batch.
+            assignment: The assignment's name.
+
+        Returns:
+            The submissions that must be graded.
         """
-        self._sweep()
-        again = []
+        self._remove_unfinished()
+        to_grade = []
         for entry in entries:
             result = self._read(entry.student)
             if (
                 result is not None
                 and result.assignment == assignment
-                and self._holds(result, entry)
+                and self._is_valid(result, entry)
             ):
                 self.results.append(result)
             else:
-                again.append(entry)
-        return again
+                to_grade.append(entry)
+        return to_grade
 
     def add(self, result: Result) -> None:
-        """Write one student's result and feedback, at once; the result last, as it says "done"."""
+        """Write a student's feedback and result immediately.
+
+        The result is written last: its file marks the submission as graded.
+        """
         result = replace(result, grader=self.grader)
         self.results.append(result)
         name = file_name(result.student)
@@ -84,7 +101,7 @@ class Report:
         write_text(self.folder / "results" / f"{name}.json", to_json(result))
 
     def finish(self) -> list[Result]:
-        """Write the scores and the class's page; returns the results by student."""
+        """Write the scores and the class page; return the results, sorted by student."""
         self.results.sort(key=lambda result: result.student)
         write_text(self.folder / "scores.csv", to_csv(self.results))
         write_text(self.folder / "index.html", class_page(self.results))
@@ -92,13 +109,13 @@ class Report:
 
     def _read(self, student: str) -> Result | None:
         path = self.folder / "results" / f"{file_name(student)}.json"
-        # A file that someone has edited, or that an older version wrote, is graded again.
+        # If a file was edited or comes from an older version, the submission is graded again.
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             result = from_json(path.read_text(encoding="utf-8"))
             return result if result.student == student else None
         return None
 
-    def _holds(self, result: Result, entry: Entry) -> bool:
+    def _is_valid(self, result: Result, entry: Entry) -> bool:
         if not self.grader or result.grader != self.grader or result.status == "not_graded":
             return False
         try:
@@ -108,15 +125,19 @@ class Report:
         except (UnreadableError, OSError):
             return False
 
-    def _sweep(self) -> None:
-        """Remove what a killed grader was in the middle of writing."""
+    def _remove_unfinished(self) -> None:
+        """Remove the unfinished files of a killed grader."""
         for folder in (self.folder, self.folder / "results", self.folder / "feedback"):
             for part in folder.glob(f".*{PART}"):
                 part.unlink(missing_ok=True)
 
 
 def grader_digest(assignment: str, limits: Limits, sandbox: Sandbox) -> str:
-    """Digest all that a result depends on beside the submission: source, checks, engine, limits."""
+    """Return a digest of everything that a result depends on except the submission.
+
+    These are the assignment's source, the checks, the grader's code, the limits, the sandbox's tier
+    and the version of PyTorch.
+    """
     digest = hashlib.sha256(f"{limits} {sandbox.tier} {version('torch')}".encode())
     course = current_course()
     code = [path for folder in course.code for path in sorted(folder.rglob("*.py"))]

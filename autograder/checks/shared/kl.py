@@ -1,0 +1,377 @@
+"""The KL divergence KL(N(mu, σ²) ‖ N(0, I)), its known mistakes and its checks.
+
+The mistakes are written once, for one entry of (mu, σ). They are derived for each parameterization
+and each reduction.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch.distributions import Normal
+from torch.distributions import kl_divergence as closed_form
+
+from autograder.checks.shared.networks import Checks, named_check
+from autograder.checks.shared.parameterization import (
+    EACH_IMAGE,
+    MEAN,
+    TOTAL,
+    Parameterization,
+    Reduction,
+    misreadings,
+)
+from autograder.checks.shared.sampling import STANDARD_ERRORS
+from autograder.checks.vocabulary import Mistake, check, expect, expect_close, expect_grad
+from autograder.protocol.remote import Submission
+
+Pair = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+SAMPLES = 200_000
+
+
+def entries(mu: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """Return the KL of each entry, (N, Z), in nats (Kingma & Welling 2014, appendix B)."""
+    # log σ² of a σ that is negative by mistake is a number too.
+    return 0.5 * (mu**2 + sigma**2 - 1 - (sigma**2).log())
+
+
+ONLY_ENTROPY = "Your KL has no prior in it: only the entropy of the posterior is there{}."
+ENTRY_MISTAKES: tuple[tuple[str, str, Pair], ...] = (
+    (
+        "kl_without_half",
+        "Your KL is twice what it should be: a factor of ½ is missing.",
+        lambda m, s: 2 * entries(m, s),
+    ),
+    (
+        "kl_without_half",
+        "A factor of ½ is missing in your KL.",
+        lambda m, s: m**2 + s**2 - 1 - s.log(),
+    ),
+    (
+        "kl_sigma_for_variance",
+        "Your KL uses σ where σ² is needed.",
+        lambda m, s: 0.5 * (m**2 + s - 1) - s.log(),
+    ),
+    (
+        "kl_log_sigma_halved",
+        "Your KL uses ½ log σ where log σ is needed: ½ log σ² is log σ.",
+        lambda m, s: 0.5 * (m**2 + s**2 - 1 - s.log()),
+    ),
+    (
+        "kl_sign",
+        "Your KL has the wrong sign: it should be 0 at N(0, I) and positive everywhere else.",
+        lambda m, s: -entries(m, s),
+    ),
+    (
+        "kl_log_sign",
+        "In your KL, log σ has the wrong sign: a small σ must make the KL larger.",
+        lambda m, s: 0.5 * (m**2 + s**2 - 1) + s.log(),
+    ),
+    (
+        "kl_mu_not_squared",
+        "Your KL uses mu where mu² is needed.",
+        lambda m, s: 0.5 * (m + s**2 - 1) - s.log(),
+    ),
+    (
+        "kl_without_constant",
+        "A constant is missing in your KL: it is too large by ½ for each latent, and not 0 at "
+        "N(0, I).",
+        lambda m, s: entries(m, s) + 0.5,
+    ),
+    (
+        "kl_without_log",
+        "There is no log σ in your KL: nothing keeps σ from going to zero.",
+        lambda m, s: 0.5 * (m**2 + s**2 - 1),
+    ),
+    ("kl_only_entropy", ONLY_ENTROPY.format(""), lambda m, s: 0 * m - s.log()),
+    (
+        "kl_only_entropy",
+        ONLY_ENTROPY.format(", with its constants"),
+        lambda m, s: 0 * m - s.log() - 0.5 * (1 + math.log(2 * math.pi)),
+    ),
+    ("kl_without_mu", "Your KL does not change with mu.", lambda m, s: entries(0 * m, s)),
+    (
+        "kl_reversed",
+        "Your KL is that of N(0, I) from q. The order is the other one: the mean is over q.",
+        lambda m, s: s.log() + 0.5 * ((1 + m**2) / s**2 - 1),
+    ),
+)
+
+# The names of one mistake in the parameterizations that name it in their own way.
+LABELS = {
+    ("kl_sigma_for_variance", "logsigma"): "sigma_for_variance",
+    ("kl_sigma_for_variance", "sigma"): "kl_sigma_not_squared",
+    ("kl_log_sigma_halved", "logvar"): "kl_log_sigma_for_log_variance",
+    ("kl_log_sigma_halved", "logsigma"): "log_sigma_halved",
+    ("kl_without_constant", "logsigma"): "kl_without_one",
+    ("kl_without_constant", "sigma"): "kl_without_one",
+}
+
+OVER_LATENTS = (
+    "kl_mean_over_latents",
+    "Your KL averages over the latents. It is the sum over them.",
+)
+OVER_PIXELS = (
+    "kl_divided_by_pixels",
+    "Your KL is divided by the number of pixels. Divide it by the number of images at most.",
+)
+REDUCTION_MISTAKES: dict[Reduction, tuple[tuple[str, str, Callable[..., torch.Tensor]], ...]] = {
+    EACH_IMAGE: (
+        (*OVER_LATENTS, lambda e: e.mean(1)),
+        (*OVER_PIXELS, lambda e: e.sum(1) / 784),
+        (
+            "kl_divided_by_rows",
+            "Your KL is divided by the number of rows. Each row has a KL of its own.",
+            lambda e: e.sum(1) / len(e),
+        ),
+        (
+            "kl_same_for_all",
+            "Every row has the same KL in your result: the mean over all rows.",
+            lambda e: e.sum(1).mean().expand(len(e)),
+        ),
+    ),
+    MEAN: (
+        (
+            "kl_not_averaged",
+            "Your KL grows with the batch: it is summed over the images too. Sum over the latents, "
+            "average over the images.",
+            lambda e: e.sum(),
+        ),
+        (*OVER_LATENTS, lambda e: e.sum(1).mean() / e.shape[1]),
+        (
+            "kl_mean_of_everything",
+            "Your KL is divided by the number of all entries. Sum over the latents, average over "
+            "the images.",
+            lambda e: e.mean() / len(e),
+        ),
+        (*OVER_PIXELS, lambda e: e.sum() / len(e) / 784),
+        (
+            "kl_divided_twice",
+            "Your KL is divided by the number of images twice.",
+            lambda e: e.sum() / len(e) ** 2,
+        ),
+        (
+            "kl_dropped",
+            "The loss does not change with mu and {name}: the KL term is not in it.",
+            lambda e: torch.zeros(()),
+        ),
+    ),
+    TOTAL: (
+        (
+            "kl_mean",
+            "Your KL averages over all of its entries. It is a total sum.",
+            lambda e: e.mean(),
+        ),
+        (
+            "kl_mean_over_images",
+            "Your KL averages over the images, and the reconstruction loss is a total sum. Use the "
+            "same reduction for both terms.",
+            lambda e: e.sum() / len(e),
+        ),
+        (*OVER_LATENTS, lambda e: e.sum() / e.shape[1]),
+    ),
+}
+READ_AS = "Your KL is what you get when {name} is read as {other}. {given}"
+EXP_MISSING = (
+    "Your KL uses {name} or its square where σ² is needed: {name} is a logarithm. How do you get "
+    "σ² from it?"
+)
+
+
+def kl_mistakes(own: Parameterization, reduction: Reduction) -> tuple[Mistake, ...]:
+    """Derive the known mistakes in a KL, the likeliest first.
+
+    Args:
+        own: The parameterization that the KL takes.
+        reduction: How the right KL is reduced.
+
+    Returns:
+        Mistakes with formulas of mu and the second parameter, (N, Z) each.
+    """
+    found = []
+
+    def add(name: str, says: str, of_both: Pair, reduce: Callable[..., torch.Tensor]) -> None:
+        def formula(mu: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+            return reduce(of_both(mu.double(), value.double()))
+
+        label = LABELS.get((name, own.name), name)
+        found.append(Mistake(label, says.replace("{name}", own.name), formula))
+
+    def given(formula: Pair) -> Pair:
+        return lambda mu, value: formula(mu, own.to_sigma(value))
+
+    def read_as(other: Parameterization) -> Pair:
+        return lambda mu, value: entries(mu, other.to_sigma(value))
+
+    def variance_read_as(other: Parameterization) -> Pair:
+        return lambda mu, value: (
+            0.5 * (mu**2 + other.to_sigma(value) ** 2 - 1) - own.to_sigma(value).log()
+        )
+
+    def without_constant(formula: Pair) -> Pair:
+        return lambda mu, value: formula(mu, value) + 0.5
+
+    for name, says, formula in ENTRY_MISTAKES[:3]:
+        add(name, says, given(formula), reduction.of)
+    for other in misreadings(own):
+        name = own.read_as(other)
+        says = READ_AS.format(name=own.name, other=other.symbol, given=own.given)
+        add(name, says, read_as(other), reduction.of)
+        alone = variance_read_as(other)
+        # Where the variance alone is misread, the logarithm has been used as it is.
+        if own.is_log and not other.is_log:
+            name, says = "exp_missing", EXP_MISSING
+            add(name, says, without_constant(alone), reduction.of)
+        add(name, says, alone, reduction.of)
+    for name, says, formula in ENTRY_MISTAKES[3:]:
+        add(name, says, given(formula), reduction.of)
+    for name, says, reduce in REDUCTION_MISTAKES[reduction]:
+        add(name, says, given(entries), reduce)
+    return tuple(found)
+
+
+def as_differences(mistakes: Sequence[Mistake], own: Parameterization) -> tuple[Mistake, ...]:
+    """Derive mistakes in a KL that is measured as a loss less the loss at the prior."""
+
+    def less_prior(formula: Pair) -> Pair:
+        return lambda mu, value: formula(mu, value) - formula(*own.prior(*mu.shape))
+
+    return tuple(Mistake(m.name, m.says, less_prior(m.formula)) for m in mistakes)
+
+
+def kl_term(
+    mu: torch.Tensor, value: torch.Tensor, own: Parameterization, reduction: Reduction
+) -> torch.Tensor:
+    """Return the right KL in float64, reduced."""
+    return reduction.of(entries(mu.double(), own.to_sigma(value.double())))
+
+
+def expect_kl_values(
+    kl: Pair,
+    own: Parameterization,
+    reduction: Reduction,
+    mistakes: Sequence[Mistake],
+    *,
+    tolerance: float = 1e-4,
+) -> None:
+    """Expect the closed form at random posteriors, for several images and for one."""
+    for n, latent_dim in ((5, 4), (1, 3), (3, 20)):
+        inputs = own.posterior(n, latent_dim)
+        right = kl_term(*inputs, own, reduction)
+        expect_close(kl(*inputs), right, "The KL", inputs, mistakes, tolerance=tolerance)
+
+
+def kl_checks(
+    task: str,
+    called: Callable[[Submission], Pair],
+    own: Parameterization,
+    reduction: Reduction,
+    *,
+    in_loss: bool = False,
+    gradient: bool = True,
+    more: Sequence[Mistake] = (),
+    tolerance: float = 1e-4,
+) -> Checks:
+    """Make the checks of a KL divergence.
+
+    Args:
+        task: The task's id.
+        called: Makes the submission's KL, a function of mu and the second parameter.
+        own: What the second parameter is.
+        reduction: How the KL is reduced.
+        in_loss: Whether the KL is measured as a loss less the loss at the prior.
+        gradient: Whether the measured KL carries gradients.
+        more: Mistakes of this assignment, before those that every KL has.
+        tolerance: For the closed form, relative to the largest value.
+    """
+    mistakes = (*more, *kl_mistakes(own, reduction))
+    if in_loss:
+        mistakes = as_differences(mistakes, own)
+
+    def right(mu: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        return kl_term(mu, value, own, reduction)
+
+    @named_check(
+        task,
+        "kl_closed_form",
+        f"The KL equals its closed form at random mu and {own.name}, {reduction.says}.",
+    )
+    def test_kl_closed_form(submission: Submission) -> None:
+        expect_kl_values(called(submission), own, reduction, mistakes, tolerance=tolerance)
+
+    @check(task)
+    def test_kl_known_numbers(submission: Submission) -> None:
+        """The KL is 0 at the prior, and 2 at mu = 2 and σ = 1."""
+        kl = called(submission)
+        mu, value = own.prior(1, 1)
+        for shift in (0.0, 2.0):
+            what = f"The KL at mu = {shift:g}, σ = 1"
+            inputs = mu + shift, value
+            expect_close(kl(*inputs), right(*inputs), what, inputs, more, tolerance=tolerance)
+
+    @check(task)
+    def test_kl_is_an_expectation(submission: Submission) -> None:
+        """The KL is the mean of log q(z) − log p(z) over samples z from q.
+
+        Six standard errors of 200,000 samples: a right KL fails less than once in 10⁸ runs. With
+        the same tolerance it is compared with torch's own closed form.
+        """
+        mu, value = own.posterior(1, 3)
+        got = float(called(submission)(mu, value))
+        q, prior = Normal(mu, own.to_sigma(value)), Normal(0.0, 1.0)
+        z = q.sample((SAMPLES,))
+        ratios = (q.log_prob(z) - prior.log_prob(z)).sum(-1)[:, 0].double()
+        mean = float(ratios.mean())
+        near = STANDARD_ERRORS * float(ratios.std()) / math.sqrt(SAMPLES) + 1e-3
+        expect(
+            abs(got - mean) <= near,
+            f"The mean of log q(z) − log p(z) over {SAMPLES:,} samples is {mean:.3f}; your KL is "
+            f"{got:.3f}.",
+        )
+        library = float(closed_form(q, prior).sum())
+        expect(
+            abs(got - library) <= near,
+            f"`torch.distributions` computes {library:.3f} for this KL; yours is {got:.3f}.",
+        )
+
+    @named_check(
+        task,
+        "kl_adds_over_latents",
+        f"Twice the latents: twice the KL. Twice the images: {reduction.doubled}.",
+    )
+    def test_kl_adds_over_latents(submission: Submission) -> None:
+        kl, (mu, value) = called(submission), own.posterior(3, 4)
+        once = kl(mu, value)
+        wide = kl(torch.cat([mu, mu], 1), torch.cat([value, value], 1))
+        expect_close(wide, 2 * once, "The KL of every latent repeated")
+        tall = kl(torch.cat([mu, mu]), torch.cat([value, value]))
+        expect_close(tall, reduction.repeated(once), "The KL of every image repeated")
+
+    @named_check(
+        task,
+        "kl_gradient",
+        f"The KL trains the encoder: its gradients are mu{reduction.per_image} and "
+        f"{_over(own.kl_slope, reduction.per_image)}.",
+    )
+    def test_kl_gradient(submission: Submission) -> None:
+        inputs = {
+            key: t.requires_grad_()
+            for key, t in zip(("mu", own.name), own.posterior(3, 5), strict=True)
+        }
+        what = "the loss" if in_loss else "the KL"
+        value = called(submission)(*inputs.values())
+        grads = expect_grad(value, inputs, what, "kl_detached")
+        due = torch.autograd.grad(right(*inputs.values()).sum(), list(inputs.values()))
+        for name, grad, slope in zip(inputs, grads, due, strict=True):
+            expect_close(grad, slope, f"The gradient of the KL by {name}")
+
+    made = (
+        test_kl_closed_form,
+        test_kl_known_numbers,
+        test_kl_is_an_expectation,
+        test_kl_adds_over_latents,
+    )
+    return (*made, test_kl_gradient) if gradient else made
+
+
+def _over(slope: str, divisor: str) -> str:
+    return f"({slope}){divisor}" if divisor else slope

@@ -1,0 +1,348 @@
+"""Reconstruction terms −log p(x|z), their known mistakes and their checks.
+
+The mistakes are written once, for one pixel of (x_hat, x). They are derived for each reduction.
+x_hat, what the decoder returned, and the images x have one shape, (N, ...).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from autograder.checks.shared.networks import Checks, named_check
+from autograder.checks.shared.parameterization import EACH_IMAGE, MEAN, TOTAL, Reduction
+from autograder.checks.vocabulary import Mistake, expect_close, expect_grad
+from autograder.protocol.remote import Submission
+
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+Cost = Callable[..., torch.Tensor]
+Entry = tuple[str, str, Cost]
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """One likelihood p(x|z).
+
+    Attributes:
+        cost: Computes −log p of each pixel from x_hat, x and, for the Gaussian, σ_x.
+        name: The term in words, for messages.
+        mistakes: The mistakes in a pixel's cost: a name, a sentence and a formula of the same
+            arguments. Constants and factors only: reductions are derived.
+        scaled: Costs that have a known mistake and are often reduced in a wrong way too.
+    """
+
+    cost: Cost
+    name: str
+    mistakes: tuple[Entry, ...]
+    scaled: tuple[Cost, ...] = ()
+
+    def term(self, reduction: Reduction, *inputs: Any) -> torch.Tensor:
+        """Return the right reconstruction term, reduced."""
+        return reduction.of(self.cost(*inputs))
+
+
+def bce(x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy of each pixel, in nats."""
+    return F.binary_cross_entropy(x_hat, x, reduction="none")
+
+
+def half_square(x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Return −log N(x; x_hat, 1) of each pixel without its constant."""
+    return 0.5 * (x_hat - x) ** 2
+
+
+def gaussian(x_hat: torch.Tensor, x: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Return −log N(x; x_hat, sigma²) of each pixel, with its constants."""
+    return (x_hat - x) ** 2 / (2 * sigma**2) + math.log(sigma) + HALF_LOG_TWO_PI
+
+
+BERNOULLI = Likelihood(
+    bce,
+    "reconstruction term",
+    (
+        (
+            "recon_swapped",
+            "Prediction and data are swapped in your cross-entropy: the prediction comes first, "
+            "the data second.",
+            lambda x_hat, x: bce(x, x_hat),
+        ),
+        (
+            "recon_logits",
+            "Your cross-entropy applies a sigmoid to the output. The decoder has already applied "
+            "it: these are probabilities, not logits.",
+            lambda x_hat, x: F.binary_cross_entropy_with_logits(x_hat, x, reduction="none"),
+        ),
+        (
+            "recon_squared_error",
+            "Your reconstruction term is a squared error. Here it is the binary cross-entropy.",
+            lambda x_hat, x: (x_hat - x) ** 2,
+        ),
+        (
+            "recon_half",
+            "Half of your cross-entropy is missing: black pixels have a probability too.",
+            lambda x_hat, x: -x * x_hat.log(),
+        ),
+        (
+            "recon_not_log",
+            "Your reconstruction term uses the probability where its logarithm is needed.",
+            lambda x_hat, x: -(x * x_hat + (1 - x) * (1 - x_hat)),
+        ),
+        (
+            "recon_rounded",
+            "You round the grey pixels of the images to black and white. Use them as they are.",
+            lambda x_hat, x: bce(x_hat, x.round()),
+        ),
+    ),
+)
+NOT_SQUARED = "Your squared error uses the differences without their square."
+SQUARED_ERROR = Likelihood(
+    half_square,
+    "squared error",
+    (
+        (
+            "half_missing",
+            "Your squared error is twice what it should be: a plain sum of squares assumes "
+            "σ² = ½. With σ = 1 there is a factor before it.",
+            lambda x_hat, x: 2 * half_square(x_hat, x),
+        ),
+        (
+            "constant_kept",
+            "The constant ½ log 2π of each pixel is in your squared error. Leave it out here.",
+            lambda x_hat, x: half_square(x_hat, x) + HALF_LOG_TWO_PI,
+        ),
+        ("not_squared", NOT_SQUARED, lambda x_hat, x: (x_hat - x).abs() / 2),
+        ("not_squared", NOT_SQUARED, lambda x_hat, x: (x_hat - x).abs()),
+    ),
+    scaled=(lambda x_hat, x: (x_hat - x) ** 2,),
+)
+
+
+def _density(square: float, log: float, constant: float, power: float) -> Cost:
+    """Return a Gaussian cost with other factors, and another power of σ below the square."""
+
+    def cost(x_hat: torch.Tensor, x: torch.Tensor, sigma: float) -> torch.Tensor:
+        scaled = square * (x_hat - x) ** 2 / (2 * sigma**power)
+        return scaled + log * math.log(sigma) + constant * HALF_LOG_TWO_PI
+
+    return cost
+
+
+VARIANCE = ("recon_sigma_for_variance", "The squares are divided by σ_x where σ_x² is needed.")
+NO_HALF = ("recon_half_missing", "A factor of ½ is missing before the squares.")
+DOUBLE_LOG = (
+    "recon_log_variance",
+    "The density uses log σ_x² where log σ_x is needed (or ½ log σ_x²).",
+)
+GAUSSIAN = Likelihood(
+    gaussian,
+    "reconstruction term",
+    (
+        (
+            "recon_log_sigma_missing",
+            "log σ_x is missing in your density. With it, the density of each pixel integrates to "
+            "1 for every σ_x.",
+            _density(1, 0, 1, 2),
+        ),
+        (
+            "recon_constant_missing",
+            "½ log 2π is missing for each pixel: without it this is no density. (PyTorch's "
+            "Gaussian loss omits it by default.)",
+            _density(1, 1, 0, 2),
+        ),
+        (
+            "recon_constants_missing",
+            "Only the scaled squares are there. The terms of each pixel that make them a "
+            "log-density are missing.",
+            _density(1, 0, 0, 2),
+        ),
+        (*VARIANCE, _density(1, 1, 1, 1)),
+        (*VARIANCE, _density(1, 0.5, 0, 1)),
+        (*VARIANCE, _density(1, 0.5, 1, 1)),
+        (*VARIANCE, _density(1, 1, 0, 1)),
+        (*VARIANCE, _density(1, 0, 0, 1)),
+        (*NO_HALF, _density(2, 1, 1, 2)),
+        (*NO_HALF, _density(2, 1, 0, 2)),
+        (*NO_HALF, _density(2, 0, 0, 2)),
+        (*DOUBLE_LOG, _density(1, 2, 1, 2)),
+        (*DOUBLE_LOG, _density(1, 2, 2, 2)),
+        (
+            "recon_sigma_ignored",
+            "Your density does not change with `sigma_x`.",
+            lambda x_hat, x, sigma: gaussian(x_hat, x, 1.0),
+        ),
+        (
+            "recon_squared_error",
+            "This is a squared error. The logarithm of a density is needed, with its σ_x and its "
+            "constants.",
+            lambda x_hat, x, sigma: (x_hat - x) ** 2,
+        ),
+        (
+            "recon_squared_error",
+            "This is half a squared error. It is a log-density only for σ_x = 1, and without its "
+            "constant.",
+            lambda x_hat, x, sigma: half_square(x_hat, x),
+        ),
+        (
+            "recon_squared_error",
+            "This is the mean of the squared errors. The logarithm of a density is needed, summed "
+            "over the pixels.",
+            lambda x_hat, x, sigma: (x_hat - x) ** 2 / x[0].numel(),
+        ),
+        (
+            "recon_constants_once",
+            "The constants are there once for an image. Every pixel has a density of its own.",
+            lambda x_hat, x, sigma: (
+                (x_hat - x) ** 2 / (2 * sigma**2)
+                + (math.log(sigma) + HALF_LOG_TWO_PI) / x[0].numel()
+            ),
+        ),
+        (
+            "recon_cross_entropy",
+            "This is a cross-entropy. Here the density of a pixel is Gaussian.",
+            lambda x_hat, x, sigma: bce(x_hat.clamp(0, 1), x),
+        ),
+        (
+            "squashed_twice",
+            "A sigmoid is applied to what the decoder returns. The decoder returns the means "
+            "themselves, as `sample` shows them.",
+            lambda x_hat, x, sigma: gaussian(x_hat.sigmoid(), x, sigma),
+        ),
+    ),
+)
+SIGN = (
+    "recon_sign",
+    "Your {term} has the wrong sign: a log-likelihood should grow, and a loss should fall.",
+)
+PIXELS_TOO = (
+    "recon_mean_over_pixels",
+    "Your {term} averages over the pixels. The KL is a sum over the latents, so the pixels must be "
+    "summed too.",
+)
+MIXED = (
+    "recon_over_the_batch",
+    "Your {term} mixes the images of the batch. Sum over the pixels; keep one number for each "
+    "image.",
+)
+REDUCTION_MISTAKES: dict[Reduction, tuple[Entry, ...]] = {
+    EACH_IMAGE: (
+        (*PIXELS_TOO, lambda e: e.flatten(1).mean(1)),
+        (*MIXED, lambda e: e.sum()),
+        (*MIXED, lambda e: e.sum() / len(e)),
+        (*MIXED, lambda e: e.mean()),
+    ),
+    MEAN: (
+        (*PIXELS_TOO, lambda e: e.mean()),
+        (
+            "recon_not_averaged",
+            "Your {term} grows with the batch: average it over the images.",
+            lambda e: e.sum(),
+        ),
+    ),
+    TOTAL: (
+        (
+            "recon_mean",
+            "Your {term} averages over pixels and images. It is a total sum.",
+            lambda e: e.mean(),
+        ),
+        (
+            "recon_mean_over_images",
+            "Your {term} averages over the images. Here it is a total sum: twice the images, twice "
+            "the loss.",
+            lambda e: e.sum() / len(e),
+        ),
+        (*PIXELS_TOO, lambda e: e.sum() / e[0].numel()),
+    ),
+}
+
+
+def reconstruction_mistakes(likelihood: Likelihood, reduction: Reduction) -> tuple[Mistake, ...]:
+    """Derive the known mistakes in a reconstruction term, the likeliest first.
+
+    Args:
+        likelihood: The right likelihood.
+        reduction: How the right term is reduced.
+
+    Returns:
+        Mistakes with formulas of the arguments of the likelihood's cost.
+    """
+    found = []
+
+    def add(name: str, says: str, cost: Cost, reduce: Cost) -> None:
+        def formula(*inputs: Any) -> torch.Tensor:
+            return reduce(cost(*inputs))
+
+        found.append(Mistake(name, says.replace("{term}", likelihood.name), formula))
+
+    for name, says, cost in likelihood.mistakes:
+        add(name, says, cost, reduction.of)
+    for cost in (likelihood.cost, *likelihood.scaled):
+        for name, says, reduce in REDUCTION_MISTAKES[reduction]:
+            add(name, says, cost, reduce)
+    add(*SIGN, lambda *inputs: -likelihood.cost(*inputs), reduction.of)
+    return tuple(found)
+
+
+def greys(*shape: int) -> torch.Tensor:
+    """Return random images without black or white pixels."""
+    return 0.05 + 0.9 * torch.rand(shape)
+
+
+def reconstruction_checks(
+    task: str,
+    called: Callable[[Submission], Callable[..., torch.Tensor]],
+    likelihood: Likelihood,
+    reduction: Reduction,
+    *,
+    name: str = "reconstruction",
+    argument: str = "x_hat",
+    more: Sequence[Mistake] = (),
+    shapes: Sequence[tuple[int, ...]] = ((3, 1, 28, 28), (1, 1, 28, 28)),
+) -> Checks:
+    """Make the checks of a reconstruction term that is a function of x_hat and x.
+
+    Args:
+        task: The task's id.
+        called: Makes the submission's term, a function of x_hat and x.
+        likelihood: The right likelihood.
+        reduction: How the term is reduced.
+        name: What the checks' names begin with.
+        argument: The submission's name for x_hat.
+        more: Mistakes of this assignment, before those that every term has.
+        shapes: Shapes of images, more than two of them first: then a wrong average is another
+            number.
+    """
+    mistakes = (*more, *reconstruction_mistakes(likelihood, reduction))
+    what = f"The {likelihood.name}"
+
+    @named_check(
+        task, f"{name}_value", f"{what} of grey images is right: pixels summed, {reduction.says}."
+    )
+    def test_value(submission: Submission) -> None:
+        for shape in shapes:
+            # Without black and white, swapped arguments give another number.
+            inputs = greys(*shape), greys(*shape)
+            right = likelihood.term(reduction, *inputs)
+            expect_close(called(submission)(*inputs), right, what, inputs, mistakes)
+
+    @named_check(
+        task,
+        f"{name}_of_black_and_white",
+        "The same is true of black and white pixels, and of one image alone.",
+    )
+    def test_black_and_white(submission: Submission) -> None:
+        x_hat, x = greys(1, 1, 28, 28), torch.rand(1, 1, 28, 28).round()
+        right = likelihood.term(reduction, x_hat, x)
+        expect_close(called(submission)(x_hat, x), right, what)
+
+    @named_check(task, f"{name}_gradient", f"{what} pulls the output towards the image.")
+    def test_gradient(submission: Submission) -> None:
+        x_hat, x = greys(*shapes[0]).requires_grad_(), torch.rand(shapes[0])
+        value = called(submission)(x_hat, x)
+        (grad,) = expect_grad(value, {argument: x_hat}, "the loss", "recon_detached")
+        (right,) = torch.autograd.grad(likelihood.term(reduction, x_hat, x).sum(), x_hat)
+        expect_close(grad, right, "The gradient by the reconstruction")
+
+    return test_value, test_black_and_white, test_gradient

@@ -1,0 +1,298 @@
+"""Families of checks of one part of a model, such as its encoder or its decoder.
+
+`Part` says how an assignment makes and calls the part. Each function here returns the checks of one
+property; `part_checks` returns those that most assignments use.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from autograder.checks.shared.parts import (
+    expect_own_layers,
+    expect_own_rows,
+    expect_pixel_range,
+    outputs_of,
+)
+from autograder.checks.vocabulary import CheckFailed, check, expect, expect_grad
+from autograder.protocol.remote import Submission
+
+Check = Callable[[Submission], None]
+Checks = tuple[Check, ...]
+
+
+def module_checks(module: ModuleType) -> Checks:
+    """Return the checks that a module defines, in its order."""
+    return tuple(value for value in vars(module).values() if hasattr(value, "check"))
+
+
+def named_check(task: str, name: str, sentence: str) -> Callable[[Check], Check]:
+    """Mark a function as a check of `task`, with a name and a sentence that a family computes."""
+
+    def mark(function: Check) -> Check:
+        function.__name__, function.__doc__ = f"test_{name}", sentence
+        return check(task)(function)
+
+    return mark
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a model, and how checks make it and call it.
+
+    Attributes:
+        task: The task's id; the names of the checks begin with it.
+        make: Makes the part, or a model that has it, in eval mode: (submission, *sizes). Batch
+            normalisation cannot train on one image, and need not.
+        call: Calls it and expects outputs of the right shape: (made, inputs, *sizes).
+        inputs: Makes n inputs: (made, n, *sizes).
+        small: The sizes that it is made with where one choice is enough.
+        shapes: Numbers of inputs, with sizes, that its shapes are tested with: (n, *sizes) each.
+        row: What one input is, such as "image".
+        gives: The names of its outputs, the most important one first.
+        argument: The name of its input in the student's code.
+    """
+
+    task: str
+    make: Callable[..., Any]
+    call: Callable[..., torch.Tensor | tuple[torch.Tensor, ...]]
+    inputs: Callable[..., torch.Tensor]
+    small: tuple[Any, ...] = ()
+    shapes: tuple[tuple[Any, ...], ...] = ()
+    row: str = "image"
+    gives: tuple[str, ...] = ("code",)
+    argument: str = "x"
+
+    def outputs(self, made: Any, x: torch.Tensor, *sizes: Any) -> tuple[torch.Tensor, ...]:
+        """Call the part; one output becomes a tuple of one."""
+        return outputs_of(self.call(made, x, *sizes))
+
+    def far(
+        self, submission: Submission, scale: float, n: int, sizes: tuple[Any, ...] = ()
+    ) -> tuple[torch.Tensor, ...]:
+        """Make the part and call it with n Gaussian inputs of this standard deviation."""
+        sizes = sizes or self.small
+        made = self.make(submission, *sizes)
+        x = scale * torch.randn_like(self.inputs(made, n, *sizes))
+        return self.outputs(made, x, *sizes)
+
+
+def part_checks(
+    part: Part,
+    shapes: str,
+    ignored: str | None = None,
+    detached: str | None = None,
+    own_layers: str | None = None,
+) -> Checks:
+    """Test the shapes of a part's outputs, and that each depends on its own input alone.
+
+    Args:
+        part: The part.
+        shapes: The sentence of the check of its shapes.
+        ignored: The recognised mistake if the input is ignored.
+        detached: The recognised mistake if no gradient passes; None: gradients are not tested.
+        own_layers: Where a made model has the part, "" for the model itself. No layer of it may be
+            used twice. None: this is not tested.
+    """
+    checks = *shape_checks(part, shapes), *row_checks(part, ignored, detached)
+    return checks if own_layers is None else (*checks, *layer_checks(part, own_layers))
+
+
+def shape_checks(part: Part, sentence: str) -> Checks:
+    """Test the shapes of the outputs for several numbers of inputs and sizes."""
+
+    @named_check(part.task, f"{part.task}_shape", sentence)
+    def shape(submission: Submission) -> None:
+        for n, *sizes in part.shapes:
+            made = part.make(submission, *sizes)
+            part.call(made, part.inputs(made, n, *sizes), *sizes)
+
+    return (shape,)
+
+
+def row_checks(part: Part, ignored: str | None = None, detached: str | None = None) -> Checks:
+    """Test that each output depends on its own input alone; see `part_checks`."""
+    row, first = part.row, part.gives[0]
+    ends = f"{row} alone and carries gradients." if detached else f"{row} alone."
+    sentence = f"Another {row} gives another {first}; each row depends on its own {ends}"
+
+    @named_check(part.task, f"{part.task}_uses_the_{row}", sentence)
+    def rows(submission: Submission) -> None:
+        made = part.make(submission, *part.small)
+        x = part.inputs(made, 6, *part.small)
+        expect_own_rows(
+            lambda x: part.outputs(made, x, *part.small),
+            x,
+            f"Every {row} gives the same {first}: is `{part.argument}` used?",
+            f"The {' or '.join(part.gives)} of one {row}",
+            ignored,
+        )
+        if detached:
+            x.requires_grad_()
+            for number, what in enumerate(part.gives):
+                # A graph serves for one gradient: call the part for each output.
+                output = part.outputs(made, x, *part.small)[number]
+                expect_grad(output, {part.argument: x}, f"the {what}", detached)
+
+    return (rows,)
+
+
+def layer_checks(part: Part, path: str) -> Checks:
+    """Test that no layer is used twice of the part that a made model has at `path`."""
+
+    @named_check(
+        part.task,
+        f"{part.task}_layers_differ",
+        f"Each layer of the {part.task} has weights of its own.",
+    )
+    def layers(submission: Submission) -> None:
+        made = part.make(submission, *part.small)
+        # Lazy layers learn their sizes from a call; its values are for other checks.
+        with contextlib.suppress(CheckFailed):
+            part.call(made, part.inputs(made, 2, *part.small), *part.small)
+        expect_own_layers(made, path)
+
+    return (layers,)
+
+
+def range_checks(part: Part, n: int = 64, models: int = 1, sizes: tuple[Any, ...] = ()) -> Checks:
+    """Test that pixels that are decoded from extreme inputs fill [0, 1].
+
+    Args:
+        part: The part.
+        n: Inputs for each model.
+        models: How many models to make. The last layer of one may happen to prefer one side.
+        sizes: What they are made with; () for the part's small sizes.
+    """
+
+    @named_check(
+        part.task,
+        f"{part.task}_range",
+        "Decoded pixels lie in [0, 1] and can be dark as well as bright.",
+    )
+    def pixel_range(submission: Submission) -> None:
+        pixels = [part.far(submission, 1e3, n, sizes)[0] for _ in range(models)]
+        expect_pixel_range(torch.cat(pixels))
+
+    return (pixel_range,)
+
+
+def head_checks(
+    part: Part, sizes: tuple[Any, ...], same: str | None, scale: float = 20, n: int = 256
+) -> Checks:
+    """Test that the two outputs of an encoder have both signs, and layers of their own.
+
+    Args:
+        part: The encoder.
+        sizes: What it is made with: a large code, so that one sign alone is no chance.
+        same: The recognised mistake if both outputs come from one layer.
+        scale: Standard deviation of the inputs. Inputs that differ much give both signs, whatever
+            the bias of the last layer.
+        n: How many inputs.
+    """
+
+    @named_check(
+        part.task,
+        "heads_reach_both_signs",
+        f"Both {' and '.join(part.gives)} can be negative as well as positive, and each has its "
+        "own layer.",
+    )
+    def heads(submission: Submission) -> None:
+        outputs = part.far(submission, scale, n, sizes)
+        for name, out in zip(part.gives, outputs, strict=True):
+            expect(
+                bool((out < 0).any() and (out > 0).any()),
+                f"{name} has values of one sign only: a mean and a logarithm may have any. Is "
+                "there an activation, or an exponential, after its layer?",
+                "activation_on_head",
+            )
+        expect(
+            not torch.equal(*outputs),
+            f"{' and '.join(part.gives)} have the same values: they must come from two layers of "
+            "their own.",
+            same,
+        )
+
+    return (heads,)
+
+
+def nonlinearity_checks(
+    part: Part,
+    scale: float,
+    before: Callable[[torch.Tensor], torch.Tensor] = lambda out: out,
+    tolerance: float = 1e-4,
+) -> Checks:
+    """Test that the part is no linear map.
+
+    Args:
+        part: The part.
+        scale: Standard deviation of the inputs.
+        before: Recovers what the last activation was applied to, where there is one.
+        tolerance: The largest absolute difference that counts as linear.
+    """
+
+    @named_check(
+        part.task,
+        f"{part.task}_is_not_linear",
+        f"There are activations between the layers of the {part.task}.",
+    )
+    def not_linear(submission: Submission) -> None:
+        made = part.make(submission, *part.small)
+        like = part.inputs(made, 20, *part.small)
+        a, b = (scale * torch.randn_like(like) for _ in range(2))
+        middle, left, right = (
+            before(part.outputs(made, x, *part.small)[0]) for x in ((a + b) / 2, a, b)
+        )
+        expect(
+            not torch.allclose(middle, (left + right) / 2, atol=tolerance),
+            f"There is no activation between the layers of the {part.task}: without one they are "
+            "all together a single linear map. A ReLU between two layers changes that.",
+            "no_activation",
+        )
+
+    return (not_linear,)
+
+
+def budget_checks(budget: int, parts: tuple[str, ...]) -> Checks:
+    """Test that the notebook's `model` has no more trainable parameters than `budget`.
+
+    What the optimizer trains counts too, wherever it is.
+
+    Args:
+        budget: The number of trainable parameters that are allowed.
+        parts: Attributes of the model that must have some.
+    """
+    allowed = f"{budget / 1e6:g} million" if budget >= 1e6 else f"{budget:,}"
+
+    @named_check(
+        "parameter_budget",
+        "parameter_budget",
+        f"Your `model` has at most {allowed} trainable parameters.",
+    )
+    def within_budget(submission: Submission) -> None:
+        parameters = submission.object("model").parameters()
+        if not parameters:
+            raise CheckFailed("`model` has no trainable parameters yet.", todo=True)
+        for part in parts:
+            expect(
+                any(name.startswith(f"{part}.") for name in parameters),
+                f"`model.{part}` has no trainable parameters yet.",
+            )
+        trained = submission.object("optimizer").param_groups.value()
+        count = max(
+            sum(p.numel() for p in parameters.values()),
+            sum(p.numel() for group in trained for p in group["params"]),
+        )
+        expect(
+            count <= budget,
+            f"Your model has {count:,} trainable parameters; the budget is {budget:,}. Where are "
+            "most of them? A linear layer from A to B features has A·B + B, a convolution with "
+            "k × k kernels from A to B channels A·B·k² + B.",
+            "over_budget",
+        )
+
+    return (within_budget,)

@@ -1,0 +1,122 @@
+"""Every corpus submission gets its expected points, status and known mistake."""
+
+import pytest
+
+from autograder.checks.registry import load_checks
+from autograder.course.locate import CourseError
+from autograder.course.sources import assignments
+from autograder.grading.batch import Entry, grade_all
+from autograder.quality.corpus import load_corpus, make, write
+from autograder.quality.verify import lost, problems_with, verify
+from autograder.records.results import SKIPPED
+from autograder.sandbox.limits import Limits
+
+EVERY = assignments()
+SUBMISSIONS = [(assignment, name) for assignment in EVERY for name in load_corpus(assignment)]
+
+
+@pytest.mark.parametrize(("assignment", "name"), SUBMISSIONS)
+def test_each_submission_gets_the_expected_result(graded, assignment, name):
+    assert problems_with(load_corpus(assignment)[name], graded(assignment)[name]) == []
+
+
+@pytest.mark.parametrize("assignment", EVERY)
+def test_each_corpus_has_enough_correct_and_incorrect_submissions(assignment):
+    corpus = load_corpus(assignment).values()
+    assert sum(bool(one.loses) and one.status == "graded" for one in corpus) >= 8
+    assert sum(not one.loses for one in corpus) >= 3
+
+
+@pytest.mark.parametrize("assignment", EVERY)
+def test_the_reference_earns_all_points_without_notes(graded, assignment):
+    result = graded(assignment)["reference"]
+    assert result.score == result.max_score > 0
+    assert result.notes == ()
+
+
+@pytest.mark.parametrize("assignment", EVERY)
+def test_the_untouched_starter_earns_nothing_and_is_no_error(graded, assignment):
+    result = graded(assignment)["starter"]
+    assert (result.status, result.score) == ("graded", 0)
+    assert {check.outcome for check in result.checks} == {"todo"}
+
+
+def test_tasks_checked_before_a_timeout_keep_their_points(graded):
+    result = graded("03_fc_vae")["endless"]
+    assert result.status == "timeout"
+    assert result.score == 25
+
+
+def test_a_failed_part_is_trained_with_the_reference_in_its_place(tmp_path):
+    """One submission for each part. All other parts are its own, and it passes the threshold."""
+    a = "03_fc_vae"
+    parts = {t.id for t in load_checks(a).tasks if t.parts}
+    first = {one.loses: one for one in reversed(load_corpus(a).values()) if set(one.loses) <= parts}
+    wrong = {one.name: one for loses, one in first.items() if len(loses) == 1}
+    assert {one.loses[0] for one in wrong.values()} == parts
+    entries = [Entry(n, write(make(a, one), tmp_path, n, a)) for n, one in wrong.items()]
+    for result in grade_all(entries, a, 2, Limits()):
+        assert lost(result) == wrong[result.student].loses
+        losses = result.facts["training_losses"]
+        assert losses[0] > 150
+        assert losses[-1] < 120
+
+
+def test_a_skipped_check_is_no_loss_and_earns_nothing(graded):
+    """Without training, the training task earns nothing and is not reported as failed."""
+    result = graded("03_fc_vae")["kl_sign"]
+    (training,) = [check for check in result.checks if check.task == "training"]
+    assert training.outcome == SKIPPED
+    assert {task.task: task.points for task in result.tasks}["training"] == 0
+    assert lost(result) == ("kl_divergence",)
+
+
+@pytest.mark.xdist_group("corpus-06_vq_vae")
+def test_a_note_costs_no_points(graded):
+    result = graded("06_vq_vae")["by_hand_in_the_usual_style"]
+    assert result.score == result.max_score
+    assert ["in place" in note for note in result.notes] == [True]
+
+
+@pytest.mark.xdist_group("corpus-06_vq_vae")
+def test_a_name_left_as_dots_is_todo(graded):
+    """The finished outputs of a half-written method are checked; the others are no mistake."""
+    result = graded("06_vq_vae")["only_the_nearest_code"]
+    outcomes = {c.task: c.outcome for c in result.checks if c.outcome != SKIPPED}
+    assert outcomes["nearest_code"] == outcomes["ema"] == "passed"
+    assert outcomes["vq_loss"] == outcomes["perplexity"] == "todo"
+
+
+def test_an_edit_that_does_not_fit_raises():
+    submission = load_corpus("03_fc_vae")["kl_sign"]
+    edit = submission.edits[0]
+    for find in ("not there", "mu"):
+        wrong = type(edit)(edit.cell, find, "")
+        with pytest.raises(CourseError, match="expected once"):
+            make("03_fc_vae", type(submission)("x", "y", edits=(wrong,)))
+
+
+def test_verify_reports_unexpected_results(graded):
+    """It reports a correct submission in the place of an incorrect one, and the reverse."""
+    results = graded("03_fc_vae")
+    before = verify("03_fc_vae", results)
+    assert before.problems == ()
+    swapped = results | {
+        "kl_sign": results["torch_distributions"],
+        "torch_distributions": results["kl_sign"],
+        "bce_swapped": results["bce_with_logits"],
+        "reference": results["no_sigmoid"],
+        "starter": results["reference"],
+    }
+    found = verify("03_fc_vae", swapped)
+    assert found.correct == (before.correct[0] - 1, before.correct[1])
+    assert found.incorrect == (before.incorrect[0] - 2, before.incorrect[1])
+    text = "\n".join(found.problems)
+    for line in (
+        "kl_sign: lost tasks: none, expected: kl_divergence.",
+        "torch_distributions: lost tasks: kl_divergence, expected: none.",
+        "bce_swapped: the mistake recon_swapped was not recognised.",
+        "reference: lost tasks: decoder, notes: none;",
+        "starter: 90 points, status 'graded';",
+    ):
+        assert line in text
