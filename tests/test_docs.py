@@ -60,6 +60,16 @@ def test_every_relative_link_leads_to_a_file(name):
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+def test_every_test_that_the_security_page_names_exists():
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", text)
+    assert len(named) > 10
+    for file, test in named:
+        path = ROOT / "tests" / "autograder" / file
+        assert path.is_file(), file
+        assert f"def {test}" in path.read_text(encoding="utf-8"), f"{file}::{test}"
+
+
 def test_the_api_page_lists_every_public_name_of_vae_utils():
     text = (ROOT / "docs" / "api" / "vae_utils.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"^::: vae_utils\.(\w+)$", text, re.M)) == vae_utils.__all__
