@@ -65,10 +65,10 @@ def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     shoot(ROOT / "out/demo/report/index.html", IMAGES / "class-page.png", 1120, 1180)
     with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "card.html"
+        page = Path(folder) / "check-result.html"
         body = check_result("03_fc_vae", "kl_logvar_as_log_sigma", "kl_divergence")
         page.write_text(f'<meta charset="utf-8"><body style="margin:12px">{body}</body>')
-        shoot(page, IMAGES / "card.png", 720, 262)
+        shoot(page, IMAGES / "check-result.png", 720, 262)
     montage(["latent_space", "latent_space_images", "marginal"], IMAGES / "figures.png")
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import torch
 
 from autograder.checks.registry import info
-from autograder.checks.vocabulary import NOT_STARTED, CheckFailed, LeftOut, Task
+from autograder.checks.vocabulary import NOT_STARTED, CheckFailed, Skipped, Task
 from autograder.protocol.ended import Ended
 from autograder.protocol.remote import MESSAGE_LIMIT, Raised, Submission
-from autograder.records.results import CheckOutcome
-from autograder.records.text import shown
+from autograder.records.results import SKIPPED, CheckOutcome
+from autograder.records.text import printable
 
 
 def evaluate(function: Callable[..., None], task: Task, submission: Submission) -> CheckOutcome:
@@ -36,15 +36,15 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
             explained = explain(error, submission)
             outcome, message = "todo" if explained.todo else "failed", explained.message
             mistake = explained.mistake
-        except LeftOut:
-            outcome, message = "left_out", "Grading without training was asked for."
+        except Skipped:
+            outcome, message = SKIPPED, "Grading without training was requested."
         except Ended as end:
             outcome, message = "not_run", str(end)
         except Exception as error:
             # What came back was of a form that the check could not even compute with.
             outcome = "failed"
-            message = shown(f"This gave something unexpected: {error}", MESSAGE_LIMIT)
-    if outcome not in ("passed", "left_out"):
+            message = printable(f"This gave something unexpected: {error}", MESSAGE_LIMIT)
+    if outcome not in ("passed", SKIPPED):
         submission.failed.add(note.task)
     seconds = round(time.monotonic() - started, 3)
     return CheckOutcome(

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from autograder.checks.shared.networks import Checks, named_check
-from autograder.checks.vocabulary import CheckFailed, LeftOut, Task, expect
+from autograder.checks.vocabulary import CheckFailed, Skipped, Task, expect
 from autograder.course.reference import load_reference, run_reference
 from autograder.protocol.remote import RemoteObject, Submission
 
@@ -27,7 +27,7 @@ SLACK = 1.05
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingSpec:
     """A threshold task.
 
     Attributes:
@@ -92,7 +92,7 @@ class Plan:
         return self.below_full if source == "full" and self.below_full else self.below
 
 
-def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) -> Any:
+def expect_trained(submission: Submission, tasks: Sequence[Task], spec: TrainingSpec) -> Any:
     """Expect that training reaches the threshold.
 
     In a live notebook the model that is there is measured; when graded, a fresh one is trained.
@@ -102,26 +102,26 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], plan: Plan) ->
 
     Raises:
         CheckFailed: If it doesn't, or the settings are not filled in.
-        LeftOut: If the submission is graded without training.
+        Skipped: If the submission is graded without training.
     """
-    settings = _settings(submission, plan)
+    settings = _settings(submission, spec)
     if not submission.train:
-        raise LeftOut
-    x, labels = _data(plan)
+        raise Skipped
+    x, labels = _data(spec)
     if submission.in_notebook:
-        model: Any = submission.object(plan.names[0])
-        _expect_epochs(submission, plan)
-        _confirm(model, x[:NOTEBOOK_IMAGES], labels[:NOTEBOOK_IMAGES], plan, plan.below)
+        model: Any = submission.object(spec.names[0])
+        _expect_epochs(submission, spec)
+        _confirm(model, x[:NOTEBOOK_IMAGES], labels[:NOTEBOOK_IMAGES], spec, spec.below)
         return model
-    model = _train(submission, tasks, plan, settings, plan.batch(x, labels))
+    model = _train(submission, tasks, spec, settings, spec.batch(x, labels))
     # After an epoch that has passed, one noisy last step must not fail it; a leak is far beyond.
-    _confirm(model, x, labels, plan, plan.below * SLACK)
+    _confirm(model, x, labels, spec, spec.below * SLACK)
     return model
 
 
 def training_checks(
     tasks: Sequence[Task],
-    plan: Plan,
+    spec: TrainingSpec,
     *,
     name: str = "training_loss",
     loss: str = "the loss",
@@ -132,32 +132,32 @@ def training_checks(
 
     Args:
         tasks: All tasks of the assignment.
-        plan: What is trained.
+        spec: What is trained.
         name: The check's name.
         loss: What the sentence calls the loss.
         limit: What the sentence says after the threshold, such as " bits".
         within: What it says of the time; by default " within … epochs".
     """
-    falls = f"{loss} falls below {plan.below:g}{limit}{within or f' within {plan.epochs} epochs'}"
+    falls = f"{loss} falls below {spec.below:g}{limit}{within or f' within {spec.epochs} epochs'}"
 
-    @named_check(plan.task, name, f"Trained from scratch with your settings, {falls}.")
+    @named_check(spec.task, name, f"Trained from scratch with your settings, {falls}.")
     def reached(submission: Submission) -> None:
-        submission.kept[plan.names[0]] = expect_trained(submission, tasks, plan)
+        submission.kept[spec.names[0]] = expect_trained(submission, tasks, spec)
 
     return (reached,)
 
 
-def train_reference(submission: Submission, plan: Plan) -> nn.Module:
+def train_reference(submission: Submission, spec: TrainingSpec) -> nn.Module:
     """Train the reference's own for as long as the submission's settings say.
 
     It takes the place of what can't be trained, where something else is judged beside it.
     """
-    settings = _settings(submission, plan)
+    settings = _settings(submission, spec)
     if not submission.train:
-        raise LeftOut
+        raise Skipped
     names = run_reference(submission.assignment)
-    model, optimizer, step = (names[name] for name in (*plan.names, plan.step))
-    batch = plan.batch(*_data(plan))
+    model, optimizer, step = (names[name] for name in (*spec.names, spec.step))
+    batch = spec.batch(*_data(spec))
     generator = torch.Generator().manual_seed(0)
     for _ in range(settings["n_epochs"]):
         for _step in steps(step, model, optimizer, batch, names["batch_size"], generator):
@@ -168,32 +168,32 @@ def train_reference(submission: Submission, plan: Plan) -> nn.Module:
 def _train(
     submission: Submission,
     tasks: Sequence[Task],
-    plan: Plan,
+    spec: TrainingSpec,
     settings: dict[str, int],
     batch: tuple[torch.Tensor, ...],
 ) -> Any:
     """Train from scratch and expect an epoch below the threshold; returns the model."""
-    own, model, epochs = _prepare(submission, tasks, plan, settings)
+    own, model, epochs = _prepare(submission, tasks, spec, settings)
     losses: list[float] = []
     submission.facts.update(
-        training_losses=losses, below=plan.below, unit=plan.unit, curve_of=plan.task
+        training_losses=losses, below=spec.below, unit=spec.unit, curve_of=spec.task
     )
-    for _ in range(min(plan.epochs, settings["n_epochs"])):
-        losses.append(epoch_loss(epochs(batch), plan, len(batch[0])))
+    for _ in range(min(spec.epochs, settings["n_epochs"])):
+        losses.append(epoch_loss(epochs(batch), spec, len(batch[0])))
         if not math.isfinite(losses[-1]):
             raise CheckFailed(f"In epoch {len(losses)} the loss is no longer a finite number.")
-        if losses[-1] < plan.below and not plan.to_the_end:
+        if losses[-1] < spec.below and not spec.to_the_end:
             break
-    told = ", ".join(f"{loss:.{plan.digits}f}" for loss in losses)
+    told = ", ".join(f"{loss:.{spec.digits}f}" for loss in losses)
     expect(
-        min(losses) < plan.below,
-        f"After {len(losses)} epochs the training loss is {losses[-1]:.{plan.digits}f} "
-        f"{plan.unit}; it should be below {plan.below:g}. Epoch by epoch: {told}.",
+        min(losses) < spec.below,
+        f"After {len(losses)} epochs the training loss is {losses[-1]:.{spec.digits}f} "
+        f"{spec.unit}; it should be below {spec.below:g}. Epoch by epoch: {told}.",
     )
     return own if own is not None else model
 
 
-def _settings(submission: Submission, plan: Plan) -> dict[str, int]:
+def _settings(submission: Submission, spec: TrainingSpec) -> dict[str, int]:
     settings = {}
     for name in ("batch_size", "n_epochs"):
         value = submission.value(name)
@@ -204,26 +204,26 @@ def _settings(submission: Submission, plan: Plan) -> dict[str, int]:
         expect(1 <= value <= 100_000, f"`{name}` is {value}; it should be at least 1.")
         settings[name] = value
     expect(
-        settings["n_epochs"] <= plan.epochs,
-        f"`n_epochs` is {settings['n_epochs']}; the budget is {plan.epochs} epochs.",
+        settings["n_epochs"] <= spec.epochs,
+        f"`n_epochs` is {settings['n_epochs']}; the budget is {spec.epochs} epochs.",
         "too_many_epochs",
     )
     return settings
 
 
-def _data(plan: Plan) -> tuple[torch.Tensor, torch.Tensor]:
+def _data(spec: TrainingSpec) -> tuple[torch.Tensor, torch.Tensor]:
     from vae_utils import load_dataset
 
-    images = load_dataset(plan.data, source="embedded", quiet=True)
-    images = images.subset(plan.images) if plan.images else images
+    images = load_dataset(spec.data, source="embedded", quiet=True)
+    images = images.subset(spec.images) if spec.images else images
     return images.images.float() / 255, images.labels
 
 
-def _expect_epochs(submission: Submission, plan: Plan) -> None:
-    done = submission.value(plan.losses)
+def _expect_epochs(submission: Submission, spec: TrainingSpec) -> None:
+    done = submission.value(spec.losses)
     count = len(done) if isinstance(done, tuple) else 0
-    expect(count > 0, f"`{plan.losses}` is empty: run the training cell first.")
-    expect(count <= plan.epochs, f"Training took {count} epochs; the budget is {plan.epochs}.")
+    expect(count > 0, f"`{spec.losses}` is empty: run the training cell first.")
+    expect(count <= spec.epochs, f"Training took {count} epochs; the budget is {spec.epochs}.")
 
 
 # One epoch, in either place
@@ -233,7 +233,7 @@ Epochs = Callable[[tuple[torch.Tensor, ...]], Iterator[tuple[tuple[torch.Tensor,
 
 
 def _prepare(
-    submission: Submission, tasks: Sequence[Task], plan: Plan, settings: dict[str, int]
+    submission: Submission, tasks: Sequence[Task], spec: TrainingSpec, settings: dict[str, int]
 ) -> tuple[RemoteObject | None, nn.Module | None, Epochs]:
     """Decide where to train: in the worker, or across both sides with the reference's parts."""
     failed = {
@@ -249,16 +249,16 @@ def _prepare(
 
         def own_epoch(batch: tuple[torch.Tensor, ...]) -> Iterator[Any]:
             order = torch.randperm(len(batch[0]), generator=generator)
-            answers = submission.epoch(plan.step, list(plan.names), list(batch), order, size)
+            answers = submission.epoch(spec.step, list(spec.names), list(batch), order, size)
             for rows, returned in zip(order.split(size), answers, strict=True):
                 yield tuple(column[rows] for column in batch), returned
 
-        return submission.object(plan.names[0]), None, own_epoch
+        return submission.object(spec.names[0]), None, own_epoch
 
     reference = load_reference(submission.assignment)
-    model = _hybrid(submission, tasks, plan, failed)
-    optimizer = _Pair(submission.object(plan.names[1]), list(model.parameters()))
-    step = reference[plan.step]
+    model = _hybrid(submission, tasks, spec, failed)
+    optimizer = _Pair(submission.object(spec.names[1]), list(model.parameters()))
+    step = reference[spec.step]
 
     def mixed_epoch(batch: tuple[torch.Tensor, ...]) -> Iterator[Any]:
         return steps(step, model, optimizer, batch, size, generator)
@@ -280,41 +280,45 @@ def steps(
         yield part, step(model, optimizer, *part)
 
 
-def epoch_loss(taken: Iterator[Any], plan: Plan, n: int) -> float:
+def epoch_loss(taken: Iterator[Any], spec: TrainingSpec, n: int) -> float:
     """The mean over one epoch of the loss per image, computed by the judge."""
     total = 0.0
     for batch, returned in taken:
         outputs = tuple(returned[1:]) if isinstance(returned, tuple) else ()
-        total += float(_loss(plan, batch, outputs)) * len(batch[0])
+        total += float(_loss(spec, batch, outputs)) * len(batch[0])
     return total / n
 
 
-def _loss(plan: Plan, batch: tuple[torch.Tensor, ...], outputs: tuple[Any, ...]) -> torch.Tensor:
+def _loss(
+    spec: TrainingSpec, batch: tuple[torch.Tensor, ...], outputs: tuple[Any, ...]
+) -> torch.Tensor:
     if not all(isinstance(t, torch.Tensor) and len(t) == len(batch[0]) for t in outputs):
         raise CheckFailed("`forward` does not return one row for each image while it trains.")
     if not all(bool(torch.isfinite(t).all()) for t in outputs):
         return torch.tensor(math.nan)
     # `detach` ends the graph: the step has already used it.
-    return plan.loss(batch, *(t.detach().float() for t in outputs))
+    return spec.loss(batch, *(t.detach().float() for t in outputs))
 
 
-def mean_confirmed(model: Any, x: torch.Tensor, labels: torch.Tensor, plan: Plan) -> float:
+def mean_confirmed(model: Any, x: torch.Tensor, labels: torch.Tensor, spec: TrainingSpec) -> float:
     """The loss of a trained model per image, computed by the judge alone."""
-    columns = (x, labels) if plan.labelled else (x,)
+    columns = (x, labels) if spec.labelled else (x,)
     with torch.no_grad():
         model.eval()
         parts = zip(*(column.split(CHUNK) for column in columns), strict=True)
-        total = sum(float(plan.confirm(model, *part)) * len(part[0]) for part in parts)
+        total = sum(float(spec.confirm(model, *part)) * len(part[0]) for part in parts)
         model.train()
     return total / len(x)
 
 
-def _confirm(model: Any, x: torch.Tensor, labels: torch.Tensor, plan: Plan, below: float) -> None:
-    loss = mean_confirmed(model, x, labels, plan)
+def _confirm(
+    model: Any, x: torch.Tensor, labels: torch.Tensor, spec: TrainingSpec, below: float
+) -> None:
+    loss = mean_confirmed(model, x, labels, spec)
     expect(
         math.isfinite(loss) and loss < below,
-        f"{plan.confirmed}, the loss is {loss:.{plan.digits}f} {plan.unit}; it should be below "
-        f"{plan.below:g}.",
+        f"{spec.confirmed}, the loss is {loss:.{spec.digits}f} {spec.unit}; it should be below "
+        f"{spec.below:g}.",
     )
 
 
@@ -362,7 +366,7 @@ class _Pair:
 
 
 def _hybrid(
-    submission: Submission, tasks: Sequence[Task], plan: Plan, failed: set[str]
+    submission: Submission, tasks: Sequence[Task], spec: TrainingSpec, failed: set[str]
 ) -> nn.Module:
     """The reference's model with every part of the submission's that has passed."""
     with_parts = [task for task in tasks if task.parts]
@@ -372,16 +376,16 @@ def _hybrid(
         )
     reference = load_reference(submission.assignment)
     torch.manual_seed(0)
-    sizes = [submission.value(name) for name in plan.sizes]
+    sizes = [submission.value(name) for name in spec.sizes]
     known = all(type(s) in (int, float) and 0 <= s <= 10_000 for s in sizes)
     expect(known, "The sizes are not filled in.")
-    model = reference[plan.model](*sizes)
-    own = submission.object(plan.names[0])
+    model = reference[spec.model](*sizes)
+    own = submission.object(spec.names[0])
     for task in tasks:
         if failed & {*task.parts, *task.uses}:
             continue
         for part in task.parts:
-            remote = RemotePart(getattr(own, part), plan.calls.get(part))
+            remote = RemotePart(getattr(own, part), spec.calls.get(part))
             if part in dict(model.named_children()):
                 setattr(model, part, remote)
             else:

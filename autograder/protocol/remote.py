@@ -19,7 +19,7 @@ import torch
 from autograder.protocol.codec import CodecError, Decoder, Encoder
 from autograder.protocol.codec import Other as Other
 from autograder.protocol.frames import Frame
-from autograder.records.text import shown
+from autograder.records.text import printable
 
 MESSAGE_LIMIT, CODE_LIMIT = 600, 200
 INVALID_ANSWER = {"type": "an invalid answer"}
@@ -44,7 +44,7 @@ class Raised(Exception):  # noqa: N818 - an error in the submission, not in the 
         reported = error if isinstance(error, dict) else INVALID_ANSWER
 
         def text(key: str, limit: int) -> str | None:
-            return shown(reported[key], limit) if isinstance(reported.get(key), str) else None
+            return printable(reported[key], limit) if isinstance(reported.get(key), str) else None
 
         self.kind = text("type", 80) or "an exception"
         self.text = text("message", MESSAGE_LIMIT) or ""
@@ -283,7 +283,7 @@ class RemoteObject:
             "call_on_meta_device", ref=self.ref, path=self.path, args=list(args)
         )
 
-    def plug(
+    def set_stub(
         self,
         part: str,
         *outputs: "Affine",
@@ -301,7 +301,7 @@ class RemoteObject:
             names: The names of the part's arguments, in order, for calls with keyword arguments.
         """
         self.submission.request(
-            "plug",
+            "set_stub",
             ref=self.ref,
             path=part,
             outputs=[vars(output) for output in outputs],
@@ -429,7 +429,7 @@ def _decode(
         return _Slot(len(tensors) - 1)
 
     def reference(number: int, kind: str) -> dict[str, Any]:
-        return {"$ref": number, "type": shown(kind, 80)}
+        return {"$ref": number, "type": printable(kind, 80)}
 
     try:
         return Decoder(arrays, tensor, reference)(body)

@@ -17,8 +17,7 @@ from typing import Any
 import torch
 
 from autograder.checks.registry import load_checks
-from autograder.checks.training import Plan as TrainingSpec
-from autograder.checks.training import epoch_loss, mean_confirmed, steps
+from autograder.checks.training import TrainingSpec, epoch_loss, mean_confirmed, steps
 from autograder.course.reference import run_reference
 from autograder.records.results import write_text
 from vae_utils.data.load import FOLDER_VARIABLE
@@ -66,7 +65,7 @@ class Run:
 
 def training_spec(assignment: str) -> TrainingSpec | None:
     """Return an assignment's training spec, or None if nothing is trained."""
-    return getattr(load_checks(assignment).module, "PLAN", None)
+    return getattr(load_checks(assignment).module, "SPEC", None)
 
 
 def train(

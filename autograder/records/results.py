@@ -21,8 +21,7 @@ STATUSES = {
     "not_graded": "the grader failed; this is not an error of the submission",
 }
 PART = ".part"  # the suffix of a file that is being written
-# The value becomes "skipped" together with `checks/evaluate.py`, which produces it.
-SKIPPED = "left_out"
+SKIPPED = "skipped"
 OUTCOMES = ("passed", "failed", "todo", "not_run", SKIPPED)
 
 

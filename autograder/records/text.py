@@ -40,10 +40,6 @@ def printable(text: str, limit: int | None = None, keep: str = "") -> str:
     )
 
 
-# The old name, which protocol/remote.py and checks/evaluate.py still import.
-shown = printable
-
-
 def file_name(student: str) -> str:
     """Return the file name, without its extension, of a student's result and feedback.
 

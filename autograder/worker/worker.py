@@ -150,7 +150,7 @@ class Worker:
         """Write an attribute."""
         setattr(self.objects[ref], path, value)
 
-    def do_plug(
+    def do_set_stub(
         self,
         ref: int,
         path: str,

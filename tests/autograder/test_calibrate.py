@@ -34,7 +34,7 @@ def test_each_seed_is_saved_once_and_the_table_shows_them_in_one_cell(tmp_path):
     calibrate.save_run(replace(RUN, seed=1, losses=(150.0, 140.0, 121.0)), path)
     runs = calibrate.save_run(RUN, path)
     assert runs == calibrate.load_runs(path) == [RUN, replace(RUN, seed=1, losses=(150, 140, 121))]
-    spec = replace(load_checks("03_fc_vae").module.PLAN, headline=116.5, remark="A short run.")
+    spec = replace(load_checks("03_fc_vae").module.SPEC, headline=116.5, remark="A short run.")
     lines = calibrate.as_markdown(runs, {"a": spec, "b": spec}).splitlines()
     (row,) = [line for line in lines if line.startswith("| `")]
     assert (
@@ -46,7 +46,7 @@ def test_each_seed_is_saved_once_and_the_table_shows_them_in_one_cell(tmp_path):
 
 
 def test_a_reference_is_trained_with_the_seed_and_measured_by_the_judge():
-    spec = load_checks("03_fc_vae").module.PLAN
+    spec = load_checks("03_fc_vae").module.SPEC
     short = replace(spec, epochs=1)
     lines: list[str] = []
     one, two = (
@@ -60,6 +60,6 @@ def test_a_reference_is_trained_with_the_seed_and_measured_by_the_judge():
 
 
 def test_the_full_set_may_have_its_own_threshold():
-    spec = load_checks("08_elbo_vae").module.PLAN
+    spec = load_checks("08_elbo_vae").module.SPEC
     assert (spec.threshold("full"), spec.threshold("embedded")) == (112.0, 125.0)
     assert replace(spec, below_full=None).threshold("full") == 125.0

@@ -76,14 +76,14 @@ def test_gradients_are_sent_and_received(submission):
 def test_stubs_replace_a_part(submission):
     model, a, b = submission.new("Model", 5), torch.randn(4, 3), torch.randn(4, 2)
     by_a, by_b, row = torch.randn(3, 6), torch.randn(2, 6), torch.randn(3)
-    model.plug("part", Affine([by_a, by_b], (2, 3), bias=0.5))
+    model.set_stub("part", Affine([by_a, by_b], (2, 3), bias=0.5))
     right = (a @ by_a + b @ by_b + 0.5).unflatten(1, (2, 3))
     assert torch.allclose(model.part(a, b), right, atol=1e-6)
-    model.plug("two", Affine([row]), Affine([by_a], bias=-1.0), squash=True)
+    model.set_stub("two", Affine([row]), Affine([by_a], bias=-1.0), squash=True)
     one, other = model.two(a)
     assert torch.allclose(one, (a @ row).sigmoid())
     assert torch.allclose(other, (a @ by_a - 1).sigmoid(), atol=1e-6)
-    model.plug("part", Affine([torch.zeros(3, 4000)]), noise=True)
+    model.set_stub("part", Affine([torch.zeros(3, 4000)]), noise=True)
     noise = model.part(a)
     assert abs(float(noise.std()) - 1) < 0.05
     with pytest.raises(Raised, match="zip"):
@@ -92,7 +92,7 @@ def test_stubs_replace_a_part(submission):
 
 def test_stubs_store_their_inputs_and_are_parameters_of_their_model(submission):
     model, a, b = submission.new("Model", 5), torch.randn(4, 3), torch.randn(2, 3)
-    model.plug("part", Affine([torch.zeros(3, 6)]))
+    model.set_stub("part", Affine([torch.zeros(3, 6)]))
     assert len(model.part.seen()) == 0
     model.part(a)
     model.part(b)
@@ -103,7 +103,7 @@ def test_stubs_store_their_inputs_and_are_parameters_of_their_model(submission):
 def test_stubs_accept_keyword_arguments_and_can_sum_rows(submission):
     model, a, b = submission.new("Model", 5), torch.randn(4, 3), torch.randn(4, 2)
     by_a, by_b = torch.randn(3), torch.randn(2)
-    model.plug("part", Affine([by_a, by_b], bias=0.5, total=True), names=("mu", "sigma"))
+    model.set_stub("part", Affine([by_a, by_b], bias=0.5, total=True), names=("mu", "sigma"))
     right = (a @ by_a + b @ by_b + 0.5).sum()
     assert torch.allclose(model.part(sigma=b, mu=a), right, atol=1e-5)
     assert torch.allclose(model.part(a, sigma=b), right, atol=1e-5)

@@ -11,7 +11,7 @@ from autograder.checks.shared.autoencoder import (
 )
 from autograder.checks.shared.networks import Part, budget_checks, part_checks, range_checks
 from autograder.checks.shared.parts import images, new_model
-from autograder.checks.training import Plan, training_checks
+from autograder.checks.training import TrainingSpec, training_checks
 from autograder.checks.vocabulary import (
     CheckFailed,
     Mistake,
@@ -183,7 +183,7 @@ def error_through_the_code(model: RemoteObject, x: torch.Tensor) -> torch.Tensor
     return squared_error(model.decoder(encode(model.encoder, x)), x)
 
 
-PLAN = Plan(
+SPEC = TrainingSpec(
     model="Autoencoder",
     data="mnist",
     epochs=15,
@@ -216,5 +216,5 @@ FAMILIES = (
     forward_checks("Autoencoder", 48, 3, latent_dim=3),
     criterion_checks(),
     budget_checks(1_500_000, ("encoder", "decoder")),
-    training_checks(TASKS, PLAN, loss="the error"),
+    training_checks(TASKS, SPEC, loss="the error"),
 )

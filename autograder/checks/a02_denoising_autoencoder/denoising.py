@@ -19,7 +19,7 @@ def known_map(
 ) -> RemoteObject:
     """Make something to call that applies a known linear map, and may add noise to it."""
     made = submission.bare("DenoiseAE")
-    made.plug("forward", Affine(weights, (1, 28, 28) if as_images else None), noise=noise)
+    made.set_stub("forward", Affine(weights, (1, 28, 28) if as_images else None), noise=noise)
     return made
 
 

@@ -21,7 +21,7 @@ from autograder.checks.shared.networks import (
     range_checks,
 )
 from autograder.checks.shared.parts import images, new_model
-from autograder.checks.training import Plan, training_checks
+from autograder.checks.training import TrainingSpec, training_checks
 from autograder.checks.vocabulary import CheckFailed, Task, check, expect, expect_tensor, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
@@ -143,7 +143,7 @@ def error_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
     return squared_error(model.decoder(encode(model.encoder, spoilt)), x)
 
 
-PLAN = Plan(
+SPEC = TrainingSpec(
     model="DenoiseAE",
     data="mnist",
     epochs=20,
@@ -179,5 +179,5 @@ FAMILIES = (
     criterion_checks(),
     module_checks(denoising),
     budget_checks(15_000, ("encoder", "decoder")),
-    training_checks(TASKS, PLAN, loss="the error"),
+    training_checks(TASKS, SPEC, loss="the error"),
 )

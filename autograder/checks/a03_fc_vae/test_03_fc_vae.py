@@ -25,7 +25,7 @@ TASKS = (
 )
 
 
-PLAN = vae_plan(headline=106.0)
+SPEC = vae_plan(headline=106.0)
 
 
 FAMILIES = (
@@ -35,5 +35,5 @@ FAMILIES = (
         "The image goes through encoder, heads, reparameterize and decoder, in both modes."
     ),
     budget_checks(1_500_000, vae_parts.PARTS),
-    training_checks(TASKS, PLAN),
+    training_checks(TASKS, SPEC),
 )

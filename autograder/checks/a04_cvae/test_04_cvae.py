@@ -14,7 +14,7 @@ from autograder.checks.shared.vae_methods import vae_method_checks
 from autograder.checks.training import training_checks
 from autograder.checks.vocabulary import (
     CheckFailed,
-    LeftOut,
+    Skipped,
     Task,
     check,
     expect,
@@ -137,12 +137,12 @@ def distinct_labels(n: int) -> tuple[torch.Tensor]:
 @check("unconditional")
 def test_forward_without_condition(submission: Submission) -> None:
     """With C = 0, `forward(x)` works as in assignment 03: encoder and decoder get x and z alone."""
-    vae, _ = vae_parts.plugged(submission)
+    vae, _ = vae_parts.with_stubs(submission)
     x = images(4)
     try:
         vae(x)
     except Raised:
-        conditional, _ = vae_parts.plugged(submission, CLASSES)
+        conditional, _ = vae_parts.with_stubs(submission, CLASSES)
         conditional(x, *distinct_labels(4))
         fail(
             "With `conditional_vec_dim = 0` there is nothing to join: `forward(x)` is called with "
@@ -163,7 +163,7 @@ def test_forward_without_condition(submission: Submission) -> None:
 # The whole model
 
 
-PLAN = vae_plan(
+SPEC = vae_plan(
     lambda x, labels: (eye_rows(labels, CLASSES),),
     batch=lambda x, labels: (x, labels),
     sizes=("hidden_dim", "latent_dim", "conditional_vec_dim"),
@@ -184,7 +184,7 @@ def test_digits_on_demand(submission: Submission) -> None:
     below 0.75 in 2,000 samples about once in ten million times (5.2 standard errors).
     """
     if not submission.train:
-        raise LeftOut
+        raise Skipped
     if "model" not in submission.kept:
         raise CheckFailed("This is judged once the training loss is reached.", todo=True)
     by_digit = agreement(submission.kept["model"])
@@ -229,5 +229,5 @@ FAMILIES = (
         "[x, c] goes to the encoder and [z, c] to the decoder, in both modes.", distinct_labels
     ),
     budget_checks(1_500_000, vae_parts.PARTS),
-    training_checks(TASKS, PLAN),
+    training_checks(TASKS, SPEC),
 )

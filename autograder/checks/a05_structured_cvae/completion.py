@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from autograder.checks.shared.prior import ENCODED, expect_prior_codes
-from autograder.checks.shared.vae_parts import LATENTS, PIXELS, plugged
+from autograder.checks.shared.vae_parts import LATENTS, PIXELS, with_stubs
 from autograder.checks.vocabulary import expect, expect_tensor
 from autograder.protocol.remote import Affine, Raised, RemoteObject, Submission
 
@@ -39,14 +39,14 @@ class Completed:
     ) -> "Completed":
         """Call it. The decoder is linear, so that its input can be read off what it makes."""
         condition = c.shape[1]
-        vae, _ = plugged(submission, condition)
+        vae, _ = with_stubs(submission, condition)
         decoder = torch.randn(LATENTS + condition, PIXELS, dtype=torch.float64)
-        vae.plug("decoder", Affine([decoder.float()], (1, 28, 28)))
+        vae.set_stub("decoder", Affine([decoder.float()], (1, 28, 28)))
         # A code that comes from the encoder lies where no code of the prior's does.
-        vae.plug("encoder", Affine([torch.zeros(PIXELS + condition, 4)]))
-        vae.plug("mu_layer", Affine([torch.zeros(4, LATENTS)], bias=ENCODED))
-        vae.plug("logvar_layer", Affine([torch.zeros(4, LATENTS)], bias=-4.0))
-        vae.plug("reparameterize", Affine([torch.eye(LATENTS), torch.zeros(LATENTS, LATENTS)]))
+        vae.set_stub("encoder", Affine([torch.zeros(PIXELS + condition, 4)]))
+        vae.set_stub("mu_layer", Affine([torch.zeros(4, LATENTS)], bias=ENCODED))
+        vae.set_stub("logvar_layer", Affine([torch.zeros(4, LATENTS)], bias=-4.0))
+        vae.set_stub("reparameterize", Affine([torch.eye(LATENTS), torch.zeros(LATENTS, LATENTS)]))
         try:
             got = complete(vae, x, n)
         except Raised:

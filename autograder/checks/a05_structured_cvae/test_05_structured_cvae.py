@@ -18,10 +18,15 @@ from autograder.checks.shared.gaussian import bce, vae_plan
 from autograder.checks.shared.networks import Part, part_checks, range_checks
 from autograder.checks.shared.parts import images
 from autograder.checks.shared.vae_methods import vae_method_checks
-from autograder.checks.training import Plan, expect_trained, train_reference, training_checks
+from autograder.checks.training import (
+    TrainingSpec,
+    expect_trained,
+    train_reference,
+    training_checks,
+)
 from autograder.checks.vocabulary import (
     CheckFailed,
-    LeftOut,
+    Skipped,
     Task,
     check,
     expect,
@@ -144,8 +149,8 @@ def test_same_capacity(submission: Submission) -> None:
     counts = [decoder]
     if "decoder" in submission.failed:
         # A decoder that is wrong may be of a wrong size too; its points are lost already.
-        sizes = [submission.value(name) for name in PLAN.sizes]
-        reference = load_reference(submission.assignment)[PLAN.model](*sizes)
+        sizes = [submission.value(name) for name in SPEC.sizes]
+        reference = load_reference(submission.assignment)[SPEC.model](*sizes)
         counts.append(sum(p.numel() for p in reference.decoder.parameters()))
     expect(
         any(0.9 * count <= baseline <= 1.1 * count for count in counts),
@@ -187,7 +192,7 @@ def test_completion_shape(submission: Submission) -> None:
 @check("complete")
 def test_completion_device(submission: Submission) -> None:
     """New tensors are made on the device of those that come in (self-reported)."""
-    vae, _ = vae_parts.plugged(submission, QUARTER)
+    vae, _ = vae_parts.with_stubs(submission, QUARTER)
     expect_follows_input(complete(submission), vae, images(3), 2, name="complete")
 
 
@@ -204,12 +209,12 @@ def test_completion_draws_from_the_prior(submission: Submission) -> None:
 # Training, and the competition
 
 
-PLAN = vae_plan(
+SPEC = vae_plan(
     lambda x: (quarter(x),),
     sizes=("hidden_dim", "latent_dim", "conditional_vec_dim"),
     to_the_end=True,
 )
-BASELINE_PLAN = Plan(
+BASELINE_PLAN = TrainingSpec(
     model="BaselineNN",
     data="mnist",
     epochs=10,
@@ -244,7 +249,7 @@ def test_baseline_loss(submission: Submission) -> None:
 def test_nearest_of_ten(submission: Submission) -> None:
     """Of ten samples the nearest is nearer to the original than the baseline, on test images."""
     if not submission.train:
-        raise LeftOut
+        raise Skipped
     if not {"model", "baseline"} <= set(submission.kept):
         raise CheckFailed("This is judged once both losses are reached.", todo=True)
     from vae_utils import load_dataset
@@ -306,5 +311,5 @@ FAMILIES = (
         own_layers="",
     ),
     range_checks(BASELINE_PART),
-    training_checks(TASKS, PLAN, loss="the CVAE's loss"),
+    training_checks(TASKS, SPEC, loss="the CVAE's loss"),
 )

@@ -8,7 +8,7 @@ from autograder.checks.a06_vq_vae import moving_averages, quantizer, vq_networks
 from autograder.checks.a06_vq_vae.quantizer import BETA, scalar
 from autograder.checks.a06_vq_vae.vq import nearest, perplexity, to_maps, to_rows
 from autograder.checks.shared.networks import module_checks
-from autograder.checks.training import Plan, RemotePart, expect_trained
+from autograder.checks.training import RemotePart, TrainingSpec, expect_trained
 from autograder.checks.vocabulary import (
     NOT_STARTED,
     CheckFailed,
@@ -150,12 +150,12 @@ def test_model_wiring(submission: Submission) -> None:
     except Raised:
         model, broken = submission.bare("Model"), True
     if broken:
-        model.plug("encoder", Affine([torch.randn(192, 8) / 14], (2, 2, 2)))
+        model.set_stub("encoder", Affine([torch.randn(192, 8) / 14], (2, 2, 2)))
     by, used, pixels = torch.randn(8, 8), torch.randn(8), torch.randn(8, 192)
     # The first output is z itself: so it can be read off where the loss should be.
     outputs = (Affine([torch.eye(8)]), Affine([by], (2, 2, 2)), Affine([used]), Affine([by]))
-    model.plug("vq_vae", *outputs)
-    model.plug("decoder", Affine([pixels], (3, 8, 8)))
+    model.set_stub("vq_vae", *outputs)
+    model.set_stub("decoder", Affine([pixels], (3, 8, 8)))
 
     def decode(z: torch.Tensor) -> torch.Tensor:
         return (z.double() @ pixels.double()).unflatten(1, (3, 8, 8))
@@ -295,7 +295,7 @@ def error_through_the_codebook(model: Any, x: torch.Tensor) -> torch.Tensor:
     return (x_recon.float() - x).pow(2).mean() / x.var()
 
 
-PLAN = Plan(
+SPEC = TrainingSpec(
     model="Model",
     data="photo_patches",
     images=2000,
@@ -339,7 +339,7 @@ def test_training(submission: Submission) -> None:
         "keep the one without it for the comparison.",
         "no_commitment",
     )
-    expect_trained(submission, TASKS, PLAN)
+    expect_trained(submission, TASKS, SPEC)
 
 
 FAMILIES = (

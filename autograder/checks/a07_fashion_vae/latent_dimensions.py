@@ -170,7 +170,7 @@ def decoder_of_known_images(submission: Submission, lat: int) -> tuple[RemoteObj
     """Make a decoder with its own layers that decodes by a known map, and give that (lat, 784)."""
     decoder = replace(SMALL, lat=lat).make(submission, "Decoder")
     weights = torch.randn(lat, 28 * 28)
-    decoder.plug("forward", Affine([weights], (1, 28, 28)), squash=True, names=("z",))
+    decoder.set_stub("forward", Affine([weights], (1, 28, 28)), squash=True, names=("z",))
     return decoder, weights
 
 

@@ -86,25 +86,27 @@ def known_parts(vae: RemoteObject) -> KnownParts:
         biases=torch.tensor([0.3, 0.5, -0.2, 0.1, 0.7, 0.4]),
     )
     bias = parts.biases.tolist()
-    vae.plug(
+    vae.set_stub(
         "encoder",
         Affine([parts.mu], bias=bias[0]),
         Affine([parts.sigma], bias=bias[1]),
         names=("x",),
     )
-    vae.plug("gaussian", Affine([parts.by_mu, parts.by_sigma], bias=bias[2]), names=("mu", "sigma"))
-    vae.plug(
+    vae.set_stub(
+        "gaussian", Affine([parts.by_mu, parts.by_sigma], bias=bias[2]), names=("mu", "sigma")
+    )
+    vae.set_stub(
         "decoder",
         Affine([parts.decoder], (1, 28, 28), bias=bias[3]),
         squash=True,
         names=("z",),
     )
-    vae.plug(
+    vae.set_stub(
         "r_loss",
         Affine([parts.r_output, parts.r_image], bias=bias[4], total=True),
         names=("x", "y"),
     )
-    vae.plug(
+    vae.set_stub(
         "kl_loss",
         Affine([parts.kl_mu, parts.kl_sigma], bias=bias[5], total=True),
         names=("mu", "sigma"),

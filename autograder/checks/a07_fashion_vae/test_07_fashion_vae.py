@@ -25,7 +25,7 @@ from autograder.checks.shared.networks import module_checks
 from autograder.checks.shared.parameterization import SIGMA, TOTAL, expect_one_number
 from autograder.checks.shared.parts import images, model_or_bare
 from autograder.checks.shared.sampling import expect_new_draws, method_sampler, sampling_checks
-from autograder.checks.training import Plan, training_checks
+from autograder.checks.training import TrainingSpec, training_checks
 from autograder.checks.vocabulary import (
     CheckFailed,
     Task,
@@ -174,7 +174,7 @@ def loss_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
     return loss_of((x,), model.decoder(sample(mu, 2 * sigma.log())), mu, sigma)
 
 
-PLAN = Plan(
+SPEC = TrainingSpec(
     model="VAE",
     data="fashion_mnist",
     epochs=5,
@@ -206,5 +206,5 @@ FAMILIES = (
     ),
     convolutions.CHECKS,
     module_checks(latent_dimensions),
-    training_checks(TASKS, PLAN),
+    training_checks(TASKS, SPEC),
 )

@@ -78,10 +78,10 @@ def known_parts(vae: RemoteObject, obs_dim: int, latent_dim: int) -> KnownParts:
         kl_logsigma=8 * torch.rand(latent_dim),
     )
     both = ("mu", "logsigma")
-    vae.plug("encoder", Affine([parts.mu]), Affine([parts.logsigma]), names=("x",))
-    vae.plug("sample_with_reparam", Affine([parts.by_mu, parts.by_logsigma]), names=both)
-    vae.plug("decoder", Affine([parts.decoder]), squash=True, names=("z",))
-    vae.plug("kl_divergence", Affine([parts.kl_mu, parts.kl_logsigma]), names=both)
+    vae.set_stub("encoder", Affine([parts.mu]), Affine([parts.logsigma]), names=("x",))
+    vae.set_stub("sample_with_reparam", Affine([parts.by_mu, parts.by_logsigma]), names=both)
+    vae.set_stub("decoder", Affine([parts.decoder]), squash=True, names=("z",))
+    vae.set_stub("kl_divergence", Affine([parts.kl_mu, parts.kl_logsigma]), names=both)
     return parts
 
 

@@ -29,7 +29,7 @@ from autograder.checks.shared.parameterization import (
 from autograder.checks.shared.parts import model_or_bare
 from autograder.checks.shared.prior import ENCODED, new_image_checks
 from autograder.checks.shared.sampling import expect_new_draws, method_sampler, sampling_checks
-from autograder.checks.training import Plan, training_checks
+from autograder.checks.training import TrainingSpec, training_checks
 from autograder.checks.vocabulary import (
     ImportRule,
     Task,
@@ -206,7 +206,7 @@ def loss_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
     return negative_elbo(model.decoder(sample(mu, 2 * logsigma)), x, mu, 2 * logsigma)
 
 
-PLAN = Plan(
+SPEC = TrainingSpec(
     model="VAE",
     data="mnist",
     epochs=5,
@@ -233,12 +233,12 @@ def sampled(submission: Submission, n: int = 10_000) -> tuple[torch.Tensor, torc
     vae = any_vae(submission, 2)
     weights = torch.zeros(2, 4)
     weights[0, 2] = weights[1, 3] = STEEP
-    vae.plug("decoder", Affine([weights]), squash=True, names=("z",))
+    vae.set_stub("decoder", Affine([weights]), squash=True, names=("z",))
     nothing = torch.zeros(OBS, 2)
-    vae.plug("encoder", Affine([nothing], bias=ENCODED), Affine([nothing], bias=-ENCODED))
+    vae.set_stub("encoder", Affine([nothing], bias=ENCODED), Affine([nothing], bias=-ENCODED))
     # Noise around mu, whatever logsigma is: right at the prior, where `sample` may use it.
     by_mu_alone = Affine([torch.eye(2), torch.zeros(2, 2)])
-    vae.plug("sample_with_reparam", by_mu_alone, noise=True, names=("mu", "logsigma"))
+    vae.set_stub("sample_with_reparam", by_mu_alone, noise=True, names=("mu", "logsigma"))
     vae.eval()
     x = expect_tensor(vae.sample(n), (n, 4), SAMPLE)
     expect(
@@ -291,6 +291,6 @@ FAMILIES = (
     ),
     nonlinearity_checks(DECODER, 3, lambda theta: theta.logit(1e-6), 1e-3),
     kl_checks("kl_divergence", called_kl, LOGSIGMA, EACH_IMAGE),
-    training_checks(TASKS, PLAN, name="elbo_threshold", loss="−ELBO", limit=" nats"),
+    training_checks(TASKS, SPEC, name="elbo_threshold", loss="−ELBO", limit=" nats"),
     new_image_checks(any_vae, (OBS,), lambda submission, n: sampled(submission, n)[1], SAMPLE),
 )

@@ -44,7 +44,7 @@ def with_posterior(mu: torch.Tensor, logsigma: torch.Tensor) -> torch.Tensor:
 def plug_encoder(vae: RemoteObject, latent_dim: int) -> None:
     """Let a model's encoder read mu and logsigma from the pixels."""
     pixels = RANGE * torch.eye(PIXELS)
-    vae.plug(
+    vae.set_stub(
         "encoder",
         Affine([pixels[:, :latent_dim]], bias=-SHIFT),
         Affine([pixels[:, latent_dim : 2 * latent_dim]], bias=-SHIFT),
@@ -54,7 +54,7 @@ def plug_encoder(vae: RemoteObject, latent_dim: int) -> None:
 
 def plug_decoder(vae: RemoteObject, weights: torch.Tensor) -> None:
     """Let a model's decoder return the sigmoid of a linear map, weights (Z, 784), of the code."""
-    vae.plug("decoder", Affine([weights], IMAGE), squash=True, names=("z",))
+    vae.set_stub("decoder", Affine([weights], IMAGE), squash=True, names=("z",))
 
 
 def plug_blind_decoder(vae: RemoteObject, latent_dim: int) -> None:

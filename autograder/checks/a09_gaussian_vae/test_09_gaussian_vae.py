@@ -50,7 +50,7 @@ from autograder.checks.shared.parameterization import (
 from autograder.checks.shared.parts import model_or_bare
 from autograder.checks.shared.prior import ENCODED, new_image_checks, plug_random_decoder
 from autograder.checks.shared.sampling import sampling_checks
-from autograder.checks.training import Plan, training_checks
+from autograder.checks.training import TrainingSpec, training_checks
 from autograder.checks.vocabulary import (
     CheckFailed,
     Task,
@@ -244,7 +244,7 @@ def sampled(submission: Submission, n: int) -> tuple[torch.Tensor, torch.Tensor,
     weights = plug_random_decoder(vae, 2, IMAGE)
     # An image that is encoded here has a code far from the prior.
     nothing = torch.zeros(PIXELS, 2)
-    vae.plug(
+    vae.set_stub(
         "encoder",
         Affine([nothing], bias=ENCODED),
         Affine([nothing], bias=-ENCODED),
@@ -314,7 +314,7 @@ def loss_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
     return loss_in_bits(x, model.decoder(sample(mu, 2 * logsigma)), mu, logsigma)
 
 
-PLAN = Plan(
+SPEC = TrainingSpec(
     model="VAE",
     data="mnist",
     epochs=10,
@@ -349,5 +349,5 @@ FAMILIES = (
     new_image_checks(
         any_vae, IMAGE, lambda submission, n: sampled(submission, n)[2], "`sample(n)`"
     ),
-    training_checks(TASKS, PLAN, loss="−ELBO", limit=" bits"),
+    training_checks(TASKS, SPEC, loss="−ELBO", limit=" bits"),
 )

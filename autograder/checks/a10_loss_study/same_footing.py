@@ -118,7 +118,7 @@ def test_measure_repeats(submission: Submission) -> None:
     vae = model_or_bare(submission, "VAE")
     KnownVae(vae, layers=False)
     # Noise where it has no business: whoever draws a code gets another answer each time.
-    vae.plug("reparameterize", Affine([torch.eye(3), torch.eye(3)]), noise=True, names=TOLD)
+    vae.set_stub("reparameterize", Affine([torch.eye(3), torch.eye(3)]), noise=True, names=TOLD)
     for n in (5, 1):
         x = images(n)
         first, again = (submission.object("measure")(vae, x) for _ in range(2))

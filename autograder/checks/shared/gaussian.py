@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from autograder.checks.training import Plan
+from autograder.checks.training import TrainingSpec
 
 
 def bce(x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -38,7 +38,7 @@ def sample(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
 
 def vae_plan(
     condition: Callable[..., tuple[torch.Tensor, ...]] = lambda *inputs: (), **settings: Any
-) -> Plan:
+) -> TrainingSpec:
     """Return the training spec of `myVAE` on MNIST.
 
     Args:
@@ -63,4 +63,4 @@ def vae_plan(
         "loss": lambda batch, x_hat, mu, logvar: negative_elbo(x_hat, batch[0], mu, logvar),
         "confirm": confirm,
     }
-    return Plan(**usual | settings)
+    return TrainingSpec(**usual | settings)

@@ -70,7 +70,7 @@ def expect_prior_codes(z: torch.Tensor) -> None:
 def plug_random_decoder(vae: RemoteObject, latents: int, row: tuple[int, ...]) -> torch.Tensor:
     """Replace a decoder by the sigmoid of a random linear map; return its weights, (Z, D)."""
     weights = torch.randn(latents, math.prod(row))
-    vae.plug("decoder", Affine([weights], row), squash=True, names=("z",))
+    vae.set_stub("decoder", Affine([weights], row), squash=True, names=("z",))
     return weights
 
 

@@ -283,7 +283,7 @@ def expect_new_draws(
         call: Calls the method that is judged, always with the same images; returns a tensor.
     """
     mean_alone = Affine([torch.eye(latents), torch.zeros(latents, latents)])
-    model.plug(part, mean_alone, noise=True, names=names)
+    model.set_stub(part, mean_alone, noise=True, names=names)
     for mode in (model.train, model.eval):
         mode()
         expect(

@@ -219,7 +219,7 @@ def condition_checks(part: Part, width: int) -> Checks:
 Conditions = Callable[[int], tuple[torch.Tensor, ...]]
 
 
-def plugged(submission: Submission, condition: int = 0) -> tuple[RemoteObject, KnownVae]:
+def with_stubs(submission: Submission, condition: int = 0) -> tuple[RemoteObject, KnownVae]:
     """Make a model of which only the methods are its own."""
     vae = model_or_bare(
         submission,
@@ -247,7 +247,7 @@ def forward_checks(sentence: str, conditions: Conditions = lambda n: ()) -> Chec
     @named_check("forward", "forward_wiring", sentence)
     def forward(submission: Submission) -> None:
         for n, mode in ((5, "train"), (5, "eval"), (1, "eval")):
-            vae, parts = plugged(submission, condition)
+            vae, parts = with_stubs(submission, condition)
             getattr(vae, mode)()
             x, c = images(n), conditions(n)
             try:
@@ -281,7 +281,7 @@ def expect_features_joined(submission: Submission, x: torch.Tensor) -> None:
     Rows of unlike width can't be joined so; a condition as wide as what it is joined with can.
     """
     for part, width in (("encoder", PIXELS), ("decoder", LATENTS)):
-        vae, _ = plugged(submission, width)
+        vae, _ = with_stubs(submission, width)
         c = torch.rand(len(x), width)
         with contextlib.suppress(Raised):
             vae(x, c)

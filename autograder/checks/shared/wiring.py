@@ -46,16 +46,16 @@ class KnownVae:
             # Features stay positive: an activation between encoder and heads changes nothing.
             encoder = [torch.rand(pixels, features) / pixels, torch.rand(condition, features)]
             heads = torch.randn(2, features, LATENTS)
-            vae.plug("encoder", Affine([torch.cat(encoder)]))
-            vae.plug("mu_layer", Affine([heads[0]]))
-            vae.plug("logvar_layer", Affine([heads[1]]))
+            vae.set_stub("encoder", Affine([torch.cat(encoder)]))
+            vae.set_stub("mu_layer", Affine([heads[0]]))
+            vae.set_stub("logvar_layer", Affine([heads[1]]))
             self.mu, self.logvar = torch.cat(encoder) @ heads
         else:
             self.mu, self.logvar = torch.randn(2, pixels, LATENTS) / math.sqrt(pixels)
-            vae.plug("encoder", Affine([self.mu]), Affine([self.logvar]), names=("x",))
-        vae.plug("reparameterize", Affine([self.by_mu, self.by_logvar]), names=TOLD)
+            vae.set_stub("encoder", Affine([self.mu]), Affine([self.logvar]), names=("x",))
+        vae.set_stub("reparameterize", Affine([self.by_mu, self.by_logvar]), names=TOLD)
         names = () if layers else ("z",)
-        vae.plug("decoder", Affine([self.decoder], shape), squash=self.squash, names=names)
+        vae.set_stub("decoder", Affine([self.decoder], shape), squash=self.squash, names=names)
 
     def heads(self, x: torch.Tensor, *c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Images to mu and logvar, (N, 3) each."""
