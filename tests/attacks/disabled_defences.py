@@ -199,7 +199,7 @@ def unescaped_text() -> Any:
     """Write pages, tables and messages without escaping."""
     plain = functools.partial(pages.Environment)
     return patched(
-        replaced(submission, shown=unchanged),
+        replaced(submission, printable=unchanged),
         replaced(table, printable=unchanged, FORMULA=("\0",)),
         replaced(
             pages,
@@ -213,7 +213,7 @@ def unescaped_text() -> Any:
 def strict_utf8() -> Any:
     """Write files as strict UTF-8, which cannot encode a lone surrogate."""
     return patched(
-        replaced(submission, shown=unchanged),
+        replaced(submission, printable=unchanged),
         replaced(pages, printable=unchanged),
         replaced(output_folder, write_text=lambda path, text: path.write_bytes(text.encode())),
     )
