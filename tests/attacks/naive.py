@@ -87,7 +87,7 @@ def _load_late() -> checks.CheckSet:
     """Import the checks as pytest does: after the cells, with their folder on the path."""
     with contextlib.suppress(ImportError):
         importlib.import_module("conftest")
-    checks.load_checks.cache_clear()
+    checks._load.cache_clear()
     for name in [name for name in sys.modules if name.startswith("autograder.checks.")]:
         del sys.modules[name]
     return checks.load_checks(A)
