@@ -24,7 +24,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
     @functools.cache
     def grade(assignment: str) -> dict[str, Result]:
         folder = tmp_path_factory.mktemp(assignment)
-        graded = verify.grade_bank(assignment, folder, 2, LIMITS, thorough=False)
+        graded = verify.grade_corpus(assignment, folder, 2, LIMITS, thorough=False)
         return {result.student: result for result in graded}
 
     return grade
