@@ -1,11 +1,11 @@
-"""What a sandbox shows of this machine: an allow-list."""
+"""The allow-list: the files and folders of this machine that a sandbox contains."""
 
 import sys
 import sysconfig
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
-# All of the repository that a worker needs: no check, no solution, no test.
+# The files of the project that a worker needs. They contain no check, no solution and no test.
 GIVEN = (
     "autograder/__init__.py",
     "autograder/protocol/__init__.py",
@@ -30,7 +30,7 @@ DEVICES = ("/dev/null", "/dev/urandom", "/dev/random")
 
 
 def python_folders() -> list[str]:
-    """List the folders that this interpreter and its packages lie in."""
+    """Return the folders of this interpreter and its packages."""
     paths = [sys.prefix, sys.base_prefix, *(sysconfig.get_path(n) for n in ("purelib", "platlib"))]
     kept: list[str] = []
     for path in sorted({str(Path(path)) for path in paths}):
@@ -40,11 +40,11 @@ def python_folders() -> list[str]:
 
 
 def readable() -> tuple[list[str], list[str]]:
-    """List what a process may read where no file can be hidden from it by a mount.
+    """Return what a process of tier B may read; no mount can hide a file there.
 
     Returns:
-        The files and folders that it may read, and the folders that it may list only: the grader
-        can be installed among the packages, and its checks must stay unreadable there.
+        The files and folders that it may read, and the folders that it may only list. If the grader
+        is installed among the packages, its own folder is in neither of them.
     """
     given = [str(PACKAGE.parent / path) for path in GIVEN]
     files, folders = [], []
@@ -56,10 +56,11 @@ def readable() -> tuple[list[str], list[str]]:
 
 
 def without(folder: Path, hidden: Path) -> tuple[list[str], list[str]]:
-    """Split a folder so that everything in it is named but `hidden`.
+    """Return the paths of everything in a folder except `hidden`.
 
     Returns:
-        The paths that together hold all of the folder but `hidden`, and the folders above `hidden`.
+        The paths that together contain all of the folder except `hidden`, and the folders above
+        `hidden`.
     """
     if not hidden.is_relative_to(folder):
         return [str(folder)], []

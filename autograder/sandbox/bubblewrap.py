@@ -1,4 +1,4 @@
-"""Tier A's walls: a bubblewrap command that shows a process an allow-list of files, no more."""
+"""The bubblewrap command of tier A: a file system with the files of the allow-list only."""
 
 import os
 import shutil
@@ -8,12 +8,12 @@ from autograder.sandbox.allowed import DEVICES, GIVEN, PACKAGE, SYSTEM, python_f
 from autograder.sandbox.inside.start import WRITABLE
 
 LIBRARY = "/vaelab"
-# Where what lies in a writable folder is shown, for an empty one covers that.
+# The place of readable files that are in a writable folder: an empty folder covers that one.
 ELSEWHERE = "/shown"
 
 
 def find() -> str | None:
-    """Give the path of a bwrap program: the system's, or else the one that pip installed."""
+    """Return the path of the system's bwrap, or of the one that pip installed, or None."""
     if found := shutil.which("bwrap"):
         return found
     try:
@@ -27,7 +27,7 @@ def find() -> str | None:
 
 
 def shown_at(path: str) -> str:
-    """Say where a sandbox shows a file or folder of Python's."""
+    """Return the path in the sandbox of a file or folder of Python."""
     covered = any(Path(path).is_relative_to(folder) for folder in WRITABLE)
     return ELSEWHERE + path if covered else path
 
