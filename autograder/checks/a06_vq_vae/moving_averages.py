@@ -301,7 +301,7 @@ def test_ema_gradients(submission: Submission) -> None:
 
 @check("ema")
 def test_ema_update(submission: Submission) -> None:
-    """In training mode the codebook becomes the averaged sums divided by the smoothed averaged sizes."""
+    """In training mode, codebook = averaged sums divided by smoothed averaged sizes."""
     for z, codebook in batches(submission):
         expect_updates(averaging(submission, codebook), z, codebook)
 

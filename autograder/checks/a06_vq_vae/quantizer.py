@@ -1,7 +1,7 @@
 """Checks of a quantizer: its encodings, its output, its loss and its perplexity.
 
-Output, loss and perplexity are compared with the code vectors that the quantizer itself selected. An
-error in the distances therefore loses the points of its own task only.
+Output, loss and perplexity are compared with the code vectors that the quantizer itself selected.
+An error in the distances therefore loses the points of its own task only.
 """
 
 from collections.abc import Sequence
@@ -181,7 +181,7 @@ def maps(shape: tuple[int, int, int, int], codebook: torch.Tensor) -> torch.Tens
 
 
 def places(n: int, dim: int) -> torch.Tensor:
-    """Make n images of a single position, (n, dim, 1, 1), so that the order of axes has no effect."""
+    """Make n images of a single position, (n, dim, 1, 1): the order of axes has no effect."""
     return torch.randn(n, dim, 1, 1)
 
 
@@ -219,7 +219,7 @@ def expect_straight_gradient(trial: Trial) -> None:
 
 @check("nearest_code")
 def test_nearest_code(submission: Submission) -> None:
-    """Each position gets its nearest code vector, for every H and W. `encodings` gives its index."""
+    """Each position gets its nearest code vector, for every H and W; `encodings` marks it."""
     for shape in ((2, 4, 3, 5), (1, 3, 1, 2), (3, 2, 4, 1)):
         tried_on_maps(submission, shape).expect_nearest()
 

@@ -110,7 +110,7 @@ def test_normalize(submission: Submission) -> None:
 
 @check("units")
 def test_data_variance(submission: Submission) -> None:
-    """`data_variance` is the variance of all entries together, in the units of the model's input."""
+    """`data_variance` is the variance of all entries together, in units of the model's input."""
     x = photographs(20)
     got = submission.object("data_variance")(x)
     got = torch.tensor(got) if isinstance(got, float) else got

@@ -93,7 +93,7 @@ def test_residual_adds_its_input(submission: Submission) -> None:
 
 @check("residual")
 def test_residual_corrects(submission: Submission) -> None:
-    """f changes the output, and gradients pass through the skip connection."""
+    """The correction f changes the output, and gradients pass through the skip connection."""
     x = torch.randn(2, 6, 4, 7).requires_grad_()
     block = with_weights(submission.new("Residual", 6, 6, 5), x, 0.5)
     got = expect_tensor(block(x), x.shape, "`Residual(...)(x)`")

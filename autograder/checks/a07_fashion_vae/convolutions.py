@@ -72,8 +72,8 @@ LINEAR_SIZE = (
 
 def linear_size(name: str, sizes: Sizes) -> CheckFailed:
     """Return the failure of a layer that has the printed size."""
-    told = LINEAR_SIZE.format(name, sizes.printed_features, sizes.c2, sizes.k, sizes.features)
-    return CheckFailed(told, "linear_size_as_printed")
+    message = LINEAR_SIZE.format(name, sizes.printed_features, sizes.c2, sizes.k, sizes.features)
+    return CheckFailed(message, "linear_size_as_printed")
 
 
 def shapes(module: RemoteObject, part: str = "") -> list[tuple[int, ...]]:

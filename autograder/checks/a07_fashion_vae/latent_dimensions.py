@@ -172,7 +172,7 @@ def test_quantiles(submission: Submission) -> None:
 
 
 def decoder_of_known_images(submission: Submission, lat: int) -> tuple[RemoteObject, torch.Tensor]:
-    """Make a decoder with its own layers, and replace it by a known map; return its weights (lat, 784)."""
+    """Make a decoder whose `forward` is a known map, and return it with the weights (lat, 784)."""
     decoder = replace(SMALL, lat=lat).make(submission, "Decoder")
     weights = torch.randn(lat, 28 * 28)
     decoder.set_stub("forward", Affine([weights], (1, 28, 28)), squash=True, names=("z",))

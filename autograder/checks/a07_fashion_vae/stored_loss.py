@@ -173,7 +173,7 @@ LOSS_MISTAKES = (
 
 
 def gradients(loss: torch.Tensor, parts: KnownParts) -> torch.Tensor:
-    """Return the gradients of a loss by every bias, in the order of `BIASES`; 0 if there is none."""
+    """Return the gradients of a loss by every bias, in the order of `BIASES`; 0 for none."""
     (grad,) = torch.autograd.grad(loss, parts.biases, allow_unused=True)
     return torch.zeros(len(BIASES)) if grad is None else grad
 

@@ -65,8 +65,8 @@ def expect_given_layers(
         "linear22": (latents, hidden_dim),
     }
     for name, shape in shapes.items():
-        there = weights.get(f"{name}.weight"), weights.get(f"{name}.bias")
-        if there[0] is None or there[1] is None or tuple(there[0].shape) != shape:
+        found = weights.get(f"{name}.weight"), weights.get(f"{name}.bias")
+        if found[0] is None or found[1] is None or tuple(found[0].shape) != shape:
             return
 
     def linear(name: str, rows: torch.Tensor) -> torch.Tensor:

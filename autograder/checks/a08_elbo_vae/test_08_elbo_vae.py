@@ -200,7 +200,7 @@ def test_elbo_gradient(submission: Submission) -> None:
 
 
 def loss_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
-    """Return the loss of a code that is sampled here: it depends on the image only through the code."""
+    """Return the loss of a code sampled here: it depends on the image only through the code."""
     x = x.flatten(1)
     mu, logsigma = model.encoder(x)
     return negative_elbo(model.decoder(sample(mu, 2 * logsigma)), x, mu, 2 * logsigma)

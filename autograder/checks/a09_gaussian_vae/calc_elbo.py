@@ -137,8 +137,8 @@ def sampler(submission: Submission, train: bool) -> Sampler:
 def expect_gradient_through_sample(submission: Submission) -> None:
     """Expect ∂z/∂mu = 1 and ∂z/∂log σ = z − mu.
 
-    At the prior the gradient of the KL is 0, and so is that of pixels at their means. The rest of the
-    negative ELBO's gradient flows through z.
+    At the prior the gradient of the KL is 0, and so is that of pixels at their means. The rest of
+    the negative ELBO's gradient flows through z.
     """
     latents = 3
     vae = any_vae(submission, latents, 0.02)
@@ -162,8 +162,8 @@ def expect_gradient_through_sample(submission: Submission) -> None:
 def expect_gradient_through_kl(submission: Submission) -> None:
     """Expect that the KL in the negative ELBO has a gradient.
 
-    With this σ_x, the gradient of the other term is negligible. At mu = 1 and log σ = −1 the gradient
-    of every KL is nonzero, also of an incorrect one.
+    With this σ_x, the gradient of the other term is negligible. At mu = 1 and log σ = −1 the
+    gradient of every KL is nonzero, also of an incorrect one.
     """
     vae = any_vae(submission, 3, 1e3)
     plug_encoder(vae, 3)

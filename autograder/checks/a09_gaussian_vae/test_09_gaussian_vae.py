@@ -271,7 +271,7 @@ def test_sample_gives_means(submission: Submission) -> None:
 
 @check("interpolate")
 def test_line_is_straight(submission: Submission) -> None:
-    """`interpolate` returns n evenly spaced points from z1 to z2, ends included. By default n = 10."""
+    """`interpolate` returns n evenly spaced points from z1 to z2, both included; default n = 10."""
     interpolate = submission.object("interpolate")
     for latent_dim, n in ((5, None), (16, 7), (1, 2), (3, 50)):
         a, b = torch.randn(2, latent_dim) + torch.tensor([[1.0], [3.0]])

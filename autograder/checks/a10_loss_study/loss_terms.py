@@ -202,8 +202,8 @@ def test_both_adds_the_terms(submission: Submission) -> None:
         got = recon_term(submission, x_recon, x, "both")
         terms = bce(x_recon, x), half_squared_error(x_recon, x)
         call = functools.partial(recon_term, submission, x_recon, x)
-        their_own = own(lambda call=call: call("bce") + call("mse"), failed)  # type: ignore[misc]
-        expect_close(got, either(got, sum(terms), their_own), "The sum", terms, BOTH_MISTAKES)  # type: ignore[arg-type]
+        student_term = own(lambda call=call: call("bce") + call("mse"), failed)  # type: ignore[misc]
+        expect_close(got, either(got, sum(terms), student_term), "The sum", terms, BOTH_MISTAKES)  # type: ignore[arg-type]
 
 
 BOTH_KL_MISTAKES = (
@@ -223,11 +223,11 @@ BOTH_KL_MISTAKES = (
 
 @check("both")
 def test_both_has_one_kl(submission: Submission) -> None:
-    """ "both" includes the KL exactly once."""
+    """The loss with "both" includes the KL exactly once."""
     mu, logvar = LOGVAR.posterior(3, 5)
     got, right = kl_term(submission, mu, logvar, "both"), kl_divergence(mu, logvar)
-    their_own = own(
+    student_term = own(
         lambda: kl_term(submission, mu, logvar, "bce"), "kl_divergence" in submission.failed
     )
-    due = either(got, right, their_own)
-    expect_close(got, due, 'The KL in "both"', (due,), BOTH_KL_MISTAKES)
+    expected = either(got, right, student_term)
+    expect_close(got, expected, 'The KL in "both"', (expected,), BOTH_KL_MISTAKES)

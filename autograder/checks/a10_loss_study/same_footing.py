@@ -107,9 +107,9 @@ def test_measure(submission: Submission) -> None:
             value = got[key]
             number = value if isinstance(value, torch.Tensor) else torch.tensor(value)
             number = expect_tensor(number, (), f'`measure(…)["{key}"]`')
-            due = either(number, right, own(call, task in submission.failed))
+            expected = either(number, right, own(call, task in submission.failed))
             known = (parts, x, mu, logvar)
-            expect_close(number, due, f'"{key}"', known, MEASURE_MISTAKES[key])
+            expect_close(number, expected, f'"{key}"', known, MEASURE_MISTAKES[key])
 
 
 @check("measure")
@@ -174,8 +174,8 @@ def test_measure_switches_training_off(submission: Submission) -> None:
     vae = model_or_bare(submission, "VAE")
     submission.run(DROPPING, "dropping")
     for part in ("encoder", "decoder"):
-        stand_in = submission.object(f"_dropping_{part}")
-        submission.request("set", ref=vae.ref, path=part, value=stand_in)
+        stub = submission.object(f"_dropping_{part}")
+        submission.request("set", ref=vae.ref, path=part, value=stub)
     measure, x = submission.object("measure"), images(5)
     measured = []
     for mode in (vae.eval, vae.eval, vae.train):
