@@ -20,7 +20,7 @@ from autograder.protocol.remote import Affine, Other, Raised, RemoteObject, Subm
 
 
 def two_dims(got: Any) -> torch.Tensor:
-    """Expect two integers, in a tuple, a list or a tensor."""
+    """Expect two integers, in a tuple or a tensor."""
     items = list(got) if isinstance(got, tuple | torch.Tensor) and len(got) == 2 else []
     whole = [
         int(item)
