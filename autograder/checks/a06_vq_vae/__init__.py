@@ -1,1 +1,1 @@
-"""The checks of `06_vq_vae` and its submission corpus."""
+"""Checks of `06_vq_vae` and its submission corpus."""

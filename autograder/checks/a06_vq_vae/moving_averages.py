@@ -1,4 +1,4 @@
-"""Checks of a codebook that is moved by averages instead of gradients, `VectorQuantizerEMA`."""
+"""Checks of `VectorQuantizerEMA`, whose codebook moving averages update, not gradients."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -27,18 +27,19 @@ from autograder.checks.vocabulary import (
 )
 from autograder.protocol.remote import RemoteObject, Submission
 
-# ε is large here, so that smoothing shows.
+# ε is large here, so that an error in the smoothing is visible.
 GAMMA, EPSILON = 0.7, 0.5
 EMA = "VectorQuantizerEMA"
 
 
-# One update (van den Oord et al. 2017, appendix A.1) from the start: sizes 0, sums = the codebook.
+# One update (van den Oord et al. 2017, appendix A.1) from the start: sizes are 0, sums are the
+# codebook.
 
 
 def first_update(
     codebook: torch.Tensor, rows: torch.Tensor, encodings: torch.Tensor, gamma: float, eps: float
 ) -> torch.Tensor:
-    """The codebook after one update."""
+    """Return the codebook after one update, (K, D)."""
     size, total = first_averages(codebook, rows, encodings, gamma)
     return total / smoothed(size, eps)[:, None]
 
@@ -46,20 +47,20 @@ def first_update(
 def first_averages(
     codebook: torch.Tensor, rows: torch.Tensor, encodings: torch.Tensor, gamma: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The averaged sizes (K,), not smoothed, and sums (K, D) after one update."""
+    """Return the averaged sizes (K,), not smoothed, and sums (K, D) after one update."""
     size = (1 - gamma) * encodings.sum(0)
     return size, gamma * codebook + (1 - gamma) * encodings.T @ rows
 
 
 def smoothed(size: torch.Tensor, eps: float) -> torch.Tensor:
-    """Sizes smoothed so that none is 0; their total stays."""
+    """Return smoothed sizes (K,): no size is 0, and their total does not change."""
     return (size + eps) / (size.sum() + len(size) * eps) * size.sum()
 
 
 def _divided(
     by: Callable[[torch.Tensor, float], torch.Tensor],
 ) -> Callable[..., torch.Tensor]:
-    """The codebook after one update, when sums are divided by something else."""
+    """Return a formula of the codebook after one update in which `by` computes the divisor."""
 
     def formula(
         codebook: torch.Tensor,
@@ -77,33 +78,34 @@ def _divided(
 EMA_LOSS_MISTAKES = (
     Mistake(
         "codebook_loss_kept",
-        "The loss still has a codebook loss in it: here the averages move the codebook.",
+        "The loss still includes a codebook loss. Remove it: here the moving averages update "
+        "the codebook.",
         lambda gap, beta: (1 + beta) * mean_square(gap),
     ),
     Mistake(
         "beta_ignored",
-        "β doesn't weight the commitment loss.",
+        "β does not weight the commitment loss. Multiply the commitment loss by `commitment_cost`.",
         lambda gap, beta: mean_square(gap),
     ),
     Mistake(
         "commitment_missing",
-        "The loss is 0: the commitment loss is still needed.",
+        "The loss is 0. It should be the commitment loss, weighted by β.",
         lambda gap, beta: torch.zeros(()),
     ),
 )
 
-# Gradients at z, times n / 2, of a loss that has the right value.
+# Gradients at z, times n / 2, of a loss with the correct value.
 EMA_PULL_MISTAKES = (
     Mistake(
         "loss_after_straight_through",
-        "The loss doesn't move z: the straight-through output, which it is computed from, moves "
-        "along. Compute the loss before the shortcut.",
+        "The loss has no gradient at z. It is computed from the straight-through output, which "
+        "changes together with z. Compute the loss before the straight-through step.",
         lambda gap, beta: torch.zeros_like(gap),
     ),
     Mistake(
         "loss_after_straight_through",
-        "The loss pushes z away from its code vector: it reaches z through the straight-through "
-        "output. Compute the loss before the shortcut.",
+        "The loss moves z away from its code vector, because it is computed from the "
+        "straight-through output. Compute the loss before the straight-through step.",
         lambda gap, beta: -beta * gap,
     ),
 )
@@ -111,50 +113,54 @@ EMA_PULL_MISTAKES = (
 EMA_MISTAKES = (
     Mistake(
         "not_updated",
-        "The codebook stays as it was in training mode: new averages should be written into it.",
+        "The codebook does not change in training mode. Write the new averages into it.",
         lambda codebook, *_: codebook,
     ),
     Mistake(
         "decay_swapped",
-        "The weights of past and present have changed places: γ belongs to the past.",
+        "The weights of the old average and the new batch are swapped: γ multiplies the old "
+        "average.",
         lambda codebook, rows, encodings, gamma, eps: first_update(
             codebook, rows, encodings, 1 - gamma, eps
         ),
     ),
     Mistake(
         "sizes_not_smoothed",
-        "The sizes you divide by are not smoothed: one unused code vector, and you divide by 0.",
+        "You divide by sizes that are not smoothed. An unused code vector then causes a "
+        "division by 0.",
         _divided(lambda size, eps: size),
     ),
     Mistake(
         "sizes_not_rescaled",
-        "Your smoothed sizes add up to 1, not to the total of the sizes: a factor is missing.",
+        "Your smoothed sizes add up to 1. They should add up to the total of the sizes: a "
+        "factor is missing.",
         _divided(lambda size, eps: (size + eps) / (size.sum() + len(size) * eps)),
     ),
     Mistake(
         "sizes_not_rescaled",
-        "You add ε to the sizes and leave it there: smoothing keeps their total.",
+        "You add ε to the sizes and do not rescale them. Smoothing should not change their total.",
         _divided(lambda size, eps: size + eps),
     ),
     Mistake(
         "past_forgotten",
-        "Each code vector is the mean of this batch alone: nothing of the past is averaged in.",
+        "Each code vector is the mean of this batch only. Include the old averages, with weight γ.",
         lambda codebook, rows, encodings, gamma, eps: (
             encodings.T @ rows / encodings.sum(0)[:, None]
         ),
     ),
     Mistake(
         "sums_start_at_zero",
-        "The averaged sums forget where they started: `cluster_sum` begins as a copy of the "
-        "codebook, and decays from there.",
+        "The averaged sums do not include their start value. `cluster_sum` starts as a copy of "
+        "the codebook and decays from there.",
         lambda codebook, rows, encodings, gamma, eps: first_update(
             torch.zeros_like(codebook), rows, encodings, gamma, eps
         ),
     ),
     Mistake(
         "codebook_averaged",
-        "You average the code vectors with the batch's means. Average sums and sizes, each by "
-        "itself, and divide then: a mean of many places should weigh more than one of few.",
+        "You average the code vectors with the means of the batch. Average sums and sizes "
+        "separately, then divide: a mean of many positions should have more weight than a mean "
+        "of few.",
         lambda codebook, rows, encodings, gamma, eps: (
             gamma * codebook + (1 - gamma) * encodings.T @ rows / encodings.sum(0)[:, None]
         ),
@@ -168,10 +174,11 @@ def averaging(submission: Submission, codebook: torch.Tensor) -> RemoteObject:
 
 
 def clusters() -> tuple[torch.Tensor, torch.Tensor]:
-    """Make 60 single places and a codebook of 4, nearest to very unequal shares of them.
+    """Make 60 single positions and a codebook of 4 vectors that are used very unequally.
 
-    Half way to another code vector are 5 standard deviations of the noise or more: that a place is
-    so torn between two (within 1e-5) that right formulas differ happens less than once in 10⁶ runs.
+    The midpoint to another code vector is at least 5 standard deviations of the noise away. A
+    position with two nearest vectors (within 1e-5), for which correct formulas may differ, occurs
+    less than once in 10⁶ runs.
     """
     codebook = torch.eye(4, 3) * torch.tensor([1.0, 1.5, 2.0]) - 0.2
     chosen = torch.repeat_interleave(torch.arange(4), torch.tensor([30, 18, 9, 3]))
@@ -179,9 +186,9 @@ def clusters() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def batches(submission: Submission) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Make single places, then images of several, where the way that rows are cut matters."""
+    """Yield single positions, then images of several, where the layout of the rows matters."""
     yield clusters()
-    # Other rows make other encodings: where these have failed, that is said already.
+    # Other rows give other encodings. If the encodings have failed, their own check reports it.
     if "nearest_code" not in submission.failed:
         codebook = codebook_of(4, 3)
         yield maps((2, 3, 3, 5), codebook), codebook
@@ -190,7 +197,8 @@ def batches(submission: Submission) -> Iterator[tuple[torch.Tensor, torch.Tensor
 START_MISTAKES = (
     Mistake(
         "sums_start_at_zero",
-        "`cluster_sum` starts at zeros: code vectors that no place has picked yet would become 0.",
+        "`cluster_sum` starts at zeros. Start it as a copy of the codebook: otherwise, code "
+        "vectors that no position has used yet become 0.",
         torch.zeros_like,
     ),
 )
@@ -198,7 +206,7 @@ START_MISTAKES = (
 
 @check("ema")
 def test_ema_buffers(submission: Submission) -> None:
-    """`cluster_size` starts at zeros, `cluster_sum` as a copy of the codebook."""
+    """`cluster_size` starts at zeros. `cluster_sum` starts as a copy of the codebook."""
     quantizer = submission.new(EMA, 7, 3, BETA)
     codebook = expect_tensor(quantizer.embedding.weight.value(), (7, 3), "`embedding.weight`")
     size = expect_tensor(quantizer.cluster_size.value(), (7,), "`cluster_size`")
@@ -208,15 +216,15 @@ def test_ema_buffers(submission: Submission) -> None:
     state = quantizer.state_dict()
     expect(
         {"cluster_size", "cluster_sum"} <= set(state),
-        "`cluster_size` and `cluster_sum` are no buffers: they would not be saved with the model, "
-        "nor move to another device with it.",
+        "`cluster_size` and `cluster_sum` are not buffers. They would not be saved with the "
+        "model, and would not move to another device with it. Use `register_buffer`.",
         "averages_not_buffers",
     )
 
 
 @check("ema")
 def test_ema_quantizes_first(submission: Submission) -> None:
-    """A batch is quantized with the codebook as it was, and only then updates it."""
+    """A batch is quantized with the old codebook. The codebook is updated after that."""
     for z, codebook in batches(submission):
         trial = Trial.of(averaging(submission, codebook), z, codebook)
         if "nearest_code" not in submission.failed:
@@ -235,11 +243,11 @@ def expect_order(
     inputs: Sequence[Any] = (),
     mistakes: Sequence[Mistake] = (),
 ) -> None:
-    """Expect a value from before the update, or name a mistake as `expect_close` does."""
+    """Expect the value from before the update, or name a mistake as `expect_close` does."""
     too_early = Mistake(
         "updated_before_use",
-        "The codebook was updated before the batch was quantized with it: use the code vectors, "
-        "then update them.",
+        "The codebook is updated before it quantizes the batch. Quantize with the old code "
+        "vectors first, then update them.",
         lambda *_: after,
     )
     expect_close(got, before, what, inputs, (too_early, *mistakes))
@@ -252,9 +260,9 @@ def expect_commitment(
 
     Args:
         got: The loss, a scalar.
-        z: What was quantized, (N, D, H, W).
+        z: The quantizer's input, (N, D, H, W).
         picked: The code vectors before the update, (N·H·W, D).
-        moved: The same ones after it.
+        moved: The same code vectors after the update, (N·H·W, D).
     """
 
     def commitment(rows: torch.Tensor, codes: torch.Tensor = picked) -> torch.Tensor:
@@ -268,7 +276,7 @@ def expect_commitment(
 
 @check("ema")
 def test_ema_gradients(submission: Submission) -> None:
-    """The loss moves z alone, with 2β (z − e) / n, and a second step can follow."""
+    """The loss moves z only: its gradient is 2β (z − e) / n. A second training step works, too."""
     z, codebook = clusters()
     quantizer = averaging(submission, codebook)
     for step in range(2):
@@ -279,27 +287,27 @@ def test_ema_gradients(submission: Submission) -> None:
         (grad,) = expect_grad(loss, {"z": z}, "the loss", "commitment_detached")
         gap = trial.gap()
         got = to_rows(grad) * z.numel() / 2
-        # A loss of 0 moves nothing for another reason.
+        # A loss of 0 has no gradient for another reason.
         mistakes = EMA_PULL_MISTAKES if float(loss.detach()) > 0 else ()
         what = f"The gradient at z in step {step + 1}, times n / 2,"
         expect_close(got, BETA * gap, what, (gap, BETA), mistakes)
     expect(
         not isinstance(quantizer.embedding.weight.grad.value(), torch.Tensor),
-        "A gradient reaches the codebook, and the optimizer would move it too: the averages alone "
-        "should.",
+        "A gradient reaches the codebook, so the optimizer would update it, too. Only the "
+        "moving averages should update it: detach it or set `requires_grad` to False.",
         "ema_codebook_gets_gradient",
     )
 
 
 @check("ema")
 def test_ema_update(submission: Submission) -> None:
-    """In training mode the codebook becomes averaged sums over smoothed averaged sizes."""
+    """In training mode, codebook = averaged sums divided by smoothed averaged sizes."""
     for z, codebook in batches(submission):
         expect_updates(averaging(submission, codebook), z, codebook)
 
 
 def expect_updates(quantizer: RemoteObject, z: torch.Tensor, codebook: torch.Tensor) -> None:
-    """Expect the right codebook after one update, and after two."""
+    """Expect the correct codebook after one update and after two."""
     rows = to_rows(z).double()
     encodings = Trial.of(quantizer, z, codebook).picks()
     got = expect_tensor(quantizer.embedding.weight.value(), codebook.shape, "The new codebook")
@@ -308,7 +316,7 @@ def expect_updates(quantizer: RemoteObject, z: torch.Tensor, codebook: torch.Ten
     mistakes = (*EMA_MISTAKES, *cuts)
     expect_close(got, first_update(*inputs), "The new codebook", inputs, mistakes)
 
-    # The second update: it goes on from the averages, whether sizes are kept smoothed or not.
+    # The second update continues from the averages. A submission may store smoothed sizes or not.
     size, total = first_averages(*inputs[:4])
     again = Trial.of(quantizer, z, codebook).picks()
     total = GAMMA * total + (1 - GAMMA) * again.T @ rows
@@ -333,14 +341,15 @@ def test_ema_rests_in_eval(submission: Submission) -> None:
     for one, value in zip(kept, before, strict=True):
         expect(
             torch.equal(torch.as_tensor(one.value()), value),
-            f"`{one.path}` changes in eval mode too: test images would move the codebook.",
+            f"`{one.path}` changes in eval mode, too. Update it in training mode only: "
+            "otherwise test images change the codebook.",
             "updates_in_eval",
         )
 
 
 @check("ema")
 def test_ema_quantizes_alike(submission: Submission) -> None:
-    """Codes, output and perplexity are those of `VectorQuantizer`."""
+    """Encodings, output and perplexity are equal to those of `VectorQuantizer`."""
     codebook = codebook_of(9, 4)
     quantizer = averaging(submission, codebook)
     quantizer.eval()
@@ -357,10 +366,10 @@ def test_ema_quantizes_alike(submission: Submission) -> None:
 
 @check("ema")
 def test_ema_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in (self-reported)."""
+    """New tensors are on the same device as the input tensors (self-reported)."""
     z, codebook = clusters()
     quantizer = averaging(submission, codebook)
-    # The averages begin with the quantizer's own forward: what fails there is said there.
+    # The forward pass starts as in `VectorQuantizer`. The checks there report errors in that part.
     if "nearest_code" in submission.failed:
         quantizer(z)
     else:

@@ -1,7 +1,7 @@
-"""Checks of a quantizer: its picks, its output, its loss and its perplexity.
+"""Checks of a quantizer: its encodings, its output, its loss and its perplexity.
 
-Whatever code vectors it picks, its output, loss and perplexity are compared with these, so that an
-error in the distances loses the points of its own task only.
+Output, loss and perplexity are compared with the code vectors that the quantizer itself selected.
+An error in the distances therefore loses the points of its own task only.
 """
 
 from collections.abc import Sequence
@@ -42,22 +42,22 @@ BETA = 0.3
 
 
 def scalar(value: Any, what: str) -> torch.Tensor:
-    """Expect one number."""
+    """Expect a scalar."""
     return expect_tensor(torch.tensor(value) if isinstance(value, float) else value, (), what)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One call of a quantizer, with what it was given.
+    """One call of a quantizer, with its input.
 
     Attributes:
         quantizer: The quantizer.
-        z: What it was given, (N, D, H, W).
+        z: Its input, (N, D, H, W).
         codebook: Its code vectors before the call, (K, D).
-        loss: Its first answer; each answer is a tensor if all is well.
-        quantized: Its second answer.
-        perplexity: Its third answer.
-        encodings: Its fourth answer.
+        loss: Its first output. Each output of a correct quantizer is a tensor.
+        quantized: Its second output.
+        perplexity: Its third output.
+        encodings: Its fourth output.
     """
 
     quantizer: RemoteObject
@@ -70,7 +70,7 @@ class Trial:
 
     @classmethod
     def of(cls, quantizer: RemoteObject, z: torch.Tensor, codebook: torch.Tensor) -> "Trial":
-        """Call a quantizer."""
+        """Call a quantizer and expect four values."""
         got = quantizer(z)
         expect(
             isinstance(got, tuple) and len(got) == 4,
@@ -80,21 +80,21 @@ class Trial:
         return cls(quantizer, z, codebook, *got)
 
     def picks(self) -> torch.Tensor:
-        """Its encodings, (N·H·W, K)."""
+        """Return the encodings, (N·H·W, K)."""
         places = self.z.numel() // self.z.shape[1]
         shape = (places, len(self.codebook))
         return expect_tensor(self.encodings, shape, "`encodings`").detach()
 
     def picked(self, codebook: torch.Tensor | None = None) -> torch.Tensor:
-        """The code vectors that it says it picked, (N·H·W, D), of this codebook or its own."""
+        """Return the selected code vectors, (N·H·W, D), of `codebook` or of the quantizer's own."""
         return self.picks() @ (self.codebook if codebook is None else codebook).double()
 
     def gap(self) -> torch.Tensor:
-        """Encoder output less code vector, (N·H·W, D)."""
+        """Return encoder output minus code vector, (N·H·W, D)."""
         return to_rows(self.z.detach().double()) - self.picked()
 
     def output(self) -> torch.Tensor:
-        """Its second answer, of the right shape."""
+        """Return the second output and expect the shape of z."""
         return expect_tensor(self.quantized, self.z.shape, "`quantized`")
 
     def expect_nearest(self) -> None:
@@ -103,8 +103,8 @@ class Trial:
         count = len(got)
         expect(
             bool(((got == 0) | (got == 1)).all() and (got.sum(1) == 1).all()),
-            "Each row of `encodings` should hold a single 1, at the code vector that was picked, "
-            "and zeros elsewhere.",
+            "Each row of `encodings` should contain a single 1, at the index of the selected "
+            "code vector, and zeros elsewhere.",
             "not_one_hot",
         )
         right = encode(z, codebook)
@@ -113,28 +113,33 @@ class Trial:
             return
         cuts = cut_wrongly(z, lambda rows: one_hot(nearest(rows, codebook), codebook))
         for mistake in (*cuts, *NEAREST_MISTAKES):
-            # With fewer places, another formula may pick the same ones by chance.
+            # With fewer positions, an incorrect formula may select the correct vectors by chance.
             expect(
                 count < 7 or not torch.equal(got, mistake.formula(z, codebook)),
-                f"{mistake.says} {wrong} of {count} places got another than their nearest.",
+                f"{mistake.says} At {wrong} of {count} positions, the selected code vector is "
+                "not the nearest one.",
                 mistake.name,
             )
-        expect(False, f"{wrong} of {count} places did not get their nearest code vector.")
+        expect(
+            False,
+            f"At {wrong} of {count} positions, the selected code vector is not the nearest one. "
+            "Check the distances and the argmin.",
+        )
 
     def expect_loss(self, beta: float) -> None:
-        """Expect the loss's value."""
+        """Expect the correct value of the loss."""
         gap = to_maps(self.gap(), self.z)
         right = (1 + beta) * mean_square(gap)
         expect_close(scalar(self.loss, "`loss`"), right, "The loss", (gap, beta), LOSS_MISTAKES)
 
     def expect_perplexity(self) -> None:
-        """Expect the perplexity of the encodings that are there."""
+        """Expect the perplexity of the submission's own encodings."""
         got = self.perplexity
         expect(
             not isinstance(got, torch.Tensor | float)
             or not bool(torch.as_tensor(got).isnan().any()),
-            "The perplexity is not a number: an unused code vector gives 0 · log 0. Add something "
-            "tiny inside the logarithm.",
+            "The perplexity is not a number: an unused code vector gives 0 · log 0. Add a very "
+            "small number inside the logarithm.",
             "log_of_zero",
         )
         got = scalar(got, "`perplexity`")
@@ -144,14 +149,14 @@ class Trial:
 
 
 def codebook_of(size: int, dim: int) -> torch.Tensor:
-    """Make code vectors of very unequal length, (size, dim)."""
+    """Make code vectors of very unequal lengths, (size, dim)."""
     return torch.randn(size, dim) * torch.linspace(0.3, 2.5, size)[:, None]
 
 
 def make_quantizer(
     submission: Submission, codebook: torch.Tensor, beta: float = BETA, name: str = "", **kw: float
 ) -> RemoteObject:
-    """Make a quantizer and give it this codebook."""
+    """Make a quantizer and load this codebook into it."""
     quantizer = submission.new(name or "VectorQuantizer", *codebook.shape, beta, **kw)
     codebook_in(quantizer, codebook.shape)
     state = {"embedding.weight": codebook}
@@ -167,7 +172,7 @@ def make_quantizer(
 
 
 def maps(shape: tuple[int, int, int, int], codebook: torch.Tensor) -> torch.Tensor:
-    """Make an encoder's output in which no place is torn between two code vectors."""
+    """Make an encoder output in which no position has two nearest code vectors."""
     while True:
         z = 1.2 * torch.randn(shape)
         first, second = torch.cdist(to_rows(z), codebook).topk(2, largest=False).values.unbind(1)
@@ -176,7 +181,7 @@ def maps(shape: tuple[int, int, int, int], codebook: torch.Tensor) -> torch.Tens
 
 
 def places(n: int, dim: int) -> torch.Tensor:
-    """Make n images of a single place, (n, dim, 1, 1): here the order of axes can't matter."""
+    """Make n images of a single position, (n, dim, 1, 1): the order of axes has no effect."""
     return torch.randn(n, dim, 1, 1)
 
 
@@ -188,7 +193,7 @@ def tried(
 
 
 def tried_on_maps(submission: Submission, shape: tuple[int, int, int, int]) -> Trial:
-    """Do so with the output of an encoder, of this shape."""
+    """Call a `VectorQuantizer` with an encoder output of this shape."""
     codebook = codebook_of(9, shape[1])
     return tried(submission, maps(shape, codebook), codebook)
 
@@ -200,70 +205,75 @@ def codebook_in(quantizer: RemoteObject, shape: Sequence[int]) -> torch.Tensor:
 
 
 def expect_straight_gradient(trial: Trial) -> None:
-    """Expect that a gradient at `quantized` arrives at z as it is."""
+    """Expect that the gradient at `quantized` reaches z unchanged."""
     got, weights = trial.output(), torch.randn(trial.z.shape)
     (grad,) = expect_grad(got * weights, {"z": trial.z}, "`quantized`", "no_straight_through")
     expect(
         float(grad.abs().max()) > 0,
-        "The gradient that reaches z from `quantized` is 0: copy it past the argmin.",
+        "The gradient from `quantized` to z is 0, because the argmin has no gradient. Copy the "
+        "gradient past the argmin, with the straight-through estimator.",
         "no_straight_through",
     )
-    expect_close(grad, weights, "The gradient at z, for a known one at `quantized`,")
+    expect_close(grad, weights, "The gradient at z, for a known gradient at `quantized`,")
 
 
 @check("nearest_code")
 def test_nearest_code(submission: Submission) -> None:
-    """Each place picks the nearest code vector, whatever H and W; `encodings` says which."""
+    """Each position gets its nearest code vector, for every H and W; `encodings` marks it."""
     for shape in ((2, 4, 3, 5), (1, 3, 1, 2), (3, 2, 4, 1)):
         tried_on_maps(submission, shape).expect_nearest()
 
 
 @check("nearest_code")
 def test_nearest_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in (self-reported)."""
+    """New tensors are on the same device as the input tensors (self-reported)."""
     trial = tried_on_maps(submission, (2, 4, 3, 5))
     expect_follows_input(trial.quantizer, trial.z, name="forward")
 
 
 @check("nearest_code")
 def test_codebook_is_trained(submission: Submission) -> None:
-    """The codebook is (K, D), holds different vectors, and is a trainable parameter."""
+    """The codebook is (K, D), contains different vectors, and is a trainable parameter."""
     quantizer = submission.new("VectorQuantizer", 7, 3, BETA)
     codebook = codebook_in(quantizer, (7, 3))
     expect(
         float(codebook.std(0).min()) > 0,
-        "All code vectors start out the same: they could never part again.",
+        "All code vectors start with the same value. They would get the same gradients and "
+        "stay equal. Initialise them with different random values.",
     )
     expect(
         "embedding.weight" in quantizer.parameters(),
-        "The codebook is no trainable parameter: the optimizer will not find it.",
+        "The codebook is not a trainable parameter, so the optimizer does not find it. Use "
+        "`nn.Embedding` or `nn.Parameter`.",
     )
 
 
 @check("straight_through")
 def test_quantized_is_code(submission: Submission) -> None:
-    """`quantized` holds, at each place, the code vector that was picked there."""
+    """`quantized` contains, at each position, the code vector that was selected there."""
     rows_are_right = True
     for shape in ((2, 4, 3, 5), (1, 3, 1, 2)):
         trial = tried_on_maps(submission, shape)
         z, got = trial.z, trial.output()
         expect(
             not torch.allclose(got, z.double(), atol=1e-5),
-            "`quantized` has the values of z: value and gradient have changed places. Forward it "
-            "is the code vector, and only backward it behaves like z.",
+            "`quantized` has the values of z: value and gradient are swapped. In the forward "
+            "pass it should be the code vector. In the backward pass, z should get its "
+            "gradient.",
             "straight_through_reversed",
         )
         right, *others = layouts(trial.picked(), z)
         fits = [torch.allclose(got, layout, atol=1e-4) for layout in (right, *others)]
-        # Of two places alone, rows cut wrongly may pick the right codes by chance.
+        # With only two positions, an incorrect row layout may select the correct codes by chance.
         rows_are_right &= torch.equal(trial.picks(), encode(z, trial.codebook))
-        # Rows that were cut wrongly fit together again in the same wrong way: one slip, not two.
+        # An incorrect row layout that is also used to restore the maps is one error, not two.
         if fits[0] or (any(fits) and not rows_are_right):
             continue
         expect(
             not fits[1],
-            "`quantized` holds the right code vectors in the wrong places: rows are (N, H, W, D), "
-            "and a reshape to (N, D, H, W) moves no axis.",
+            "`quantized` contains the correct code vectors at the wrong positions. The rows "
+            "are in the order (N, H, W, D), and a reshape to (N, D, H, W) moves no axis. Use "
+            "`permute`.",
             "not_permuted_back",
         )
         expect_close(got, right, "`quantized`")
@@ -271,23 +281,22 @@ def test_quantized_is_code(submission: Submission) -> None:
 
 @check("straight_through")
 def test_gradient_passes_straight_through(submission: Submission) -> None:
-    """Any gradient at `quantized` arrives at z as it is."""
+    """A gradient at `quantized` reaches z unchanged."""
     expect_straight_gradient(tried(submission, places(8, 4).requires_grad_(), codebook_of(9, 4)))
 
 
 @check("straight_through")
 def test_decoder_leaves_codebook(submission: Submission) -> None:
-    """The gradient at `quantized` does not reach the codebook: only the codebook loss moves it."""
+    """The gradient at `quantized` does not reach the codebook. Only the codebook loss moves it."""
     trial = tried(submission, places(8, 4).requires_grad_(), codebook_of(9, 4))
     got = trial.output()
     if not got.requires_grad:
-        return  # Said by the check above.
+        return  # The check above reports this.
     got.sum().backward()
     grad = trial.quantizer.embedding.weight.grad.value()
     expect(
         grad is None or float(torch.as_tensor(grad).abs().max()) == 0,
-        "The decoder's gradient moves the code vectors too: it should pass them by and reach z "
-        "alone.",
+        "The gradient of the decoder moves the code vectors, too. It should reach z only.",
         "decoder_moves_codebook",
     )
 
@@ -301,15 +310,15 @@ def test_vq_loss_value(submission: Submission) -> None:
 
 @check("vq_loss")
 def test_vq_loss_is_a_mean_over_places(submission: Submission) -> None:
-    """The same holds with several places in an image."""
-    # Each image is one constant: the order in which places and channels are cut can't matter.
+    """The loss is also correct for images with several positions."""
+    # Each image is constant, so that the order of positions and channels has no effect.
     z = torch.randn(5, 1, 1, 1).expand(5, 4, 2, 3).contiguous()
     tried(submission, z, codebook_of(9, 4)).expect_loss(BETA)
 
 
 @check("perplexity")
 def test_perplexity(submission: Submission) -> None:
-    """Two code vectors used 3 : 1 give 1.755, a single one 1, and K used alike K."""
+    """Perplexity: 1.755 for two code vectors used 3 : 1, 1 for one vector, K for K used equally."""
     for uses in ((3, 1), (4,), (2, 2, 2, 2, 2), (7, 3, 1, 1)):
         codebook = codebook_of(5, 3)
         chosen = torch.repeat_interleave(torch.arange(len(uses)), torch.tensor(uses))
@@ -317,10 +326,10 @@ def test_perplexity(submission: Submission) -> None:
 
 
 def pulls(submission: Submission) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Measure who moves.
+    """Measure what the loss moves.
 
     Returns:
-        The gradients at z and at the codebook, times n / 2, and what each would be with weight 1.
+        The gradients at z and at the codebook, times n / 2, and the value of each for weight 1.
     """
     trial = tried(submission, places(12, 4).requires_grad_(), codebook_of(5, 4))
     z, loss = trial.z, scalar(trial.loss, "`loss`")
@@ -342,13 +351,13 @@ def _shows(measured: tuple[torch.Tensor, ...], shares: Shares) -> bool:
 
 
 def pull_checks(moved: str, which: int, share: float, sentence: str) -> Checks:
-    """Test one of the two gradients; name the mistake that both together show.
+    """Test one of the two gradients; name the mistake that both gradients together identify.
 
     Args:
         moved: What the loss moves.
         which: 0 for z and 1 for the codebook.
         share: The weight of the loss that moves it.
-        sentence: The check's sentence.
+        sentence: The sentence that describes the check.
     """
 
     @named_check("vq_loss", f"pull_on_{moved}", sentence)
@@ -377,13 +386,13 @@ CHECKS = (
         "encoder",
         0,
         BETA,
-        "The loss pulls z towards its code vector, with weight β: its gradient is 2β (z − e) / n.",
+        "The loss moves z towards its code vector with weight β: its gradient is 2β (z − e) / n.",
     ),
     *pull_checks(
         "codebook",
         1,
         1.0,
-        "The loss pulls each code vector towards its z, with weight 1: 2 (e − z) / n, added up.",
+        "The loss moves each code vector towards its z with weight 1: the sum of 2 (e − z) / n.",
     ),
     test_perplexity,
 )

@@ -1,4 +1,4 @@
-"""What `06_vq_vae` is graded on."""
+"""Tasks and checks of `06_vq_vae`."""
 
 from typing import Any
 
@@ -41,45 +41,54 @@ TASKS = (
 # Units
 
 
-UNITS_SAY = "The same units above and below the line"
+UNITS_SAY = "Use the same units in the numerator and the denominator"
 
 NORMALIZE_MISTAKES = (
     Mistake(
         "range_doubled",
-        "`normalize` stretches pixels to [-1, 1]; a shift by one half is all. "
-        f"{UNITS_SAY}: a range twice as wide has four times the variance.",
+        f"`normalize` maps pixels to [-1, 1]. It should only subtract one half. {UNITS_SAY}: a "
+        "range that is twice as wide has four times the variance.",
         lambda x: 2 * x - 1,
     ),
     Mistake(
-        "not_shifted", "`normalize` leaves pixels in [0, 1]; grey should become 0.", lambda x: x
+        "not_shifted",
+        "`normalize` returns pixels in [0, 1]. It should return pixels in [−½, ½], so that "
+        "grey becomes 0.",
+        lambda x: x,
     ),
-    Mistake("inverted", "`normalize` turns black into white.", lambda x: 0.5 - x),
+    Mistake(
+        "inverted",
+        "`normalize` inverts the images: black becomes white. Subtract one half from the pixels.",
+        lambda x: 0.5 - x,
+    ),
 )
 
 VARIANCE_MISTAKES = (
     Mistake(
         "range_doubled",
-        f"`data_variance` is four times too large: it is that of pixels in [-1, 1]. {UNITS_SAY}.",
+        "`data_variance` is four times too large: it is the variance of pixels in [-1, 1]. "
+        f"{UNITS_SAY}.",
         lambda x: 4 * x.var(),
     ),
     Mistake(
         "variance_of_bytes",
-        f"`data_variance` is that of bytes from 0 to 255. {UNITS_SAY}.",
+        f"`data_variance` is the variance of bytes from 0 to 255. {UNITS_SAY}.",
         lambda x: 255**2 * x.var(),
     ),
     Mistake(
         "deviation_for_variance",
-        "`data_variance` is the standard deviation; the variance is its square.",
+        "`data_variance` is the standard deviation. The variance is its square.",
         lambda x: x.std(),
     ),
     Mistake(
         "variance_within_images",
-        "`data_variance` is the mean of the images' own variances: it misses how images differ.",
+        "`data_variance` is the mean of the variances of single images. It ignores the "
+        "differences between images: compute it over all entries together.",
         lambda x: x.flatten(1).var(1).mean(),
     ),
     Mistake(
         "variance_not_centred",
-        "`data_variance` is a mean square: subtract the mean first.",
+        "`data_variance` is the mean square. Subtract the mean first.",
         lambda x: (x - 0.5).pow(2).mean(),
     ),
 )
@@ -101,7 +110,7 @@ def test_normalize(submission: Submission) -> None:
 
 @check("units")
 def test_data_variance(submission: Submission) -> None:
-    """`data_variance` is the variance of all entries together, in the units the model sees."""
+    """`data_variance` is the variance of all entries together, in units of the model's input."""
     x = photographs(20)
     got = submission.object("data_variance")(x)
     got = torch.tensor(got) if isinstance(got, float) else got
@@ -109,7 +118,7 @@ def test_data_variance(submission: Submission) -> None:
     expect_close(got, x.var(), "`data_variance(x)`", (x,), VARIANCE_MISTAKES)
 
 
-# The whole model, with known linear maps in the place of its parts
+# The whole model, with known linear maps in place of its parts
 
 
 def new_model(submission: Submission, beta: float = BETA, decay: float = 0) -> RemoteObject:
@@ -118,7 +127,7 @@ def new_model(submission: Submission, beta: float = BETA, decay: float = 0) -> R
 
 
 def cannot_run(submission: Submission, *parts: str) -> bool:
-    """Say whether a part has failed, so that the model can't be judged with its own ones."""
+    """Return whether a part has failed, so that the model cannot be tested with its own parts."""
     if not set(parts) & submission.failed:
         return False
     if "model" in submission.failed:
@@ -129,13 +138,14 @@ def cannot_run(submission: Submission, *parts: str) -> bool:
 MODEL_MISTAKES = (
     Mistake(
         "decodes_unquantized",
-        "`forward` decodes the encoder's output itself: the decoder should see what the quantizer "
-        "made of it, and nothing else.",
+        "`forward` decodes the encoder's output itself. The decoder should get the output of "
+        "the quantizer.",
         lambda z, by, decode: decode(z),
     ),
     Mistake(
         "squashed",
-        "`forward` applies a sigmoid to what the decoder gives: negative pixels are out of reach.",
+        "`forward` applies a sigmoid to the decoder's output, which makes negative pixels "
+        "impossible. Return the output unchanged.",
         lambda z, by, decode: decode(z @ by).sigmoid(),
     ),
 )
@@ -152,7 +162,7 @@ def test_model_wiring(submission: Submission) -> None:
     if broken:
         model.set_stub("encoder", Affine([torch.randn(192, 8) / 14], (2, 2, 2)))
     by, used, pixels = torch.randn(8, 8), torch.randn(8), torch.randn(8, 192)
-    # The first output is z itself: so it can be read off where the loss should be.
+    # The first output is z itself: its value is visible if it is used in place of the loss.
     outputs = (Affine([torch.eye(8)]), Affine([by], (2, 2, 2)), Affine([used]), Affine([by]))
     model.set_stub("vq_vae", *outputs)
     model.set_stub("decoder", Affine([pixels], (3, 8, 8)))
@@ -176,8 +186,8 @@ def test_model_wiring(submission: Submission) -> None:
         )
         expect(
             isinstance(got[0], torch.Tensor) and got[0].shape == (n, 8),
-            "`loss` should be just what the quantizer gives as its loss; the reconstruction's part "
-            "is added in the training step.",
+            "`loss` should be exactly the loss of the quantizer. The training step adds the "
+            "reconstruction error.",
             "loss_not_the_quantizers",
         )
         z = got[0].double()
@@ -185,14 +195,16 @@ def test_model_wiring(submission: Submission) -> None:
         right = decode(z.detach() @ by.double())
         inputs = (z.detach(), by.double(), decode)
         expect_close(x_recon.detach(), right, "`x_recon`", inputs, MODEL_MISTAKES)
-        share = expect_tensor(got[2], (n,), "`perplexity`, for a quantizer that gives one per row,")
+        share = expect_tensor(
+            got[2], (n,), "`perplexity`, for a quantizer that returns one per row,"
+        )
         expect_close(share.detach(), z.detach() @ used.double(), "`perplexity`")
         expect_grad(x_recon, {"x": x}, "`x_recon`", "encoder_detached")
 
 
 @check("model")
 def test_model_passes_its_sizes_on(submission: Submission) -> None:
-    """K, D, β and decay reach the quantizer, and `decay > 0` chooses moving averages."""
+    """K, D, β and decay are passed to the quantizer. `decay > 0` selects moving averages."""
     if cannot_run(submission, "encoder", "residual"):
         return
     for decay, name in ((0, "VectorQuantizer"), (0.9, moving_averages.EMA)):
@@ -213,15 +225,15 @@ def test_model_passes_its_sizes_on(submission: Submission) -> None:
         for one in (model, other):
             one.eval()
             losses.append(scalar(one(x)[0], "`loss`"))
-        # The codebook loss, where there is one, doesn't follow β.
+        # The codebook loss, if there is one, does not depend on β.
         own = 0.0 if decay else 1.0
         ratio = torch.tensor((own + 3 * BETA) / (own + BETA))
         expect(
             not torch.equal(losses[0], losses[1]),
-            "Another `commitment_cost` leaves the loss as it is: is it passed on to the quantizer?",
+            "Another `commitment_cost` does not change the loss. Is it passed on to the quantizer?",
             "commitment_not_passed",
         )
-        expect_close(losses[1] / losses[0], ratio, "The loss for 3β over that for β")
+        expect_close(losses[1] / losses[0], ratio, "The loss for 3β divided by the loss for β")
         if decay:
             model.train()
             model(x)
@@ -234,7 +246,7 @@ def test_model_passes_its_sizes_on(submission: Submission) -> None:
 
 
 def has_averages(model: RemoteObject) -> bool:
-    """Say whether the model's quantizer keeps moving averages, saved with it or not."""
+    """Return whether the model's quantizer has moving averages, as buffers or not."""
     try:
         return isinstance(model.vq_vae.cluster_size.value(), torch.Tensor)
     except Raised:
@@ -243,7 +255,7 @@ def has_averages(model: RemoteObject) -> bool:
 
 @check("model")
 def test_model_on_images(submission: Submission) -> None:
-    """Images of any size in multiples of 4 come back in their own size, one alone included."""
+    """Images whose sides are multiples of 4 keep their size, also for a batch of one."""
     if cannot_run(submission, "encoder", "residual", "decoder", "nearest_code", "straight_through"):
         return
     for decay in (0, 0.9):
@@ -264,7 +276,7 @@ IN_USE = 4.0
 
 
 def codebook_and_places(model: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Find a trained model's codebook, and what its encoder gives to the quantizer."""
+    """Find the codebook of a trained model, and its encoder's output for the quantizer."""
     if isinstance(model, RemoteObject):
         codebook, given = model.vq_vae.embedding.weight.value(), model.given("vq_vae", x)
         z = given[0] if isinstance(given, tuple) and given else given
@@ -274,11 +286,11 @@ def codebook_and_places(model: Any, x: torch.Tensor) -> tuple[torch.Tensor, torc
         codebook = weight.value() if weight is not None else part.embedding.weight.detach()
         z = model.encoder(x)
     shape = (len(x), codebook.shape[1], x.shape[2] // 4, x.shape[3] // 4)
-    return codebook, expect_tensor(z, shape, "What the quantizer is given").float()
+    return codebook, expect_tensor(z, shape, "The quantizer's input").float()
 
 
 def error_through_the_codebook(model: Any, x: torch.Tensor) -> torch.Tensor:
-    """The reconstruction loss when indices alone pass to the decoder; expects enough of them."""
+    """Return the reconstruction loss if only indices reach the decoder; expect enough of them."""
     x = x - 0.5
     codebook, z = codebook_and_places(model, x)
     indices = nearest(to_rows(z), codebook)
@@ -286,9 +298,9 @@ def error_through_the_codebook(model: Any, x: torch.Tensor) -> torch.Tensor:
     used = float(perplexity(torch.nn.functional.one_hot(indices, len(codebook))))
     expect(
         used > IN_USE,
-        f"Only {used:.1f} code vectors are in use, in effect (perplexity, over {len(x):,} images); "
-        f"it should be more than {IN_USE:g}. Are there enough of them, and of the same size as the "
-        "encoder's outputs?",
+        f"The model uses effectively only {used:.1f} code vectors (perplexity, over {len(x):,} "
+        f"images). It should use more than {IN_USE:g}. Are there enough code vectors, and is "
+        "their scale that of the encoder's outputs?",
         "codebook_collapsed",
     )
     x_recon = expect_tensor(x_recon, x.shape, "`x_recon`")
@@ -314,29 +326,32 @@ SPEC = TrainingSpec(
         "commitment_cost",
         "decay",
     ),
-    confirmed="With each place replaced by the grader's own pick from your codebook, and decoded",
+    confirmed=(
+        "With each position replaced by the nearest vector of your codebook, selected by the "
+        "grader, and decoded"
+    ),
     digits=3,
     data_full="cifar10",
     headline=0.056,
     remark=(
-        "0.056 is the published example's, after 10,000 updates of 32 images of CIFAR-10, with 128 "
-        "channels and 512 vectors of 64. The row above is the notebook's small model (32 channels, "
-        "64 vectors of 4) on the colour images that the machine had; `headlines.md` has the "
-        "published sizes."
+        "0.056 is the value of the published example, after 10,000 updates of 32 images of "
+        "CIFAR-10, with 128 channels and 512 vectors of 64. The row above is the notebook's "
+        "small model (32 channels, 64 vectors of 4) on the colour images of this machine. "
+        "`headlines.md` lists the published sizes."
     ),
 )
 
 
 @check("training")
 def test_training(submission: Submission) -> None:
-    """Trained from scratch, the loss falls below 0.15 in 15 epochs, with over 4 codes in use."""
+    """Trained from scratch, the loss is below 0.15 after 15 epochs, with over 4 codes in use."""
     cost = submission.value("commitment_cost")
     if not isinstance(cost, int | float):
         raise CheckFailed("`commitment_cost` is not filled in yet.", todo=True)
     expect(
         cost > 0,
-        "`commitment_cost` is 0: hand in a model that is trained with the commitment loss, and "
-        "keep the one without it for the comparison.",
+        "`commitment_cost` is 0. Hand in a model that is trained with the commitment loss. The "
+        "model without it is for the comparison only.",
         "no_commitment",
     )
     expect_trained(submission, TASKS, SPEC)

@@ -1,7 +1,7 @@
-"""Formulas of vector quantization and the mistakes made in them.
+"""Formulas of vector quantization and known mistakes in them.
 
-Encoder outputs z are (N, D, H, W), codebooks E (K, D), rows one vector for each place in the order
-(N, H, W), encodings one-hot (N·H·W, K). van den Oord, Vinyals & Kavukcuoglu 2017.
+Encoder outputs z are (N, D, H, W), codebooks E (K, D), rows one vector for each position in
+the order (N, H, W), encodings one-hot (N·H·W, K). van den Oord, Vinyals & Kavukcuoglu 2017.
 """
 
 import math
@@ -25,7 +25,7 @@ def to_maps(rows: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def layouts(rows: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Lay (N·H·W, D) out as maps: rightly, by a reshape alone, and with places in other orders."""
+    """Arrange rows (N·H·W, D) as maps: correctly, by a reshape only, and with swapped positions."""
     n, dim, height, width = like.shape
     return (
         to_maps(rows, like),
@@ -36,35 +36,35 @@ def layouts(rows: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 def nearest(rows: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
-    """Give the index of the nearest code vector for each row, by brute force (equation 2)."""
+    """Return the index of the nearest code vector for each row, by brute force (equation 2)."""
     exact = "donot_use_mm_for_euclid_dist"
     return torch.cdist(rows.double(), codebook.double(), compute_mode=exact).argmin(1)
 
 
 def one_hot(indices: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
-    """Encode indices (M,) as (M, K)."""
+    """Return the one-hot encodings (M, K) of indices (M,)."""
     return F.one_hot(indices, len(codebook)).double()
 
 
 def encode(z: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
-    """Give the right encodings of z."""
+    """Return the correct encodings of z, (N·H·W, K)."""
     return one_hot(nearest(to_rows(z), codebook), codebook)
 
 
 def _by_score(
     score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Give encodings that pick the smallest score (M, K) of rows and codebook."""
+    """Return a formula of encodings that select the smallest score (M, K) of rows and codebook."""
     return lambda z, codebook: one_hot(score(to_rows(z), codebook).argmin(1), codebook)
 
 
 MIXED = (
-    "Your rows are not the vectors of single places: `inputs` is (N, D, H, W), so cutting it into "
-    "rows of D mixes places and channels. The channels have to come last first."
+    "Your rows are not the vectors of single positions. `inputs` is (N, D, H, W), so a reshape "
+    "into rows of D mixes positions and channels. Move the channels to the last axis first."
 )
 SHUFFLED = (
-    "The right vectors, in the wrong order: rows go image by image, and in each image row by row, "
-    "(N, H, W)."
+    "The rows are correct vectors in the wrong order. The order should be (N, H, W): image by "
+    "image, and in each image row by row."
 )
 WRONG_CUTS: tuple[tuple[str, str, Callable[[torch.Tensor], torch.Tensor]], ...] = (
     ("channels_not_last", MIXED, lambda z: z.reshape(-1, z.shape[1])),
@@ -76,11 +76,11 @@ WRONG_CUTS: tuple[tuple[str, str, Callable[[torch.Tensor], torch.Tensor]], ...] 
 def cut_wrongly(
     z: torch.Tensor, value: Callable[[torch.Tensor], torch.Tensor]
 ) -> tuple[Mistake, ...]:
-    """Give the mistakes of cutting z, (N, D, H, W), into wrong rows.
+    """Return the mistakes of splitting z, (N, D, H, W), into incorrect rows.
 
     Args:
-        z: What is cut.
-        value: Computes what is looked at from rows (N·H·W, D).
+        z: The encoder's output, (N, D, H, W).
+        value: Computes the tested value from rows (N·H·W, D).
     """
 
     def after(cut: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -89,22 +89,25 @@ def cut_wrongly(
     return tuple(Mistake(name, says, after(cut)) for name, says, cut in WRONG_CUTS)
 
 
-EXPAND = "Expand ‖z − e‖² in full: it has three terms, and the middle one a factor of its own."
+EXPAND = "Expand ‖z − e‖² in full: it has three terms, and the middle one has a factor."
 
 NEAREST_MISTAKES = (
     Mistake(
         "farthest_code",
-        "Each place gets the code vector that is farthest away: nearest means smallest distance.",
+        "Each position gets the farthest code vector. It should get the nearest one: select "
+        "the smallest distance.",
         _by_score(lambda rows, codebook: -torch.cdist(rows, codebook)),
     ),
     Mistake(
         "distance_without_cross_term",
-        f"Every place gets the same code vector, the shortest one: z and e never meet. {EXPAND}",
+        "Every position gets the same code vector, the shortest one: your distances have no "
+        f"term with both z and e. {EXPAND}",
         _by_score(lambda rows, codebook: (codebook**2).sum(1).expand(len(rows), -1)),
     ),
     Mistake(
         "distance_without_code_norm",
-        f"Your distances lack ‖e‖², so that long code vectors win too often. {EXPAND}",
+        "Your distances do not include ‖e‖², so long code vectors are selected too often. "
+        f"{EXPAND}",
         _by_score(lambda rows, codebook: -rows @ codebook.T),
     ),
     Mistake(
@@ -119,81 +122,83 @@ NEAREST_MISTAKES = (
     ),
     Mistake(
         "cosine_distance",
-        "You compare directions only: the lengths of z and e count as well.",
+        "You compare only the directions of z and e. The distance also depends on their lengths.",
         _by_score(lambda rows, codebook: -F.normalize(rows) @ F.normalize(codebook).T),
     ),
     Mistake(
         "absolute_distance",
-        "Your distance adds up absolute differences; here it is the squared ones.",
+        "Your distance adds up absolute differences. Add up squared differences.",
         _by_score(lambda rows, codebook: torch.cdist(rows, codebook, p=1.0)),
     ),
 )
 
 
-# The loss. `gap` is z − e at each place; both terms have the value mean(gap²).
+# The loss. `gap` is z − e at each position. Both terms have the value mean(gap²).
 
 
 def mean_square(gap: torch.Tensor) -> torch.Tensor:
-    """The value that both terms share."""
+    """Return the value of both terms, mean(gap²)."""
     return gap.pow(2).mean()
 
 
 LOSS_MISTAKES = (
     Mistake(
         "commitment_missing",
-        "Your loss has the value of the codebook loss alone, or β doesn't enter: two pulls are "
-        "due, one each way, and the second is weighted by β.",
+        "Your loss has the value of the codebook loss only, or it does not use β. It should "
+        "have two terms: the codebook loss, and the commitment loss with weight β.",
         lambda gap, beta: mean_square(gap),
     ),
     Mistake(
         "codebook_loss_missing",
-        "Your loss has the value of the commitment loss alone: nothing moves the code vectors.",
+        "Your loss has the value of the commitment loss only. Without the codebook loss, no "
+        "gradient moves the code vectors.",
         lambda gap, beta: beta * mean_square(gap),
     ),
     Mistake(
         "beta_ignored",
-        "Both terms of your loss have weight 1: `commitment_cost` should weight one of them.",
+        "Both terms of your loss have weight 1. `commitment_cost` should weight one of them.",
         lambda gap, beta: 2 * mean_square(gap),
     ),
     Mistake(
         "beta_on_both",
-        "β weights both terms of your loss; it belongs to one of them.",
+        "β weights both terms of your loss. It should weight only one of them.",
         lambda gap, beta: 2 * beta * mean_square(gap),
     ),
     Mistake(
         "loss_summed",
-        "Your loss adds up all elements; it should be their mean.",
+        "Your loss is the sum over all elements. It should be their mean.",
         lambda gap, beta: (1 + beta) * gap.pow(2).sum(),
     ),
     Mistake(
         "loss_summed_over_channels",
-        "Your loss averages over places but adds up the D numbers of each; take the mean of all.",
+        "Your loss averages over positions but adds up the D numbers of each. Take the mean "
+        "over all elements.",
         lambda gap, beta: (1 + beta) * gap.pow(2).sum(1).mean(),
     ),
     Mistake(
         "loss_summed_over_images",
-        "Your loss is divided by the number of images only; take the mean over all elements.",
+        "Your loss is divided by the number of images only. Take the mean over all elements.",
         lambda gap, beta: (1 + beta) * gap.pow(2).sum() / len(gap),
     ),
     Mistake(
         "loss_not_squared",
-        "Your terms are distances; squared ones are due.",
+        "The terms of your loss are distances. They should be squared distances.",
         lambda gap, beta: (1 + beta) * gap.norm(dim=1).mean(),
     ),
     Mistake(
         "loss_sign",
-        "Your loss has the wrong sign: it should fall as z and e come closer.",
+        "Your loss has the wrong sign. It should decrease as z and e come closer.",
         lambda gap, beta: -(1 + beta) * mean_square(gap),
     ),
 )
 
-# Who moves: the gradients of the loss at z and at the codebook, in shares of 2 (z − e) / n and of
-# 2 (e − z) / n. The right shares are β and 1. None: no gradient arrives.
+# The gradients of the loss at z and at the codebook, in shares of 2 (z − e) / n and of 2 (e − z) /
+# n. The correct shares are β and 1. None: no gradient arrives.
 Shares = tuple[float | None, float | None]
 
 AFTER_SHORTCUT = (
-    "No gradient reaches the codebook, or the encoder gets one that isn't its own: the loss is "
-    "computed from the straight-through output. Compute it before the shortcut."
+    "The loss is computed from the straight-through output. The codebook gets no gradient, or "
+    "the encoder gets an incorrect one. Compute the loss before the straight-through step."
 )
 SHORTCUT_SHARES: tuple[Callable[[float], Shares], ...] = (
     lambda beta: (beta - 1, None),
@@ -203,45 +208,50 @@ SHORTCUT_SHARES: tuple[Callable[[float], Shares], ...] = (
 PULL_MISTAKES: tuple[tuple[str, str, Callable[[float], Shares]], ...] = (
     (
         "stop_gradients_swapped",
-        "The encoder gets the full pull and the codebook only β of it: β sits on the wrong term, "
-        "or the two stop-gradients have changed places. Ask of each term who is to move.",
+        "The encoder gets a gradient of weight 1 and the codebook one of weight β. β weights "
+        "the wrong term, or the two stop-gradients are swapped. Check for each term what it "
+        "should move.",
         lambda beta: (1.0, beta),
     ),
     (
         "printed_vq_loss",
-        "Your commitment loss moves the code vectors as well: its stop-gradient is missing. That "
-        "is how the assignment's source prints it; see the erratum in the notebook.",
+        "Your commitment loss moves the code vectors, too: its stop-gradient is missing. The "
+        "assignment's source prints it that way. See the erratum in the notebook.",
         lambda beta: (beta, 1 + beta),
     ),
     (
         "codebook_loss_moves_encoder",
-        "Your codebook loss moves the encoder as well: freeze one side of it.",
+        "Your codebook loss moves the encoder, too. Detach the encoder's output in it.",
         lambda beta: (1 + beta, 1.0),
     ),
     (
         "no_stop_gradient",
-        "Both terms move both sides: each needs a stop-gradient on one of them.",
+        "Both terms move both the encoder and the codebook. Each term needs a stop-gradient on "
+        "one side.",
         lambda beta: (1 + beta, 1 + beta),
     ),
     (
         "codebook_frozen",
-        "Both terms move the encoder, and none the codebook. Ask of each term who is to move.",
+        "Both terms move the encoder, and none moves the codebook. Check for each term what it "
+        "should move.",
         lambda beta: (1 + beta, None),
     ),
     (
         "encoder_frozen",
-        "Both terms move the codebook, and none the encoder. Ask of each term who is to move.",
+        "Both terms move the codebook, and none moves the encoder. Check for each term what it "
+        "should move.",
         lambda beta: (None, 1 + beta),
     ),
     *(("loss_after_straight_through", AFTER_SHORTCUT, shares) for shares in SHORTCUT_SHARES),
     (
         "commitment_detached",
-        "The loss doesn't move the encoder: the commitment loss is detached on both sides.",
+        "The loss does not move the encoder: the commitment loss is detached on both sides. "
+        "Detach the code vectors only.",
         lambda beta: (None, 1.0),
     ),
     (
         "loss_detached",
-        "The loss moves nothing: is it detached, or computed outside PyTorch?",
+        "The loss has no gradient at all. Is it detached, or computed outside PyTorch?",
         lambda beta: (None, None),
     ),
 )
@@ -251,54 +261,56 @@ PULL_MISTAKES: tuple[tuple[str, str, Callable[[float], Shares]], ...] = (
 
 
 def entropy(p: torch.Tensor) -> torch.Tensor:
-    """Entropy in nats; 0 log 0 is 0."""
+    """Return the entropy in nats; 0 log 0 is 0."""
     return torch.special.entr(p).sum()
 
 
 def perplexity(encodings: torch.Tensor) -> torch.Tensor:
-    """How many code vectors are in use: the exponential of the entropy of their shares."""
+    """Return the effective number of used code vectors: exp of the entropy of their shares."""
     return entropy(encodings.double().mean(0)).exp()
 
 
 PERPLEXITY_MISTAKES = (
     Mistake(
         "perplexity_without_exp",
-        "Your perplexity is the entropy: its exponential is missing.",
+        "Your perplexity is the entropy. Take its exponential.",
         lambda p: entropy(p),
     ),
     Mistake(
         "perplexity_bits",
-        "Your perplexity is the entropy in bits: its exponential is missing.",
+        "Your perplexity is the entropy in bits. Take its exponential, in the same base.",
         lambda p: entropy(p) / math.log(2),
     ),
     *(
         Mistake(
             "perplexity_mixed_bases",
-            "Your perplexity takes the logarithm to one base and the power of another: of 2 and e, "
-            "use one for both.",
+            "Your perplexity uses two bases: one for the logarithm and another for the power. "
+            "Use 2 for both or e for both.",
             lambda p, factor=factor: (factor * entropy(p)).exp(),
         )
         for factor in (math.log(2), 1 / math.log(2))
     ),
     Mistake(
         "perplexity_sign",
-        "Your perplexity is the inverse of what it should be: a sign is missing in the entropy.",
+        "Your perplexity is the inverse of the correct value: a minus sign is missing in the "
+        "entropy.",
         lambda p: (-entropy(p)).exp(),
     ),
     Mistake(
         "perplexity_mean",
-        "Your entropy averages over the code vectors; it is a sum over them.",
+        "Your entropy is a mean over the code vectors. It should be a sum over them.",
         lambda p: (entropy(p) / len(p)).exp(),
     ),
     Mistake(
         "perplexity_counts_codes",
-        "You count the code vectors that are used at all. Exponentiate the entropy of their usage: "
-        "one that is hardly used hardly counts.",
+        "You count the code vectors that are used at least once. Take the exponential of the "
+        "entropy of their usage: rarely used vectors then count less.",
         lambda p: (p > 0).sum(),
     ),
     Mistake(
         "perplexity_of_squares",
-        "You take one over the sum of squared shares. Exponentiate the entropy instead.",
+        "You compute one over the sum of squared shares. Take the exponential of the entropy "
+        "instead.",
         lambda p: 1 / p.pow(2).sum(),
     ),
 )

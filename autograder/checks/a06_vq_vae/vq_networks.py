@@ -22,14 +22,14 @@ def expect_registered(count: int, what: str) -> None:
     """Expect that a block or a stack has parameters."""
     expect(
         count > 0,
-        f"The {what} has no trainable parameters: layers in a plain Python list are not found. "
-        "Where does PyTorch look?",
+        f"The {what} has no trainable parameters. PyTorch does not find layers in a plain "
+        "Python list. Use `nn.ModuleList` or `nn.Sequential`.",
         "layers_not_registered",
     )
 
 
 def with_weights(block: RemoteObject, x: torch.Tensor, scale: float) -> RemoteObject:
-    """Fill a block's parameters with Gaussian numbers of this scale, once it has taken `x`."""
+    """Call a block with `x`, then fill its parameters with Gaussian numbers of this scale."""
     block(x)
     parameters = block.parameters()
     expect_registered(len(parameters), "block")
@@ -42,11 +42,11 @@ def with_weights(block: RemoteObject, x: torch.Tensor, scale: float) -> RemoteOb
 PAST = (
     Mistake(
         "skip_missing",
-        "The block puts out f(x) alone: the input is not added.",
+        "The block outputs f(x) only. Add the input x.",
         lambda x: torch.zeros_like(x),
     ),
-    Mistake("skip_doubled", "The input is added twice.", lambda x: 2 * x),
-    Mistake("skip_subtracted", "The input is subtracted; add it.", lambda x: -x),
+    Mistake("skip_doubled", "The input is added twice. Add it once.", lambda x: 2 * x),
+    Mistake("skip_subtracted", "The input is subtracted. Add it.", lambda x: -x),
 )
 
 
@@ -63,26 +63,27 @@ del _torch
 
 
 def new_network(submission: Submission, name: str, channels: int, layers: int = 1) -> RemoteObject:
-    """Make a small encoder or decoder; where residual blocks have failed, without any."""
+    """Make a small encoder or decoder, without residual blocks if these have failed."""
     if "residual" in submission.failed and not submission.in_notebook:
         submission.run(NO_STACK, "no_stack")
     return new_model(submission, name, channels, HIDDENS, layers, 4)
 
 
-# Residual blocks. With all weights at 0 a correction vanishes, and what is left is the way past it.
+# Residual blocks. With all weights at 0, f is 0 and the output is the skip connection.
 
 
 @check("residual")
 def test_residual_adds_its_input(submission: Submission) -> None:
-    """`Residual` is x + f(x): with f at 0, x comes out as it went in."""
+    """`Residual` is x + f(x): with f at 0, the output is x."""
     for shape in ((2, 6, 4, 7), (1, 6, 3, 3)):
         x = torch.randn(shape)
         block = with_weights(submission.new("Residual", 6, 6, 5), x, 0.0)
         got = expect_tensor(block(x), shape, "`Residual(...)(x)`")
         if torch.allclose(got, x.relu().double(), atol=1e-5):
             remark = (
-                "Your `Residual` computes relu(x) + f(x): a ReLU that works in place overwrites x "
-                "before it is added. It counts as right, since many use it so."
+                "Your `Residual` computes relu(x) + f(x), because an in-place ReLU overwrites "
+                "x before it is added. This counts as correct, since many implementations do "
+                "it."
             )
             if remark not in submission.remarks:
                 submission.remarks.append(remark)
@@ -92,18 +93,18 @@ def test_residual_adds_its_input(submission: Submission) -> None:
 
 @check("residual")
 def test_residual_corrects(submission: Submission) -> None:
-    """The correction f does something, and gradients pass around it."""
+    """The correction f changes the output, and gradients pass through the skip connection."""
     x = torch.randn(2, 6, 4, 7).requires_grad_()
     block = with_weights(submission.new("Residual", 6, 6, 5), x, 0.5)
     got = expect_tensor(block(x), x.shape, "`Residual(...)(x)`")
     same = torch.allclose(got, x.double()) or torch.allclose(got, x.relu().double())
-    expect(not same, "f has no effect: the block puts out its input, whatever its weights.")
+    expect(not same, "f has no effect: the block outputs its input for all weights. Is f(x) added?")
     expect_grad(got, {"x": x}, "the block", "residual_detached")
 
 
 @check("residual")
 def test_stack_has_its_own_blocks(submission: Submission) -> None:
-    """`ResidualStack` has as many blocks as it is told, each with weights of its own."""
+    """`ResidualStack` has `num_residual_layers` blocks, each with its own weights."""
     counts = []
     for layers in (1, 2, 3):
         stack = submission.new("ResidualStack", 6, 6, layers, 5)
@@ -113,8 +114,8 @@ def test_stack_has_its_own_blocks(submission: Submission) -> None:
     expect_registered(counts[0], "stack")
     expect(
         len(set(counts)) > 1,
-        f"{shown} Either there is always one block, or the same one several times: multiplying a "
-        "list copies references.",
+        f"{shown} The stack has always one block, or the same block several times. Multiplying "
+        "a list copies references: make each block separately.",
         "shared_layers",
     )
     expect(counts[2] - counts[1] == counts[1] - counts[0] > 0, shown)
@@ -124,12 +125,12 @@ def test_stack_has_its_own_blocks(submission: Submission) -> None:
 def test_stack_ends_in_relu(submission: Submission) -> None:
     """`ResidualStack` ends in a ReLU."""
     x = torch.randn(2, 6, 4, 7)
-    # Without weights a block is x, or its positive part: the ReLU's output is the same.
+    # Without weights a block returns x or relu(x). The output after the last ReLU is the same.
     stack = with_weights(submission.new("ResidualStack", 6, 6, 2, 5), x, 0.0)
     got = expect_tensor(stack(x), x.shape, "`ResidualStack(...)(x)`")
     expect(
         not torch.allclose(got, x.double(), atol=1e-5),
-        "`ResidualStack` puts out negative values: a ReLU belongs at its end.",
+        "`ResidualStack` outputs negative values. Apply a ReLU at its end.",
         "stack_without_relu",
     )
 
@@ -155,8 +156,8 @@ def network(task: str, resize: Callable[[int], int], channels: int, rule: str, *
             before, after, right = (f"{h} × {w}" for h, w in (x.shape[2:], got.shape[2:], size))
             expect(
                 after == right,
-                f"{before} values become {after}, not {right}. Compute the sizes layer by layer: a "
-                f"{rule}.",
+                f"{before} values become {after}; expected {right}. Compute the sizes layer by "
+                f"layer: a {rule}.",
                 "wrong_size",
             )
         return expect_tensor(got, (len(x), channels, *size), f"`{name}(...)({kw['argument']})`")
@@ -174,7 +175,7 @@ ENCODER = network(
     "encoder",
     lambda n: n // 4,
     HIDDENS,
-    "convolution gives (size + 2 · padding − kernel) / stride + 1",
+    "convolution outputs (size + 2 · padding − kernel) / stride + 1 values",
     small=(3, 16, 24),
     shapes=((2, 3, 32, 32), (1, 3, 16, 24), (3, 1, 32, 16)),
     gives=("feature map",),
@@ -184,7 +185,8 @@ DECODER = network(
     "decoder",
     lambda n: 4 * n,
     3,
-    "transposed convolution gives (size − 1) · stride − 2 · padding + kernel + output_padding",
+    "transposed convolution outputs (size − 1) · stride − 2 · padding + kernel + "
+    "output_padding values",
     small=(5, 8, 6),
     shapes=((2, 5, 8, 8), (1, 5, 4, 6), (3, 2, 8, 4)),
     row="code",
@@ -194,7 +196,7 @@ DECODER = network(
 
 
 def depth_checks(part: Part) -> Checks:
-    """Test that a part has as many residual blocks as `num_residual_layers` says."""
+    """Return a check that a part has `num_residual_layers` residual blocks."""
 
     @named_check(
         part.task,
@@ -211,8 +213,8 @@ def depth_checks(part: Part) -> Checks:
         )
         expect(
             many > few,
-            f"`{name}` has {few:,} parameters with one residual block and as many with three: is "
-            "`num_residual_layers` used?",
+            f"`{name}` has {few:,} parameters with one residual block and the same number with "
+            "three. Do you use `num_residual_layers`?",
             "residual_layers_ignored",
         )
 
@@ -221,19 +223,19 @@ def depth_checks(part: Part) -> Checks:
 
 @check("decoder")
 def test_decoder_range(submission: Submission) -> None:
-    """Decoded pixels can be dark as well as bright: −½ and ½ are within reach."""
+    """Decoded pixels can be dark and bright: −½ and ½ are possible."""
     (pixels,) = DECODER.far(submission, 1e3, 8)
     low, high = float(pixels.min()), float(pixels.max())
     expect(
         low < 0,
-        f"Decoded pixels run from {low:.3g} to {high:.3g}, and are never negative; the images lie "
-        "between −½ and ½. What does your last layer allow?",
+        f"Decoded pixels are between {low:.3g} and {high:.3g} and never negative. The images "
+        "are between −½ and ½. Which values can your last layer output?",
         "output_never_negative",
     )
     expect(
         low < -0.45 and high > 0.45,
-        f"Decoded pixels stay between {low:.2f} and {high:.2f}, however extreme the code: black or "
-        "white is out of reach.",
+        f"Decoded pixels are between {low:.2f} and {high:.2f}, even for extreme codes. They "
+        "should reach −½ (black) and ½ (white). Which values can your last layer output?",
         "output_range",
     )
 
@@ -251,7 +253,7 @@ CHECKS = (
     *depth_checks(ENCODER),
     *part_checks(
         DECODER,
-        "Places (N, D, H/4, W/4) become colour images (N, 3, H, W), square or not.",
+        "Codes (N, D, H/4, W/4) become colour images (N, 3, H, W), square or not.",
         detached="decoder_detached",
     ),
     *depth_checks(DECODER),

@@ -1,1 +1,1 @@
-"""The checks of `07_fashion_vae` and its submission corpus."""
+"""Checks of `07_fashion_vae` and its submission corpus."""

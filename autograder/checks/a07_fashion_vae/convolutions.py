@@ -1,6 +1,6 @@
-"""Checks of an encoder and a decoder made of two unpadded convolutions each.
+"""Checks of an encoder and a decoder with two unpadded convolutions each.
 
-What a part is made of is tested by its parameters' shapes and by what it computes.
+The checks test the shapes of a part's parameters and the values that it computes.
 """
 
 from dataclasses import astuple, dataclass, replace
@@ -25,7 +25,7 @@ SIDE = 28
 
 @dataclass(frozen=True)
 class Sizes:
-    """What an encoder, a decoder and a VAE are made with.
+    """The sizes of an encoder, a decoder and a VAE.
 
     Attributes:
         c1: Channels after the encoder's first convolution.
@@ -41,82 +41,83 @@ class Sizes:
 
     @property
     def features(self) -> int:
-        """Features of an image after two unpadded convolutions."""
+        """Return the number of features of an image after two unpadded convolutions."""
         return self.c2 * (SIDE - 2 * (self.k - 1)) ** 2
 
     @property
     def printed_features(self) -> int:
-        """What the assignment's original sheet prints for it: the size after one convolution."""
+        """Return the number on the assignment's original sheet: the size after one convolution."""
         return self.c2 * (SIDE - (self.k - 1)) ** 2
 
     def make(self, submission: Submission, name: str) -> RemoteObject:
         """Make an instance of the class `name`, in eval mode.
 
-        Batch normalisation cannot train on one image, and need not.
+        Batch normalisation cannot train on a batch of one image.
         """
         made = submission.new(name, *astuple(self))
         made.eval()
         return made
 
 
-# Sizes that nobody would write into a class by hand; c1 may be larger than c2.
+# Sizes that are not the notebook's: constants in the code fail. c1 may be larger than c2.
 SMALL = Sizes(3, 5, 4, 3)
 EVERY = (SMALL, Sizes(2, 3, 7, 5), Sizes(6, 2, 1, 3))
 
 LINEAR_SIZE = (
-    "The linear layer of `{}` is made for {} features, as the formula on the assignment's original "
-    "sheet says, which is an erratum: it is the size after one convolution. With c2 = {}, k = {} "
-    "and two convolutions there are {}."
+    "The linear layer of `{}` has {} features. This is the formula on the assignment's "
+    "original sheet, which is an erratum: it is the size after one convolution. With c2 = {}, "
+    "k = {} and two convolutions there are {} features."
 )
 
 
 def linear_size(name: str, sizes: Sizes) -> CheckFailed:
-    """Say that a layer has the printed size."""
-    told = LINEAR_SIZE.format(name, sizes.printed_features, sizes.c2, sizes.k, sizes.features)
-    return CheckFailed(told, "linear_size_as_printed")
+    """Return the failure of a layer that has the printed size."""
+    message = LINEAR_SIZE.format(name, sizes.printed_features, sizes.c2, sizes.k, sizes.features)
+    return CheckFailed(message, "linear_size_as_printed")
 
 
 def shapes(module: RemoteObject, part: str = "") -> list[tuple[int, ...]]:
-    """List the shapes of a module's parameters, sorted, or of one part's."""
+    """Return the sorted shapes of a module's parameters, or of one part's."""
     named = module.parameters().items()
     return sorted(tuple(p.shape) for name, p in named if name.startswith(part))
 
 
 def expect_images(got: Any, n: int, sizes: Sizes) -> torch.Tensor:
-    """Expect n images from a decoder, or say which layer's size is off."""
+    """Expect n images from a decoder, or name the layer with the incorrect size."""
     shape = tuple(got.shape) if isinstance(got, torch.Tensor) else ()
     if len(shape) == 4 and shape[0] == n and shape != (n, 1, SIDE, SIDE):
         channels, side = shape[1], shape[2]
         expect(
             channels != sizes.c1 or side != SIDE,
-            f"`decoder(z)` has {channels} channels, c1 of them, as the assignment's original sheet "
-            "has it, which is an erratum: the channels go c2, c1, 1. The picture is grey.",
+            f"`decoder(z)` has {channels} channels, which is c1, as on the assignment's "
+            "original sheet. This is an erratum: the channels are c2, c1, 1. The output should "
+            "have one channel (grey).",
             "channels_as_printed",
         )
         if side == SIDE + sizes.k - 1:
             raise linear_size("Decoder", sizes)
         expect(
             side == SIDE,
-            f"`decoder(z)` gives images of {side} × {shape[3]} pixels, not 28 × 28, at k = "
-            f"{sizes.k}. A transposed convolution without padding adds k − 1 to each side's "
-            "length; how long must the sides be to begin with?",
+            f"`decoder(z)` returns images of {side} × {shape[3]} pixels; expected 28 × 28, at k "
+            f"= {sizes.k}. A transposed convolution without padding adds k − 1 to the length of "
+            "each side. Which side length does the first one need?",
             "wrong_side",
         )
     return expect_tensor(got, (n, 1, SIDE, SIDE), "`decoder(z)`")
 
 
 def size_checks(part: Part) -> Checks:
-    """Test that the layers of a part follow c1, c2 and k, in this order."""
+    """Return a check that the layers of a part use c1, c2 and k, in this order."""
 
     @named_check(
-        part.task, f"{part.task}_follows_its_sizes", "The layers are made with c1, c2 and k."
+        part.task, f"{part.task}_follows_its_sizes", "The layers have the sizes c1, c2 and k."
     )
     def sizes_followed(submission: Submission) -> None:
         name = part.task.capitalize()
 
         def made(sizes: Sizes) -> list[tuple[int, ...]]:
             module = sizes.make(submission, name)
-            # Lazy layers learn their sizes from a call.
+            # Lazy layers set their sizes in the first call.
             module(part.inputs(module, 2, sizes))
             return shapes(module)
 
@@ -124,15 +125,15 @@ def size_checks(part: Part) -> Checks:
         for argument, value in (("c1", SMALL.c1 + 1), ("c2", SMALL.c2 + 1), ("k", SMALL.k + 2)):
             expect(
                 made(replace(SMALL, **{argument: value})) != own,
-                f"`{name}` is the same whatever `{argument}` is. Make its layers of the sizes that "
-                "come in.",
+                f"`{name}` does not change with `{argument}`. Use the arguments of `__init__` "
+                "for the sizes of its layers.",
                 f"{argument}_ignored",
             )
         kernels = {shape[:2] for shape in own if len(shape) == 4}
         one_channel = {c for pair in kernels if 1 in pair for c in pair}
         expect(
             not (SMALL.c2 in one_channel and SMALL.c1 not in one_channel),
-            f"In `{name}` c1 and c2 have changed places: the convolution next to the image has c1 "
+            f"In `{name}`, c1 and c2 are swapped. The convolution next to the image has c1 "
             "channels on its other side.",
             "channels_swapped",
         )
@@ -161,33 +162,34 @@ def encode(encoder: RemoteObject, x: torch.Tensor, sizes: Sizes) -> tuple[torch.
 
 @check("encoder")
 def test_sigma_is_positive(submission: Submission) -> None:
-    """Standard deviations are positive; means have both signs."""
+    """Standard deviations are positive. Means have both signs."""
     mu, sigma = ENCODER.far(submission, 3, 128, (replace(SMALL, lat=16),))
     expect(
         bool((sigma > 0).all()) or bool((mu <= 0).any()),
-        "sigma comes first, and mu second: return (mu, sigma).",
+        "sigma and mu are swapped. Return (mu, sigma).",
         "outputs_swapped",
     )
     expect(
         bool((sigma >= 0).all()),
-        "`sigma` has negative values. A standard deviation has none: is the exponential still to "
-        "be taken?",
+        "`sigma` has negative values. A standard deviation is positive: is the exponential "
+        "missing?",
         "sigma_is_log_sigma",
     )
     expect(
         bool((sigma > 0).all()),
-        "`sigma` is exactly 0 for many images, as after a ReLU. A cloud without any width has an "
-        "infinite KL: use a map whose values are positive.",
+        "`sigma` is exactly 0 for many images, as after a ReLU. The KL is infinite at σ = 0. "
+        "Use a function whose values are positive.",
         "sigma_is_zero",
     )
     expect(
         bool((mu < 0).any() and (mu > 0).any()),
-        "`mu` only ever has one sign: a mean may have any. Is there an activation after its layer?",
+        "All values of `mu` have the same sign. A mean may have any sign: is there an "
+        "activation after its layer?",
         "activation_on_head",
     )
     expect(
         not torch.allclose(mu.exp(), sigma, rtol=1e-3),
-        "mu and sigma come from the same layer: each has its own.",
+        "mu and sigma come from the same layer. Each needs its own layer.",
         "same_head",
     )
 
@@ -196,7 +198,7 @@ def test_sigma_is_positive(submission: Submission) -> None:
 
 
 def works_on_features(decoder: RemoteObject, sizes: Sizes) -> bool:
-    """Say whether a decoder takes features where codes are due."""
+    """Return whether a decoder accepts features in place of codes."""
     try:
         got = decoder(torch.rand(2, sizes.features))
     except Raised:
@@ -211,8 +213,8 @@ def decode(decoder: RemoteObject, z: torch.Tensor, sizes: Sizes) -> torch.Tensor
     except Raised:
         expect(
             not works_on_features(decoder, sizes),
-            "`Decoder` folds up z itself, as the assignment's original sheet says, which is an "
-            "erratum: a code has far too few numbers. What comes before the ReLU?",
+            "`Decoder` reshapes z itself, as the assignment's original sheet says. This is an "
+            "erratum: a code has far too few numbers. Which layer is missing before the ReLU?",
             "linear_left_out",
         )
         raise
@@ -220,15 +222,15 @@ def decode(decoder: RemoteObject, z: torch.Tensor, sizes: Sizes) -> torch.Tensor
 
 @check("decoder")
 def test_decoder_sees_the_sign(submission: Submission) -> None:
-    """Negative numbers in a code count, too."""
+    """Negative numbers in a code change the image, too."""
     decoder = SMALL.make(submission, "Decoder")
     z = torch.randn(6, SMALL.lat)
     expect(
         not torch.allclose(
             decode(decoder, z, SMALL), decode(decoder, z.clamp(min=0), SMALL), atol=1e-6
         ),
-        "`Decoder` cuts negative numbers off the code: a ReLU is applied to z itself, as the "
-        "assignment's original sheet says, which is an erratum. The linear layer comes first.",
+        "`Decoder` ignores negative numbers in the code: a ReLU is applied to z itself, as the "
+        "assignment's original sheet says. This is an erratum. Apply the linear layer first.",
         "relu_on_code",
     )
 
@@ -255,7 +257,7 @@ DECODER = replace(
 CHECKS = (
     *part_checks(
         ENCODER,
-        "Images become mu and sigma, (N, Z) each, for k of 3 and 5 and any sizes, one image alone.",
+        "Images become mu and sigma, (N, Z) each, for k = 3 and 5, any sizes and batches of one.",
         ignored="image_ignored",
         detached="encoder_detached",
     ),
@@ -264,7 +266,7 @@ CHECKS = (
     *nonlinearity_checks(ENCODER, 5),
     *part_checks(
         DECODER,
-        "Codes become images (N, 1, 28, 28), for k of 3 and 5 and any sizes, one code alone.",
+        "Codes become images (N, 1, 28, 28), for k = 3 and 5, any sizes and batches of one.",
         ignored="code_ignored",
         detached="decoder_detached",
     ),

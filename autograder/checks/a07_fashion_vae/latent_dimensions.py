@@ -1,4 +1,4 @@
-"""Checks of what is done with single latent dimensions: ranking them, and changing one."""
+"""Checks of functions of single latent dimensions: ranking them, and changing one."""
 
 import math
 from dataclasses import replace
@@ -20,7 +20,7 @@ from autograder.protocol.remote import Affine, Other, Raised, RemoteObject, Subm
 
 
 def two_dims(got: Any) -> torch.Tensor:
-    """Expect two integers, however they are held."""
+    """Expect two integers, in a tuple or a tensor."""
     items = list(got) if isinstance(got, tuple | torch.Tensor) and len(got) == 2 else []
     whole = [
         int(item)
@@ -33,9 +33,9 @@ def two_dims(got: Any) -> torch.Tensor:
 
 
 def codes_to_rank() -> torch.Tensor:
-    """Make codes (200, 12) in which every measure but the variance ranks the dimensions wrongly.
+    """Make codes (200, 12) in which only the variance ranks the dimensions correctly.
 
-    Each of the mistaken measures below has a pair of dimensions of its own.
+    Each of the incorrect measures below ranks another pair of dimensions first.
     """
     z = torch.randn(200, 12)
     z = (z - z.mean(0)) / z.std(0)
@@ -46,50 +46,55 @@ def codes_to_rank() -> torch.Tensor:
 
 
 def ranked(measure: torch.Tensor) -> torch.Tensor:
-    """The two places with the highest measure, the highest first."""
+    """Return the indices of the two highest values of the measure, the highest first."""
     return measure.argsort(descending=True)[:2]
 
 
 TOP_MISTAKES = (
     Mistake(
         "order_reversed",
-        "The two dimensions are right, but their order isn't: the highest variance comes first.",
+        "The two dimensions are correct, but their order is not: the highest variance should "
+        "be first.",
         lambda z: ranked(z.var(0)).flip(0),
     ),
     *(
         Mistake(
             "lowest_variance",
-            "These are the dimensions with the lowest variance. Which way does your sort run?",
+            "These are the dimensions with the lowest variance. Is your sort ascending or "
+            "descending?",
             lambda z, order=order: ranked(-z.var(0))[order],
         )
         for order in ([0, 1], [1, 0])
     ),
     Mistake(
         "wrong_axis",
-        "You rank the images, not the dimensions: take the variance over the rows.",
+        "You rank the images, not the dimensions. Compute the variance over the rows (the images).",
         lambda z: ranked(z.var(1)),
     ),
     *(
         Mistake(
             "mean_for_variance",
-            "You rank by the mean or by its size. The variance is about the spread around it.",
+            "You rank by the mean or its absolute value. Rank by the variance, the mean "
+            "squared deviation from the mean.",
             lambda z, size=size: ranked(size(z.mean(0))),
         )
         for size in (torch.clone, torch.abs)
     ),
     Mistake(
         "mean_not_subtracted",
-        "You rank by the mean square. The variance is taken around the mean.",
+        "You rank by the mean square. Subtract the mean first: the variance is the mean "
+        "squared deviation from it.",
         lambda z: ranked((z**2).mean(0)),
     ),
     Mistake(
         "range_for_variance",
-        "You rank by the distance between extremes, which a single image can change.",
+        "You rank by the range (maximum − minimum), which a single image can change. Rank by "
+        "the variance.",
         lambda z: ranked(z.amax(0) - z.amin(0)),
     ),
     Mistake(
         "extreme_for_variance",
-        "You rank by the largest values. The variance is about all of them.",
+        "You rank by the largest value. Rank by the variance, which uses all values.",
         lambda z: ranked(z.amax(0)),
     ),
 )
@@ -97,7 +102,7 @@ TOP_MISTAKES = (
 
 @check("top_two_dims")
 def test_top_two_dims(submission: Submission) -> None:
-    """The two dimensions with the highest variance come back, the highest first."""
+    """`top_two_dims` returns the two dimensions with the highest variance, the highest first."""
     for shuffle in (torch.arange(12), torch.randperm(12)):
         z = codes_to_rank()[:, shuffle]
         got = two_dims(submission.object("top_two_dims")(z))
@@ -106,7 +111,7 @@ def test_top_two_dims(submission: Submission) -> None:
 
 @check("top_two_dims")
 def test_top_two_dims_of_an_array(submission: Submission) -> None:
-    """A NumPy array of any size is as good as a tensor."""
+    """`top_two_dims` accepts a NumPy array of any size as well as a tensor."""
     for n, latent_dim in ((40, 2), (3, 25)):
         z = torch.randn(n, latent_dim, dtype=torch.float64)
         got = two_dims(submission.object("top_two_dims")(submission.hold(z, as_array=True)))
@@ -114,7 +119,7 @@ def test_top_two_dims_of_an_array(submission: Submission) -> None:
 
 
 def quantiles(low: float = 0.05, high: float = 0.95, n: int = 7) -> torch.Tensor:
-    """Where N(0, 1) lies below with n evenly spaced probabilities, (n,)."""
+    """Return the quantiles of N(0, 1) at n evenly spaced probabilities, (n,)."""
     return torch.special.ndtri(torch.linspace(low, high, n, dtype=torch.float64))
 
 
@@ -122,17 +127,17 @@ EVEN = torch.linspace(0.05, 0.95, 7, dtype=torch.float64)
 QUANTILE_MISTAKES = (
     Mistake(
         "probabilities_for_values",
-        "These are the probabilities themselves. `norm.ppf` turns them into values.",
+        "These are the probabilities themselves. Use `norm.ppf` to compute the values.",
         lambda: EVEN,
     ),
     Mistake(
         "linspace_for_quantiles",
-        "Your values are evenly spaced. It is their probabilities that should be.",
+        "Your values are evenly spaced. Their probabilities should be evenly spaced.",
         lambda: torch.linspace(float(quantiles()[0]), float(quantiles()[-1]), 7),
     ),
     Mistake(
         "cdf_for_quantiles",
-        "`norm.cdf` goes from a value to a probability; you need the way back.",
+        "`norm.cdf` maps a value to a probability. You need its inverse.",
         lambda: torch.special.ndtr(EVEN),
     ),
     Mistake(
@@ -142,7 +147,7 @@ QUANTILE_MISTAKES = (
     ),
     Mistake(
         "order_reversed",
-        "Your values run downwards; they should ascend.",
+        "Your values descend. They should ascend.",
         lambda: quantiles().flip(0),
     ),
 )
@@ -150,7 +155,7 @@ QUANTILE_MISTAKES = (
 
 @check("quantiles")
 def test_quantiles(submission: Submission) -> None:
-    """`values` holds norm.ppf of 7 evenly spaced probabilities from 0.05 to 0.95."""
+    """`values` is norm.ppf of 7 evenly spaced probabilities from 0.05 to 0.95."""
     value = submission.value("values")
     if isinstance(value, Other) and value.kind == "ellipsis":
         raise CheckFailed("`values` is not filled in yet.", todo=True)
@@ -158,8 +163,8 @@ def test_quantiles(submission: Submission) -> None:
         value = torch.tensor([float(item) for item in value], dtype=torch.float64)
     expect(
         isinstance(value, torch.Tensor) and not bool(torch.isinf(value).any()),
-        "The ends of `values` are infinite: no draw ever lies at probability 0 or 1. Stay between "
-        "0.05 and 0.95.",
+        "The first and last of `values` are infinite, because their probabilities are 0 and 1. "
+        "Use probabilities from 0.05 to 0.95.",
         "infinite_ends",
     )
     got = expect_tensor(value, (7,), "`values`")
@@ -167,7 +172,7 @@ def test_quantiles(submission: Submission) -> None:
 
 
 def decoder_of_known_images(submission: Submission, lat: int) -> tuple[RemoteObject, torch.Tensor]:
-    """Make a decoder with its own layers that decodes by a known map, and give that (lat, 784)."""
+    """Make a decoder whose `forward` is a known map, and return it with the weights (lat, 784)."""
     decoder = replace(SMALL, lat=lat).make(submission, "Decoder")
     weights = torch.randn(lat, 28 * 28)
     decoder.set_stub("forward", Affine([weights], (1, 28, 28)), squash=True, names=("z",))
@@ -175,12 +180,12 @@ def decoder_of_known_images(submission: Submission, lat: int) -> tuple[RemoteObj
 
 
 def decoded(codes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """What the known decoder makes of codes (n, Z), (n, 1, 28, 28)."""
+    """Return the known decoder's images (n, 1, 28, 28) of codes (n, Z)."""
     return (codes.float() @ weights).sigmoid().unflatten(1, (1, 28, 28))
 
 
 def one_changed(lat: int, dim: int, values: torch.Tensor) -> torch.Tensor:
-    """Codes that are 0 but for one dimension, (n, lat)."""
+    """Return codes (n, lat) that are 0 in all dimensions except one."""
     codes = torch.zeros(len(values), lat, dtype=values.dtype)
     codes[:, dim] = values
     return codes
@@ -189,43 +194,44 @@ def one_changed(lat: int, dim: int, values: torch.Tensor) -> torch.Tensor:
 PERTURB_MISTAKES = (
     Mistake(
         "every_dimension_moves",
-        "Every dimension of the code takes the value. Only `dim` should; hold the rest at 0.",
+        "Every dimension of the code gets the value. Only `dim` should get it; set the others "
+        "to 0.",
         lambda w, dim, v: decoded(v[:, None].expand(-1, len(w)), w),
     ),
     *(
         Mistake(
             "wrong_dimension",
-            "Another dimension is changed than `dim`: dimensions count from 0.",
+            "You change another dimension than `dim`. Dimensions count from 0.",
             lambda w, dim, v, step=step: decoded(one_changed(len(w), (dim + step) % len(w), v), w),
         )
         for step in (-1, 1)
     ),
     Mistake(
         "base_is_one",
-        "The other dimensions are 1. Hold them at 0, the middle of the prior.",
+        "The other dimensions are 1. Set them to 0, the mean of the prior.",
         lambda w, dim, v: decoded(one_changed(len(w), dim, v - 1) + 1, w),
     ),
     Mistake(
         "quantile_inside",
-        "`perturb` takes `norm.ppf` of its values. They are quantiles already: use them as they "
-        "are.",
+        "`perturb` applies `norm.ppf` to its values. They are quantiles already: use them "
+        "unchanged.",
         lambda w, dim, v: decoded(one_changed(len(w), dim, torch.special.ndtri(v)), w),
     ),
     Mistake(
         "own_values",
-        "`perturb` uses values of its own, not those that it is given.",
+        "`perturb` uses its own values. Use the argument `values`.",
         lambda w, dim, v: decoded(one_changed(len(w), dim, quantiles(n=len(v))), w),
     ),
     Mistake(
         "order_reversed",
-        "The images come in the opposite order to the values.",
+        "The images are in the opposite order to the values.",
         lambda w, dim, v: decoded(one_changed(len(w), dim, v.flip(0)), w),
     ),
 )
 
 
 def perturbed(submission: Submission, lat: int, dim: int, values: torch.Tensor) -> torch.Tensor:
-    """Call `perturb` on a decoder of known images, and compare."""
+    """Call `perturb` on a decoder of known images, and compare the images."""
     decoder, weights = decoder_of_known_images(submission, lat)
     array = submission.hold(values, as_array=True)
     what = "`perturb(decoder, dim, values)`"
@@ -237,8 +243,8 @@ def perturbed(submission: Submission, lat: int, dim: int, values: torch.Tensor) 
     )
     expect(
         torch.equal(pixels, again),
-        "Two calls give different images: something in the code is drawn. Hold the rest at 0, the "
-        "middle of the prior.",
+        "Two calls return different images: part of the code is random. Set the other "
+        "dimensions to 0, the mean of the prior.",
         "base_is_drawn",
     )
     right = decoded(one_changed(lat, dim, values), weights)
@@ -248,29 +254,30 @@ def perturbed(submission: Submission, lat: int, dim: int, values: torch.Tensor) 
 
 @check("perturb")
 def test_perturb(submission: Submission) -> None:
-    """Each value gives the image of a code that is 0 but for it."""
-    # Values between 0 and 1, where a second `norm.ppf` would show.
+    """Each value gives the image of a code in which only `dim` has this value and the rest is 0."""
+    # Values between 0 and 1 make a second `norm.ppf` visible.
     perturbed(submission, 4, 1, torch.rand(7, dtype=torch.float64) * 0.9 + 0.05)
 
 
 @check("perturb")
 def test_perturb_of_any_decoder(submission: Submission) -> None:
-    """The latent size is the decoder's, and any number of values will do."""
+    """The latent size is the decoder's. The number of values is arbitrary."""
     for lat, dim, n in ((9, 8, 3), (2, 0, 1)):
         try:
             perturbed(submission, lat, dim, torch.randn(n, dtype=torch.float64))
         except Raised:
             expect(
                 not works_with_own_size(submission),
-                f"`perturb` works for a decoder with the latent size of your `model` alone, and "
-                f"not for one with {lat}: ask the decoder that comes in for its size.",
+                "`perturb` works only for a decoder with the latent size of your `model`. It "
+                f"fails for a decoder with latent size {lat}. Read the size from the `decoder` "
+                "argument.",
                 "latent_size_fixed",
             )
             raise
 
 
 def works_with_own_size(submission: Submission) -> bool:
-    """Say whether `perturb` raises nothing for a decoder with the notebook's own `lat`."""
+    """Return whether `perturb` raises no error for a decoder with the notebook's own `lat`."""
     lat = submission.value("lat")
     if type(lat) is not int or not 0 < lat <= 1000:
         return False

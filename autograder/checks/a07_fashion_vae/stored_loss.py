@@ -1,4 +1,4 @@
-"""Known maps (stubs) in the place of the parts of a VAE whose `forward` stores its loss."""
+"""Known maps (stubs) in place of the parts of a VAE whose `forward` stores its loss."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from autograder.checks.vocabulary import Mistake
 from autograder.protocol.remote import Affine, RemoteObject
 
 LATENTS, PIXELS = 3, 28 * 28
-# Every bias of the stubs, by part and number: gradients reach them as they reach parameters.
+# Every bias of the stubs, by part and number. They receive gradients as parameters do.
 BIASES = (
     ("encoder", 0),
     ("encoder", 1),
@@ -22,7 +22,7 @@ BIASES = (
 
 @dataclass(frozen=True)
 class KnownParts:
-    """What the stubs compute, and their biases, in the order of `BIASES`."""
+    """The functions that the stubs compute, and their biases, in the order of `BIASES`."""
 
     mu: torch.Tensor
     sigma: torch.Tensor
@@ -116,12 +116,12 @@ def known_parts(vae: RemoteObject) -> KnownParts:
 
 DECODES_MU = (
     "decodes_mu",
-    "`forward` decodes mu itself. Sample z with `self.gaussian` first, in eval mode too: the loss "
-    "needs a sample.",
+    "`forward` decodes mu itself. Sample z with `self.gaussian` first, also in eval mode: the "
+    "loss needs a sample.",
 )
 SAMPLE_SWAPPED = (
     "gaussian_swapped",
-    "`forward` calls `self.gaussian` with sigma first; it takes (mu, sigma).",
+    "`forward` calls `self.gaussian` with sigma first. The order is (mu, sigma).",
 )
 OUTPUT_MISTAKES = (
     Mistake(*DECODES_MU, lambda p, x: p.decode(p.encode(x)[0])),
@@ -131,14 +131,18 @@ OUTPUT_MISTAKES = (
         "`forward` applies a second sigmoid to the decoder's output.",
         lambda p, x: p.output(x).sigmoid(),
     ),
-    Mistake("returns_input", "`forward` returns the images that it was given.", lambda p, x: x),
+    Mistake(
+        "returns_input",
+        "`forward` returns its input images. It should return the decoder's output.",
+        lambda p, x: x,
+    ),
 )
 
 
 UNEQUAL = (
     "terms_unequal",
-    "The two terms of your loss are divided by different numbers. Both are total sums: divide "
-    "neither.",
+    "The two terms of your loss are divided by different numbers. Both should be total sums: "
+    "divide neither.",
 )
 LOSS_MISTAKES = (
     *(
@@ -147,7 +151,7 @@ LOSS_MISTAKES = (
     ),
     Mistake(
         "loss_averaged",
-        "Your loss is divided by the number of images. Here it is a total sum.",
+        "Your loss is divided by the number of images. It should be a total sum.",
         lambda p, x: p.loss(x) / len(x),
     ),
     Mistake(*UNEQUAL, lambda p, x: p.terms(x)[0] / len(x) + p.terms(x)[1]),
@@ -155,13 +159,13 @@ LOSS_MISTAKES = (
     Mistake(*UNEQUAL, lambda p, x: p.terms(x)[0] / PIXELS + p.terms(x)[1]),
     Mistake(
         "r_loss_swapped",
-        "`forward` calls `self.r_loss` with the image first, as the assignment's original sheet "
-        "does in this one place; it takes (output, image).",
+        "`forward` calls `self.r_loss` with the image first, as the assignment's original "
+        "sheet does in this one place. The order is (output, image).",
         lambda p, x: p.recon(x, p.output(x)) + p.terms(x)[1],
     ),
     Mistake(
         "kl_loss_swapped",
-        "`forward` calls `self.kl_loss` with sigma first; it takes (mu, sigma).",
+        "`forward` calls `self.kl_loss` with sigma first. The order is (mu, sigma).",
         lambda p, x: p.terms(x)[0] + p.kl(*p.encode(x)[::-1]),
     ),
     Mistake(*DECODES_MU, lambda p, x: p.recon(p.decode(p.encode(x)[0]), x) + p.terms(x)[1]),
@@ -169,7 +173,7 @@ LOSS_MISTAKES = (
 
 
 def gradients(loss: torch.Tensor, parts: KnownParts) -> torch.Tensor:
-    """Return the gradient of a loss by every bias, in the order of `BIASES`; 0 for none."""
+    """Return the gradients of a loss by every bias, in the order of `BIASES`; 0 for none."""
     (grad,) = torch.autograd.grad(loss, parts.biases, allow_unused=True)
     return torch.zeros(len(BIASES)) if grad is None else grad
 

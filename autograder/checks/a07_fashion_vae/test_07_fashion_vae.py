@@ -1,4 +1,4 @@
-"""What `07_fashion_vae` is graded on."""
+"""Tasks and checks of `07_fashion_vae`."""
 
 from collections.abc import Callable
 from dataclasses import astuple
@@ -53,7 +53,7 @@ TASKS = (
 
 
 def any_vae(submission: Submission) -> RemoteObject:
-    """Make a model for its methods alone: `__init__` may fail."""
+    """Make a model to test its methods only: `__init__` may fail."""
     return model_or_bare(submission, "VAE", *astuple(SMALL))
 
 
@@ -61,7 +61,7 @@ def any_vae(submission: Submission) -> RemoteObject:
 
 
 def term(name: str) -> Callable[[Submission], Pair]:
-    """Return what makes a term of the submission's loss, `r_loss` or `kl_loss`."""
+    """Return the function of a term of the submission's loss, `r_loss` or `kl_loss`."""
 
     def called(submission: Submission) -> Pair:
         method = getattr(any_vae(submission), name)
@@ -70,20 +70,21 @@ def term(name: str) -> Callable[[Submission], Pair]:
     return called
 
 
-# Forward and backward. Known linear maps replace the parts, so that only the wiring is judged.
+# Forward and backward. Known linear maps replace the parts, so that only the connections are
+# tested.
 
 
 @check("forward")
 def test_vae_holds_its_parts(submission: Submission) -> None:
-    """`VAE(c1, c2, lat, k)` holds an `Encoder` and a `Decoder` of these sizes."""
+    """`VAE(c1, c2, lat, k)` has an `Encoder` and a `Decoder` of these sizes."""
     sizes = EVERY[1]
     try:
         alone = {name.lower(): sizes.make(submission, name) for name in ("Encoder", "Decoder")}
     except Raised:
-        return  # Nothing to compare with: what is wrong with them is for their own checks to say.
+        return  # There is nothing to compare with. The checks of these parts report their errors.
     vae = sizes.make(submission, "VAE")
     if not vae.parameters():
-        vae(images(1))  # Says so itself where nothing has been started.
+        vae(images(1))  # Reports an unfinished model.
     for part, module in alone.items():
         expect(
             shapes(vae, f"{part}.") == shapes(module),
@@ -94,7 +95,7 @@ def test_vae_holds_its_parts(submission: Submission) -> None:
 
 
 def stored_loss(vae: RemoteObject) -> torch.Tensor:
-    """Read the loss that `forward` has stored."""
+    """Return the loss that `forward` has stored."""
     try:
         loss = vae.loss.value()
     except Raised as error:
@@ -111,7 +112,7 @@ def stored_loss(vae: RemoteObject) -> torch.Tensor:
 
 @check("forward")
 def test_forward_wiring(submission: Submission) -> None:
-    """`forward` returns the output alone and stores the sum of both terms, in train and eval.
+    """`forward` returns the output only and stores the sum of both terms, in train and eval mode.
 
     Two calls must return two samples.
     """
@@ -123,10 +124,10 @@ def test_forward_wiring(submission: Submission) -> None:
         got = vae(x)
         expect(
             not isinstance(got, tuple),
-            f"`forward` should return the decoder's output alone, got {kind(got)}.",
+            f"`forward` should return only the decoder's output, got {kind(got)}.",
             "not_alone",
         )
-        what, inputs = "What `forward` returns", (parts, x)
+        what, inputs = "The output of `forward`", (parts, x)
         output = expect_tensor(got, (n, 1, 28, 28), what)
         expect_close(output, parts.output(x), what, inputs, OUTPUT_MISTAKES)
         expect_close(stored_loss(vae), parts.loss(x), "`self.loss`", inputs, LOSS_MISTAKES)
@@ -149,8 +150,8 @@ def test_backward(submission: Submission) -> None:
     ]
     expect(
         any(grad is not None for grad in found),
-        "After `backward` no part has a gradient. It should start backpropagation from the stored "
-        "loss. The stored loss must not be detached.",
+        "After `backward` no part has a gradient. Call `backward` on the stored loss, and do "
+        "not detach it.",
         "no_backward",
     )
     got = torch.stack([torch.zeros(()) if grad is None else grad for grad in found])
@@ -164,12 +165,12 @@ def test_backward(submission: Submission) -> None:
 def loss_of(
     batch: tuple[torch.Tensor, ...], x_hat: torch.Tensor, mu: torch.Tensor, sigma: torch.Tensor
 ) -> torch.Tensor:
-    """The loss in nats per image."""
+    """Return the loss in nats per image."""
     return negative_elbo(x_hat, batch[0], mu, 2 * sigma.log())
 
 
 def loss_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
-    """Return the loss of a code that is sampled here: the image reaches it in no other way."""
+    """Return the loss of a code sampled here: it depends on the image only through the code."""
     mu, sigma = model.encoder(x)
     return loss_of((x,), model.decoder(sample(mu, 2 * sigma.log())), mu, sigma)
 
@@ -188,7 +189,7 @@ SPEC = TrainingSpec(
         "With each code sampled from your model's own mu and sigma, and decoded by your decoder"
     ),
     headline=243.0,
-    remark="the published number lies within what one seed and another differ by.",
+    remark="the difference from the published number is within the variation between seeds.",
 )
 
 

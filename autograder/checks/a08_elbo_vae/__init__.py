@@ -1,1 +1,1 @@
-"""The checks of `08_elbo_vae` and its submission corpus."""
+"""Checks of `08_elbo_vae` and its submission corpus."""

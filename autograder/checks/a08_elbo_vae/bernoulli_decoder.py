@@ -15,31 +15,34 @@ def expect_probabilities(theta: torch.Tensor) -> None:
         theta: The decoder's output for extreme codes, any shape.
     """
     low, high = float(theta.min()), float(theta.max())
-    shown = f"Decoded pixels run from {low:.3g} to {high:.3g}"
+    shown = f"Decoded pixels are between {low:.3g} and {high:.3g}"
     expect(
         not (low == 0 and high > 1),
-        f"{shown}: no value is negative, and some are above 1. A ReLU does not make probabilities.",
+        f"{shown}: no value is negative, and some are above 1. A ReLU does not output "
+        "probabilities. Use a sigmoid.",
         "relu_for_sigmoid",
     )
     expect(
         low >= 0 and high <= 1,
-        f"{shown}; a probability is between 0 and 1. Which values does your last step allow?",
+        f"{shown}. Probabilities should be between 0 and 1. Which values can your last step "
+        "output?",
         "no_sigmoid",
     )
     expect(
         low < 0.45 or high < 0.9,
-        f"{shown}: no pixel can be black. This happens when a ReLU comes before the sigmoid.",
+        f"{shown}: no pixel can be black. A ReLU before the sigmoid has this effect.",
         "relu_before_sigmoid",
     )
     expect(
         low < 0.45 and high > 0.55,
-        f"{shown}, however extreme the code. Is the sigmoid applied once, and last?",
+        f"{shown}, even for extreme codes. They should reach 0 and 1. Is the sigmoid applied "
+        "once, as the last step?",
         "squashed_twice",
     )
 
 
 def expect_not_random(theta: torch.Tensor) -> None:
-    """Expect values between black and white."""
+    """Expect values that are not all 0 or 1."""
     expect(
         not bool(((theta == 0) | (theta == 1)).all()),
         "`decoder` returns black and white pixels. It should return the probability of white; "
@@ -49,7 +52,7 @@ def expect_not_random(theta: torch.Tensor) -> None:
 
 
 def expect_fair_pixels(x: torch.Tensor) -> None:
-    """Expect two pixels of each image, (n, 2), that are white half the time, and independently."""
+    """Expect two independent pixels of each image, (n, 2), that are white with probability ½."""
     mean = float(x.mean())
     expect(
         0 < mean < 1,
@@ -57,15 +60,16 @@ def expect_fair_pixels(x: torch.Tensor) -> None:
         "compared with a fixed threshold. Compare it with a random number.",
         "thresholded",
     )
-    # A mean of n such pixels has a standard error of ½ / √n, a covariance of two one of ¼ / √n.
+    # A mean of n such pixels has a standard error of ½ / √n. A covariance of two has ¼ / √n.
     bound = STANDARD_ERRORS * 0.5 / math.sqrt(len(x))
     expect(
         abs(mean - 0.5) <= bound,
-        f"Pixels with the probability ½ are white in {mean:.1%} of the samples.",
+        f"Pixels with the probability ½ are white in {mean:.1%} of the samples. Expected: about "
+        "half of them.",
     )
     expect(
         abs(float(torch.cov(x.T)[0, 1])) <= bound / 2,
-        "Two pixels are white together more often, or less often, than by chance. Sample a random "
-        "number for every pixel.",
+        "Two pixels are white together more often, or less often, than independent pixels are. "
+        "Sample a random number for every pixel.",
         "shared_noise",
     )

@@ -1,4 +1,4 @@
-"""The ELBO of a Bernoulli decoder, computed from known parts, and the mistakes made in it."""
+"""The ELBO of a Bernoulli decoder, computed from known parts, and known mistakes in it."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from autograder.protocol.remote import Affine, RemoteObject
 
 @dataclass(frozen=True)
 class KnownParts:
-    """What the stubs compute."""
+    """The functions that the stubs compute."""
 
     mu: torch.Tensor
     logsigma: torch.Tensor
@@ -58,8 +58,7 @@ class KnownParts:
         ):
             expect(
                 not torch.allclose(got, wrong, atol=1e-3),
-                f"No gradient flows through {what}. Is something detached? Both terms train the "
-                "model.",
+                f"No gradient flows through {what}. Is it detached? Both terms train the model.",
                 "elbo_detached",
             )
         expect_close(got, by_x(self.elbo(x)), "The gradient of the ELBO", tolerance=1e-3)
@@ -73,7 +72,7 @@ def known_parts(vae: RemoteObject, obs_dim: int, latent_dim: int) -> KnownParts:
         by_mu=torch.randn(latent_dim, latent_dim) / latent_dim**0.5,
         by_logsigma=torch.randn(latent_dim, latent_dim) / latent_dim**0.5,
         decoder=torch.randn(latent_dim, obs_dim),
-        # As large as the other term, so that an error in either shows.
+        # The stub's KL is as large as the other term, so that an error in either is visible.
         kl_mu=8 * torch.rand(latent_dim),
         kl_logsigma=8 * torch.rand(latent_dim),
     )
@@ -86,13 +85,13 @@ def known_parts(vae: RemoteObject, obs_dim: int, latent_dim: int) -> KnownParts:
 
 
 def _with_right_kl(mistake: Mistake) -> Mistake:
-    """Make a mistake in the reconstruction term one in the ELBO."""
-    # The corpus knows this one by another name.
+    """Turn a mistake in the reconstruction term into a mistake in the ELBO."""
+    # The corpus uses another name for this mistake.
     name = "greys_rounded" if mistake.name == "recon_rounded" else mistake.name
     return Mistake(name, mistake.says, lambda p, x: -mistake.formula(p.theta(x), x) - p.kl(x))
 
 
-SWAPPED = "`elbo` calls `self.{}` with logsigma first; it takes (mu, logsigma)."
+SWAPPED = "`elbo` calls `self.{}` with logsigma first. The order is (mu, logsigma)."
 ELBO_MISTAKES = (
     *(
         Mistake(m.name, m.says, lambda p, x, f=m.formula: -f(-p.likelihood(x), p.kl(x)))
@@ -100,13 +99,13 @@ ELBO_MISTAKES = (
     ),
     Mistake(
         "kl_over_the_batch",
-        "Your KL mixes the images of the batch: each image has its own.",
+        "Your KL mixes the images of the batch. Compute one KL for each image.",
         lambda p, x: p.likelihood(x) - p.kl(x).mean(),
     ),
     Mistake(
         "decodes_mu",
-        "`elbo` decodes mu itself. Sample z with `self.sample_with_reparam` first, in eval mode "
-        "too.",
+        "`elbo` decodes mu itself. Sample z with `self.sample_with_reparam` first, also in "
+        "eval mode.",
         lambda p, x: p.likelihood(x, mean=True) - p.kl(x),
     ),
     Mistake(

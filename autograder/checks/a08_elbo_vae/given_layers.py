@@ -15,27 +15,29 @@ ENCODER_MISTAKES = (
     ),
     Mistake(
         "sigma_for_log_sigma",
-        "The second value is exp(logsigma), which is σ. `encoder` returns its logarithm.",
+        "The second value is exp(logsigma), which is σ. `encoder` should return log σ.",
         lambda mu, logsigma, plain: torch.stack([mu, logsigma.exp()]),
     ),
     Mistake(
         "sigma_for_log_sigma",
-        "The second value is exp(2 logsigma), which is σ². `encoder` returns log σ.",
+        "The second value is exp(2 logsigma), which is σ². `encoder` should return log σ.",
         lambda mu, logsigma, plain: torch.stack([mu, (2 * logsigma).exp()]),
     ),
     Mistake(
         "log_variance",
-        "The second value is twice what it should be: log σ², not log σ.",
+        "The second value is twice the expected value: it is log σ². `encoder` should return "
+        "log σ.",
         lambda mu, logsigma, plain: torch.stack([mu, 2 * logsigma]),
     ),
     Mistake(
         "same_head",
-        "mu and logsigma come from the same layer. Each needs a layer of its own.",
+        "mu and logsigma come from the same layer. Each needs its own layer.",
         lambda mu, logsigma, plain: torch.stack([mu, mu]),
     ),
     Mistake(
         "no_activation",
-        "There is no ReLU between the encoder's layers: without it, two linear layers are one.",
+        "There is no ReLU between the encoder's layers. Without it, two linear layers are "
+        "equivalent to one.",
         lambda mu, logsigma, plain: plain,
     ),
 )
@@ -46,8 +48,8 @@ def expect_given_layers(
 ) -> None:
     """Expect that an encoder's output is not a known mistake.
 
-    Another output may be right in its own way, with another activation for example. Nothing is
-    expected of an encoder that has other layers than `linear1`, `linear21` and `linear22`.
+    Other outputs may be correct, too, with another activation for example. An encoder with layers
+    other than `linear1`, `linear21` and `linear22` is not tested here.
 
     Args:
         vae: The model.
@@ -63,8 +65,8 @@ def expect_given_layers(
         "linear22": (latents, hidden_dim),
     }
     for name, shape in shapes.items():
-        there = weights.get(f"{name}.weight"), weights.get(f"{name}.bias")
-        if there[0] is None or there[1] is None or tuple(there[0].shape) != shape:
+        found = weights.get(f"{name}.weight"), weights.get(f"{name}.bias")
+        if found[0] is None or found[1] is None or tuple(found[0].shape) != shape:
             return
 
     def linear(name: str, rows: torch.Tensor) -> torch.Tensor:

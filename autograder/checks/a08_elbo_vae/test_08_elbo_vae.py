@@ -1,4 +1,4 @@
-"""What `08_elbo_vae` is graded on."""
+"""Tasks and checks of `08_elbo_vae`."""
 
 from dataclasses import replace
 from typing import Any
@@ -54,7 +54,7 @@ TASKS = (
 
 IMPORTS = ImportRule(further=False, forbidden=("torch.distributions",))
 
-# Sizes that no student would hard-code.
+# Sizes that are not the notebook's: constants in the code fail.
 OBS, LATENTS, HIDDEN = 30, 5, 24
 
 
@@ -66,7 +66,7 @@ def new_vae(submission: Submission, latent_dim: int = LATENTS) -> RemoteObject:
 
 
 def any_vae(submission: Submission, latent_dim: int = LATENTS) -> RemoteObject:
-    """Make a model for its methods alone: `__init__` may fail."""
+    """Make a model to test its methods only: `__init__` may fail."""
     return model_or_bare(submission, "VAE", OBS, latent_dim, HIDDEN, latent_dim=latent_dim)
 
 
@@ -102,7 +102,7 @@ DECODER = replace(
 
 @check("encoder")
 def test_encoder_uses_the_given_layers(submission: Submission) -> None:
-    """With the given layers, mu and logsigma have the right values."""
+    """With the given layers, mu and logsigma have the correct values."""
     vae = new_vae(submission)
     x = torch.randn(6, OBS)
     got = torch.stack(expect_posterior(vae.encoder(x), 6, LATENTS))
@@ -114,7 +114,7 @@ def test_encoder_uses_the_given_layers(submission: Submission) -> None:
 
 @check("decoder")
 def test_decoder_range(submission: Submission) -> None:
-    """Decoded pixels are probabilities, and can be low as well as high."""
+    """Decoded pixels are probabilities. They can be low and high."""
     expect_probabilities(DECODER.far(submission, 1e3, 256)[0])
 
 
@@ -125,14 +125,14 @@ def test_decoder_gives_probabilities(submission: Submission) -> None:
     z = torch.randn(6, LATENTS)
     theta = expect_tensor(vae.decoder(z), (6, OBS), "`decoder(z)`")
     expect_not_random(theta)
-    expect_close(vae.decoder(z), theta, "The decoder's output for the same code, once more,")
+    expect_close(vae.decoder(z), theta, "The decoder's output for the same code at a second call")
 
 
 # KL
 
 
 def called_kl(submission: Submission) -> Pair:
-    """The submission's `kl_divergence`, which returns one number for each row."""
+    """Return the submission's `kl_divergence`, which returns one number for each row."""
 
     def called(mu: torch.Tensor, logsigma: torch.Tensor) -> torch.Tensor:
         vae = any_vae(submission, mu.shape[1])
@@ -152,8 +152,8 @@ def elbo(vae: RemoteObject, x: torch.Tensor) -> Any:
         seen = vae.decoder.seen()
         expect(
             seen.dim() != 2 or seen.shape[1] != OBS,
-            "`elbo` decodes the image itself. The decoder never sees x, only a code: g_λ(z). The "
-            "sheet writes g_λ(x), which is an error.",
+            "`elbo` decodes the image itself. The decoder should get the code z only: g_λ(z). "
+            "The sheet prints g_λ(x), which is an error.",
             "erratum_decodes_x",
         )
         raise
@@ -161,7 +161,7 @@ def elbo(vae: RemoteObject, x: torch.Tensor) -> Any:
 
 @check("elbo")
 def test_elbo_value(submission: Submission) -> None:
-    """With known parts in place, log-likelihood minus KL, one number for each image.
+    """With known parts, the ELBO is log-likelihood minus KL, one number for each image.
 
     Two calls must return two samples.
     """
@@ -169,7 +169,7 @@ def test_elbo_value(submission: Submission) -> None:
     parts = known_parts(vae, OBS, LATENTS)
     for n, mode in ((5, vae.train), (5, vae.eval), (1, vae.eval)):
         mode()
-        # Greys: swapped arguments and rounding then change the numbers.
+        # Grey pixels make swapped arguments and rounding visible.
         x = 0.05 + 0.9 * torch.rand(n, OBS)
         got = expect_one_each(elbo(vae, x), n, "`elbo(x)`")
         expect_close(got, parts.elbo(x), "The ELBO", (parts, x), ELBO_MISTAKES)
@@ -181,7 +181,7 @@ def test_elbo_value(submission: Submission) -> None:
 
 @check("elbo")
 def test_elbo_of_black_and_white(submission: Submission) -> None:
-    """The same holds for black and white pixels."""
+    """The ELBO is also correct for black and white pixels."""
     vae = any_vae(submission)
     parts = known_parts(vae, OBS, LATENTS)
     x = torch.rand(3, OBS).round()
@@ -200,7 +200,7 @@ def test_elbo_gradient(submission: Submission) -> None:
 
 
 def loss_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
-    """Return the loss of a code that is sampled here: the image reaches it in no other way."""
+    """Return the loss of a code sampled here: it depends on the image only through the code."""
     x = x.flatten(1)
     mu, logsigma = model.encoder(x)
     return negative_elbo(model.decoder(sample(mu, 2 * logsigma)), x, mu, 2 * logsigma)
@@ -222,8 +222,8 @@ SPEC = TrainingSpec(
 )
 
 
-# New images. With the stub of the decoder, pixels 0 and 1 have the probability ½ for every code;
-# pixel 2 is white where the first latent is positive, and pixel 3 where the second is.
+# New images. With the stub of the decoder, pixels 0 and 1 have the probability ½ for every code.
+# Pixel 2 is white where the first latent is positive, and pixel 3 where the second is.
 
 STEEP = 1e4
 
@@ -236,7 +236,7 @@ def sampled(submission: Submission, n: int = 10_000) -> tuple[torch.Tensor, torc
     vae.set_stub("decoder", Affine([weights]), squash=True, names=("z",))
     nothing = torch.zeros(OBS, 2)
     vae.set_stub("encoder", Affine([nothing], bias=ENCODED), Affine([nothing], bias=-ENCODED))
-    # Noise around mu, whatever logsigma is: right at the prior, where `sample` may use it.
+    # Noise around mu that ignores logsigma: correct at the prior, where `sample` may use it.
     by_mu_alone = Affine([torch.eye(2), torch.zeros(2, 2)])
     vae.set_stub("sample_with_reparam", by_mu_alone, noise=True, names=("mu", "logsigma"))
     vae.eval()
@@ -248,12 +248,12 @@ def sampled(submission: Submission, n: int = 10_000) -> tuple[torch.Tensor, torc
     )
     z = vae.decoder.seen()
     z = z.expand(n, -1) if len(z) == 1 else z
-    return x, expect_tensor(z, (n, 2), "What `sample` decodes")
+    return x, expect_tensor(z, (n, 2), "The code that `sample` decodes")
 
 
 @check("sample")
 def test_sample_is_black_and_white(submission: Submission) -> None:
-    """Every pixel is 0 or 1, and a pixel with the probability ½ takes both values."""
+    """Every pixel is 0 or 1. A pixel with the probability ½ takes both values."""
     expect_fair_pixels(sampled(submission)[0][:, :2])
 
 
@@ -264,7 +264,8 @@ def test_sample_decodes_its_codes(submission: Submission) -> None:
     sure = z.abs() > 0.01
     expect(
         bool((x[:, 2:][sure] == (z > 0)[sure]).all()),
-        "A pixel with the probability 1 is black, or white in another image.",
+        "A pixel with the probability 1 is black, or it is white in another image. Decode each "
+        "image from its own code.",
     )
 
 
@@ -272,7 +273,7 @@ SAMPLE = "`sample(num_samples)`"
 FAMILIES = (
     part_checks(
         ENCODER,
-        "Rows (N, D) become mu and logsigma, (N, L) each, one row alone included.",
+        "Rows (N, D) become mu and logsigma, (N, L) each, also for a batch of one.",
         detached="encoder_detached",
     ),
     head_checks(ENCODER, (16,), same="same_head"),
@@ -286,7 +287,7 @@ FAMILIES = (
     ),
     part_checks(
         DECODER,
-        "Codes (N, L) become rows of pixels (N, D), one code alone included.",
+        "Codes (N, L) become rows of pixels (N, D), also for a batch of one.",
         detached="decoder_detached",
     ),
     nonlinearity_checks(DECODER, 3, lambda theta: theta.logit(1e-6), 1e-3),

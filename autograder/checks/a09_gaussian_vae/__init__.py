@@ -1,1 +1,1 @@
-"""The checks of `09_gaussian_vae` and its submission corpus."""
+"""Checks of `09_gaussian_vae` and its submission corpus."""

@@ -1,6 +1,6 @@
-"""Measures each step of a Gaussian VAE's `calc_elbo`, with stubs for its encoder and decoder.
+"""Measure each step of a Gaussian VAE's `calc_elbo`, with stubs for its encoder and decoder.
 
-The encoder's stub reads mu and log σ from the first pixels of a 28 × 28 image, which hold
+The encoder's stub reads mu and log σ from the first pixels of a 28 × 28 image, which are
 (value + 8) / 16: every posterior is possible, and every pixel stays in [0, 1]. The decoder's stub
 is called with the sampled code.
 """
@@ -21,14 +21,14 @@ PIXELS = 28 * 28
 IMAGE = (1, 28, 28)
 CODE = "The code z that `calc_elbo` decodes"
 RECON_MISTAKES = reconstruction_mistakes(GAUSSIAN, EACH_IMAGE)
-# At this σ_x no two terms of the density are alike; at 1 three wrong forms are right.
+# At this σ_x all terms of the density differ. At σ_x = 1 three incorrect formulas are correct.
 SIGMA_X = 0.3
 RANGE, SHIFT = 16.0, 8.0
 WIDEST = 40
 
 
 def any_vae(submission: Submission, latent_dim: int = 5, sigma_x: float = SIGMA_X) -> RemoteObject:
-    """Make a model for its methods alone: parts that cannot be made are left out."""
+    """Make a model to test its methods only: parts that cannot be made are skipped."""
     return model_or_bare(
         submission, "VAE", latent_dim, sigma_x, latent_dim=latent_dim, sigma_x=sigma_x
     )
@@ -42,7 +42,7 @@ def with_posterior(mu: torch.Tensor, logsigma: torch.Tensor) -> torch.Tensor:
 
 
 def plug_encoder(vae: RemoteObject, latent_dim: int) -> None:
-    """Let a model's encoder read mu and logsigma from the pixels."""
+    """Replace a model's encoder by a stub that reads mu and logsigma from the pixels."""
     pixels = RANGE * torch.eye(PIXELS)
     vae.set_stub(
         "encoder",
@@ -53,12 +53,12 @@ def plug_encoder(vae: RemoteObject, latent_dim: int) -> None:
 
 
 def plug_decoder(vae: RemoteObject, weights: torch.Tensor) -> None:
-    """Let a model's decoder return the sigmoid of a linear map, weights (Z, 784), of the code."""
+    """Replace a model's decoder by the sigmoid of a linear map, weights (Z, 784), of the code."""
     vae.set_stub("decoder", Affine([weights], IMAGE), squash=True, names=("z",))
 
 
 def plug_blind_decoder(vae: RemoteObject, latent_dim: int) -> None:
-    """Let a model's decoder return grey for every code."""
+    """Replace a model's decoder by a stub that returns grey for every code."""
     plug_decoder(vae, torch.zeros(latent_dim, PIXELS))
 
 
@@ -73,7 +73,7 @@ def terms(vae: RemoteObject, x: torch.Tensor) -> tuple[Any, Any, Any]:
 
 
 def decoded(vae: RemoteObject, n: int, latent_dim: int) -> torch.Tensor:
-    """Return what `calc_elbo` decoded: one code for each image, (n, Z)."""
+    """Return the codes that `calc_elbo` decoded, one for each image, (n, Z)."""
     z = vae.decoder.seen()
     if len(z) > n and len(z) % n == 0 and all(torch.equal(z[:n], again) for again in z.split(n)):
         z = z[:n]
@@ -82,7 +82,7 @@ def decoded(vae: RemoteObject, n: int, latent_dim: int) -> torch.Tensor:
 
 def expect_recon(vae: RemoteObject, n: int, sigma_x: float) -> None:
     """Expect the negative log-density of images around the decoder's output for their codes."""
-    # Means stay well inside (0, 1), or a cross-entropy could not be told from other mistakes.
+    # The means are well inside (0, 1), so that a cross-entropy differs from other mistakes.
     weights = 0.1 * torch.randn(5, PIXELS)
     plug_encoder(vae, 5)
     plug_decoder(vae, weights)
@@ -111,7 +111,7 @@ def called_kl(submission: Submission) -> Pair:
 
 
 def sampler(submission: Submission, train: bool) -> Sampler:
-    """Return what `calc_elbo` decodes, as a function of mu and logsigma of any shape."""
+    """Return the decoder's input in `calc_elbo`, as a function of mu and logsigma of any shape."""
 
     def sampled(mu: torch.Tensor, logsigma: torch.Tensor) -> torch.Tensor:
         # Many rows of few latents become fewer images with longer codes.
@@ -130,20 +130,20 @@ def sampler(submission: Submission, train: bool) -> Sampler:
     return sampled
 
 
-# Gradients are judged without a formula of the two terms: an error in a term loses the points of
+# Gradients are tested without a formula of the two terms: an error in a term loses the points of
 # its own task only.
 
 
 def expect_gradient_through_sample(submission: Submission) -> None:
     """Expect ∂z/∂mu = 1 and ∂z/∂log σ = z − mu.
 
-    At the prior the KL has no slope, and pixels that are at their means add none. The rest of the
-    negative ELBO's gradient flows through z.
+    At the prior the gradient of the KL is 0, and so is that of pixels at their means. The rest of
+    the negative ELBO's gradient flows through z.
     """
     latents = 3
     vae = any_vae(submission, latents, 0.02)
     plug_encoder(vae, latents)
-    # The pixels that hold mu and logsigma stay grey, whatever z is.
+    # The pixels that contain mu and logsigma stay grey for every z.
     weights = torch.randn(latents, PIXELS)
     weights[:, : 2 * latents] = 0
     plug_decoder(vae, weights)
@@ -160,9 +160,10 @@ def expect_gradient_through_sample(submission: Submission) -> None:
 
 
 def expect_gradient_through_kl(submission: Submission) -> None:
-    """Expect that the KL in the negative ELBO has a gradient: with this σ_x nothing else has.
+    """Expect that the KL in the negative ELBO has a gradient.
 
-    At mu = 1 and log σ = −1 every KL slopes, a mistaken one too.
+    With this σ_x, the gradient of the other term is negligible. At mu = 1 and log σ = −1 the
+    gradient of every KL is nonzero, also of an incorrect one.
     """
     vae = any_vae(submission, 3, 1e3)
     plug_encoder(vae, 3)
@@ -171,7 +172,7 @@ def expect_gradient_through_kl(submission: Submission) -> None:
     total = terms(vae, with_posterior(mu, logsigma))[0]
     inputs = {"mu": mu, "logsigma": logsigma}
     by_mu, by_logsigma = expect_grad(total, inputs, "the negative ELBO", "elbo_detached")
-    # A KL divided by all pixels still slopes by 1e-3, the images within the error by below 1e-7.
+    # The gradient of a KL divided by all pixels is still 1e-3. That of the images is below 1e-7.
     expect(
         float(by_mu.abs().max() + by_logsigma.abs().max()) > 1e-5,
         "No gradient flows through the KL. Is it detached? Both terms train the model.",

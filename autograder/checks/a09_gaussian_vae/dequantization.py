@@ -1,4 +1,4 @@
-"""Dequantization of 8-bit images and bits per dimension, with the mistakes made in both.
+"""Dequantization of 8-bit images and bits per dimension, with known mistakes in both.
 
 Theis, van den Oord & Bethge 2016, section 3.1: (x + u) / 256 with u uniform on [0, 1).
 """
@@ -23,28 +23,46 @@ def dequantize(x: torch.Tensor) -> torch.Tensor:
     return ((255 * x).round() + torch.rand_like(x)) / 256
 
 
-# What a mistake does to an image: the means of black and of white pixels, and the standard
+# The effect of a mistake on an image: the means of black and of white pixels, and the standard
 # deviation of each.
 UNIFORM = 1 / math.sqrt(12)
 MISTAKES = (
-    (0, 255 / 256, 0, "no_noise", "There is no noise: the pixels still have 256 values."),
-    (0, 1, 0, "no_noise", "There is no noise: the pixels still have 256 values."),
+    (
+        0,
+        255 / 256,
+        0,
+        "no_noise",
+        "The output has no noise: pixels still have only 256 values. Add uniform noise.",
+    ),
+    (
+        0,
+        1,
+        0,
+        "no_noise",
+        "The output has no noise: pixels still have only 256 values. Add uniform noise.",
+    ),
     (
         0.5 / 255,
         255.5 / 255,
         UNIFORM / 255,
         "scaled_by_255",
-        "You divide by 255, so white is above 1. How many bins are there?",
+        "You divide by 255, so white is above 1. Divide by the number of bins. How many are there?",
     ),
     (
         0.5 / 256,
         1 + 0.5 / 256,
         UNIFORM / 256,
         "scaled_by_255",
-        "The image is divided by 255 before noise is added, so white is above 1. How many bins are "
-        "there?",
+        "The image is divided by 255 before noise is added, so white is above 1. Divide by the "
+        "number of bins. How many are there?",
     ),
-    (0.5, 255.5, UNIFORM, "not_scaled", "The result is not scaled to [0, 1]."),
+    (
+        0.5,
+        255.5,
+        UNIFORM,
+        "not_scaled",
+        "The result is not scaled to [0, 1]. Divide by the number of bins.",
+    ),
     (
         0.5,
         0.5 + 255 / 256,
@@ -64,8 +82,8 @@ MISTAKES = (
         255 / 256,
         UNIFORM / 256,
         "noise_centred",
-        "The mean of your noise is 0, so black becomes negative. A bin is the interval from its "
-        "grey level to the next.",
+        "The mean of your noise is 0, so black becomes negative. A bin is the interval from "
+        "its grey level to the next: use noise between 0 and 1.",
     ),
     (0, 255 / 256, 1 / 256, "gaussian_noise", "Your noise is Gaussian. It should be uniform."),
     (0, 1, 1 / 255, "gaussian_noise", "Your noise is Gaussian. It should be uniform."),
@@ -91,7 +109,7 @@ def expect_bins(black: torch.Tensor, white: torch.Tensor) -> None:
         )
     for level, pixels in ((0, black), (255, white)):
         u = 256 * pixels - level
-        # float32 may round up to the next bin's edge.
+        # float32 may round up to the upper edge of the bin.
         expect(
             bool(((u >= -1e-3) & (u <= 1 + 1e-3)).all()),
             f"Grey level {level} should be between {level}/256 and {level + 1}/256; yours is "
@@ -102,7 +120,7 @@ def expect_bins(black: torch.Tensor, white: torch.Tensor) -> None:
         expect(
             abs(float(u.mean()) - 0.5) <= UNIFORM * error
             and abs(float(u.var()) - 1 / 12) <= math.sqrt(1 / 80 - 1 / 144) * error,
-            f"Grey level {level} is not uniform in the whole of its bin.",
+            f"Grey level {level} is not uniform in its bin. Use uniform noise as wide as the bin.",
         )
 
 
@@ -116,13 +134,13 @@ def expect_levels_kept(got: torch.Tensor, x: torch.Tensor) -> None:
     u = 256 * got - x
     expect(
         bool(((u > -1e-3) & (u < 1 + 1e-3)).all()),
-        "Some pixels leave the bin of their grey level: x should become (x + u)/256 with u between "
-        "0 and 1.",
+        "Some pixels are outside the bin of their grey level. x should become (x + u)/256 with "
+        "u between 0 and 1.",
     )
 
 
 def expect_own_noise(first: torch.Tensor, again: torch.Tensor) -> None:
-    """Expect that every pixel, (N, C, H, W), has its own noise, and new noise at another call.
+    """Expect that every pixel, (N, C, H, W), has its own noise, and new noise in each call.
 
     Args:
         first: The output for images of one grey level.
@@ -130,13 +148,14 @@ def expect_own_noise(first: torch.Tensor, again: torch.Tensor) -> None:
     """
     expect(
         not torch.equal(first, again),
-        "Two calls return the same images. Is there noise, and is it sampled anew?",
+        "Two calls return the same images. Do you add noise, and do you sample new noise in "
+        "each call?",
         "reseeded" if float(first.std()) > 0 else "no_noise",
     )
     for dim, what in ((0, "images of a batch"), (3, "pixels of a row"), (2, "rows of an image")):
         expect(
             float(first.std(dim).min()) > 0,
-            f"All {what} get the same noise. Sample one number for each pixel.",
+            f"All {what} get the same noise. Sample one random number for each pixel.",
             "shared_noise",
         )
 
@@ -146,14 +165,14 @@ def dequantized(submission: Submission, x: torch.Tensor) -> torch.Tensor:
     got = submission.object("dequantize")(x)
     expect(
         not isinstance(got, torch.Tensor) or got.is_floating_point(),
-        "`dequantize` returns whole numbers. Noise below 1 needs floats.",
+        "`dequantize` returns integers. Noise below 1 needs floats.",
         "no_noise",
     )
     return expect_tensor(got, x.shape, "`dequantize(x_uint8)`")
 
 
 def flat(level: int) -> torch.Tensor:
-    """Images of one grey level, uint8."""
+    """Return images of one grey level, uint8, (50, 1, 28, 28)."""
     return torch.full((50, 1, 28, 28), level, dtype=torch.uint8)
 
 
@@ -165,7 +184,7 @@ def test_dequantize_bins(submission: Submission) -> None:
 
 @check("dequantize")
 def test_dequantize_keeps_levels(submission: Submission) -> None:
-    """Every grey level stays in its own bin, for images of any shape."""
+    """Every pixel stays in the bin of its grey level, for images of any shape."""
     for shape in ((256,), (3, 1, 28, 28), (2, 3, 5, 4)):
         x = torch.randint(0, 256, shape, dtype=torch.uint8)
         expect_levels_kept(dequantized(submission, x), x)
@@ -173,7 +192,7 @@ def test_dequantize_keeps_levels(submission: Submission) -> None:
 
 @check("dequantize")
 def test_dequantize_noise(submission: Submission) -> None:
-    """Every pixel of every image has its own noise, new at every call."""
+    """Every pixel of every image has its own noise, and each call samples new noise."""
     expect_own_noise(*(dequantized(submission, flat(7)) for _ in range(2)))
 
 
@@ -185,26 +204,25 @@ def test_dequantize_device(submission: Submission) -> None:
 
 @check("dequantize")
 def test_dequantize_leaves_its_input(submission: Submission) -> None:
-    """The input images are the same after the call as before."""
+    """The call does not change the input images."""
     expect_inputs_kept(submission, "dequantize", {"x_uint8": flat(100)})
 
 
 def bits_per_dim(nats: torch.Tensor, pixels: int) -> torch.Tensor:
-    """Bits per dimension of 8-bit images, from −log p of images scaled to [0, 1]."""
+    """Return bits per dimension of 8-bit images, from −log p of images scaled to [0, 1]."""
     return nats / (pixels * math.log(2)) + 8
 
 
 BITS_MISTAKES = (
     Mistake(
         "bits_without_scaling",
-        "The scaling is not undone: a model that has learned nothing has 8 bits per dimension, not "
-        "0.",
+        "The scaling is not corrected. An untrained model has 8 bits per dimension, not 0.",
         lambda nats, pixels: bits_per_dim(nats, pixels) - 8,
     ),
     Mistake(
         "bits_scaling_sign",
-        "The scaling is undone in the wrong direction: a density on a wider range is lower, and "
-        "needs more bits.",
+        "The correction of the scaling has the wrong sign. A density on a wider range is lower "
+        "and needs more bits.",
         lambda nats, pixels: bits_per_dim(nats, pixels) - 16,
     ),
     Mistake(
@@ -229,17 +247,18 @@ BITS_MISTAKES = (
     ),
     Mistake(
         "bits_not_per_dimension",
-        "The scaling is added once, or D times. It should be added once for each dimension.",
+        "The correction of the scaling is added once, or D times. It should be added once for "
+        "each dimension.",
         lambda nats, pixels: (nats / math.log(2) + 8) / pixels,
     ),
     Mistake(
         "bits_not_per_dimension",
-        "These are bits for a whole image. Divide by its dimensions.",
+        "These are bits for a whole image. Divide by the number of dimensions, D.",
         lambda nats, pixels: pixels * bits_per_dim(nats, pixels),
     ),
     Mistake(
         "bits_not_per_dimension",
-        "The nats are not divided by the dimensions.",
+        "The nats are not divided by the number of dimensions, D.",
         lambda nats, pixels: nats / math.log(2) + 8,
     ),
     Mistake(
@@ -249,7 +268,7 @@ BITS_MISTAKES = (
     ),
     Mistake(
         "bits_of_784_pixels",
-        "The number of dimensions is fixed at 784 inside; use D.",
+        "The number of dimensions is the constant 784. Use the argument D.",
         lambda nats, pixels: bits_per_dim(nats, 784),
     ),
     Mistake(
@@ -262,7 +281,7 @@ BITS_MISTAKES = (
 
 @check("bits_per_dim")
 def test_bits_of_tensors(submission: Submission) -> None:
-    """It returns one number for each input, for images of any number of dimensions."""
+    """`bits_per_dim` returns one number for each input, for images of any number of dimensions."""
     for shape, pixels in (((4,), 12), ((), 3072), ((2, 3), 784)):
         nats = pixels * torch.randn(shape)
         got = submission.object("bits_per_dim")(nats, pixels)
@@ -273,7 +292,7 @@ def test_bits_of_tensors(submission: Submission) -> None:
 
 @check("bits_per_dim")
 def test_bits_of_numbers(submission: Submission) -> None:
-    """A plain number works as well; a model that has learned nothing has 8 bits per dimension."""
+    """`bits_per_dim` also accepts a plain number. An untrained model has 8 bits per dimension."""
     for nats, right in ((0.0, 8.0), (-784 * math.log(2), 7.0), (3 * 784 * math.log(2), 11.0)):
         got = submission.object("bits_per_dim")(nats, 784)
         expect(

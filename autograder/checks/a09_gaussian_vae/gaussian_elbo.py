@@ -1,4 +1,4 @@
-"""The negative ELBO of a Gaussian decoder, and what `sample` shows of it."""
+"""The negative ELBO of a Gaussian decoder, and the images that `sample` returns."""
 
 import torch
 
@@ -9,23 +9,24 @@ SUM_MISTAKES = (
     *sum_mistakes("the first value, the negative ELBO", sign="elbo_sign"),
     Mistake(
         "recon_mean_over_pixels",
-        "The sum divides the reconstruction term by the number of pixels, and the KL by nothing: "
-        "then the KL is too large, and codes hold no information.",
+        "Your sum divides the reconstruction term by the number of pixels, but not the KL. The "
+        "KL is then too large, and codes contain no information. Divide neither.",
         lambda recon, kl: recon / 784 + kl,
     ),
     Mistake(
         "elbo_divided_by_pixels",
-        "The first value is divided by the number of pixels. It is in nats for a whole image.",
+        "The first value is divided by the number of pixels. It should be in nats for a whole "
+        "image.",
         lambda recon, kl: (recon + kl) / 784,
     ),
     Mistake(
         "batch_mixed",
-        "The first value mixes the images of the batch: each image has its own.",
+        "The first value mixes the images of the batch. Compute one value for each image.",
         lambda recon, kl: recon + kl.mean(),
     ),
     Mistake(
         "batch_mixed",
-        "The first value mixes the images of the batch: each image has its own.",
+        "The first value mixes the images of the batch. Compute one value for each image.",
         lambda recon, kl: recon.mean() + kl,
     ),
 )
@@ -41,7 +42,7 @@ def expect_means(x: torch.Tensor, mean: torch.Tensor, sigma: float) -> None:
     """
     expect(
         not bool(((x == 0) | (x == 1)).all()),
-        "`sample` makes every pixel black or white. Show the means as they are.",
+        "`sample` makes every pixel black or white. Return the means unchanged.",
         "black_and_white",
     )
     noise = x - mean
@@ -52,7 +53,8 @@ def expect_means(x: torch.Tensor, mean: torch.Tensor, sigma: float) -> None:
     )
     squashed = Mistake(
         "squashed_twice",
-        "`sample` applies a sigmoid to the decoder's output, which is the mean already.",
+        "`sample` applies a sigmoid to the decoder's output, which is already the mean. Return "
+        "it unchanged.",
         torch.sigmoid,
     )
-    expect_close(x, mean, "What `sample` returns", (mean,), (squashed,))
+    expect_close(x, mean, "The output of `sample`", (mean,), (squashed,))

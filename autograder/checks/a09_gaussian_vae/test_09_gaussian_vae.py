@@ -1,4 +1,4 @@
-"""What `09_gaussian_vae` is graded on."""
+"""Tasks and checks of `09_gaussian_vae`."""
 
 import math
 from dataclasses import replace
@@ -90,16 +90,16 @@ def decode(decoder: RemoteObject, z: torch.Tensor) -> torch.Tensor:
     got = decoder(z)
     expect(
         not (isinstance(got, tuple) and len(got) == 2),
-        "The decoder returns two values. It should return one image, the mean of each pixel. Mean "
-        "and log σ of the code are computed from the output of the *encoder* (the sheet says "
+        "The decoder returns two values. It should return one image, the mean of each pixel. "
+        "Compute mean and log σ of the code from the output of the *encoder* (the sheet says "
         "'decoder', which is an error).",
         "erratum_heads_on_decoder",
     )
     shape = tuple(got.shape) if isinstance(got, torch.Tensor) else ()
     expect(
         len(shape) != 4 or shape[:2] != (len(z), 1) or shape[2:] == IMAGE[1:],
-        f"`Decoder(…)(z)` returns images of {' × '.join(map(str, shape[2:]))} pixels; they should "
-        "have 28 × 28. Follow the side through the layers: does each of them double it?",
+        f"`Decoder(…)(z)` returns images of {' × '.join(map(str, shape[2:]))} pixels; expected "
+        "28 × 28. Follow the side through the layers: does each of them double it?",
         "wrong_side",
     )
     return expect_tensor(got, (len(z), *IMAGE), "`Decoder(…)(z)`")
@@ -127,12 +127,12 @@ DECODER = replace(
 
 
 def convolution_checks(part: Part) -> Checks:
-    """Test that a part has at least two weights of convolutions."""
+    """Return a check that a part has at least two convolution weights."""
 
     @named_check(
         part.task,
         f"{part.task}_convolves",
-        f"There are at least two convolutions in the {part.task}, transposed or not.",
+        f"The {part.task} has at least two convolutions, transposed or not.",
     )
     def convolves(submission: Submission) -> None:
         what = part.task.capitalize()
@@ -142,8 +142,8 @@ def convolution_checks(part: Part) -> Checks:
         count = sum(p.dim() == 4 for p in weights)
         expect(
             count >= 2,
-            f"`{what}` has {count} convolution{'s' * (count != 1)}; the assignment asks for at "
-            "least two, and for linear layers.",
+            f"`{what}` has {count} convolution{'s' * (count != 1)}. The assignment requires at "
+            "least two, and linear layers.",
             "no_convolutions",
         )
 
@@ -152,14 +152,14 @@ def convolution_checks(part: Part) -> Checks:
 
 @check("decoder")
 def test_decoder_reaches_black_and_white(submission: Submission) -> None:
-    """Decoded pixels can be dark as well as bright."""
+    """Decoded pixels can be dark and bright."""
     (pixels,) = DECODER.far(submission, 1e3, 64)
     low, high = float(pixels.min()), float(pixels.max())
-    # A mean may be outside [0, 1]: a model without a last activation is right too.
+    # A mean may be outside [0, 1]: a model without a last activation is correct, too.
     expect(
         low < 0.45 and high > 0.55,
-        f"Decoded pixels stay between {low:.2f} and {high:.2f}, however extreme the code: no "
-        "pixel can be black, or none can be white. Which values does your last activation allow?",
+        f"Decoded pixels are between {low:.2f} and {high:.2f}, even for extreme codes: no pixel "
+        "can be black, or none can be white. Which values can your last activation output?",
         "squashed_twice",
     )
 
@@ -207,7 +207,7 @@ def test_elbo_is_the_sum(submission: Submission) -> None:
         mu, logsigma = 1.5 * torch.randn(n, 5), 0.7 * torch.randn(n, 5)
         total, *both = terms(vae, with_posterior(mu, logsigma))
         total = expect_one_each(total, n, "The first value, `neg_elbo`,")
-        # Other tasks check these two.
+        # Other tasks test these two terms.
         recon, divergence = (torch.as_tensor(term).double() for term in both)
         inputs = (recon, divergence)
         expect_close(total, recon + divergence, "The negative ELBO", inputs, SUM_MISTAKES)
@@ -231,7 +231,7 @@ def test_gradient_through_the_sample(submission: Submission) -> None:
 
 @check("elbo")
 def test_gradient_through_the_kl(submission: Submission) -> None:
-    """The KL in the negative ELBO trains the encoder."""
+    """The KL in the negative ELBO has a gradient that trains the encoder."""
     expect_gradient_through_kl(submission)
 
 
@@ -242,7 +242,7 @@ def sampled(submission: Submission, n: int) -> tuple[torch.Tensor, torch.Tensor,
     """Sample through known parts: pixels, the decoder's output (n, 784), and codes (n, 2)."""
     vae = any_vae(submission, 2)
     weights = plug_random_decoder(vae, 2, IMAGE)
-    # An image that is encoded here has a code far from the prior.
+    # If an image is encoded here, its code is far from the prior.
     nothing = torch.zeros(PIXELS, 2)
     vae.set_stub(
         "encoder",
@@ -253,13 +253,15 @@ def sampled(submission: Submission, n: int) -> tuple[torch.Tensor, torch.Tensor,
     vae.eval()
     x = expect_tensor(vae.sample(n), (n, *IMAGE), "`sample(n)`").flatten(1)
     z = vae.decoder.seen()
-    z = expect_tensor(z.expand(n, -1) if len(z) == 1 else z, (n, 2), "What `sample` decodes")
+    z = expect_tensor(
+        z.expand(n, -1) if len(z) == 1 else z, (n, 2), "The code that `sample` decodes"
+    )
     return x, (z @ weights.double()).sigmoid(), z
 
 
 @check("sample")
 def test_sample_gives_means(submission: Submission) -> None:
-    """The samples are the decoder's output for the codes, its means."""
+    """The samples are the decoder's output for the codes: the means of the pixels."""
     x, mean, _ = sampled(submission, 50)
     expect_means(x, mean, SIGMA_X)
 
@@ -269,7 +271,7 @@ def test_sample_gives_means(submission: Submission) -> None:
 
 @check("interpolate")
 def test_line_is_straight(submission: Submission) -> None:
-    """There are n evenly spaced points from z1 to z2, ends included; n is 10 by default."""
+    """`interpolate` returns n evenly spaced points from z1 to z2, both included; default n = 10."""
     interpolate = submission.object("interpolate")
     for latent_dim, n in ((5, None), (16, 7), (1, 2), (3, 50)):
         a, b = torch.randn(2, latent_dim) + torch.tensor([[1.0], [3.0]])
@@ -277,7 +279,8 @@ def test_line_is_straight(submission: Submission) -> None:
         n = n or 10
         expect(
             not (isinstance(got, torch.Tensor) and got.shape == (n - 1, latent_dim)),
-            f"There are {n - 1} points for n = {n}: both ends count.",
+            f"`interpolate` returns {n - 1} points for n = {n}. Expected: {n} points, including "
+            "both ends.",
             "end_missing",
         )
         got = expect_tensor(got, (n, latent_dim), f"`interpolate(z1, z2, {n})`")
@@ -300,15 +303,17 @@ PLAN_SIGMA_X = 0.1
 def loss_in_bits(
     x: torch.Tensor, mean: torch.Tensor, mu: torch.Tensor, logsigma: torch.Tensor
 ) -> torch.Tensor:
-    """The negative ELBO in bits per dimension, the mean over images."""
+    """Return the negative ELBO in bits per dimension, the mean over images."""
     if mean.shape != x.shape or mu.shape != logsigma.shape or mu.dim() != 2:
-        raise CheckFailed("The encoder or the decoder returns other shapes while it trains.")
+        raise CheckFailed(
+            "The encoder or the decoder returns other shapes in training mode than in eval mode."
+        )
     recon = GAUSSIAN.term(EACH_IMAGE, mean, x, PLAN_SIGMA_X)
     return bits_per_dim(recon + kl_term(mu, logsigma, LOGSIGMA, EACH_IMAGE), PIXELS).mean()
 
 
 def loss_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
-    """Return the loss of a code that is sampled here: the image reaches it in no other way."""
+    """Return the loss of a code sampled here: it depends on the image only through the code."""
     x = dequantize(x)
     mu, logsigma = model.encoder(x)
     return loss_in_bits(x, model.decoder(sample(mu, 2 * logsigma)), mu, logsigma)
@@ -333,14 +338,14 @@ FAMILIES = (
     module_checks(dequantization),
     part_checks(
         ENCODER,
-        "Images (N, 1, 28, 28) become mu and logsigma, (N, Z) each, one image alone included.",
+        "Images (N, 1, 28, 28) become mu and logsigma, (N, Z) each, also for a batch of one.",
         detached="encoder_detached",
     ),
     convolution_checks(ENCODER),
     head_checks(ENCODER, (16,), same="same_head"),
     part_checks(
         DECODER,
-        "Codes (N, Z) become images (N, 1, 28, 28), one code alone included.",
+        "Codes (N, Z) become images (N, 1, 28, 28), also for a batch of one.",
         detached="decoder_detached",
     ),
     convolution_checks(DECODER),

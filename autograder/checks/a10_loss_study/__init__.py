@@ -1,1 +1,1 @@
-"""The checks of `10_loss_study` and its submission corpus."""
+"""Checks of `10_loss_study` and its submission corpus."""

@@ -1,4 +1,4 @@
-"""Checks of `loss_fn(x_recon, x, mu, logvar, recon)`: each term by itself, and both together."""
+"""Checks of `loss_fn(x_recon, x, mu, logvar, recon)`: each term alone, and both together."""
 
 import functools
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from autograder.checks.shared.vae_methods import kl_of, recon_of
 from autograder.checks.vocabulary import Mistake, check, expect_close
 from autograder.protocol.remote import Raised, Submission
 
-# Images, grey and in colour.
+# Grey and colour images.
 SHAPES = ((3, 1, 28, 28), (2, 3, 32, 32), (1, 1, 28, 28))
 
 
@@ -37,21 +37,21 @@ def loss(
 
 
 def loss_with(recon: str) -> Callable[[Submission], Callable[..., torch.Tensor]]:
-    """Return what makes the submission's loss with one reconstruction term."""
+    """Return the submission's loss as a function, with one reconstruction term."""
     return lambda submission: functools.partial(loss, submission, recon=recon)
 
 
 def recon_term(
     submission: Submission, x_recon: torch.Tensor, x: torch.Tensor, recon: str
 ) -> torch.Tensor:
-    """Return the loss where the posterior is the prior: there the KL is 0."""
+    """Return the loss at posterior = prior, where the KL is 0."""
     return recon_of(loss_with(recon))(submission)(x_recon, x)
 
 
 def kl_term(
     submission: Submission, mu: torch.Tensor, logvar: torch.Tensor, recon: str
 ) -> torch.Tensor:
-    """Return the loss at (mu, logvar) less the loss at the prior, on the same images."""
+    """Return the loss at (mu, logvar) minus the loss at the prior, on the same images."""
     return kl_of(loss_with(recon))(submission)(mu, logvar)
 
 
@@ -65,23 +65,23 @@ def pairs() -> list[tuple[torch.Tensor, torch.Tensor]]:
     return [(0.05 + 0.9 * torch.rand(s), 0.05 + 0.9 * torch.rand(s)) for s in SHAPES]
 
 
-# Mistakes in the squared error that are not those of a pixel.
+# Mistakes in the squared error that concern more than a single pixel.
 LENGTH = (
     "root_taken",
-    'Your "mse" is the length of the difference. Use the square of it.',
+    'Your "mse" is the length of the difference. It should be half of its square.',
 )
 SQUARED_ERROR_MISTAKES = (
     Mistake(*LENGTH, lambda x_recon, x: (x_recon - x).flatten(1).norm(dim=1).mean() / 2),
     Mistake(
         "recon_ignored",
-        'With recon="mse" you still return the cross-entropy. Do you use `recon`?',
+        'With recon="mse" you still return the cross-entropy. Do you use the argument `recon`?',
         bce,
     ),
 )
 
 
 def working_recon(submission: Submission) -> tuple[str, ...]:
-    """Return the reconstruction terms with which the loss is a number; at least one."""
+    """Return the reconstruction terms for which the loss is a number; at least one."""
     working = []
     for recon in ("bce", "mse"):
         try:
@@ -96,7 +96,7 @@ def working_recon(submission: Submission) -> tuple[str, ...]:
 
 
 def working_kl(submission: Submission) -> Pair:
-    """The KL in the submission's loss, with a reconstruction term that works."""
+    """Return the KL in the submission's loss, with a reconstruction term that works."""
     return kl_of(loss_with(working_recon(submission)[0]))(submission)
 
 
@@ -126,7 +126,7 @@ FAMILIES = (
 
 @check("bce")
 def test_bce_is_the_default(submission: Submission) -> None:
-    """Without `recon`, it is "bce"."""
+    """The default of `recon` is "bce"."""
     x_recon, x = pairs()[0]
     got = submission.object("loss_fn")(x_recon, x, *LOGVAR.prior(3, 5))
     named = recon_term(submission, x_recon, x, "bce")
@@ -138,23 +138,23 @@ def test_squared_error_of_a_perfect_image(submission: Submission) -> None:
     """The squared error of a perfect reconstruction is 0."""
     _, x = pairs()[0]
     got = recon_term(submission, x, x, "mse")
-    expect_close(got, torch.zeros(()), "The squared error of a perfect image")
+    expect_close(got, torch.zeros(()), "The squared error of a perfect reconstruction")
 
 
 @check("kl_divergence")
 def test_kl_of_each_loss(submission: Submission) -> None:
-    """The KL is right with "bce" and with "mse"."""
+    """The KL is correct with "bce" and with "mse"."""
     for recon in working_recon(submission):
         kl = kl_of(loss_with(recon))(submission)
         expect_kl_values(kl, LOGVAR, MEAN, as_differences(kl_mistakes(LOGVAR, MEAN), LOGVAR))
 
 
-# "both" and `measure` use the terms. Where a term of the submission has failed, they may use it as
-# it is: the error has lost the points of its own task.
+# "both" and `measure` use the terms. If a term of the submission has failed, they may use it
+# unchanged: the error has already lost the points of its own task.
 
 
 def own(call: Callable[[], torch.Tensor], failed: bool) -> torch.Tensor | None:
-    """Return the submission's own term, if its task has failed and it is a number."""
+    """Grey and colour images of 28 × 28 (default) and 32 × 32 become mu and logvar (N, Z)."""
     if not failed:
         return None
     try:
@@ -164,7 +164,7 @@ def own(call: Callable[[], torch.Tensor], failed: bool) -> torch.Tensor | None:
 
 
 def either(got: torch.Tensor, right: torch.Tensor, otherwise: torch.Tensor | None) -> torch.Tensor:
-    """Return the value to expect: `right`, unless `got` is computed from the submission's terms."""
+    """Return the expected value: `right`, unless `got` is computed from the submission's terms."""
     if otherwise is not None and torch.allclose(got, otherwise.double(), rtol=1e-4, atol=1e-4):
         return otherwise
     return right
@@ -173,22 +173,22 @@ def either(got: torch.Tensor, right: torch.Tensor, otherwise: torch.Tensor | Non
 BOTH_MISTAKES = (
     Mistake(
         "one_term_alone",
-        'With recon="both" there is only the cross-entropy.',
+        'With recon="both" the loss is only the cross-entropy. Add the squared error.',
         lambda cross_entropy, squared: cross_entropy,
     ),
     Mistake(
         "one_term_alone",
-        'With recon="both" there is only the squared error.',
+        'With recon="both" the loss is only the squared error. Add the cross-entropy.',
         lambda cross_entropy, squared: squared,
     ),
     Mistake(
         "both_averaged",
-        '"both" is the sum of the two terms, not their mean.',
+        '"both" is the mean of the two terms. It should be their sum.',
         lambda cross_entropy, squared: (cross_entropy + squared) / 2,
     ),
     Mistake(
         "both_subtracted",
-        'In "both" one term is subtracted from the other.',
+        'In "both" one term is subtracted from the other. Add them.',
         lambda cross_entropy, squared: cross_entropy - squared,
     ),
 )
@@ -202,27 +202,32 @@ def test_both_adds_the_terms(submission: Submission) -> None:
         got = recon_term(submission, x_recon, x, "both")
         terms = bce(x_recon, x), half_squared_error(x_recon, x)
         call = functools.partial(recon_term, submission, x_recon, x)
-        their_own = own(lambda call=call: call("bce") + call("mse"), failed)  # type: ignore[misc]
-        expect_close(got, either(got, sum(terms), their_own), "The sum", terms, BOTH_MISTAKES)  # type: ignore[arg-type]
+        student_term = own(lambda call=call: call("bce") + call("mse"), failed)  # type: ignore[misc]
+        expect_close(got, either(got, sum(terms), student_term), "The sum", terms, BOTH_MISTAKES)  # type: ignore[arg-type]
 
 
 BOTH_KL_MISTAKES = (
     Mistake(
         "kl_twice",
-        'With recon="both" the KL is in the loss twice: you add two losses that both have a KL.',
+        'With recon="both" the loss includes the KL twice: you add two losses that both '
+        "include it. Add it once.",
         lambda kl: 2 * kl,
     ),
-    Mistake("kl_dropped", 'With recon="both" there is no KL.', torch.zeros_like),
+    Mistake(
+        "kl_dropped",
+        'With recon="both" the loss does not include the KL. Add it once.',
+        torch.zeros_like,
+    ),
 )
 
 
 @check("both")
 def test_both_has_one_kl(submission: Submission) -> None:
-    """There is one KL in "both"."""
+    """The loss with "both" includes the KL exactly once."""
     mu, logvar = LOGVAR.posterior(3, 5)
     got, right = kl_term(submission, mu, logvar, "both"), kl_divergence(mu, logvar)
-    their_own = own(
+    student_term = own(
         lambda: kl_term(submission, mu, logvar, "bce"), "kl_divergence" in submission.failed
     )
-    due = either(got, right, their_own)
-    expect_close(got, due, 'The KL in "both"', (due,), BOTH_KL_MISTAKES)
+    expected = either(got, right, student_term)
+    expect_close(got, expected, 'The KL in "both"', (expected,), BOTH_KL_MISTAKES)

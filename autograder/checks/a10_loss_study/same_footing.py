@@ -1,4 +1,4 @@
-"""Checks of `measure(model, x)`: every term of every model, whatever it was trained with."""
+"""Checks of `measure(model, x)`: it returns every term for every model and any training loss."""
 
 import functools
 from collections.abc import Callable
@@ -25,7 +25,7 @@ Term = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def reconstruction_mistakes(name: str, term: Term, mean: Term) -> tuple[Mistake, ...]:
-    """Return what is measured in the place of a reconstruction term.
+    """Return mistakes in the measurement of a reconstruction term.
 
     Args:
         name: The term's key.
@@ -35,22 +35,22 @@ def reconstruction_mistakes(name: str, term: Term, mean: Term) -> tuple[Mistake,
     return (
         Mistake(
             "measures_a_draw",
-            "What is measured is the image of a sampled code: decode mu itself.",
+            "You measure the image of a sampled code. Decode mu itself.",
             lambda parts, x, mu, logvar: term(parts.decode_draw(mu, logvar), x),
         ),
         Mistake(
             "measures_mean_of_pixels",
-            f'"{name}" averages over pixels: sum them, and average over images.',
+            f'"{name}" averages over pixels. Sum over pixels, and average over images.',
             lambda parts, x, mu, logvar: mean(parts.decode(mu), x),
         ),
         Mistake(
             "measures_sum_of_images",
-            f'"{name}" grows with the number of images: average over them.',
+            f'"{name}" grows with the number of images. Average over images.',
             lambda parts, x, mu, logvar: term(parts.decode(mu), x) * len(x),
         ),
         Mistake(
             "measures_loss",
-            f'"{name}" includes the KL as well: each number should be one term alone.',
+            f'"{name}" also includes the KL. Each number should be one term only.',
             lambda parts, x, mu, logvar: term(parts.decode(mu), x) + kl_divergence(mu, logvar),
         ),
     )
@@ -62,7 +62,7 @@ MEASURE_MISTAKES: dict[str, tuple[Mistake, ...]] = {
         *reconstruction_mistakes("mse", half_squared_error, F.mse_loss),
         Mistake(
             "half_missing",
-            '"mse" is twice what it should be: half of the squared error is asked for.',
+            '"mse" is twice the expected value. It should be half of the squared error.',
             lambda parts, x, mu, logvar: 2 * half_squared_error(parts.decode(mu), x),
         ),
     ),
@@ -75,7 +75,7 @@ MEASURE_MISTAKES: dict[str, tuple[Mistake, ...]] = {
 
 @check("measure")
 def test_measure(submission: Submission) -> None:
-    """Every term is measured, at the image of the mean code: one number each, over all images."""
+    """`measure` returns each term as one number over all images, with mu itself decoded."""
     vae = model_or_bare(submission, "VAE")
     for n, channels, size in ((4, 1, 28), (3, 3, 32)):
         parts = KnownVae(vae, (channels, size, size), layers=False)
@@ -85,7 +85,7 @@ def test_measure(submission: Submission) -> None:
         got = submission.object("measure")(vae, x)
         expect(
             isinstance(got, dict) and set(got) == {"bce", "mse", "kl"},
-            'The answer should be a dict with the keys "bce", "mse" and "kl", got '
+            '`measure` should return a dict with the keys "bce", "mse" and "kl", got '
             f"{sorted(got) if isinstance(got, dict) else kind(got)}.",
         )
         term = functools.partial(loss, submission, x_recon, x)
@@ -107,31 +107,32 @@ def test_measure(submission: Submission) -> None:
             value = got[key]
             number = value if isinstance(value, torch.Tensor) else torch.tensor(value)
             number = expect_tensor(number, (), f'`measure(…)["{key}"]`')
-            due = either(number, right, own(call, task in submission.failed))
+            expected = either(number, right, own(call, task in submission.failed))
             known = (parts, x, mu, logvar)
-            expect_close(number, due, f'"{key}"', known, MEASURE_MISTAKES[key])
+            expect_close(number, expected, f'"{key}"', known, MEASURE_MISTAKES[key])
 
 
 @check("measure")
 def test_measure_repeats(submission: Submission) -> None:
-    """The same model and images always give the same numbers, one image alone included."""
+    """The same model and images always give the same numbers, also for a batch of one."""
     vae = model_or_bare(submission, "VAE")
     KnownVae(vae, layers=False)
-    # Noise where it has no business: whoever draws a code gets another answer each time.
+    # Noise in the stub: a `measure` that samples a code returns other numbers in each call.
     vae.set_stub("reparameterize", Affine([torch.eye(3), torch.eye(3)]), noise=True, names=TOLD)
     for n in (5, 1):
         x = images(n)
         first, again = (submission.object("measure")(vae, x) for _ in range(2))
         expect(
             isinstance(first, dict) and first == again,
-            "Measured twice, a model gets different numbers: is a code drawn? Decode mu itself.",
+            "Two calls of `measure` on the same model return different numbers. Do you sample "
+            "a code? Decode mu itself.",
             "measures_a_draw",
         )
 
 
 @check("measure")
 def test_measure_is_plain_numbers(submission: Submission) -> None:
-    """What comes out carries no gradient."""
+    """The returned numbers have no gradient."""
     vae = model_or_bare(submission, "VAE")
     KnownVae(vae, layers=False)
     got = submission.object("measure").trace(vae, images(2))
@@ -140,13 +141,13 @@ def test_measure_is_plain_numbers(submission: Submission) -> None:
     )
     expect(
         isinstance(got, dict) and not carries,
-        "The numbers carry a graph with them, and with it the memory of a whole batch. Compute "
-        "them under `torch.no_grad()`, or take them out with `.item()`.",
+        "The numbers still have a computation graph, which keeps a whole batch in memory. "
+        "Compute them under `torch.no_grad()`, or convert them with `.item()`.",
         "measure_keeps_graph",
     )
 
 
-# Dropout in both parts, so that the mode that a model is in shows in its numbers.
+# Dropout in both parts makes the model's mode visible in its numbers.
 DROPPING = """
 import torch as _torch
 class _DroppingEncoder(_torch.nn.Module):
@@ -173,18 +174,18 @@ def test_measure_switches_training_off(submission: Submission) -> None:
     vae = model_or_bare(submission, "VAE")
     submission.run(DROPPING, "dropping")
     for part in ("encoder", "decoder"):
-        stand_in = submission.object(f"_dropping_{part}")
-        submission.request("set", ref=vae.ref, path=part, value=stand_in)
+        stub = submission.object(f"_dropping_{part}")
+        submission.request("set", ref=vae.ref, path=part, value=stub)
     measure, x = submission.object("measure"), images(5)
     measured = []
     for mode in (vae.eval, vae.eval, vae.train):
         mode()
-        # As text, whatever comes back can be compared.
+        # As text, return values of any type can be compared.
         measured.append(str(measure(vae, x)))
-    # What differs in eval mode too is another check's to name.
+    # Another check reports differences in eval mode.
     expect(
         measured[0] != measured[1] or measured[2] == measured[0],
-        "In training mode, a model with dropout gets other numbers than in eval mode: `measure` "
-        "takes the model in whichever mode it finds it.",
+        "A model with dropout gives other numbers in training mode than in eval mode. "
+        "`measure` uses the current mode of the model: call `model.eval()` first.",
         "measures_in_training_mode",
     )

@@ -1,4 +1,4 @@
-"""What `10_loss_study` is graded on."""
+"""Tasks and checks of `10_loss_study`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -63,7 +63,7 @@ def encoded(encoder: Callable[..., Any], x: torch.Tensor, z: int) -> tuple[torch
     got = encoder(x)
     expect(
         isinstance(got, tuple) and len(got) == 2,
-        f"`encoder(x)` should give the two values (mu, logvar), got {kind(got)}.",
+        f"`encoder(x)` should return the two values (mu, logvar), got {kind(got)}.",
     )
     return tuple(
         expect_tensor(value, (len(x), z), f"`{name}`")
@@ -77,9 +77,9 @@ def decoded(decoder: Callable[..., Any], z: torch.Tensor, channels: int, size: i
     shape = tuple(got.shape) if isinstance(got, torch.Tensor) else ()
     expect(
         len(shape) != 4 or shape[:2] != (len(z), channels) or shape[2:] == (size, size),
-        f"`decoder(z)` gives images of {' × '.join(map(str, shape[2:]))} pixels; they should have "
-        f"{size} × {size}. Follow the side through the layers: does each of them double it, "
-        "whatever it was?",
+        f"`decoder(z)` returns images of {' × '.join(map(str, shape[2:]))} pixels; expected "
+        f"{size} × {size}. Follow the side through the layers: does each of them double it, for "
+        "every size?",
         "wrong_side",
     )
     return expect_tensor(got, (len(z), channels, size, size), "`decoder(z)`")
@@ -107,12 +107,12 @@ DECODER = Part(
 )
 
 
-# Forward. Known linear maps replace the parts, so that only the wiring is judged.
+# Forward. Known linear maps replace the parts, so that only the connections are tested.
 
 
 @check("forward")
 def test_forward_wiring(submission: Submission) -> None:
-    """The image goes through encoder, reparameterize and decoder, in training and after.
+    """The image passes encoder, reparameterize and decoder, in training mode and in eval mode.
 
     Two calls must return two samples.
     """
@@ -136,7 +136,7 @@ def test_vae_is_made_of_its_parts(submission: Submission) -> None:
         try:
             new(submission, part.capitalize(), 3, 32, 5)(argument)
         except Raised:
-            # It has lost its own points; what is left of the VAE has to work without it.
+            # The part has already lost its own points. The rest of the VAE has to work without it.
             vae = model_or_bare(submission, "VAE")
             KnownVae(vae, (3, 32, 32), layers=False)
             vae(images(2, 3, 32))
@@ -154,13 +154,13 @@ def test_vae_is_made_of_its_parts(submission: Submission) -> None:
 FAMILIES = (
     part_checks(
         ENCODER,
-        "Grey and colour images of 28 × 28 and 32 × 32, the default, become mu and logvar (N, Z).",
+        "Grey and colour images of 28 × 28 (default) and 32 × 32 become mu and logvar (N, Z).",
         ignored="image_ignored",
     ),
     head_checks(ENCODER, (1, 28, 32), same="one_head", scale=100, n=64),
     part_checks(
         DECODER,
-        "Codes (N, Z), by default 20, become grey or colour images of 28 × 28 or 32 × 32.",
+        "Codes (N, Z), by default Z = 20, become grey or colour images, 28 × 28 or 32 × 32.",
         ignored="code_ignored",
     ),
     range_checks(DECODER, 16, models=4),
