@@ -274,7 +274,7 @@ class RemoteObject:
         """Call this module; return the inputs of the last call of one of its parts."""
         return self.submission.request("given", ref=self.ref, part=part, args=list(args))
 
-    def call_away(self, *args: Any) -> Any:
+    def call_on_meta_device(self, *args: Any) -> Any:
         """Call it on the meta device; return the devices of result tensors that are elsewhere.
 
         See `worker.devices.call_on_meta_device`.

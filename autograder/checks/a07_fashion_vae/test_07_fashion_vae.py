@@ -43,7 +43,7 @@ TASKS = (
     Task("decoder", 14, "Decoder", parts=("decoder",)),
     Task("r_loss", 8, "Reconstruction loss", parts=("r_loss",)),
     Task("kl_loss", 10, "KL divergence", parts=("kl_loss",)),
-    Task("gaussian", 10, "Reparameterized draw", parts=("gaussian",)),
+    Task("gaussian", 10, "Reparameterized sample", parts=("gaussian",)),
     Task("forward", 10, "Forward and backward", parts=("forward", "backward"), uses=PARTS),
     Task("training", 8, "Training loss"),
     Task("top_two_dims", 6, "Dimensions that vary most"),

@@ -45,7 +45,7 @@ TOTAL_POINTS = 60.0
 PARTS = ("encoder", "sample_with_reparam", "decoder", "kl_divergence")
 TASKS = (
     Task("encoder", 10, "Encoder", parts=("encoder",)),
-    Task("sample_with_reparam", 10, "Reparameterized draw", parts=("sample_with_reparam",)),
+    Task("sample_with_reparam", 10, "Reparameterized sample", parts=("sample_with_reparam",)),
     Task("decoder", 10, "Decoder", parts=("decoder",)),
     Task("kl_divergence", 5, "KL divergence", parts=("kl_divergence",)),
     Task("elbo", 15, "ELBO", parts=("elbo",), uses=PARTS),

@@ -68,7 +68,7 @@ TASKS = (
     Task("decoder", 10, "Decoder", parts=("decoder",)),
     Task("reconstruction", 15, "Gaussian log-density", parts=("calc_elbo",), uses=PARTS),
     Task("kl_divergence", 10, "KL divergence", parts=("calc_elbo",), uses=PARTS),
-    Task("elbo", 15, "Draw and ELBO", parts=("calc_elbo",), uses=PARTS),
+    Task("elbo", 15, "Sample and ELBO", parts=("calc_elbo",), uses=PARTS),
     Task("sample", 10, "New images"),
     Task("bits_per_dim", 5, "Bits per dimension"),
     Task("training", 10, "Training loss"),

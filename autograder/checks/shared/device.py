@@ -23,7 +23,7 @@ def expect_follows_input(called: RemoteObject, *args: Any, name: str) -> None:
     says = f"`{name}` makes a tensor on the CPU, on whichever device its input is: on a GPU "
     ask = "Which device should a new tensor be on?"
     try:
-        stayed = called.call_away(*args)
+        stayed = called.call_on_meta_device(*args)
     except Raised as error:
         clash = error.kind == "DeviceError"
         where = f" on line {error.line} of its cell, `{error.code}`" if error.code else ""
