@@ -78,8 +78,8 @@ ENTRY_MISTAKES: tuple[tuple[str, str, Pair], ...] = (
         lambda m, s: entries(m, s) + 0.5,
     ),
     (
+        "kl_without_log",
         "There is no log σ in your KL: without it, σ can shrink to zero.",
-        "There is no log σ in your KL: nothing keeps σ from going to zero.",
         lambda m, s: 0.5 * (m**2 + s**2 - 1),
     ),
     ("kl_only_entropy", ONLY_ENTROPY.format(""), lambda m, s: 0 * m - s.log()),
