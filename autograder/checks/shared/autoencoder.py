@@ -102,8 +102,7 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
             got = model(x)
             expect(
                 not isinstance(got, tuple),
-                f"`forward` returns {kind(got)}; it should return only the reconstruction "
-                "`x_hat`.",
+                f"`forward` returns {kind(got)}; it should return only the reconstruction `x_hat`.",
                 "returns_several",
             )
             expect(

@@ -338,7 +338,9 @@ def reconstruction_checks(
         expect_close(called(submission)(x_hat, x), right, what)
 
     @named_check(
-        task, f"{name}_gradient", f"A gradient step on the {likelihood.name} moves the output towards x."
+        task,
+        f"{name}_gradient",
+        f"A gradient step on the {likelihood.name} moves the output towards x.",
     )
     def test_gradient(submission: Submission) -> None:
         x_hat, x = greys(*shapes[0]).requires_grad_(), torch.rand(shapes[0])
