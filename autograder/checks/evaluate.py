@@ -1,4 +1,4 @@
-"""Runs one check, wherever it was called from, and turns whatever happens into an outcome."""
+"""Run one check, in the grader or in a notebook, and convert every result to an outcome."""
 
 import re
 import time
@@ -16,11 +16,11 @@ from autograder.records.text import printable
 
 
 def evaluate(function: Callable[..., None], task: Task, submission: Submission) -> CheckOutcome:
-    """Run a check against a submission.
+    """Run a check on a submission.
 
-    The check's own random inputs depend on its name and on the submission's bytes alone: the same
-    in every run and every order, and not to be known while the submission is being written, so
-    that there is nothing to look up. (In a live notebook they depend on the name alone.)
+    The random inputs of a check depend only on the check's name and on the bytes of the submission.
+    So they are the same in every run and in every order, and a student cannot know them while
+    writing the submission. (In a live notebook they depend on the name alone.)
     """
     started = time.monotonic()
     note = info(function)
@@ -41,9 +41,11 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
         except Ended as end:
             outcome, message = "not_run", str(end)
         except Exception as error:
-            # What came back was of a form that the check could not even compute with.
+            # The check could not compute with what the submission returned.
             outcome = "failed"
-            message = printable(f"This gave something unexpected: {error}", MESSAGE_LIMIT)
+            message = printable(
+                f"The check could not use what your code returned: {error}", MESSAGE_LIMIT
+            )
     if outcome not in ("passed", SKIPPED):
         submission.failed.add(note.task)
     seconds = round(time.monotonic() - started, 3)
@@ -53,7 +55,7 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
 
 
 def explain(error: Raised, submission: Submission) -> CheckFailed:
-    """Turn what a submission raised into a verdict, in the student's terms."""
+    """Convert an exception of the submission to a failed check, with a message for the student."""
     missing = re.match(r"name '(\w+)' is not defined", error.text)
     if error.kind == "NameError" and missing and submission.cell_errors:
         cell, cause = next(iter(submission.cell_errors.items()))
@@ -65,7 +67,7 @@ def explain(error: Raised, submission: Submission) -> CheckFailed:
         )
     if error.kind == "NameError" and missing and not error.code:
         return CheckFailed(
-            f"`{missing[1]}` does not exist: is its cell still there, and was it run?"
+            f"`{missing[1]}` does not exist. Is its cell still in the notebook, and did it run?"
         )
     if _not_started(error):
         return CheckFailed(NOT_STARTED, todo=True)

@@ -1,7 +1,7 @@
-"""Finds an assignment's tasks and checks: `autograder/checks/a<assignment>/test_<assignment>.py`.
+"""Find an assignment's tasks and checks: `autograder/checks/a<assignment>/test_<assignment>.py`.
 
-Such a module holds `TASKS`, its own checks and, where it needs them, `FAMILIES` (checks that a
-shared family made for it) and `IMPORTS` (its rule on imports).
+Such a module contains `TASKS` and its own checks. It may also contain `FAMILIES` (checks that a
+shared module made for it) and `IMPORTS` (its rule on imports).
 """
 
 import functools
@@ -18,7 +18,7 @@ from autograder.course.locate import CourseError, current_course
 
 @dataclass(frozen=True)
 class CheckSet:
-    """An assignment's tasks and checks, in the order in which they are judged."""
+    """The tasks and checks of an assignment, in the order in which the judge runs them."""
 
     assignment: str
     module: ModuleType
@@ -27,25 +27,25 @@ class CheckSet:
     imports: ImportRule
 
     def task(self, task_id: str) -> Task:
-        """Find a task.
+        """Find a task by its id.
 
         Raises:
-            CourseError: If there is none of that name.
+            CourseError: If no task has this id.
         """
         for task in self.tasks:
             if task.id == task_id:
                 return task
         known = ", ".join(task.id for task in self.tasks)
-        raise CourseError(f"There is no task '{task_id}' here. There are: {known}.")
+        raise CourseError(f"There is no task '{task_id}' here. The tasks are: {known}.")
 
     def of(self, task_id: str) -> tuple[Callable[..., None], ...]:
-        """Give a task's checks."""
+        """Return the checks of a task."""
         self.task(task_id)
         return tuple(f for f in self.functions if info(f).task == task_id)
 
 
 def info(function: Callable[..., None]) -> CheckInfo:
-    """Read what `@check` noted on a function."""
+    """Return what `@check` stored on a function."""
     return function.check  # type: ignore[attr-defined]
 
 
@@ -53,14 +53,14 @@ def load_checks(assignment: str) -> CheckSet:
     """Load an assignment's tasks and checks.
 
     Raises:
-        CourseError: If it has none, or a check belongs to no task, or a task has no check.
+        CourseError: If it has no checks, a check belongs to no task, or a task has no check.
     """
     return _load(current_course().checks, assignment)
 
 
 @functools.cache
 def _load(folder: Path, assignment: str) -> CheckSet:
-    # A course of its own brings its assignments' checks; what they share comes from here.
+    # Another course has checks of its own for its assignments; shared checks come from here.
     if str(folder) not in checks.__path__:
         checks.__path__.insert(0, str(folder))
     name = f"autograder.checks.a{assignment}.test_{assignment}"
@@ -70,7 +70,8 @@ def _load(folder: Path, assignment: str) -> CheckSet:
         if error.name not in (name, name.rpartition(".")[0]):
             raise
         missing = folder / f"a{assignment}" / f"test_{assignment}.py"
-        raise CourseError(f"'{assignment}' has no checks: there is no {missing}.") from error
+        message = f"'{assignment}' has no checks: the file {missing} is missing."
+        raise CourseError(message) from error
     tasks: tuple[Task, ...] = module.TASKS
     functions = [f for family in getattr(module, "FAMILIES", ()) for f in family]
     functions += [f for f in vars(module).values() if callable(f) and hasattr(f, "check")]
@@ -80,8 +81,8 @@ def _load(folder: Path, assignment: str) -> CheckSet:
             raise CourseError(f"{name}.{function.__name__} belongs to no task of this assignment.")
     for task in tasks:
         if not any(info(f).task == task.id for f in functions):
-            raise CourseError(f"{name}: nothing checks the task '{task.id}'.")
-    # A task's checks: its families' first, then its own, each in the order of the module.
+            raise CourseError(f"{name}: the task '{task.id}' has no check.")
+    # The order within a task: first the checks of its families, then its own checks.
     functions.sort(key=lambda f: order.index(info(f).task))
     rule = getattr(module, "IMPORTS", ImportRule())
     return CheckSet(assignment, module, tasks, tuple(functions), rule)

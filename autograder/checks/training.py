@@ -1,9 +1,9 @@
-"""Thresholds: trains a submission's model under a budget and recomputes every loss.
+"""Training tasks: train a submission's model within a budget and recompute every loss.
 
-What the submission reports about itself is never read. The worker trains with the notebook's own
-`train_step` and streams what each step computed; the judge computes the loss from it, on its own
-copy of the data. A part whose task has failed is replaced by the reference's: those parts live
-here, the submission's stay in the worker, and gradients cross between them as arrays.
+The judge never uses a loss that the submission reports. The worker trains with the notebook's own
+`train_step` and streams the outputs of each step. The judge computes the loss from them, on its own
+copy of the data. If the task of a part has failed, the reference's part replaces it: that part runs
+in the judge, the submission's parts stay in the worker, and gradients pass between them as arrays.
 """
 
 import math
@@ -20,44 +20,46 @@ from autograder.course.reference import load_reference, run_reference
 from autograder.protocol.remote import RemoteObject, Submission
 
 CHUNK = 1000
-# In a live notebook an answer is due within a second: an estimate on these must do.
+# A live notebook needs an answer within a second, so it uses an estimate on these images.
 NOTEBOOK_IMAGES = 3000
-# What a model may lose from one step to the next, after an epoch that has passed.
+# The factor by which the loss may be larger after an epoch that has passed.
 SLACK = 1.05
 
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """A threshold task.
+    """The training spec of a task with a loss threshold.
 
     Attributes:
-        model: The graded class.
-        data: The data set, as `vae_utils.load_dataset` knows it.
-        epochs: The contract's budget.
-        below: The loss to get under.
+        model: The name of the graded class.
+        data: The name of the data set in `vae_utils.load_dataset`.
+        epochs: The largest allowed number of epochs.
+        below: The loss threshold.
         unit: The loss's unit, for messages.
-        batch: Makes what `train_step` takes from images (N, C, H, W) in [0, 1] and labels (N,).
-        loss: Computes a batch's mean loss per image from that and from what `train_step` returned
-            after its first value.
-        confirm: Computes it once more from a trained model and images, keeping to the bottleneck.
-        sizes: The notebook's variables that the class is made with.
+        batch: Computes the inputs of `train_step`, from images (N, C, H, W) in [0, 1] and labels
+            (N,).
+        loss: Computes the mean loss per image of a batch, from these inputs and from what
+            `train_step` returned after its first value.
+        confirm: Computes the loss again from a trained model and images, through the bottleneck
+            only.
+        sizes: The notebook's variables that are the arguments of the class.
         task: The task's id.
         confirmed: How `confirm` computes it, for messages.
         digits: Decimals of a loss in messages.
-        images: How many of the data set's training images to take, drawn at random; 0 for all.
-        calls: How the reference calls a part of the submission's that may take its input in more
+        images: The number of training images to use, a random subset; 0 for all.
+        calls: How the reference calls a part of the submission that may take its input in more
             than one form: a function of the part and the arguments, by the part's name.
-        below_full: The loss to get under with the full set, where the embedded one needs another.
-        to_the_end: Whether training goes on for all of the submission's epochs, because what has
-            been trained is looked at afterwards; else it ends with the epoch that passes.
-        labelled: Whether `confirm` takes the images' labels too.
-        step: The notebook's function that takes one step.
-        names: The notebook's variables for what it trains, and for the optimizer.
+        below_full: The loss threshold for the full set, if it differs from the embedded set's.
+        to_the_end: True if training uses all epochs of the submission, because later checks use the
+            trained model. Otherwise training ends with the first epoch that passes.
+        labelled: True if `confirm` takes the labels of the images too.
+        step: The name of the notebook's function for one training step.
+        names: The notebook's variables for the model and for the optimizer.
         losses: The notebook's variable for the loss of each epoch.
-        measure: Gives more numbers of a trained model, by name, for the calibration table.
-        data_full: What the full profile trains on where that is another set.
-        headline: What the reference should reach on the test images of the full set.
-        remark: Why it does not, or does otherwise; stands below the calibration table.
+        measure: Computes more numbers from a trained model, by name, for the calibration table.
+        data_full: The data set of the full profile, if it is another one.
+        headline: The loss that the reference should reach on the test images of the full set.
+        remark: Why the reference does not reach it; printed below the calibration table.
     """
 
     model: str
@@ -71,7 +73,7 @@ class TrainingSpec:
     sizes: tuple[str, ...] = ("hidden_dim", "latent_dim")
     task: str = "training"
     confirmed: str = (
-        "With each code drawn from your model's own mu and logvar, and decoded by your decoder"
+        "With codes sampled from your model's own mu and logvar, and decoded by your decoder"
     )
     digits: int = 1
     images: int = 0
@@ -88,20 +90,20 @@ class TrainingSpec:
     remark: str = ""
 
     def threshold(self, source: str) -> float:
-        """The loss to get under with the "full" or the "embedded" set."""
+        """Return the loss threshold for the "full" or the "embedded" set."""
         return self.below_full if source == "full" and self.below_full else self.below
 
 
 def expect_trained(submission: Submission, tasks: Sequence[Task], spec: TrainingSpec) -> Any:
     """Expect that training reaches the threshold.
 
-    In a live notebook the model that is there is measured; when graded, a fresh one is trained.
+    In a live notebook, the existing model is measured. When graded, a new model is trained.
 
     Returns:
-        The trained model: the submission's own, or the reference's with its parts.
+        The trained model: the submission's own, or the reference's with the submission's parts.
 
     Raises:
-        CheckFailed: If it doesn't, or the settings are not filled in.
+        CheckFailed: If it does not, or the settings are not filled in.
         Skipped: If the submission is graded without training.
     """
     settings = _settings(submission, spec)
@@ -114,7 +116,7 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], spec: Training
         _confirm(model, x[:NOTEBOOK_IMAGES], labels[:NOTEBOOK_IMAGES], spec, spec.below)
         return model
     model = _train(submission, tasks, spec, settings, spec.batch(x, labels))
-    # After an epoch that has passed, one noisy last step must not fail it; a leak is far beyond.
+    # After an epoch that has passed, one noisy last step must not fail; a leak is far above this.
     _confirm(model, x, labels, spec, spec.below * SLACK)
     return model
 
@@ -128,15 +130,15 @@ def training_checks(
     limit: str = "",
     within: str = "",
 ) -> Checks:
-    """Test that training reaches the threshold; keep the trained model under its name.
+    """Make the check that training reaches the threshold; keep the trained model under its name.
 
     Args:
         tasks: All tasks of the assignment.
-        spec: What is trained.
+        spec: The training spec.
         name: The check's name.
-        loss: What the sentence calls the loss.
-        limit: What the sentence says after the threshold, such as " bits".
-        within: What it says of the time; by default " within … epochs".
+        loss: The name of the loss in the check's sentence.
+        limit: Text after the threshold in the sentence, such as " bits".
+        within: Text for the time limit; by default " within … epochs".
     """
     falls = f"{loss} falls below {spec.below:g}{limit}{within or f' within {spec.epochs} epochs'}"
 
@@ -148,9 +150,9 @@ def training_checks(
 
 
 def train_reference(submission: Submission, spec: TrainingSpec) -> nn.Module:
-    """Train the reference's own for as long as the submission's settings say.
+    """Train the reference's model with the number of epochs of the submission's settings.
 
-    It takes the place of what can't be trained, where something else is judged beside it.
+    It replaces a model that cannot be trained, where another model is compared with it.
     """
     settings = _settings(submission, spec)
     if not submission.train:
@@ -172,7 +174,7 @@ def _train(
     settings: dict[str, int],
     batch: tuple[torch.Tensor, ...],
 ) -> Any:
-    """Train from scratch and expect an epoch below the threshold; returns the model."""
+    """Train from scratch and expect an epoch below the threshold; return the model."""
     own, model, epochs = _prepare(submission, tasks, spec, settings)
     losses: list[float] = []
     submission.facts.update(
@@ -184,11 +186,11 @@ def _train(
             raise CheckFailed(f"In epoch {len(losses)} the loss is no longer a finite number.")
         if losses[-1] < spec.below and not spec.to_the_end:
             break
-    told = ", ".join(f"{loss:.{spec.digits}f}" for loss in losses)
+    shown = ", ".join(f"{loss:.{spec.digits}f}" for loss in losses)
     expect(
         min(losses) < spec.below,
         f"After {len(losses)} epochs the training loss is {losses[-1]:.{spec.digits}f} "
-        f"{spec.unit}; it should be below {spec.below:g}. Epoch by epoch: {told}.",
+        f"{spec.unit}; it should be below {spec.below:g}. Losses of all epochs: {shown}.",
     )
     return own if own is not None else model
 
@@ -226,7 +228,7 @@ def _expect_epochs(submission: Submission, spec: TrainingSpec) -> None:
     expect(count <= spec.epochs, f"Training took {count} epochs; the budget is {spec.epochs}.")
 
 
-# One epoch, in either place
+# One epoch, in the worker or in the judge
 
 
 Epochs = Callable[[tuple[torch.Tensor, ...]], Iterator[tuple[tuple[torch.Tensor, ...], Any]]]
@@ -235,7 +237,7 @@ Epochs = Callable[[tuple[torch.Tensor, ...]], Iterator[tuple[tuple[torch.Tensor,
 def _prepare(
     submission: Submission, tasks: Sequence[Task], spec: TrainingSpec, settings: dict[str, int]
 ) -> tuple[RemoteObject | None, nn.Module | None, Epochs]:
-    """Decide where to train: in the worker, or across both sides with the reference's parts."""
+    """Choose where to train: in the worker, or in both processes with the reference's parts."""
     failed = {
         part
         for task in tasks
@@ -274,14 +276,14 @@ def steps(
     size: int,
     generator: torch.Generator,
 ) -> Iterator[tuple[tuple[torch.Tensor, ...], Any]]:
-    """Take the steps of one epoch here, in a random order; yield each batch and what came of it."""
+    """Run the steps of one epoch here, in a random order; yield each batch and its outputs."""
     for rows in torch.randperm(len(batch[0]), generator=generator).split(size):
         part = tuple(column[rows] for column in batch)
         yield part, step(model, optimizer, *part)
 
 
 def epoch_loss(taken: Iterator[Any], spec: TrainingSpec, n: int) -> float:
-    """The mean over one epoch of the loss per image, computed by the judge."""
+    """Return the mean loss per image over one epoch, computed by the judge."""
     total = 0.0
     for batch, returned in taken:
         outputs = tuple(returned[1:]) if isinstance(returned, tuple) else ()
@@ -293,7 +295,7 @@ def _loss(
     spec: TrainingSpec, batch: tuple[torch.Tensor, ...], outputs: tuple[Any, ...]
 ) -> torch.Tensor:
     if not all(isinstance(t, torch.Tensor) and len(t) == len(batch[0]) for t in outputs):
-        raise CheckFailed("`forward` does not return one row for each image while it trains.")
+        raise CheckFailed("During training, `forward` does not return one row for each image.")
     if not all(bool(torch.isfinite(t).all()) for t in outputs):
         return torch.tensor(math.nan)
     # `detach` ends the graph: the step has already used it.
@@ -301,7 +303,7 @@ def _loss(
 
 
 def mean_confirmed(model: Any, x: torch.Tensor, labels: torch.Tensor, spec: TrainingSpec) -> float:
-    """The loss of a trained model per image, computed by the judge alone."""
+    """Return the mean loss per image of a trained model, computed by the judge alone."""
     columns = (x, labels) if spec.labelled else (x,)
     with torch.no_grad():
         model.eval()
@@ -322,11 +324,11 @@ def _confirm(
     )
 
 
-# The reference's parts beside the submission's
+# The reference's parts together with the submission's
 
 
 class RemotePart(nn.Module):
-    """A part that stays with the submission; gradients reach its parameters there."""
+    """A part that stays in the worker; gradients reach its parameters there."""
 
     def __init__(self, remote: RemoteObject, call: Callable[..., Any] | None = None):
         super().__init__()
@@ -334,19 +336,19 @@ class RemotePart(nn.Module):
         self.call = call
 
     def forward(self, *args: Any) -> Any:
-        """Call it there."""
+        """Call the part in the worker."""
         part = self.remote.trace if torch.is_grad_enabled() else self.remote
         return self.call(part, *args) if self.call else part(*args)
 
 
 class _Pair:
-    """The submission's optimizer, and one of its kind for the reference's parameters."""
+    """The submission's optimizer, and one of the same type for the reference's parameters."""
 
     def __init__(self, remote: RemoteObject, parameters: list[torch.Tensor]):
         self.remote = remote
         self.local: torch.optim.Optimizer | None = None
         if parameters:
-            # Its name and rate are what the submission says of itself: believed within reason.
+            # The submission reports its type and learning rate; accept them only if they are valid.
             named = getattr(torch.optim, remote.kind, None)
             known = isinstance(named, type) and issubclass(named, torch.optim.Optimizer)
             defaults = remote.defaults.value()
@@ -368,7 +370,7 @@ class _Pair:
 def _hybrid(
     submission: Submission, tasks: Sequence[Task], spec: TrainingSpec, failed: set[str]
 ) -> nn.Module:
-    """The reference's model with every part of the submission's that has passed."""
+    """Return the reference's model with every part of the submission that has passed."""
     with_parts = [task for task in tasks if task.parts]
     if with_parts and all(task.id in submission.failed for task in with_parts):
         raise CheckFailed(
@@ -378,7 +380,7 @@ def _hybrid(
     torch.manual_seed(0)
     sizes = [submission.value(name) for name in spec.sizes]
     known = all(type(s) in (int, float) and 0 <= s <= 10_000 for s in sizes)
-    expect(known, "The sizes are not filled in.")
+    expect(known, "The sizes of the model are not filled in.")
     model = reference[spec.model](*sizes)
     own = submission.object(spec.names[0])
     for task in tasks:

@@ -1,7 +1,7 @@
-"""The vocabulary that checks are written in: tasks, mistakes, and what to expect.
+"""The vocabulary of checks: tasks, known mistakes, and what a check expects.
 
-A check is a pytest function. It takes `submission` (and `reference`, where that helps), belongs
-to a task, and either returns or raises `CheckFailed` with a sentence for the student. A task
+A check is a pytest function. It takes `submission` (and `reference`, where it needs one) and
+belongs to a task. It returns, or it raises `CheckFailed` with a message for the student. A task
 earns its points when all of its checks pass.
 """
 
@@ -20,16 +20,17 @@ NOT_STARTED = "Not started yet: there is still a TODO to fill in here."
 
 @dataclass(frozen=True)
 class Task:
-    """What earns points.
+    """A task: what earns points.
 
     Attributes:
-        id: Its one name, in the notebook, the results and the reports.
-        points: What it earns.
-        title: A few words for the student.
-        parts: The names in the submission that the reference's replace when the task has failed.
-        uses: Parts that these call; when one of them has failed, these can't run as they are.
-        names: Names that the given training step uses; the reference's replace them when the task
-            has failed.
+        id: The unique name in the notebook, the results and the reports.
+        points: The points that the task earns.
+        title: A short title for the student.
+        parts: Names in the submission. If the task has failed, the reference's parts replace them.
+        uses: Parts that these parts call. If one of them has failed, these parts cannot run
+            unchanged.
+        names: Names that the given training step uses. If the task has failed, the reference's
+            replace them.
     """
 
     id: str
@@ -42,12 +43,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A known mistake, recognised by what it computes.
+    """A known mistake. It is recognised by the values that it computes.
 
     Attributes:
-        name: Its one name, in results and statistics.
-        says: The sentence that helps, in the student's terms, without the answer.
-        formula: Computes the mistaken value from the same inputs as the right formula.
+        name: The unique name in results and statistics.
+        says: The message for the student. It does not reveal the answer.
+        formula: Computes the wrong value from the same inputs as the right formula.
     """
 
     name: str
@@ -57,11 +58,11 @@ class Mistake:
 
 @dataclass(frozen=True)
 class ImportRule:
-    """What a submission's cells may import.
+    """What the cells of a submission may import.
 
     Attributes:
         further: True if they may import more packages than the given cells do.
-        forbidden: Modules that may not even be reached as attributes, such as
+        forbidden: Modules that may not be used at all, not even as attributes, such as
             "torch.distributions".
     """
 
@@ -70,12 +71,12 @@ class ImportRule:
 
 
 class CheckFailed(AssertionError):  # noqa: N818 - a verdict on the work
-    """A check did not hold.
+    """A check has failed.
 
     Attributes:
         message: What is wrong, for the student.
-        mistake: The name of the recognised mistake, or None.
-        todo: True when the work has not been started.
+        mistake: The name of the known mistake, or None.
+        todo: True if the work has not been started.
     """
 
     def __init__(self, message: str, mistake: str | None = None, *, todo: bool = False):
@@ -86,7 +87,7 @@ class CheckFailed(AssertionError):  # noqa: N818 - a verdict on the work
 
 
 class Skipped(Exception):  # noqa: N818 - not an error
-    """A check that trains, where grading without training was asked for."""
+    """A check that trains was skipped: grading without training was requested."""
 
 
 def check(task: str, *, in_notebook: bool = True) -> Callable[[F], F]:
@@ -94,7 +95,7 @@ def check(task: str, *, in_notebook: bool = True) -> Callable[[F], F]:
 
     Args:
         task: The task's id.
-        in_notebook: False for a check that takes more than a moment or must stay unseen: it runs
+        in_notebook: False for a check that is slow or must not be visible to students. It runs
             when the submission is graded, and not in the student's notebook.
     """
 
@@ -114,7 +115,7 @@ def check(task: str, *, in_notebook: bool = True) -> Callable[[F], F]:
 
 @dataclass(frozen=True)
 class CheckInfo:
-    """What `check` notes on a function: its name, task and sentence."""
+    """The name, task and sentence that `check` stores on a function."""
 
     name: str
     task: str
@@ -131,9 +132,9 @@ def fail(message: str, mistake: str | None = None) -> None:
     raise CheckFailed(message, mistake)
 
 
-def expect(holds: bool, message: str, mistake: str | None = None) -> None:
-    """Fail the running check with `message` unless `holds`."""
-    if not holds:
+def expect(condition: bool, message: str, mistake: str | None = None) -> None:
+    """Fail the running check with `message` unless `condition` is true."""
+    if not condition:
         raise CheckFailed(message, mistake)
 
 
@@ -141,15 +142,15 @@ def expect_tensor(got: Any, shape: Sequence[int], what: str) -> torch.Tensor:
     """Expect a dense, finite, real-valued tensor of exactly this shape.
 
     Args:
-        got: What came back.
-        shape: The shape due; `()` for a scalar.
+        got: What the submission returned.
+        shape: The expected shape; `()` for a scalar.
         what: Its name in the message, such as "`mu`".
 
     Returns:
-        The tensor, as float64 and with its graph.
+        The tensor as float64, with its graph.
 
     Raises:
-        CheckFailed: If it is anything else.
+        CheckFailed: If `got` is anything else.
     """
     if isinstance(got, Other) and got.kind == "ellipsis":
         raise CheckFailed(NOT_STARTED, todo=True)
@@ -174,18 +175,18 @@ def expect_close(
     *,
     tolerance: float = 1e-4,
 ) -> None:
-    """Expect the right values, or name the mistake whose values these are.
+    """Expect the right values; if they are wrong, find the known mistake that computes them.
 
     Args:
         got: Computed values, any shape.
-        right: The right ones, of the same shape.
+        right: The right values, of the same shape.
         what: Their name in the message, such as "The KL term".
-        inputs: Passed to each mistake's formula.
-        mistakes: Known mistakes, the likeliest first.
-        tolerance: Largest difference let pass, relative to the largest right value (at least 1).
+        inputs: The arguments of each mistake's formula.
+        mistakes: Known mistakes, the most likely first.
+        tolerance: Largest accepted difference, relative to the largest right value (at least 1).
 
     Raises:
-        CheckFailed: With the mistake's sentence, or with expected beside got.
+        CheckFailed: With the message of the known mistake, and the expected and computed values.
     """
     if _close(got, right, tolerance):
         return
@@ -200,13 +201,13 @@ def expect_close(
 def expect_grad(
     output: torch.Tensor, inputs: dict[str, torch.Tensor], what: str, mistake: str | None = None
 ) -> tuple[torch.Tensor, ...]:
-    """Expect that gradients flow from the sum of `output` to each input; return them.
+    """Expect that gradients flow from the sum of `output` to each input; return the gradients.
 
     Args:
-        output: Where gradients start, any shape.
-        inputs: Where they must arrive, by name.
+        output: The tensor that gradients start from, any shape.
+        inputs: The tensors that gradients must reach, by name.
         what: The output's name in the message.
-        mistake: The recognised mistake's name if they don't.
+        mistake: The name of the known mistake if no gradient reaches one of them.
 
     Raises:
         CheckFailed: If no gradient reaches one of them.
@@ -225,7 +226,7 @@ def expect_grad(
 
 
 def kind(value: Any) -> str:
-    """Say in words what a value is."""
+    """Describe in words what a value is."""
     if value is None:
         return "None (is there a `return`?)"
     if isinstance(value, torch.Tensor):

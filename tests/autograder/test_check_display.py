@@ -44,7 +44,10 @@ def test_a_known_mistake_is_recognised_in_the_notebook():
 def test_a_missing_class_is_named():
     (found, *_) = outcomes("forward", {"__name__": "__main__"})
     assert found.outcome == "failed"
-    assert "`myVAE` does not exist: is its cell still there, and was it run?" in found.message
+    assert (
+        "`myVAE` does not exist. Is its cell still in the notebook, and did it run?"
+        in found.message
+    )
 
 
 def test_training_is_measured_on_the_notebooks_model():

@@ -1,4 +1,4 @@
-"""What `00_reparameterization` is graded on."""
+"""The tasks and checks of `00_reparameterization`."""
 
 from typing import Any
 
@@ -56,13 +56,13 @@ def test_given_noise_is_used(submission: Submission) -> None:
     first, again, moved = (reparameterize(submission, mu, sigma, e) for e in (eps, eps, other))
     expect(
         torch.equal(first, again),
-        "Two calls with the same mu, sigma and eps return two different samples. The noise is "
-        "passed in: nothing else here should be random.",
+        "Two calls with the same mu, sigma and eps return two different samples. The noise is the "
+        "argument eps. Use no other random numbers.",
         "own_noise",
     )
     expect(
         not torch.equal(first, moved),
-        "z stays the same when eps changes. Is the eps that you are given used?",
+        "z stays the same when eps changes. Is the argument eps used?",
         "eps_ignored",
     )
 
@@ -71,7 +71,7 @@ def _read_as(other: Parameterization) -> Mistake:
     """Make the mistake of reading sigma as another parameter."""
     return Mistake(
         SIGMA.read_as(other),
-        f"Your z is what you get when sigma is read as {other.symbol}. Here it is σ itself.",
+        f"Your z is the result if sigma is read as {other.symbol}. Here sigma is σ itself.",
         lambda mu, sigma, eps: mu + other.to_sigma(sigma) * eps,
     )
 
@@ -79,7 +79,7 @@ def _read_as(other: Parameterization) -> Mistake:
 DRAW_MISTAKES = (
     Mistake(
         "mu_dropped",
-        "Your z is always centred on 0: mu is not in it.",
+        "Your z is always centred on 0: it does not contain mu.",
         lambda mu, sigma, eps: sigma * eps,
     ),
     Mistake(
@@ -90,7 +90,7 @@ DRAW_MISTAKES = (
     *(_read_as(other) for other in misreadings(SIGMA)),
     Mistake(
         "no_sampling",
-        "Your z is mu itself: there is no noise in it.",
+        "Your z is mu itself: it contains no noise.",
         lambda mu, sigma, eps: mu,
     ),
     Mistake(
@@ -100,7 +100,7 @@ DRAW_MISTAKES = (
     ),
     Mistake(
         "no_sigma",
-        "Your noise is not scaled: sigma is not in z.",
+        "Your noise is not scaled: z does not contain sigma.",
         lambda mu, sigma, eps: mu + eps,
     ),
     Mistake(
@@ -154,7 +154,7 @@ def test_draw_gradients(submission: Submission) -> None:
 
 @check("reparameterize")
 def test_draw_keeps_its_inputs(submission: Submission) -> None:
-    """The tensors mu, sigma and eps are the same after the call as before."""
+    """The tensors mu, sigma and eps do not change during the call."""
     mu, sigma = parameters(6, 3)
     inputs = {"mu": mu, "sigma": sigma, "eps": torch.randn(6, 3)}
     expect_inputs_kept(submission, "reparameterize", inputs)
@@ -166,7 +166,7 @@ EXAMPLE = (2.0, 1.0, 0.5, 3.0)
 
 
 def gradients(submission: Submission, *inputs: Any) -> torch.Tensor:
-    """Call the submission's `toy_gradients` and expect two numbers; returns them as (2,)."""
+    """Call the submission's `toy_gradients` and expect two numbers; return them as (2,)."""
     got = submission.object("toy_gradients")(*inputs)
     if isinstance(got, torch.Tensor) and got.shape == (2,):
         got = tuple(got)
@@ -180,14 +180,14 @@ def gradients(submission: Submission, *inputs: Any) -> torch.Tensor:
 
 
 def toy_inputs() -> tuple[float, float, float, float]:
-    """Make mu, sigma, eps and y that keep every wrong formula away from the right one."""
+    """Make mu, sigma, eps and y for which every wrong formula differs from the right one."""
     mu, y = (2 * torch.randn(2)).tolist()
     sigma = 0.4 + torch.rand(()).item() / 3
     return mu, sigma, 1.3 + torch.rand(()).item(), y
 
 
 def toy(mu: float, sigma: float, eps: float, y: float) -> torch.Tensor:
-    """The right gradients by mu and sigma, (2,)."""
+    """Compute the right gradients by mu and sigma, (2,)."""
     by_z = 2 * (mu + sigma * eps - y)
     return torch.tensor([by_z, by_z * eps]).double()
 
@@ -195,7 +195,7 @@ def toy(mu: float, sigma: float, eps: float, y: float) -> torch.Tensor:
 TOY_MISTAKES = (
     Mistake(
         "toy_factor_two",
-        "Your gradients are half of what they should be: look at the derivative of the square.",
+        "Your gradients are half of what they should be. Check the derivative of the square.",
         lambda mu, sigma, eps, y: toy(mu, sigma, eps, y) / 2,
     ),
     Mistake(
@@ -274,15 +274,15 @@ def test_gradients_of_tensors(submission: Submission) -> None:
 
 
 def by_rows(submission: Submission) -> Pair:
-    """The submission's `kl_divergence`, with one value expected for each row."""
+    """Return the submission's `kl_divergence`; it expects one value for each row."""
 
     def called(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
         got = submission.object("kl_divergence")(mu, logvar)
         rows, latents = mu.shape
         expect(
             not isinstance(got, torch.Tensor) or got.shape != (latents,) or rows == latents,
-            f"Your KL has one value for each latent: the rows are reduced, not the latents. For mu "
-            f"of shape ({rows}, {latents}), the KL should have shape ({rows},).",
+            f"Your KL has one value for each latent: you sum over the rows, not the latents. For "
+            f"mu of shape ({rows}, {latents}), the KL should have shape ({rows},).",
             "kl_wrong_axis",
         )
         names = ("kl_reduced", "kl_not_summed")
@@ -303,6 +303,6 @@ def test_kl_shape(submission: Submission) -> None:
 
 @check("kl_divergence")
 def test_kl_keeps_its_inputs(submission: Submission) -> None:
-    """The tensors mu and logvar are the same after the call as before."""
+    """The tensors mu and logvar do not change during the call."""
     mu, logvar = LOGVAR.posterior(5, 4)
     expect_inputs_kept(submission, "kl_divergence", {"mu": mu, "logvar": logvar})

@@ -1,4 +1,4 @@
-"""What `01_autoencoder` is graded on."""
+"""The tasks and checks of `01_autoencoder`."""
 
 import torch
 
@@ -43,25 +43,25 @@ def new_autoencoder(submission: Submission, latent_dim: int) -> RemoteObject:
     return new_model(submission, "Autoencoder", 48, latent_dim)
 
 
-# Transform. The notebook's `apply_transform` makes the PIL image and passes it on.
+# Transform. The notebook's `apply_transform` makes the PIL image and calls `transform` with it.
 
 
 def transformed(submission: Submission, pixels: torch.Tensor) -> torch.Tensor:
-    """What `transform` makes of bytes (H, W)."""
+    """Return the output of `transform` for bytes (H, W)."""
     got = submission.object("apply_transform")(pixels)
-    return expect_tensor(got, (1, *pixels.shape), "What `transform` makes of a PIL image")
+    return expect_tensor(got, (1, *pixels.shape), "The output of `transform` for a PIL image")
 
 
 TRANSFORM_MISTAKES = (
     Mistake(
         "bytes_kept",
-        "`transform` leaves pixels between 0 and 255: they should lie in [0, 1].",
+        "`transform` returns pixels between 0 and 255; they should be in [0, 1].",
         lambda pixels: pixels,
     ),
     Mistake(
         "shifted_range",
-        "`transform` shifts pixels to [-1, 1]: a sigmoid at the decoder's end can't reach those "
-        "below 0. Stay in [0, 1].",
+        "`transform` maps pixels to [-1, 1]. A sigmoid at the end of the decoder cannot output "
+        "negative values. Map pixels to [0, 1].",
         lambda pixels: pixels / 127.5 - 1,
     ),
     Mistake(
@@ -71,7 +71,7 @@ TRANSFORM_MISTAKES = (
     ),
     Mistake(
         "divided_by_256",
-        "`transform` divides by 256: white, a byte of 255, should become 1.",
+        "`transform` divides by 256. White is the byte 255 and should become 1.",
         lambda pixels: pixels / 256,
     ),
 )
@@ -79,7 +79,7 @@ TRANSFORM_MISTAKES = (
 
 @check("transform")
 def test_transform_values(submission: Submission) -> None:
-    """A grey PIL image becomes a tensor (1, H, W) with values byte / 255, whatever its size."""
+    """A grey PIL image of any size becomes a tensor (1, H, W) with values byte / 255."""
     for height, width in ((28, 28), (20, 32)):
         pixels = torch.randint(256, (height, width), dtype=torch.uint8)
         pixels[0, :2] = torch.tensor([0, 255])
@@ -90,17 +90,17 @@ def test_transform_values(submission: Submission) -> None:
 
 @check("transform")
 def test_transform_type(submission: Submission) -> None:
-    """The tensor holds floats."""
+    """The tensor contains floats."""
     got = submission.object("apply_transform")(torch.zeros(28, 28, dtype=torch.uint8))
     expect(
         isinstance(got, torch.Tensor) and got.is_floating_point(),
-        f"`transform` should give a tensor of floats, got {kind(got)} that holds none.",
+        f"`transform` should return a tensor of floats, got {kind(got)} of another type.",
     )
 
 
 @check("transform")
 def test_transform_repeats(submission: Submission) -> None:
-    """The same image gives the same tensor each time."""
+    """The same image returns the same tensor each time."""
     pixels = torch.randint(256, (28, 28), dtype=torch.uint8)
     first, second = (transformed(submission, pixels) for _ in range(2))
     expect_close(second, first, "The same image, transformed again,")
@@ -133,21 +133,21 @@ DECODER = Part(
 
 @check("encoder")
 def test_code_is_free(submission: Submission) -> None:
-    """Codes reach everywhere: there is no activation at the encoder's end."""
-    # Inputs far apart drive features, and with them any activation, to their ends. A linear
-    # layer's 32 outputs then lie on both sides of 0 alike, and not all near one bound.
+    """Codes can have any value: there is no activation at the end of the encoder."""
+    # Inputs that differ much drive features, and so any activation, to their limits. The 32 outputs
+    # of a linear layer are then on both sides of 0, and not all near one limit.
     codes = codes_of(new_autoencoder(submission, 32), 1e3 * torch.randn(256, 1, 28, 28), 32)
     below, above = float((-codes).clamp(min=0).mean()), float(codes.clamp(min=0).mean())
     expect(
         below >= 0.05 * above,
-        "Codes are hardly ever negative. An activation at the encoder's end cuts half of every "
-        "axis away: of a plane, three quadrants out of four.",
+        "Codes are almost never negative. Is there an activation at the end of the encoder? It "
+        "removes half of every axis: three of the four quadrants of a plane.",
         "activation_on_code",
     )
     expect(
         float(codes.abs().max()) > 1.0001 or float(codes.abs().median()) < 0.9,
-        "Codes never leave [-1, 1], and lie at its ends for extreme images. Is there an "
-        "activation at the encoder's end? A code may have any size.",
+        "Codes never leave [-1, 1], and are near its limits for extreme images. Is there an "
+        "activation at the end of the encoder? A code may have any size.",
         "activation_on_code",
     )
 
@@ -163,8 +163,8 @@ def test_latent_size(submission: Submission) -> None:
         raise CheckFailed("`latent_dim` is not filled in yet: it should be 2.", todo=True)
     expect(
         latent_dim == LATENT_DIM,
-        f"`latent_dim` is {latent_dim}; hand in a model with a latent size of {LATENT_DIM}, so "
-        "that its codes can be drawn on a plane.",
+        f"`latent_dim` is {latent_dim}; hand in a model with a latent size of {LATENT_DIM}. Then "
+        "its codes can be plotted on a plane.",
         "wrong_latent_size",
     )
     if "encoder" not in submission.failed:
@@ -179,7 +179,7 @@ def test_latent_size(submission: Submission) -> None:
 
 
 def error_through_the_code(model: RemoteObject, x: torch.Tensor) -> torch.Tensor:
-    """The error where only the code goes from encoder to decoder: nothing can pass beside it."""
+    """Return the error where the decoder gets only the code: no other path from the image."""
     return squared_error(model.decoder(encode(model.encoder, x)), x)
 
 
@@ -192,7 +192,7 @@ SPEC = TrainingSpec(
     batch=lambda x, labels: (x,),
     loss=lambda batch, x_hat: squared_error(x_hat, batch[0]),
     confirm=error_through_the_code,
-    confirmed="With your decoder given nothing but your encoder's codes",
+    confirmed="With a decoder that gets only the codes of your encoder",
     digits=4,
     calls={"encoder": encode},
     headline=0.036,
@@ -202,13 +202,13 @@ SPEC = TrainingSpec(
 FAMILIES = (
     part_checks(
         ENCODER,
-        "Images (N, 1, 28, 28) become codes (N, Z), one image alone included.",
+        "Images (N, 1, 28, 28) become codes (N, Z), also for a single image.",
         ignored="image_ignored",
         own_layers="encoder",
     ),
     part_checks(
         DECODER,
-        "Codes (N, Z) become images (N, 1, 28, 28), one code alone included.",
+        "Codes (N, Z) become images (N, 1, 28, 28), also for a single code.",
         ignored="code_ignored",
         own_layers="decoder",
     ),

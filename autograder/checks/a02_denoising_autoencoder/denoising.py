@@ -1,7 +1,7 @@
 """Checks of `denoising_loss(model, x, corrupt, criterion)`.
 
-Known linear maps stand in for the model, the noise and the criterion, so that only the loss's own
-wiring is judged.
+Known linear maps (stubs) replace the model, the noise and the criterion, so that only the wiring of
+the loss is tested.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from autograder.protocol.remote import Affine, Raised, RemoteObject, Submission
 def known_map(
     submission: Submission, *weights: torch.Tensor, as_images: bool = True, noise: bool = False
 ) -> RemoteObject:
-    """Make something to call that applies a known linear map, and may add noise to it."""
+    """Make a callable that applies a known linear map, and may add noise to its output."""
     made = submission.bare("DenoiseAE")
     made.set_stub("forward", Affine(weights, (1, 28, 28) if as_images else None), noise=noise)
     return made
@@ -26,52 +26,52 @@ def known_map(
 LOSS_MISTAKES = (
     Mistake(
         "noisy_target",
-        "The loss compares with the noisy image: the model would learn to draw noise. Which image "
-        "should it find again?",
+        "The loss compares with the noisy image: the model would learn to reconstruct noise. "
+        "Which image should the model reconstruct?",
         lambda x, model, corrupt, compare: compare(model(corrupt(x)), corrupt(x)),
     ),
     Mistake(
         "clean_input",
-        "The model is shown the clean image: there is nothing to denoise.",
+        "The model gets the clean image: there is nothing to denoise.",
         lambda x, model, corrupt, compare: compare(model(x), x),
     ),
     Mistake(
         "clean_input",
-        "The model is shown the clean image, and the noisy one is its target. It is the other way "
-        "round.",
+        "The model gets the clean image, and the noisy image is its target. It should be the "
+        "reverse.",
         lambda x, model, corrupt, compare: compare(model(x), corrupt(x)),
     ),
     Mistake(
         "model_not_used",
-        "The loss compares the noisy image itself with the clean one: the model isn't in it.",
+        "The loss compares the noisy image itself with the clean one. It does not use the model.",
         lambda x, model, corrupt, compare: compare(corrupt(x), x),
     ),
     Mistake(
         "noise_after_the_model",
-        "Noise is put on what the model gives, not on what it gets.",
+        "You add noise to the output of the model. Add it to the input.",
         lambda x, model, corrupt, compare: compare(corrupt(model(x)), x),
     ),
     Mistake(
         "spoilt_twice",
-        "The image is spoilt twice before the model sees it.",
+        "The noise is added twice before the model gets the image.",
         lambda x, model, corrupt, compare: compare(model(corrupt(corrupt(x))), x),
     ),
     Mistake(
         "loss_sign",
-        "The loss has the wrong sign: what `criterion` gives is an error, which training should "
-        "make small.",
+        "The loss has the wrong sign: `criterion` returns an error, and training should make it "
+        "small.",
         lambda x, model, corrupt, compare: -compare(model(corrupt(x)), x),
     ),
 )
 X_HAT_MISTAKES = (
     Mistake(
         "returns_noisy",
-        "What should be `x_hat` is the noisy image.",
+        "`x_hat` is the noisy image; it should be the output of the model.",
         lambda x, model, corrupt: corrupt(x),
     ),
     Mistake(
         "returns_clean",
-        "What should be `x_hat` is the clean image.",
+        "`x_hat` is the clean image; it should be the output of the model.",
         lambda x, model, corrupt: x,
     ),
 )
@@ -79,12 +79,12 @@ X_HAT_MISTAKES = (
 
 @check("denoising_loss")
 def test_loss_wiring(submission: Submission) -> None:
-    """The noisy image goes through the model, and what comes out is held against the clean one.
+    """The model gets the noisy image, and the loss compares its output with the clean image.
 
-    Two calls must draw noise twice, too.
+    Two calls must also sample two different noises.
     """
     noise, restore = torch.randn(2, PIXELS, PIXELS) / 28
-    # The same for both: which image a squared error is given first makes no difference.
+    # The same weights for both: the order of the arguments does not change a squared error.
     weigh = torch.randn(PIXELS)
 
     def model(x: torch.Tensor) -> torch.Tensor:
@@ -117,7 +117,7 @@ def test_loss_wiring(submission: Submission) -> None:
     )
     expect(
         not torch.equal(first, again),
-        "The same image is spoilt by the same noise every time: is a seed set before `corrupt` is "
+        "The same image gets the same noise at every call. Is a seed set before `corrupt` is "
         "called?",
         "noise_drawn_once",
     )
@@ -133,7 +133,7 @@ def loss_and_images(got: Any) -> tuple[torch.Tensor, torch.Tensor]:
     loss, x_hat = got
     expect(
         not isinstance(loss, float),
-        "The loss is a plain number; as a tensor it could be followed back. Leave out `.item()`.",
+        "The loss is a plain number, so it has no gradients. Return a tensor: remove `.item()`.",
         "loss_detached",
     )
     expect(
@@ -142,14 +142,14 @@ def loss_and_images(got: Any) -> tuple[torch.Tensor, torch.Tensor]:
     )
     expect(
         loss.numel() == 1 or x_hat.numel() > 1,
-        "The loss and `x_hat` have changed places in what `denoising_loss` returns.",
+        "`denoising_loss` returns the loss and `x_hat` in the wrong order.",
         "outputs_swapped",
     )
     return loss, x_hat
 
 
 def working_criterion(submission: Submission) -> RemoteObject:
-    """The submission's own criterion if gradients flow through it, or else a known one."""
+    """Return the submission's criterion if gradients flow through it, or else a known one."""
     try:
         own = submission.object("criterion")
         value = own(images(2).requires_grad_(), images(2))

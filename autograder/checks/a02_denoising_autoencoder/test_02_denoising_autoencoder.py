@@ -1,4 +1,4 @@
-"""What `02_denoising_autoencoder` is graded on."""
+"""The tasks and checks of `02_denoising_autoencoder`."""
 
 from typing import Any
 
@@ -25,8 +25,8 @@ from autograder.checks.training import TrainingSpec, training_checks
 from autograder.checks.vocabulary import CheckFailed, Task, check, expect, expect_tensor, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
-# A code's shape is the student's choice: where one of the two parts has failed, the other cannot
-# work with the reference's, so both are replaced.
+# The student chooses the code's shape. If one of the two parts has failed, the other does not fit
+# the reference's part, so both are replaced.
 TASKS = (
     Task("add_noise", 15, "Noise", names=("add_noise",)),
     Task("encoder", 15, "Encoder", parts=("encoder",), uses=("decoder",)),
@@ -49,11 +49,11 @@ def new_autoencoder(submission: Submission) -> RemoteObject:
 
 
 def codes_of(model: RemoteObject, x: torch.Tensor) -> torch.Tensor:
-    """Encode images and expect a code, of any shape, for each."""
+    """Encode images and expect one code, of any shape, for each image."""
     code = encode(model.encoder, x)
     expect(
         isinstance(code, torch.Tensor) and code.dim() > 1 and len(code) == len(x),
-        f"`encoder(x)` should give one code for each of {len(x)} images, got {kind(code)}.",
+        f"`encoder(x)` should return one code for each of {len(x)} images, got {kind(code)}.",
     )
     return expect_tensor(code, tuple(code.shape), "`encoder(x)`")
 
@@ -104,32 +104,32 @@ def test_bottleneck(submission: Submission) -> None:
     values = codes_of(new_autoencoder(submission), images(2))[0].numel()
     expect(
         values < PIXELS,
-        f"A code has {values:,} values, and an image {PIXELS}: nothing is squeezed. Fewer channels "
-        "at the end, or one more pooling?",
+        f"A code has {values:,} values, and an image has {PIXELS}: nothing is compressed. Use "
+        "fewer channels at the end, or one more pooling layer.",
         "no_bottleneck",
     )
 
 
 @check("decoder")
 def test_decoder_reaches_black(submission: Submission) -> None:
-    """Nothing keeps negative values from the sigmoid: pixels can be dark."""
+    """Negative values reach the sigmoid, so pixels can be dark."""
     models = [new_autoencoder(submission) for _ in range(8)]
     shape = code_shape(models[0])
     for scale in (1.0, 10.0, 100.0):
         pixels = []
         for model in models:
-            # In training mode, batch normalisation brings every size of code to one scale.
+            # In training mode, batch normalisation normalises codes of every size.
             model.train()
             pixels.append(decoded(model, scale * torch.randn(16, *shape)))
             model.eval()
         logits = torch.cat(pixels).clamp(1e-6, 1 - 1e-6).logit()
         below, above = (float((sign * logits).clamp(min=0).mean()) for sign in (-1, 1))
-        # A second sigmoid also stays above ½; it never exceeds the sigmoid of 1.
+        # A second sigmoid also stays above ½; its output never exceeds the sigmoid of 1.
         expect(
             below >= 0.05 * above or float(logits.max()) <= 1.0001,
-            "Hardly anything below 0 reaches the decoder's sigmoid, so that pixels can't get "
-            "darker than ½, and most of every digit's image is black. Is there an activation "
-            "right before the sigmoid? The printed homework has one there: that is its erratum.",
+            "Almost no negative value reaches the decoder's sigmoid. So pixels cannot be darker "
+            "than ½, and most of each image is black. Is there an activation right before the "
+            "sigmoid? The printed homework has one there: this is an error in the homework.",
             "relu_before_sigmoid",
         )
 
@@ -138,9 +138,9 @@ def test_decoder_reaches_black(submission: Submission) -> None:
 
 
 def error_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
-    """The error of noisy images where only the code goes from encoder to decoder."""
-    spoilt = (x + noise.DEFAULT_STD * torch.randn_like(x)).clamp(0, 1)
-    return squared_error(model.decoder(encode(model.encoder, spoilt)), x)
+    """Return the error for noisy images where the decoder gets only the code."""
+    corrupted = (x + noise.DEFAULT_STD * torch.randn_like(x)).clamp(0, 1)
+    return squared_error(model.decoder(encode(model.encoder, corrupted)), x)
 
 
 SPEC = TrainingSpec(
@@ -152,7 +152,7 @@ SPEC = TrainingSpec(
     batch=lambda x, labels: (x,),
     loss=lambda batch, x_hat: squared_error(x_hat, batch[0]),
     confirm=error_through_the_code,
-    confirmed="In eval mode, with noise of the grader's and nothing but your encoder's codes",
+    confirmed="In eval mode, with the grader's noise and only the codes of your encoder",
     sizes=(),
     digits=4,
     calls={"encoder": encode},
@@ -164,13 +164,13 @@ FAMILIES = (
     module_checks(noise),
     part_checks(
         ENCODER,
-        "Images (N, 1, 28, 28) become N codes, one image alone included.",
+        "Images (N, 1, 28, 28) become N codes, also for a single image.",
         ignored="image_ignored",
         own_layers="encoder",
     ),
     part_checks(
         DECODER,
-        "Codes become images (N, 1, 28, 28), one code alone included.",
+        "Codes become images (N, 1, 28, 28), also for a single code.",
         ignored="code_ignored",
         own_layers="decoder",
     ),

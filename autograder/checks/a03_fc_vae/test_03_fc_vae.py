@@ -1,4 +1,4 @@
-"""What `03_fc_vae` is graded on."""
+"""The tasks and checks of `03_fc_vae`."""
 
 from autograder.checks.shared import vae_parts
 from autograder.checks.shared.gaussian import vae_plan

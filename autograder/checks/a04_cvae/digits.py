@@ -1,4 +1,4 @@
-"""The judge's own classifier of digits, for asking what a generated digit looks like."""
+"""The judge's own classifier, which recognises generated digits."""
 
 import functools
 
@@ -13,9 +13,9 @@ EPOCHS, BATCH, RATE = 3, 64, 3e-3
 def classifier() -> nn.Module:
     """Train a small convolutional network on the embedded digits, once in a process.
 
-    The weights and the order of the images are seeded, so that it is the same every time. It takes
-    about two seconds, and is right on 96.8 % of the 60,000 digits of MNIST's training set, none of
-    which it was trained on.
+    The weights and the order of the images are seeded, so the network is always the same. Training
+    takes about two seconds. The network is right on 96.8 % of the 60,000 digits of MNIST's training
+    set; it was trained on none of them.
 
     Returns:
         The network: images (N, 1, 28, 28) in [0, 1] to scores (N, 10).
@@ -45,5 +45,5 @@ def classifier() -> nn.Module:
 
 
 def read(images: torch.Tensor) -> torch.Tensor:
-    """Say which digit each image shows: (N, 1, 28, 28) to (N,)."""
+    """Return the digit that each image shows: (N, 1, 28, 28) to (N,)."""
     return classifier()(images.float()).argmax(1)

@@ -1,4 +1,4 @@
-"""What `04_cvae` is graded on."""
+"""The tasks and checks of `04_cvae`."""
 
 from typing import Any
 
@@ -48,13 +48,13 @@ CLASSES = 10
 
 
 def eye_rows(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """One-hot rows, (N, C)."""
+    """Return one-hot rows, (N, C)."""
     return torch.eye(num_classes)[labels]
 
 
 @check("one_hot")
 def test_one_hot_shape(submission: Submission) -> None:
-    """Labels (N,) become rows (N, C), whichever classes a batch happens to hold."""
+    """Labels (N,) become rows (N, C), also if a batch does not contain every class."""
     one_hot = submission.object("one_hot")
     for labels, num_classes in (([3, 0, 3], 10), ([9], 10), ([1, 0, 1, 2, 0], 7), ([0, 1], 2)):
         n = len(labels)
@@ -63,19 +63,19 @@ def test_one_hot_shape(submission: Submission) -> None:
         if shape is not None and shape != (n, num_classes):
             expect(
                 shape not in ((n,), (n, 1)),
-                "`one_hot` gives one number for each label. Classes have no order: give each a "
-                "place of its own.",
+                "`one_hot` returns one number for each label. Classes have no order: use one "
+                "column for each class.",
                 "condition_as_number",
             )
             expect(
                 shape != (num_classes, n),
-                f"`one_hot` gives {shape}: a column for each label. It should be a row.",
+                f"`one_hot` returns {shape}: one column for each label. It should be one row.",
                 "one_hot_transposed",
             )
             expect(
                 shape not in ((n, max(labels) + 1), (n, len(set(labels)))),
-                f"For the labels {labels} and {num_classes} classes `one_hot` gives shape {shape}: "
-                "not every batch holds every class.",
+                f"For the labels {labels} and {num_classes} classes `one_hot` returns shape "
+                f"{shape}: not every batch contains every class.",
                 "classes_from_batch",
             )
         expect_tensor(got, (n, num_classes), f"`one_hot(labels, {num_classes})`")
@@ -83,19 +83,19 @@ def test_one_hot_shape(submission: Submission) -> None:
 
 @check("one_hot")
 def test_one_hot_values(submission: Submission) -> None:
-    """Each row holds a single one, at the place of its own label."""
+    """Each row contains a single one, in the column of its own label."""
     labels = torch.tensor([4, 7, 0, 9, 4, 2])
     got = expect_tensor(submission.object("one_hot")(labels, 10), (6, 10), "`one_hot(labels, 10)`")
     right = eye_rows(labels, 10).double()
     if torch.equal(got, right):
         return
     known = (
-        (1 - right, "one_hot_inverted", "Ones and zeros have changed places."),
-        (right.roll(-1, 1), "one_hot_shifted", "The ones are one place off: labels start at 0."),
-        (right.roll(1, 1), "one_hot_shifted", "The ones are one place off: labels start at 0."),
+        (1 - right, "one_hot_inverted", "Ones and zeros are swapped."),
+        (right.roll(-1, 1), "one_hot_shifted", "The ones are off by one: labels start at 0."),
+        (right.roll(1, 1), "one_hot_shifted", "The ones are off by one: labels start at 0."),
         (right[labels.argsort()], "conditions_out_of_order", "The rows are sorted by label."),
-        (right.flip(0), "conditions_out_of_order", "The rows come in another order."),
-        (right * labels[:, None], "one_hot_label_value", "The label itself is where a 1 is due."),
+        (right.flip(0), "conditions_out_of_order", "The rows are in another order."),
+        (right * labels[:, None], "one_hot_label_value", "Your rows contain the label, not a 1."),
     )
     for wrong, mistake, says in known:
         expect(not torch.equal(got, wrong), f"{says} Row i belongs to label i.", mistake)
@@ -105,32 +105,32 @@ def test_one_hot_values(submission: Submission) -> None:
 
 @check("one_hot")
 def test_one_hot_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in (self-reported)."""
+    """New tensors are on the same device as the input tensors (self-reported)."""
     labels = torch.tensor([4, 7, 0])
     expect_follows_input(submission.object("one_hot"), labels, CLASSES, name="one_hot")
 
 
 @check("one_hot")
 def test_one_hot_fits_the_model(submission: Submission) -> None:
-    """What `one_hot` gives is something that your model's `forward` can take."""
+    """Your model's `forward` accepts the output of `one_hot`."""
     x, labels = images(3), torch.tensor([1, 5, 5])
     c = submission.object("one_hot")(labels, CLASSES)
     try:
         vae = vae_parts.new_vae(submission, condition=CLASSES)
         vae(x, eye_rows(labels, CLASSES))
     except Raised:
-        return  # `forward` can't take anything yet; its own task says so.
+        return  # `forward` fails for every condition; the checks of its own task report this.
     try:
         vae(x, c)
     except Raised as error:
-        fail(f"`forward` can't use what `one_hot` gives, {c.dtype}: {error}", "one_hot_dtype")
+        fail(f"`forward` cannot use the output of `one_hot`, {c.dtype}: {error}", "one_hot_dtype")
 
 
 # Forward
 
 
 def distinct_labels(n: int) -> tuple[torch.Tensor]:
-    """One-hot conditions of n different classes, (n, 10)."""
+    """Make one-hot conditions of n different classes, (n, 10)."""
     return (eye_rows(torch.randperm(CLASSES)[:n], CLASSES),)
 
 
@@ -146,17 +146,17 @@ def test_forward_without_condition(submission: Submission) -> None:
         conditional(x, *distinct_labels(4))
         fail(
             "With `conditional_vec_dim = 0` there is nothing to join: `forward(x)` is called with "
-            "c = None, and should do what it did in assignment 03.",
+            "c = None. It should work as in assignment 03.",
             "condition_required",
         )
     seen, codes = vae.encoder.seen(), vae.decoder.seen()
     expect(
         seen.shape == (4, 784) and torch.allclose(seen, x.flatten(1)),
-        "Without a condition the encoder should get 784 pixels a row, and nothing else.",
+        "Without a condition the encoder should get 784 pixels a row and no other values.",
     )
     expect(
         codes.shape == (4, vae_parts.LATENTS),
-        "Without a condition the decoder should get Z numbers a row, and nothing else.",
+        "Without a condition the decoder should get Z numbers a row and no other values.",
     )
 
 
@@ -171,48 +171,48 @@ SPEC = vae_plan(
     labelled=True,
     measure=lambda model: {"agreement": agreement(model).mean().item()},
 )
-# Of the samples of a model trained on the embedded digits. On all of MNIST it is 0.9.
+# The share of samples of a model trained on the embedded digits. On all of MNIST it is 0.9.
 AGREEMENT = 0.75
 SAMPLES = 2000
 
 
 @check("training")
 def test_digits_on_demand(submission: Submission) -> None:
-    """Of the digits that the trained model draws on demand, 75 % look like what was asked for.
+    """Of the trained model's digits, 75 % are recognised as the class that the decoder got.
 
-    The judge's classifier says so; see `digits.classifier`. A model whose true share is 0.797 falls
-    below 0.75 in 2,000 samples about once in ten million times (5.2 standard errors).
+    The judge's classifier recognises them; see `digits.classifier`. A model whose true share is
+    0.797 falls below 0.75 in 2,000 samples about once in ten million times (5.2 standard errors).
     """
     if not submission.train:
         raise Skipped
     if "model" not in submission.kept:
-        raise CheckFailed("This is judged once the training loss is reached.", todo=True)
+        raise CheckFailed("This check runs after the training loss is reached.", todo=True)
     by_digit = agreement(submission.kept["model"])
     overall, worst = by_digit.mean().item(), int(by_digit.argmin())
     submission.facts["agreement"] = round(overall, 4)
     ignored = overall < 0.2
     expect(
         overall >= AGREEMENT,
-        f"{overall:.0%} of the samples look like the digit that was asked for; {AGREEMENT:.0%} "
-        f"should. Worst is the {worst}, with {by_digit[worst]:.0%}. "
+        f"{overall:.0%} of the samples are recognised as the class that the decoder got; it should "
+        f"be {AGREEMENT:.0%}. The worst digit is {worst}, with {by_digit[worst]:.0%}. "
         + (
-            "The decoder does as good as nothing with its condition."
+            "The decoder almost ignores its condition."
             if ignored
-            else "The code still carries the class, so that the decoder has little use for c."
+            else "The code still contains the class, so the decoder needs c only a little."
         ),
         "condition_ignored" if ignored else "class_in_code",
     )
 
 
 def agreement(model: Any) -> torch.Tensor:
-    """Of a trained model's samples of each digit, the share that the classifier reads so, (10,)."""
-    asked = torch.arange(SAMPLES) % CLASSES
-    right = (digits.read(draw(model, asked)) == asked).double()
+    """Return the share of samples that the classifier recognises as their class, (10,)."""
+    labels = torch.arange(SAMPLES) % CLASSES
+    right = (digits.read(draw(model, labels)) == labels).double()
     return right.reshape(-1, CLASSES).mean(0)
 
 
 def draw(model: Any, labels: torch.Tensor) -> torch.Tensor:
-    """Decode codes from the prior together with labels, (N, 1, 28, 28)."""
+    """Decode samples of the prior with labels, (N, 1, 28, 28)."""
     c = eye_rows(labels, CLASSES)
     with torch.no_grad():
         model.eval()

@@ -1,4 +1,4 @@
-"""What a function that completes images from a part of them has decoded, and from what."""
+"""The codes and conditions that a function for completing images has decoded."""
 
 from dataclasses import dataclass
 
@@ -16,10 +16,10 @@ class Completed:
 
     Attributes:
         x: The images, (N, 1, 28, 28).
-        c: The evidence that belongs to each, (N, C).
+        c: The right evidence for each image, (N, C).
         z: The codes that the samples were decoded from, (N, n, Z).
         given: The conditions that they were decoded with, (N, n, C).
-        encoded: What the encoder was called with, (rows, 784 + C); no rows if it wasn't.
+        encoded: The inputs of the encoder, (rows, 784 + C); no rows if it was not called.
     """
 
     x: torch.Tensor
@@ -37,12 +37,12 @@ class Completed:
         c: torch.Tensor,
         n: int,
     ) -> "Completed":
-        """Call it. The decoder is linear, so that its input can be read off what it makes."""
+        """Call it. The decoder is linear, so its input can be computed from its output."""
         condition = c.shape[1]
         vae, _ = with_stubs(submission, condition)
         decoder = torch.randn(LATENTS + condition, PIXELS, dtype=torch.float64)
         vae.set_stub("decoder", Affine([decoder.float()], (1, 28, 28)))
-        # A code that comes from the encoder lies where no code of the prior's does.
+        # A code of the encoder is far from every code of the prior.
         vae.set_stub("encoder", Affine([torch.zeros(PIXELS + condition, 4)]))
         vae.set_stub("mu_layer", Affine([torch.zeros(4, LATENTS)], bias=ENCODED))
         vae.set_stub("logvar_layer", Affine([torch.zeros(4, LATENTS)], bias=-4.0))
@@ -62,8 +62,8 @@ class Completed:
         if isinstance(got, torch.Tensor) and n != len(x):
             expect(
                 tuple(got.shape[:2]) != (n, len(x)),
-                f"`complete` gives shape {tuple(got.shape)}: images and samples have changed "
-                "places.",
+                f"`complete` returns shape {tuple(got.shape)}: the axes of images and samples are "
+                "swapped.",
                 "samples_first",
             )
         samples = expect_tensor(got, (len(x), n, 1, 28, 28), "`complete(model, x, n)`")
@@ -74,33 +74,33 @@ class Completed:
 
 def expect_samples(made: Completed) -> None:
     """Expect that each sample was decoded with its own image's evidence."""
-    due = made.c[:, None].expand_as(made.given)
-    if torch.allclose(made.given, due, atol=1e-3):
+    expected = made.c[:, None].expand_as(made.given)
+    if torch.allclose(made.given, expected, atol=1e-3):
         return
     own = torch.cdist(made.given.flatten(0, 1), made.c)
     expect(
         float(own.min(1).values.max()) > 1e-2,
-        "Samples and quarters are mixed up: some samples of an image have been decoded with "
-        "another image's quarter. `repeat` and `repeat_interleave` put copies in different orders.",
+        "Samples and quarters are mixed up: some samples of an image were decoded with the quarter "
+        "of another image. `repeat` and `repeat_interleave` return copies in different orders.",
         "quarters_mixed_up",
     )
     expect(
         float(made.given.abs().max()) > 1e-2,
-        "The decoder does not get the quarter. Show it the evidence.",
+        "The decoder does not get the quarter. Pass it to the decoder.",
         "condition_missing_in_decoder",
     )
     expect(
         False,
-        "The decoder gets something else than what `lower_left` gives. Join z and the quarter.",
+        "The decoder does not get the output of `lower_left`. Join z and the quarter.",
         "wrong_evidence",
     )
 
 
 def expect_new_codes(first: Completed, again: Completed) -> None:
-    """Expect other codes at another call.
+    """Expect different codes at another call.
 
-    Two of N(0, I) lie within 1e-3 of each other less than once in a thousand draws, so that six of
-    them all do less than once in 10¹⁸ runs.
+    Two samples of N(0, I) are within 1e-3 of each other less than once in a thousand times. For six
+    pairs, this happens less than once in 10¹⁸ runs.
 
     Args:
         first: One call.
@@ -108,13 +108,13 @@ def expect_new_codes(first: Completed, again: Completed) -> None:
     """
     expect(
         not torch.allclose(first.z, again.z, rtol=0, atol=1e-3),
-        "Two calls draw the same codes. Is a seed set inside?",
+        "Two calls sample the same codes. Do you set a seed?",
         "reseeded",
     )
 
 
 def expect_prior_only(made: Completed) -> None:
-    """Expect codes of the prior, one for each sample, whatever the images are."""
+    """Expect codes of the prior, one for each sample, for all images."""
     n = made.z.shape[1]
     from_encoder = abs(float(made.z.mean()) - ENCODED) < 1
     hidden = made.x.flatten(1).double()
@@ -122,24 +122,24 @@ def expect_prior_only(made: Completed) -> None:
     whole = len(seen) > 0 and float(torch.cdist(seen[:1], hidden).min()) < 1e-3
     expect(
         not (from_encoder and whole),
-        "`complete` encodes the whole image: its codes have seen what is covered. At test time the "
-        "rest is unknown.",
+        "`complete` encodes the whole image: its codes depend on the covered part. At test time "
+        "this part is unknown.",
         "sees_the_rest",
     )
     expect(
         not from_encoder,
-        "`complete` takes its codes from the encoder, to which the image is not known. Draw them "
+        "`complete` takes its codes from the encoder, which needs the whole image. Sample them "
         "from the prior.",
         "posterior_for_prior",
     )
     expect(
         n == 1 or float(made.z.std(1).max()) > 1e-6,
-        "All samples of an image have the same code, so they are all alike. Draw one for each.",
+        "All samples of an image have the same code, so they are equal. Sample one for each.",
         "samples_alike",
     )
     expect(
         float(made.z.std(0).max()) > 1e-6,
-        "Every image gets the same codes. Draw new ones for each.",
+        "Every image gets the same codes. Sample new ones for each image.",
         "shared_noise",
     )
     expect_prior_codes(made.z.flatten(0, 1)[:, :2])

@@ -1,4 +1,4 @@
-"""The lower left quarter of an image, and what is taken for it."""
+"""The lower left quarter of an image, and the known mistakes in it."""
 
 import torch
 
@@ -6,7 +6,7 @@ from autograder.checks.vocabulary import Mistake
 
 
 def quarter(x: torch.Tensor) -> torch.Tensor:
-    """The lower left quarter of images (N, 1, H, W), row by row, (N, H·W/4)."""
+    """Return the lower left quarter of images (N, 1, H, W), row by row, (N, H·W/4)."""
     height, width = x.shape[-2:]
     return x[:, 0, height // 2 :, : width // 2].flatten(1)
 
@@ -34,14 +34,14 @@ QUARTER_MISTAKES = (
     ),
     Mistake(
         "upside_down",
-        "The quarter stands on its head: its rows come from the bottom up.",
+        "The quarter is upside down: its rows are in the order from bottom to top.",
         lambda x: _block(x, 1, 0).flip(1).flatten(1),
     ),
 )
 
 
 def _block(x: torch.Tensor, row: int, column: int) -> torch.Tensor:
-    """One of the four quarters, (N, H/2, W/2)."""
+    """Return one of the four quarters, (N, H/2, W/2)."""
     height, width = (side // 2 for side in x.shape[-2:])
     rows = slice(row * height, (row + 1) * height)
     return x[:, 0, rows, column * width : (column + 1) * width]

@@ -1,4 +1,4 @@
-"""What `05_structured_cvae` is graded on."""
+"""The tasks and checks of `05_structured_cvae`."""
 
 from dataclasses import replace
 from typing import Any
@@ -68,7 +68,7 @@ def test_quarter(submission: Submission) -> None:
     """Rows from H/2 and columns up to W/2, row by row, for any even H and W."""
     lower_left = submission.object("lower_left")
     for n, height, width in ((3, 28, 28), (1, 28, 28), (2, 8, 12), (4, 6, 2)):
-        # Every pixel differs from every other: nothing can be mistaken for something else.
+        # All pixels differ, so no other part of the image equals the quarter.
         x = torch.randperm(n * height * width).float().view(n, 1, height, width)
         got, what = lower_left(x), f"`lower_left` of {height} × {width} images"
         size = height * width // 4
@@ -76,17 +76,17 @@ def test_quarter(submission: Submission) -> None:
             shape = tuple(got.shape)
             expect(
                 shape != (n, 3 * size),
-                f"{what} gives {3 * size} values each: that is everything but a quarter.",
+                f"{what} returns {3 * size} values each: everything except a quarter.",
                 "complement",
             )
             expect(
                 shape != (n, 2 * size),
-                f"{what} gives {2 * size} values each: that is a half.",
+                f"{what} returns {2 * size} values each: a half.",
                 "half",
             )
             expect(
                 got.numel() != n * size,
-                f"{what} has shape {shape}. Make a row of each quarter: {(n, size)}.",
+                f"{what} has shape {shape}. Flatten each quarter to a row: {(n, size)}.",
                 "not_flattened",
             )
             expect(
@@ -128,12 +128,12 @@ BASELINE_PART = Part(
 
 @check("baseline")
 def test_baseline_gives_one_answer(submission: Submission) -> None:
-    """The same quarter gives the same image every time: there is nothing to draw."""
+    """The same quarter returns the same image every time: the baseline samples nothing."""
     baseline, c = new_baseline(submission, QUARTER), torch.rand(5, QUARTER)
     expect(
         torch.equal(guessed(baseline, c), guessed(baseline, c)),
-        "`BaselineNN` gives another image when it is asked again. It should have no code and no "
-        "noise: one answer for each quarter.",
+        "`BaselineNN` returns another image for the same quarter. It should have no code and no "
+        "noise: one image for each quarter.",
         "baseline_samples",
     )
 
@@ -148,14 +148,14 @@ def test_same_capacity(submission: Submission) -> None:
         raise CheckFailed("`model` or `baseline` has no trainable parameters yet.", todo=True)
     counts = [decoder]
     if "decoder" in submission.failed:
-        # A decoder that is wrong may be of a wrong size too; its points are lost already.
+        # A wrong decoder may also have a wrong size; its points are lost already.
         sizes = [submission.value(name) for name in SPEC.sizes]
         reference = load_reference(submission.assignment)[SPEC.model](*sizes)
         counts.append(sum(p.numel() for p in reference.decoder.parameters()))
     expect(
         any(0.9 * count <= baseline <= 1.1 * count for count in counts),
-        f"Your baseline has {baseline:,} trainable parameters and your decoder {decoder:,}: it "
-        "should be within 10 %. Give both the same chance.",
+        f"Your baseline has {baseline:,} trainable parameters and your decoder {decoder:,}. The "
+        "difference should be at most 10 %, for a fair comparison.",
         "another_capacity",
     )
 
@@ -170,43 +170,43 @@ def lower_left(x):
 
 
 def complete(submission: Submission) -> RemoteObject:
-    """The submission's `complete`, whatever its `lower_left` is worth."""
+    """Return the submission's `complete`, with a right `lower_left` if its own has failed."""
     if EVIDENCE.id in submission.failed:
         submission.run(RIGHT_QUARTER, "lower_left")
     return submission.object("complete")
 
 
 def completed(submission: Submission, images_: int, n: int) -> Completed:
-    """Call `complete` on a model made of known parts."""
+    """Call `complete` with a model made of known parts."""
     x = images(images_)
     return Completed.by(submission, complete(submission), x, quarter(x), n)
 
 
 @check("complete")
 def test_completion_shape(submission: Submission) -> None:
-    """N images and n samples each give (N, n, 1, 28, 28), every sample with its image's quarter."""
+    """N images and n samples each return (N, n, 1, 28, 28), all with their image's quarter."""
     for images_, n in ((3, 4), (1, 5), (4, 1)):
         expect_samples(completed(submission, images_, n))
 
 
 @check("complete")
 def test_completion_device(submission: Submission) -> None:
-    """New tensors are made on the device of those that come in (self-reported)."""
+    """New tensors are on the same device as the input tensors (self-reported)."""
     vae, _ = vae_parts.with_stubs(submission, QUARTER)
     expect_follows_input(complete(submission), vae, images(3), 2, name="complete")
 
 
 @check("complete")
 def test_completion_draws_from_the_prior(submission: Submission) -> None:
-    """The codes are drawn from N(0, I) anew for each sample; the covered part has no say in them.
+    """Each sample has a new code from N(0, I) that does not depend on the covered part.
 
-    Statistics are let pass within six standard errors.
+    Statistics may be off by six standard errors.
     """
     expect_prior_only(completed(submission, 20, 200))
     expect_new_codes(*(completed(submission, 2, 3) for _ in range(2)))
 
 
-# Training, and the competition
+# Training, and the comparison of model and baseline
 
 
 SPEC = vae_plan(
@@ -223,7 +223,7 @@ BASELINE_PLAN = TrainingSpec(
     batch=lambda x, labels: (x,),
     loss=lambda batch, x_hat: bce(x_hat, batch[0]),
     confirm=lambda baseline, x: bce(baseline(quarter(x)).float(), x),
-    confirmed="Asked again with the grader's own quarters",
+    confirmed="With quarters that the grader computes",
     sizes=("hidden_dim", "conditional_vec_dim"),
     to_the_end=True,
     step="baseline_step",
@@ -231,7 +231,7 @@ BASELINE_PLAN = TrainingSpec(
     losses="baseline_losses",
 )
 DRAWS = 10
-# Squared distance of a sample from the mean of its image's ten; the reference's is about 8.
+# Mean squared distance of an image's ten samples from their mean; the reference's is about 8.
 LEAST_SPREAD = 1.0
 
 
@@ -247,32 +247,32 @@ def test_baseline_loss(submission: Submission) -> None:
 
 @check("training")
 def test_nearest_of_ten(submission: Submission) -> None:
-    """Of ten samples the nearest is nearer to the original than the baseline, on test images."""
+    """On test images, the nearest of ten samples is nearer to the original than the baseline."""
     if not submission.train:
         raise Skipped
     if not {"model", "baseline"} <= set(submission.kept):
-        raise CheckFailed("This is judged once both losses are reached.", todo=True)
+        raise CheckFailed("This check runs after both losses are reached.", todo=True)
     from vae_utils import load_dataset
 
     held_out = load_dataset("mnist", train=False, source="embedded", quiet=True)
     x = held_out.images.float() / 255
-    nearest, spread, baseline = (
+    nearest, variation, baseline = (
         torch.cat(parts).mean().item()
         for parts in zip(*(_compete(submission.kept, part) for part in x.split(200)), strict=True)
     )
     submission.facts.update(
-        nearest=round(nearest, 2), baseline=round(baseline, 2), spread=round(spread, 2)
+        nearest=round(nearest, 2), baseline=round(baseline, 2), spread=round(variation, 2)
     )
     expect(
-        spread > LEAST_SPREAD,
+        variation > LEAST_SPREAD,
         f"The {DRAWS} samples of one image are almost the same: their squared distance from their "
-        f"mean is {spread:.2f}. The decoder has not learned to use its code.",
+        f"mean is {variation:.2f}. The decoder has not learned to use its code.",
         "samples_alike",
     )
     expect(
         nearest < baseline,
-        f"The nearest of {DRAWS} samples is {nearest:.1f} from the original (squared error, mean "
-        f"over {len(x):,} test images), and the baseline {baseline:.1f}.",
+        f"The nearest of {DRAWS} samples has a squared error of {nearest:.1f} (mean over "
+        f"{len(x):,} test images), and the baseline {baseline:.1f}. The sample should be nearer.",
         "baseline_wins",
     )
 
@@ -280,22 +280,22 @@ def test_nearest_of_ten(submission: Submission) -> None:
 def _compete(
     kept: dict[str, Any], x: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Squared error of the nearest sample, the samples' spread, and the baseline's, (N,) each."""
+    """Return the squared error of the nearest sample, the samples' variation and the baseline's."""
     model, baseline, c = kept["model"], kept["baseline"], quarter(x)
     with torch.no_grad():
         for one in (model, baseline):
             one.eval()
         latent_dim = model(x[:2], c[:2])[1].shape[1]
         rows = c.repeat_interleave(DRAWS, 0)
-        drawn = model.decoder(torch.cat([torch.randn(len(rows), latent_dim), rows], 1))
-        samples = drawn.float().reshape(len(x), DRAWS, -1)
+        decoded = model.decoder(torch.cat([torch.randn(len(rows), latent_dim), rows], 1))
+        samples = decoded.float().reshape(len(x), DRAWS, -1)
         guess = baseline(c).float().reshape(len(x), -1)
         for one in (model, baseline):
             one.train()
     truth = x.flatten(1)
     errors = (samples - truth[:, None]).square().sum(2)
-    spread = (samples - samples.mean(1, keepdim=True)).square().sum(2).mean(1)
-    return errors.min(1).values, spread, (guess - truth).square().sum(1)
+    variation = (samples - samples.mean(1, keepdim=True)).square().sum(2).mean(1)
+    return errors.min(1).values, variation, (guess - truth).square().sum(1)
 
 
 FAMILIES = (
@@ -307,7 +307,7 @@ FAMILIES = (
     ),
     part_checks(
         BASELINE_PART,
-        "Quarters (N, C) become images (N, 1, 28, 28), for any C, one quarter alone included.",
+        "Quarters (N, C) become images (N, 1, 28, 28), for any C, also for a single quarter.",
         own_layers="",
     ),
     range_checks(BASELINE_PART),

@@ -1,4 +1,4 @@
-"""Families that the plain and the denoising autoencoder share: decoder, forward pass and loss."""
+"""Checks of the decoder, forward pass and loss that both autoencoder assignments use."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ PIXELS = 28 * 28
 
 
 def encode(encoder: Callable[..., Any], x: torch.Tensor) -> Any:
-    """Encode images (N, 1, 28, 28); an encoder that takes rows (N, 784) is right too."""
+    """Encode images (N, 1, 28, 28); an encoder that takes rows (N, 784) is accepted too."""
     try:
         return encoder(x)
     except Raised as error:
@@ -39,37 +39,37 @@ def decoded(model: RemoteObject, z: torch.Tensor) -> torch.Tensor:
     shape = tuple(got.shape) if isinstance(got, torch.Tensor) else ()
     expect(
         shape != (len(z), PIXELS),
-        f"`decoder(z)` gives rows of {PIXELS} pixels; it should give images, "
+        f"`decoder(z)` returns rows of {PIXELS} pixels; it should return images of shape "
         f"({len(z)}, 1, 28, 28). What is the reverse of flattening?",
         "flat_images",
     )
     expect(
         shape[:2] != (len(z), 1) or len(shape) != 4 or shape[2:] == (28, 28),
-        f"`decoder(z)` gives images of {' × '.join(map(str, shape[2:]))} pixels; they should have "
-        "28 × 28. Follow the side through the layers: a transposed convolution makes "
-        "(n − 1) · stride − 2 · padding + kernel size + output padding of n.",
+        f"`decoder(z)` returns images of {' × '.join(map(str, shape[2:]))} pixels; they should "
+        "have 28 × 28. Compute the side after each layer: a transposed convolution turns n into "
+        "(n − 1) · stride − 2 · padding + kernel size + output padding.",
         "wrong_side",
     )
     return expect_tensor(got, (len(z), 1, 28, 28), "`decoder(z)`")
 
 
-# Forward. Known linear maps stand in for the parts, so that only the wiring is judged.
+# Forward. Known linear maps (stubs) replace the parts, so that only the wiring is tested.
 
 
 FORWARD_MISTAKES = (
     Mistake(
         "squashed_twice",
-        "`forward` applies a sigmoid to what the decoder has already squashed.",
+        "`forward` applies a sigmoid to the decoder's output. The decoder has already applied it.",
         lambda code, decode: decode(code).sigmoid(),
     ),
     Mistake(
         "activation_on_code",
-        "`forward` applies an activation to the code: the decoder should see it as it is.",
+        "`forward` applies an activation to the code. The decoder should get the code unchanged.",
         lambda code, decode: decode(code.relu()),
     ),
     Mistake(
         "clamped",
-        "`forward` clamps what the decoder gives: outside [0, 1] no gradient would come back.",
+        "`forward` clamps the decoder's output: outside [0, 1], the gradient would be 0.",
         lambda code, decode: decode(code).clamp(0, 1),
     ),
 )
@@ -80,13 +80,13 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
 
     Args:
         name: The model's class.
-        args: What it is made with.
-        attributes: What is set on a model whose `__init__` fails.
+        args: The arguments of the class.
+        attributes: Attributes to set on a model whose `__init__` fails.
     """
 
     @check("forward")
     def test_forward_wiring(submission: Submission) -> None:
-        """The image goes through encoder and decoder, in both modes; x_hat alone is returned."""
+        """The image goes through encoder and decoder, in both modes; only x_hat is returned."""
         model = model_or_bare(submission, name, *args, **attributes)
         to_code, to_pixels = torch.randn(PIXELS, 3) / 28, torch.randn(3, PIXELS)
         model.set_stub("encoder", Affine([to_code]))
@@ -102,20 +102,19 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
             got = model(x)
             expect(
                 not isinstance(got, tuple),
-                f"`forward` returns {kind(got)}; it should return the reconstruction `x_hat` "
-                "alone.",
+                f"`forward` returns {kind(got)}; it should return only the reconstruction `x_hat`.",
                 "returns_several",
             )
             expect(
                 not isinstance(got, torch.Tensor) or got.shape != code.shape,
-                "`forward` returns the code; it should go on and decode it.",
+                "`forward` returns the code; it should also decode it.",
                 "returns_code",
             )
             x_hat = expect_tensor(got, (n, 1, 28, 28), "`x_hat`")
             expect(
                 torch.equal(x_hat, torch.as_tensor(model(x)).double()),
-                "`forward` returns something else each time it is called with the same images: it "
-                "uses random numbers. Noise is added to the images outside of the model.",
+                "`forward` returns different results for the same images: it uses random "
+                "numbers. Noise should be added to the images outside the model.",
                 "noise_in_forward",
             )
             expect_close(x_hat, decode(code), "`x_hat`", (code, decode), FORWARD_MISTAKES)
@@ -127,7 +126,7 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
 
 
 def squared_error(x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """The mean squared error over all images and pixels."""
+    """Return the mean squared error over all images and pixels."""
     return F.mse_loss(x_hat.flatten(1), x.flatten(1))
 
 
@@ -136,7 +135,7 @@ def criterion(submission: Submission, x_hat: torch.Tensor, x: torch.Tensor) -> t
     function = submission.object("criterion")
     expect(
         function.kind != "type",
-        "`criterion` is a class. Call it once, with brackets, to make the loss that you then call "
+        "`criterion` is a class. Create an instance of it with parentheses, and call the instance "
         "with images.",
         "class_not_made",
     )
@@ -145,7 +144,7 @@ def criterion(submission: Submission, x_hat: torch.Tensor, x: torch.Tensor) -> t
         value = torch.tensor(value)
     expect(
         not isinstance(value, torch.Tensor) or value.shape != x.shape,
-        "`criterion` gives one number for each pixel; it should give their mean.",
+        "`criterion` returns one number for each pixel; it should return their mean.",
         "not_reduced",
     )
     return expect_tensor(value, (), "`criterion(x_hat, x)`")
@@ -164,34 +163,35 @@ CRITERION_MISTAKES = (
     ),
     Mistake(
         "absolute_error",
-        "`criterion` is the mean absolute error; the squared one is asked for.",
+        "`criterion` is the mean absolute error; it should be the mean squared error.",
         lambda x_hat, x: (x_hat - x).abs().mean(),
     ),
     Mistake(
         "cross_entropy",
-        "`criterion` is the binary cross-entropy; the mean squared error is asked for.",
+        "`criterion` is the binary cross-entropy; it should be the mean squared error.",
         F.binary_cross_entropy,
     ),
     Mistake(
         "half_squared_error",
-        "`criterion` is half the mean squared error. Some robust losses are that for small errors.",
+        "`criterion` is half the mean squared error. Some robust losses equal it for small errors.",
         lambda x_hat, x: (x_hat - x).pow(2).mean() / 2,
     ),
     Mistake(
         "root_taken",
-        "`criterion` takes the root of the mean squared error; leave it out.",
+        "`criterion` takes the square root of the mean squared error. Remove the root.",
         lambda x_hat, x: (x_hat - x).pow(2).mean().sqrt(),
     ),
     Mistake(
         "loss_sign",
-        "`criterion` has the wrong sign: training makes a loss small, and an error should be.",
+        "`criterion` has the wrong sign: training minimizes the loss, so the loss should be the "
+        "error itself.",
         lambda x_hat, x: -squared_error(x_hat, x),
     ),
 )
 
 
 def criterion_checks() -> Checks:
-    """Test `criterion`: its value, its value for a perfect image, and its gradient."""
+    """Make the checks of `criterion`: value, value for a perfect image, and gradient."""
 
     @check("criterion")
     def test_criterion_value(submission: Submission) -> None:
@@ -210,11 +210,11 @@ def criterion_checks() -> Checks:
 
     @check("criterion")
     def test_criterion_gradient(submission: Submission) -> None:
-        """The gradient is 2 (x_hat − x) over the number of pixels: it pulls towards the image."""
+        """The gradient of the loss by x_hat is 2 (x_hat − x) divided by the number of pixels."""
         x, x_hat = images(3), images(3).requires_grad_()
         value = criterion(submission, x_hat, x)
         (grad,) = expect_grad(value, {"x_hat": x_hat}, "the loss", "criterion_detached")
-        # Per pixel it is tiny: compare it on the scale of pixels.
+        # The gradient of one pixel is very small: multiply it by the number of pixels.
         right = 2 * (x_hat - x).detach()
         expect_close(grad * x.numel(), right, "The gradient, times the number of pixels,")
 

@@ -20,14 +20,14 @@ def expect_follows_input(called: RemoteObject, *args: Any, name: str) -> None:
     Raises:
         CheckFailed: If one is made on the CPU.
     """
-    says = f"`{name}` makes a tensor on the CPU, on whichever device its input is: on a GPU "
+    says = f"`{name}` creates a tensor on the CPU even if its input is on another device: on a GPU "
     ask = "Which device should a new tensor be on?"
     try:
         stayed = called.call_on_meta_device(*args)
     except Raised as error:
         clash = error.kind == "DeviceError"
         where = f" on line {error.line} of its cell, `{error.code}`" if error.code else ""
-        expect(not clash, f"{says}it stops{where}. {ask}", "wrong_device")
-        called(*args)  # what fails here too has nothing to do with devices
+        expect(not clash, f"{says}it fails{where}. {ask}", "wrong_device")
+        called(*args)  # an error that occurs here too is not about devices
         return
-    expect(not stayed, f"{says}it stays on the CPU. {ask}", "wrong_device")
+    expect(not stayed, f"{says}its result stays on the CPU. {ask}", "wrong_device")

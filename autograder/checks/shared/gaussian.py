@@ -20,7 +20,7 @@ def bce(x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 def kl_divergence(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
     """Return KL(N(mu, σ²) ‖ N(0, I)), mean over images (Kingma & Welling 2014, appendix B)."""
-    # From logvar itself, which is finite where σ² is no longer above 0.
+    # logvar itself is finite even where σ² has underflowed to 0.
     return -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum(1).mean()
 
 

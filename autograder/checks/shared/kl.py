@@ -30,11 +30,11 @@ SAMPLES = 200_000
 
 def entries(mu: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     """Return the KL of each entry, (N, Z), in nats (Kingma & Welling 2014, appendix B)."""
-    # log σ² of a σ that is negative by mistake is a number too.
+    # The logarithm of σ² is defined even if σ is negative by mistake.
     return 0.5 * (mu**2 + sigma**2 - 1 - (sigma**2).log())
 
 
-ONLY_ENTROPY = "Your KL has no prior in it: only the entropy of the posterior is there{}."
+ONLY_ENTROPY = "Your KL does not contain the prior: it is only the entropy of the posterior{}."
 ENTRY_MISTAKES: tuple[tuple[str, str, Pair], ...] = (
     (
         "kl_without_half",
@@ -79,7 +79,7 @@ ENTRY_MISTAKES: tuple[tuple[str, str, Pair], ...] = (
     ),
     (
         "kl_without_log",
-        "There is no log σ in your KL: nothing keeps σ from going to zero.",
+        "There is no log σ in your KL: without it, σ can shrink to zero.",
         lambda m, s: 0.5 * (m**2 + s**2 - 1),
     ),
     ("kl_only_entropy", ONLY_ENTROPY.format(""), lambda m, s: 0 * m - s.log()),
@@ -91,7 +91,7 @@ ENTRY_MISTAKES: tuple[tuple[str, str, Pair], ...] = (
     ("kl_without_mu", "Your KL does not change with mu.", lambda m, s: entries(0 * m, s)),
     (
         "kl_reversed",
-        "Your KL is that of N(0, I) from q. The order is the other one: the mean is over q.",
+        "Your KL is that of N(0, I) from q. The order should be reversed: the mean is over q.",
         lambda m, s: s.log() + 0.5 * ((1 + m**2) / s**2 - 1),
     ),
 )
@@ -120,7 +120,7 @@ REDUCTION_MISTAKES: dict[Reduction, tuple[tuple[str, str, Callable[..., torch.Te
         (*OVER_PIXELS, lambda e: e.sum(1) / 784),
         (
             "kl_divided_by_rows",
-            "Your KL is divided by the number of rows. Each row has a KL of its own.",
+            "Your KL is divided by the number of rows. Each row should have its own KL.",
             lambda e: e.sum(1) / len(e),
         ),
         (
@@ -151,7 +151,7 @@ REDUCTION_MISTAKES: dict[Reduction, tuple[tuple[str, str, Callable[..., torch.Te
         ),
         (
             "kl_dropped",
-            "The loss does not change with mu and {name}: the KL term is not in it.",
+            "The loss does not change with mu and {name}: it does not contain the KL term.",
             lambda e: torch.zeros(()),
         ),
     ),
@@ -217,7 +217,7 @@ def kl_mistakes(own: Parameterization, reduction: Reduction) -> tuple[Mistake, .
         says = READ_AS.format(name=own.name, other=other.symbol, given=own.given)
         add(name, says, read_as(other), reduction.of)
         alone = variance_read_as(other)
-        # Where the variance alone is misread, the logarithm has been used as it is.
+        # If only the variance is misread, the logarithm itself has been used correctly.
         if own.is_log and not other.is_log:
             name, says = "exp_missing", EXP_MISSING
             add(name, says, without_constant(alone), reduction.of)
@@ -230,7 +230,7 @@ def kl_mistakes(own: Parameterization, reduction: Reduction) -> tuple[Mistake, .
 
 
 def as_differences(mistakes: Sequence[Mistake], own: Parameterization) -> tuple[Mistake, ...]:
-    """Derive mistakes in a KL that is measured as a loss less the loss at the prior."""
+    """Derive mistakes in a KL that is measured as a loss minus the loss at the prior."""
 
     def less_prior(formula: Pair) -> Pair:
         return lambda mu, value: formula(mu, value) - formula(*own.prior(*mu.shape))
@@ -278,7 +278,7 @@ def kl_checks(
         called: Makes the submission's KL, a function of mu and the second parameter.
         own: What the second parameter is.
         reduction: How the KL is reduced.
-        in_loss: Whether the KL is measured as a loss less the loss at the prior.
+        in_loss: Whether the KL is measured as a loss minus the loss at the prior.
         gradient: Whether the measured KL carries gradients.
         more: Mistakes of this assignment, before those that every KL has.
         tolerance: For the closed form, relative to the largest value.
@@ -312,8 +312,8 @@ def kl_checks(
     def test_kl_is_an_expectation(submission: Submission) -> None:
         """The KL is the mean of log q(z) − log p(z) over samples z from q.
 
-        Six standard errors of 200,000 samples: a right KL fails less than once in 10⁸ runs. With
-        the same tolerance it is compared with torch's own closed form.
+        The tolerance is six standard errors of 200,000 samples: a right KL fails less than once in
+        10⁸ runs. The same tolerance applies to the comparison with torch's own closed form.
         """
         mu, value = own.posterior(1, 3)
         got = float(called(submission)(mu, value))
@@ -360,8 +360,8 @@ def kl_checks(
         what = "the loss" if in_loss else "the KL"
         value = called(submission)(*inputs.values())
         grads = expect_grad(value, inputs, what, "kl_detached")
-        due = torch.autograd.grad(right(*inputs.values()).sum(), list(inputs.values()))
-        for name, grad, slope in zip(inputs, grads, due, strict=True):
+        expected = torch.autograd.grad(right(*inputs.values()).sum(), list(inputs.values()))
+        for name, grad, slope in zip(inputs, grads, expected, strict=True):
             expect_close(grad, slope, f"The gradient of the KL by {name}")
 
     made = (

@@ -29,9 +29,9 @@ class Likelihood:
     Attributes:
         cost: Computes −log p of each pixel from x_hat, x and, for the Gaussian, σ_x.
         name: The term in words, for messages.
-        mistakes: The mistakes in a pixel's cost: a name, a sentence and a formula of the same
-            arguments. Constants and factors only: reductions are derived.
-        scaled: Costs that have a known mistake and are often reduced in a wrong way too.
+        mistakes: The mistakes in a pixel's cost: a name, a message and a formula of the same
+            arguments. Only constants and factors: the reductions are derived.
+        scaled: Wrong costs with a known mistake that often have a wrong reduction too.
     """
 
     cost: Cost
@@ -77,7 +77,7 @@ BERNOULLI = Likelihood(
         ),
         (
             "recon_squared_error",
-            "Your reconstruction term is a squared error. Here it is the binary cross-entropy.",
+            "Your reconstruction term is a squared error. It should be the binary cross-entropy.",
             lambda x_hat, x: (x_hat - x) ** 2,
         ),
         (
@@ -92,7 +92,7 @@ BERNOULLI = Likelihood(
         ),
         (
             "recon_rounded",
-            "You round the grey pixels of the images to black and white. Use them as they are.",
+            "You round the grey pixels of the images to black and white. Use them unchanged.",
             lambda x_hat, x: bce(x_hat, x.round()),
         ),
     ),
@@ -110,7 +110,7 @@ SQUARED_ERROR = Likelihood(
         ),
         (
             "constant_kept",
-            "The constant ½ log 2π of each pixel is in your squared error. Leave it out here.",
+            "Your squared error contains the constant ½ log 2π of each pixel. Omit it here.",
             lambda x_hat, x: half_square(x_hat, x) + HALF_LOG_TWO_PI,
         ),
         ("not_squared", NOT_SQUARED, lambda x_hat, x: (x_hat - x).abs() / 2),
@@ -154,7 +154,7 @@ GAUSSIAN = Likelihood(
         ),
         (
             "recon_constants_missing",
-            "Only the scaled squares are there. The terms of each pixel that make them a "
+            "Your density contains only the scaled squares. The other terms of each pixel's "
             "log-density are missing.",
             _density(1, 0, 0, 2),
         ),
@@ -181,8 +181,8 @@ GAUSSIAN = Likelihood(
         ),
         (
             "recon_squared_error",
-            "This is half a squared error. It is a log-density only for σ_x = 1, and without its "
-            "constant.",
+            "This is half a squared error. It equals a log-density only for σ_x = 1, and without "
+            "the constant.",
             lambda x_hat, x, sigma: half_square(x_hat, x),
         ),
         (
@@ -193,7 +193,7 @@ GAUSSIAN = Likelihood(
         ),
         (
             "recon_constants_once",
-            "The constants are there once for an image. Every pixel has a density of its own.",
+            "Your constants are added once for each image. Every pixel needs its own constants.",
             lambda x_hat, x, sigma: (
                 (x_hat - x) ** 2 / (2 * sigma**2)
                 + (math.log(sigma) + HALF_LOG_TWO_PI) / x[0].numel()
@@ -201,12 +201,12 @@ GAUSSIAN = Likelihood(
         ),
         (
             "recon_cross_entropy",
-            "This is a cross-entropy. Here the density of a pixel is Gaussian.",
+            "This is a cross-entropy. Here each pixel should have a Gaussian density.",
             lambda x_hat, x, sigma: bce(x_hat.clamp(0, 1), x),
         ),
         (
             "squashed_twice",
-            "A sigmoid is applied to what the decoder returns. The decoder returns the means "
+            "You apply a sigmoid to the decoder's output. The decoder returns the means "
             "themselves, as `sample` shows them.",
             lambda x_hat, x, sigma: gaussian(x_hat.sigmoid(), x, sigma),
         ),
@@ -214,7 +214,7 @@ GAUSSIAN = Likelihood(
 )
 SIGN = (
     "recon_sign",
-    "Your {term} has the wrong sign: a log-likelihood should grow, and a loss should fall.",
+    "Your {term} has the wrong sign: a log-likelihood should increase, and a loss should decrease.",
 )
 PIXELS_TOO = (
     "recon_mean_over_pixels",
@@ -244,13 +244,13 @@ REDUCTION_MISTAKES: dict[Reduction, tuple[Entry, ...]] = {
     TOTAL: (
         (
             "recon_mean",
-            "Your {term} averages over pixels and images. It is a total sum.",
+            "Your {term} averages over pixels and images. It should be a total sum.",
             lambda e: e.mean(),
         ),
         (
             "recon_mean_over_images",
-            "Your {term} averages over the images. Here it is a total sum: twice the images, twice "
-            "the loss.",
+            "Your {term} averages over the images. It should be a total sum: twice the images, "
+            "twice the loss.",
             lambda e: e.sum() / len(e),
         ),
         (*PIXELS_TOO, lambda e: e.sum() / e[0].numel()),
@@ -311,8 +311,8 @@ def reconstruction_checks(
         name: What the checks' names begin with.
         argument: The submission's name for x_hat.
         more: Mistakes of this assignment, before those that every term has.
-        shapes: Shapes of images, more than two of them first: then a wrong average is another
-            number.
+        shapes: Shapes of images. The first has more than two images: then a wrong average returns
+            another number.
     """
     mistakes = (*more, *reconstruction_mistakes(likelihood, reduction))
     what = f"The {likelihood.name}"
@@ -322,7 +322,7 @@ def reconstruction_checks(
     )
     def test_value(submission: Submission) -> None:
         for shape in shapes:
-            # Without black and white, swapped arguments give another number.
+            # Without black and white pixels, swapped arguments return another number.
             inputs = greys(*shape), greys(*shape)
             right = likelihood.term(reduction, *inputs)
             expect_close(called(submission)(*inputs), right, what, inputs, mistakes)
@@ -330,14 +330,18 @@ def reconstruction_checks(
     @named_check(
         task,
         f"{name}_of_black_and_white",
-        "The same is true of black and white pixels, and of one image alone.",
+        "The term is also right for black and white pixels, and for a single image.",
     )
     def test_black_and_white(submission: Submission) -> None:
         x_hat, x = greys(1, 1, 28, 28), torch.rand(1, 1, 28, 28).round()
         right = likelihood.term(reduction, x_hat, x)
         expect_close(called(submission)(x_hat, x), right, what)
 
-    @named_check(task, f"{name}_gradient", f"{what} pulls the output towards the image.")
+    @named_check(
+        task,
+        f"{name}_gradient",
+        f"A gradient step on the {likelihood.name} moves the output towards x.",
+    )
     def test_gradient(submission: Submission) -> None:
         x_hat, x = greys(*shapes[0]).requires_grad_(), torch.rand(shapes[0])
         value = called(submission)(x_hat, x)

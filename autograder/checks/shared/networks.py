@@ -31,7 +31,7 @@ def module_checks(module: ModuleType) -> Checks:
 
 
 def named_check(task: str, name: str, sentence: str) -> Callable[[Check], Check]:
-    """Mark a function as a check of `task`, with a name and a sentence that a family computes."""
+    """Mark a function as a check of `task`, with a name and a sentence that are computed."""
 
     def mark(function: Check) -> Check:
         function.__name__, function.__doc__ = f"test_{name}", sentence
@@ -50,8 +50,8 @@ class Part:
             normalisation cannot train on one image, and need not.
         call: Calls it and expects outputs of the right shape: (made, inputs, *sizes).
         inputs: Makes n inputs: (made, n, *sizes).
-        small: The sizes that it is made with where one choice is enough.
-        shapes: Numbers of inputs, with sizes, that its shapes are tested with: (n, *sizes) each.
+        small: The sizes to make it with if one choice is enough.
+        shapes: Numbers of inputs and sizes for the test of its shapes: (n, *sizes) each.
         row: What one input is, such as "image".
         gives: The names of its outputs, the most important one first.
         argument: The name of its input in the student's code.
@@ -88,22 +88,22 @@ def part_checks(
     detached: str | None = None,
     own_layers: str | None = None,
 ) -> Checks:
-    """Test the shapes of a part's outputs, and that each depends on its own input alone.
+    """Make the checks of a part's output shapes, and that each output depends on its own input.
 
     Args:
         part: The part.
         shapes: The sentence of the check of its shapes.
-        ignored: The recognised mistake if the input is ignored.
-        detached: The recognised mistake if no gradient passes; None: gradients are not tested.
-        own_layers: Where a made model has the part, "" for the model itself. No layer of it may be
-            used twice. None: this is not tested.
+        ignored: The known mistake if the input is ignored.
+        detached: The known mistake if no gradient passes; None: gradients are not tested.
+        own_layers: The part's attribute in a made model, "" for the model itself. The check
+            expects that no layer is used twice. None: this is not tested.
     """
     checks = *shape_checks(part, shapes), *row_checks(part, ignored, detached)
     return checks if own_layers is None else (*checks, *layer_checks(part, own_layers))
 
 
 def shape_checks(part: Part, sentence: str) -> Checks:
-    """Test the shapes of the outputs for several numbers of inputs and sizes."""
+    """Make the check of the output shapes for several numbers of inputs and sizes."""
 
     @named_check(part.task, f"{part.task}_shape", sentence)
     def shape(submission: Submission) -> None:
@@ -115,10 +115,10 @@ def shape_checks(part: Part, sentence: str) -> Checks:
 
 
 def row_checks(part: Part, ignored: str | None = None, detached: str | None = None) -> Checks:
-    """Test that each output depends on its own input alone; see `part_checks`."""
+    """Make the check that each output depends on its own input only; see `part_checks`."""
     row, first = part.row, part.gives[0]
     ends = f"{row} alone and carries gradients." if detached else f"{row} alone."
-    sentence = f"Another {row} gives another {first}; each row depends on its own {ends}"
+    sentence = f"A different {row} returns a different {first}; each row depends on its own {ends}"
 
     @named_check(part.task, f"{part.task}_uses_the_{row}", sentence)
     def rows(submission: Submission) -> None:
@@ -127,14 +127,14 @@ def row_checks(part: Part, ignored: str | None = None, detached: str | None = No
         expect_own_rows(
             lambda x: part.outputs(made, x, *part.small),
             x,
-            f"Every {row} gives the same {first}: is `{part.argument}` used?",
+            f"Every {row} has the same {first}: is `{part.argument}` used?",
             f"The {' or '.join(part.gives)} of one {row}",
             ignored,
         )
         if detached:
             x.requires_grad_()
             for number, what in enumerate(part.gives):
-                # A graph serves for one gradient: call the part for each output.
+                # A graph can be used for one gradient only: call the part for each output.
                 output = part.outputs(made, x, *part.small)[number]
                 expect_grad(output, {part.argument: x}, f"the {what}", detached)
 
@@ -142,16 +142,16 @@ def row_checks(part: Part, ignored: str | None = None, detached: str | None = No
 
 
 def layer_checks(part: Part, path: str) -> Checks:
-    """Test that no layer is used twice of the part that a made model has at `path`."""
+    """Make the check that the part at `path` of a made model uses no layer twice."""
 
     @named_check(
         part.task,
         f"{part.task}_layers_differ",
-        f"Each layer of the {part.task} has weights of its own.",
+        f"Each layer of the {part.task} has its own weights.",
     )
     def layers(submission: Submission) -> None:
         made = part.make(submission, *part.small)
-        # Lazy layers learn their sizes from a call; its values are for other checks.
+        # A call sets the sizes of lazy layers; other checks test its values.
         with contextlib.suppress(CheckFailed):
             part.call(made, part.inputs(made, 2, *part.small), *part.small)
         expect_own_layers(made, path)
@@ -160,19 +160,19 @@ def layer_checks(part: Part, path: str) -> Checks:
 
 
 def range_checks(part: Part, n: int = 64, models: int = 1, sizes: tuple[Any, ...] = ()) -> Checks:
-    """Test that pixels that are decoded from extreme inputs fill [0, 1].
+    """Make the check that pixels decoded from extreme inputs cover [0, 1].
 
     Args:
         part: The part.
         n: Inputs for each model.
-        models: How many models to make. The last layer of one may happen to prefer one side.
-        sizes: What they are made with; () for the part's small sizes.
+        models: How many models to make. The random last layer of one may prefer one side.
+        sizes: The sizes to make them with; () for the part's small sizes.
     """
 
     @named_check(
         part.task,
         f"{part.task}_range",
-        "Decoded pixels lie in [0, 1] and can be dark as well as bright.",
+        "Decoded pixels are in [0, 1] and can be dark as well as bright.",
     )
     def pixel_range(submission: Submission) -> None:
         pixels = [part.far(submission, 1e3, n, sizes)[0] for _ in range(models)]
@@ -184,15 +184,15 @@ def range_checks(part: Part, n: int = 64, models: int = 1, sizes: tuple[Any, ...
 def head_checks(
     part: Part, sizes: tuple[Any, ...], same: str | None, scale: float = 20, n: int = 256
 ) -> Checks:
-    """Test that the two outputs of an encoder have both signs, and layers of their own.
+    """Make the check that an encoder's two outputs have both signs and different layers.
 
     Args:
         part: The encoder.
-        sizes: What it is made with: a large code, so that one sign alone is no chance.
-        same: The recognised mistake if both outputs come from one layer.
-        scale: Standard deviation of the inputs. Inputs that differ much give both signs, whatever
-            the bias of the last layer.
-        n: How many inputs.
+        sizes: The sizes to make it with: a large code, so that one sign only is not an accident.
+        same: The known mistake if both outputs are from one layer.
+        scale: Standard deviation of the inputs. Inputs that differ much produce both signs for
+            every bias of the last layer.
+        n: The number of inputs.
     """
 
     @named_check(
@@ -206,14 +206,14 @@ def head_checks(
         for name, out in zip(part.gives, outputs, strict=True):
             expect(
                 bool((out < 0).any() and (out > 0).any()),
-                f"{name} has values of one sign only: a mean and a logarithm may have any. Is "
-                "there an activation, or an exponential, after its layer?",
+                f"{name} has values of one sign only: a mean and a logarithm may have any sign. "
+                "Is there an activation or an exponential after its layer?",
                 "activation_on_head",
             )
         expect(
             not torch.equal(*outputs),
-            f"{' and '.join(part.gives)} have the same values: they must come from two layers of "
-            "their own.",
+            f"{' and '.join(part.gives)} have the same values: they should be the outputs of two "
+            "different layers.",
             same,
         )
 
@@ -226,12 +226,12 @@ def nonlinearity_checks(
     before: Callable[[torch.Tensor], torch.Tensor] = lambda out: out,
     tolerance: float = 1e-4,
 ) -> Checks:
-    """Test that the part is no linear map.
+    """Make the check that the part is not a linear map.
 
     Args:
         part: The part.
         scale: Standard deviation of the inputs.
-        before: Recovers what the last activation was applied to, where there is one.
+        before: Computes the input of the last activation from its output, if there is one.
         tolerance: The largest absolute difference that counts as linear.
     """
 
@@ -249,8 +249,8 @@ def nonlinearity_checks(
         )
         expect(
             not torch.allclose(middle, (left + right) / 2, atol=tolerance),
-            f"There is no activation between the layers of the {part.task}: without one they are "
-            "all together a single linear map. A ReLU between two layers changes that.",
+            f"There is no activation between the layers of the {part.task}: together they are one "
+            "linear map. Add an activation such as ReLU between two layers.",
             "no_activation",
         )
 
@@ -258,13 +258,13 @@ def nonlinearity_checks(
 
 
 def budget_checks(budget: int, parts: tuple[str, ...]) -> Checks:
-    """Test that the notebook's `model` has no more trainable parameters than `budget`.
+    """Make the check that the notebook's `model` has at most `budget` trainable parameters.
 
-    What the optimizer trains counts too, wherever it is.
+    The parameters of the optimizer count too, even if they are not in the model.
 
     Args:
-        budget: The number of trainable parameters that are allowed.
-        parts: Attributes of the model that must have some.
+        budget: The largest allowed number of trainable parameters.
+        parts: Attributes of the model that must have trainable parameters.
     """
     allowed = f"{budget / 1e6:g} million" if budget >= 1e6 else f"{budget:,}"
 
@@ -289,9 +289,9 @@ def budget_checks(budget: int, parts: tuple[str, ...]) -> Checks:
         )
         expect(
             count <= budget,
-            f"Your model has {count:,} trainable parameters; the budget is {budget:,}. Where are "
-            "most of them? A linear layer from A to B features has A·B + B, a convolution with "
-            "k × k kernels from A to B channels A·B·k² + B.",
+            f"Your model has {count:,} trainable parameters; the budget is {budget:,}. Which layer "
+            "has most of them? A linear layer from A to B features has A·B + B, a convolution "
+            "with k × k kernels from A to B channels A·B·k² + B.",
             "over_budget",
         )
 

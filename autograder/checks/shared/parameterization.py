@@ -21,14 +21,14 @@ class Parameterization:
 
     Attributes:
         name: The argument, such as "logvar".
-        label: The same in the names of mistakes, such as "log_sigma".
-        symbol: What it is, such as "log σ²".
+        label: The argument in the names of mistakes, such as "log_sigma".
+        symbol: The quantity, such as "log σ²".
         to_sigma: Computes σ from it.
         of_sigma: Computes it from σ.
         formula: σ as a formula of the argument, with `{}` in the argument's place.
         three: The argument at σ = 3, for messages.
         is_log: Whether it is a logarithm.
-        given: What it is, as a sentence for students who read it as something else.
+        given: The quantity, in a sentence for students who read it as something else.
         kl_slope: The derivative of the KL by it.
         z_slope: The derivative of z by it.
     """
@@ -103,7 +103,7 @@ SIGMA = Parameterization(
     kl_slope="σ − 1/σ",
     z_slope="(z − mu) / σ",
 )
-# No assignment uses it. Students read the others as the variance.
+# No assignment uses it. Students misread the other parameters as the variance.
 VARIANCE = Parameterization(
     name="variance",
     label="variance",
@@ -121,7 +121,7 @@ PARAMETERIZATIONS = (LOGVAR, LOGSIGMA, SIGMA, VARIANCE)
 
 
 def misreadings(own: Parameterization) -> tuple[Parameterization, ...]:
-    """Return the parameterizations that a student may read a parameter as by mistake."""
+    """Return the parameterizations that a student may confuse with this one."""
     return tuple(other for other in PARAMETERIZATIONS if other is not own)
 
 
@@ -132,9 +132,9 @@ class Reduction:
     Attributes:
         of: Reduces (N, ...).
         says: The reduction in words, after a comma.
-        repeated: What becomes of the reduced term when each image is given twice.
+        repeated: Computes the reduced term of a batch with each image twice, from the term.
         doubled: The same in words.
-        per_image: What the derivative of the sum of the entries is divided by, in words.
+        per_image: The divisor of the derivative of the sum of the entries, in words.
     """
 
     of: Unary

@@ -1,4 +1,4 @@
-"""What is expected of the parts of any model: range, own layers, own rows, inputs unchanged."""
+"""Expectations for the parts of any model: range, own layers, own rows, inputs unchanged."""
 
 import itertools
 from collections.abc import Callable
@@ -10,49 +10,49 @@ from autograder.protocol.remote import Raised, RemoteObject, Submission
 
 
 def images(n: int, channels: int = 1, size: int = 28) -> torch.Tensor:
-    """Make n images, (n, channels, size, size)."""
+    """Make n random images, (n, channels, size, size)."""
     return torch.rand(n, channels, size, size)
 
 
 def expect_pixel_range(pixels: torch.Tensor) -> None:
-    """Expect that pixels decoded from extreme codes fill [0, 1] and never leave it.
+    """Expect that pixels decoded from extreme codes cover [0, 1] and stay inside it.
 
     Args:
-        pixels: Of many codes far from 0, any shape.
+        pixels: Decoded from many codes far from 0, any shape.
 
     Raises:
-        CheckFailed: If they leave it, or black or white is out of reach.
+        CheckFailed: If a pixel is outside [0, 1], or black or white cannot be reached.
     """
     low, high = float(pixels.min()), float(pixels.max())
     expect(
         not -1.0001 <= low < -0.5 or high > 1.0001,
-        f"Decoded pixels run from {low:.3g} to {high:.3g}, the range of a tanh. The images' "
-        "pixels lie between 0 and 1: can your last activation give just those?",
+        f"Decoded pixels range from {low:.3g} to {high:.3g}, the range of a tanh. The pixels of "
+        "the images are between 0 and 1. Which last activation has this range?",
         "tanh_output",
     )
     expect(
         low >= 0 and high <= 1,
-        f"Decoded pixels run from {low:.3g} to {high:.3g}; the images' lie between 0 and 1. "
-        "What does your last layer allow?",
+        f"Decoded pixels range from {low:.3g} to {high:.3g}; those of the images are between 0 "
+        "and 1. What range does your last layer allow?",
         "no_sigmoid",
     )
-    # A second sigmoid stays above ½ too; it never exceeds the sigmoid of 1.
+    # A second sigmoid stays above ½ too; its output never exceeds the sigmoid of 1.
     expect(
         low < 0.45 or high < 0.74,
-        f"Decoded pixels run from {low:.2f} to {high:.2f}: black is out of reach. Is there an "
-        "activation right before the sigmoid that keeps negative values from it?",
+        f"Decoded pixels range from {low:.2f} to {high:.2f}: black cannot be reached. Is there an "
+        "activation right before the sigmoid that removes negative values?",
         "relu_before_sigmoid",
     )
     expect(
         low < 0.45 and high > 0.55,
-        f"Decoded pixels stay between {low:.2f} and {high:.2f}, however extreme the code: black "
-        "or white is out of reach. Is the sigmoid applied once, and last?",
+        f"Decoded pixels stay between {low:.2f} and {high:.2f}, even for extreme codes: black or "
+        "white cannot be reached. Is the sigmoid applied only once, as the last step?",
         "squashed_twice",
     )
 
 
 def expect_own_layers(model: RemoteObject, part: str = "") -> None:
-    """Expect that no two layers of a part are one and the same.
+    """Expect that all layers of a part are different layers.
 
     Args:
         model: The model.
@@ -61,9 +61,9 @@ def expect_own_layers(model: RemoteObject, part: str = "") -> None:
     try:
         state = getattr(model, f"{part}.state_dict".lstrip("."))()
     except Raised:
-        return  # A part that is no module has no layers to share.
-    # A parameter is listed once, under one name. So two with names of their own are two, and may
-    # begin with the same numbers, such as those of an identity.
+        return  # A part that is not a module has no layers to share.
+    # A parameter is listed once, under one name. Two with different names are different, even if
+    # they start with the same numbers, such as those of an identity.
     own = {name.removeprefix(f"{part}.") for name in model.parameters()}
     weights = [
         (name, w)
@@ -71,20 +71,20 @@ def expect_own_layers(model: RemoteObject, part: str = "") -> None:
         if isinstance(w, torch.Tensor) and w.is_floating_point() and w.dim() > 1
     ]
     for (first, weight), (second, other) in itertools.combinations(weights, 2):
-        # Fresh weights are random: two layers of their own are never equal.
+        # New weights are random: those of two different layers are never equal.
         expect(
             not torch.equal(weight, other)
             or float(weight.std()) == 0
             or {first, second} <= own
             or _without_places(first) != _without_places(second),
             f"Two layers of `{part or model.kind}` have the same weights: they are one layer that "
-            "is used twice. Multiplying a list copies references; make each layer anew.",
+            "is used twice. Multiplying a list copies references. Create each layer separately.",
             "shared_layers",
         )
 
 
 def _without_places(name: str) -> list[str]:
-    """A parameter's name less its places in lists; a layer that has two names is used once."""
+    """Return a parameter's name without list indices; a layer with two names is used once."""
     return [step for step in name.split(".") if not step.isdigit()]
 
 
@@ -100,17 +100,17 @@ def expect_own_rows(
     row: str,
     mistake: str | None = None,
 ) -> None:
-    """Expect that the first output depends on the input, and each output's row on its row alone.
+    """Expect that the first output depends on the input, and each output row on its own row only.
 
     Args:
         part: Computes one or more (N, ...) from (N, ...), in eval mode.
         x: At least three rows.
-        ignored: The message when every row gets the same output.
-        row: What a row is, for the message when a batch mixes its rows.
-        mistake: The recognised mistake's name when the input is ignored.
+        ignored: The message if every row gets the same output.
+        row: What a row is, for the message if a batch mixes its rows.
+        mistake: The name of the known mistake if the input is ignored.
 
     Raises:
-        CheckFailed: If it doesn't.
+        CheckFailed: If one of the two is not true.
     """
     batch = outputs_of(part(x))
     expect(float(batch[0].std(0).max()) > 1e-6, ignored, mistake)
@@ -119,23 +119,23 @@ def expect_own_rows(
 
 
 def expect_inputs_kept(submission: Submission, name: str, inputs: dict[str, torch.Tensor]) -> None:
-    """Expect that calling a function leaves the tensors that it is given as they were.
+    """Expect that a function does not change the tensors that it is called with.
 
     Args:
-        submission: Whose function.
+        submission: The submission that defines the function.
         name: Its global name.
-        inputs: What it is called with, in order, by name.
+        inputs: The arguments, in order, by name.
 
     Raises:
         CheckFailed: If it changes one of them.
     """
-    # The inputs live beside the function, or a change of them could not be seen from here.
+    # The inputs are stored in the worker; otherwise the judge could not see a change.
     held = {key: submission.hold(value) for key, value in inputs.items()}
     submission.object(name)(*held.values())
     for key, before in inputs.items():
         expect(
             torch.equal(held[key].value(), before),
-            f"After a call of `{name}`, the caller's own `{key}` holds other numbers. Which of "
+            f"After a call of `{name}`, the caller's `{key}` contains different numbers. Which of "
             "your operations works in place?",
             "input_changed",
         )
@@ -151,13 +151,13 @@ def new_model(submission: Submission, name: str, *args: float) -> RemoteObject:
 def model_or_bare(
     submission: Submission, name: str, *args: float, **attributes: float
 ) -> RemoteObject:
-    """Make a model for its methods alone: one whose `__init__` fails will do.
+    """Make a model to call its methods only; its `__init__` may fail.
 
     Args:
-        submission: Whose class.
+        submission: The submission that defines the class.
         name: The class.
-        args: For `__init__`.
-        attributes: Set on an instance made without it.
+        args: The arguments of `__init__`.
+        attributes: Attributes to set on an instance that is made without `__init__`.
     """
     try:
         return submission.new(name, *args)

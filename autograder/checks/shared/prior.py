@@ -16,7 +16,7 @@ from autograder.checks.shared.sampling import STANDARD_ERRORS
 from autograder.checks.vocabulary import check, expect, expect_tensor
 from autograder.protocol.remote import Affine, RemoteObject, Submission
 
-# The codes of the stub of an encoder, by which `expect_prior_codes` recognises them.
+# The codes that the stub of an encoder returns; `expect_prior_codes` recognises them.
 ENCODED = 5.0
 KURTOSIS_ERRORS = 8.0
 
@@ -31,13 +31,13 @@ def expect_prior_codes(z: torch.Tensor) -> None:
     count = n * latents
     expect(
         abs(float(z.mean()) - ENCODED) > 1,
-        "The mean of the codes is not 0. Without an image there is no posterior. Where does z come "
-        "from?",
+        "The mean of the codes is not 0. Without an image there is no posterior. Which "
+        "distribution should z be sampled from?",
         "posterior_for_prior",
     )
     expect(
         len(z[:, 0].unique()) > n // 2,
-        "All images of a call share one code, or the code does not vary. Sample one for each.",
+        "All images of a call have the same code. Sample one code for each image.",
         "shared_code",
     )
     mean, deviation = float(z.mean()), float(z.std())
@@ -51,7 +51,7 @@ def expect_prior_codes(z: torch.Tensor) -> None:
     correlation = float(torch.corrcoef(z.T)[0, 1]) if float(z.std(0).min()) > 0 else 1.0
     expect(
         abs(correlation) <= STANDARD_ERRORS / math.sqrt(n),
-        "The latents of one code are not independent. Sample a number for each.",
+        "The latents of one code are not independent. Sample one number for each latent.",
         "shared_noise",
     )
     expect(
@@ -62,7 +62,7 @@ def expect_prior_codes(z: torch.Tensor) -> None:
     kurtosis = float(((z - mean) ** 4).mean() / deviation**4)
     expect(
         abs(kurtosis - 3) <= KURTOSIS_ERRORS * math.sqrt(24 / count),
-        f"The codes do not look Gaussian: their kurtosis should be 3, and is {kurtosis:.2f}.",
+        f"The codes do not look Gaussian: their kurtosis should be 3; it is {kurtosis:.2f}.",
         "uniform_noise" if abs(kurtosis - 1.8) < 0.1 else None,
     )
 
@@ -96,19 +96,19 @@ def new_image_checks(
 
     @check("sample")
     def test_sample_shape(submission: Submission) -> None:
-        """There are as many images as were asked for, one alone included."""
+        """`sample(n)` returns n images, also for n = 1."""
         for n, latents in ((1, 5), (7, 5), (3, 13)):
             expect_tensor(stubbed(submission, latents).sample(n), (n, *row), call)
 
     @check("sample")
     def test_sample_uses_the_prior(submission: Submission) -> None:
-        """Every image has a code of its own, a sample of N(0, I)."""
+        """Every image has its own code, a sample of N(0, I)."""
         expect_prior_codes(codes(submission, 5000))
 
     @check("sample")
     def test_sample_is_new_every_time(submission: Submission) -> None:
         """Two calls return different images."""
-        # The codes: the stub of the decoder is another one at every call.
+        # Compare the codes: each call uses another stub of the decoder.
         first, second = (codes(submission, 8) for _ in range(2))
         expect(
             not torch.equal(first, second),
@@ -127,7 +127,7 @@ def new_image_checks(
         got = stubbed(submission).sample.trace(4)
         expect(
             isinstance(got, torch.Tensor) and not got.requires_grad,
-            "The samples carry a graph for gradients, which only needs memory. Compute them under "
+            "The samples have a graph for gradients, which only uses memory. Compute them under "
             "`torch.no_grad()`.",
             "carries_gradient",
         )

@@ -22,14 +22,14 @@ Sampler = Callable[[torch.Tensor, torch.Tensor], Any]
 ROWS, WIDTH = 40_000, 2
 COUNT = ROWS * WIDTH
 STANDARD_ERRORS = 6.0
-SHARED = "All {} get the same noise. Sample one number for each entry of z."
+SHARED = "All {} have the same noise. Sample one number for each entry of z."
 NO_NOISE = "There is no noise in z: every sample is the same."
 UNIFORM = "Your noise is uniform; it should be Gaussian."
 NO_GRADIENT = (
     "No gradient reaches `{}` through z. Is z detached, or sampled by a function that passes no "
     "gradient? Only the noise is a constant."
 )
-# The names of a misread parameter in this task, where they are not those of a misread KL.
+# The names of a misread parameter in this task, if they differ from those in a KL.
 LABELS = {
     "logvar_read_as_sigma": "sigma_is_logvar",
     "logvar_read_as_variance": "root_of_logvar",
@@ -62,7 +62,7 @@ def known_deviations(own: Parameterization, sigma: float) -> tuple[tuple[float, 
             "variance_for_sigma",
             "Your standard deviation is σ², the variance. Multiply the noise by σ.",
         ),
-        (math.sqrt(sigma), "sigma_root_twice", "Your standard deviation is √σ: one ½ too many."),
+        (math.sqrt(sigma), "sigma_root_twice", "Your standard deviation is √σ: one ½ is too many."),
         (
             1.0,
             "no_sigma",
@@ -70,7 +70,7 @@ def known_deviations(own: Parameterization, sigma: float) -> tuple[tuple[float, 
         ),
     ]
     if own.is_log:
-        says = f"Your standard deviation is the softplus of {own.name}. It does not undo the log."
+        says = f"Your standard deviation is the softplus of {own.name}. It does not invert the log."
         found.append((float(F.softplus(value)), "softplus_for_exp", says))
     return tuple(found)
 
@@ -83,11 +83,11 @@ def _samples(
     given = torch.full(shape, mu), own.of_sigma(torch.full(shape, sigma))
     z = expect_tensor(sampler(*given), shape, what)
     values = len(z.unique())
-    # One number everywhere is no noise at all, or shared noise if another call returns another.
+    # One number everywhere is no noise; it is shared noise if another call returns another number.
     shared = values < COUNT // 4 and (
         values > 1 or not torch.equal(expect_tensor(sampler(*given), shape, what), z)
     )
-    # Repeated numbers would make every statistic below a matter of luck.
+    # Repeated numbers make the statistics below random.
     expect(not shared, SHARED.format("entries of a batch"), "shared_noise")
     return z
 
@@ -110,9 +110,9 @@ def sampling_checks(
     Args:
         task: The task's id.
         made: Makes the submission's sampler, of a model in training mode if True.
-        own: What its second argument is.
+        own: The parameterization of its second argument.
         what: The sample, for messages.
-        name: The method's name, where the sampler is a method that can be called alone; then its
+        name: The method's name, if the sampler is a method that can be called alone. Then its
             gradients and its device are checked too.
     """
     sigma = own.name if own is SIGMA else f"σ = {own.formula.format(own.name)}"
@@ -145,20 +145,20 @@ def sampling_checks(
     @check(task)
     def test_noise_is_gaussian(submission: Submission) -> None:
         """The noise is Gaussian: its fourth moment is 3 σ⁴."""
-        # Not at σ = 1: where its logarithm is taken for σ, no noise would be left.
+        # Not at σ = 1: a student who uses log σ for σ would have no noise there.
         z = many(submission, 0.0, 3.0)
         expect(float(z.std()) > 1e-6, NO_NOISE, "no_sampling")
         kurtosis = _kurtosis(z)
         # The kurtosis of n Gaussian samples has a standard error of √(24 / n).
         expect(
             abs(kurtosis - 3.0) <= STANDARD_ERRORS * math.sqrt(24 / COUNT),
-            f"The noise does not look Gaussian: its kurtosis should be 3, and is {kurtosis:.2f}.",
+            f"The noise does not look Gaussian: its kurtosis should be 3; it is {kurtosis:.2f}.",
             "uniform_noise" if abs(kurtosis - 1.8) < 0.1 else None,
         )
 
     @check(task)
     def test_one_sample_for_each_entry(submission: Submission) -> None:
-        """Every entry of z has noise of its own, new at every call."""
+        """Every entry of z has its own noise, and every call uses new noise."""
         expect_fresh_noise(made(submission, True), own, what)
 
     @named_check(
@@ -202,13 +202,13 @@ def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str
     found = float(z.std())
     if abs(found - sigma) <= STANDARD_ERRORS * sigma / math.sqrt(2 * COUNT):
         return
-    shown = f" At {own.name} = {own.three} the standard deviation should be 3, and is {found:.3g}."
+    shown = f" At {own.name} = {own.three} the standard deviation should be 3; it is {found:.3g}."
     expect(found > 0.015, NO_NOISE + shown, "no_sampling")
     expect(abs(_kurtosis(z) - 1.8) > 0.1, UNIFORM + shown, "uniform_noise")
     at_one = float(_samples(sampler, 0.0, 1.0, own, what).std())
     expect(
         abs(found - sigma * at_one) > 0.03 * found,
-        "You multiply the noise by σ, and that is right. But the noise itself is not standard "
+        "You multiply the noise by σ, which is right. But the noise itself is not standard "
         f"normal: at σ = 1, its standard deviation is {at_one:.3g}." + shown,
         "noise_spread",
     )
@@ -218,14 +218,14 @@ def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str
 
 
 def expect_fresh_noise(sampler: Sampler, own: Parameterization, what: str) -> None:
-    """Expect noise of its own for every entry, and new noise at every call, of any shape."""
+    """Expect separate noise for every entry, and new noise at every call, for any shape."""
     for shape in ((1, 5), (5, 1), (1, 1)):
         alone = sampler(*own.prior(*shape))
-        gone = isinstance(alone, torch.Tensor) and alone.dim() < 2
+        squeezed = isinstance(alone, torch.Tensor) and alone.dim() < 2
         expect(
-            not gone or alone.numel() != math.prod(shape),
-            f"With mu of shape {shape}, z has shape {tuple(alone.shape)}: one row, or one latent, "
-            "keeps both axes.",
+            not squeezed or alone.numel() != math.prod(shape),
+            f"With mu of shape {shape}, z has shape {tuple(alone.shape)}. Keep both axes, also for "
+            "one row or one latent.",
             "squeezed",
         )
         expect_tensor(alone, shape, what)
@@ -236,7 +236,7 @@ def expect_fresh_noise(sampler: Sampler, own: Parameterization, what: str) -> No
     expect(not same or float(first.std()) > 1e-6, NO_NOISE, "no_sampling")
     expect(
         not same,
-        "Two calls return the same noise. Is a seed set inside, or is the noise sampled only once?",
+        "Two calls return the same noise. Do you set a seed, or sample the noise only once?",
         "reseeded",
     )
     for dim, entries in ((0, "rows of a batch"), (1, "entries of a row")):
@@ -246,7 +246,7 @@ def expect_fresh_noise(sampler: Sampler, own: Parameterization, what: str) -> No
 def method_sampler(
     make: Callable[[Submission], RemoteObject], name: str
 ) -> Callable[[Submission, bool], Sampler]:
-    """Return what makes a sampler of a model's method, for `sampling_checks`.
+    """Return a function that makes a sampler from a model's method, for `sampling_checks`.
 
     Args:
         make: Makes the submission's model.
@@ -272,7 +272,7 @@ def expect_new_draws(
     latents: int,
     call: Callable[[], torch.Tensor],
 ) -> None:
-    """Expect that a model samples anew at each call, in training and in eval mode.
+    """Expect that a model uses a new sample at each call, in training and in eval mode.
 
     Args:
         model: The model, with known parts. The stub of its sampling method is replaced by one that
@@ -280,7 +280,7 @@ def expect_new_draws(
         part: The sampling method's name.
         names: Its two arguments.
         latents: Size of a code, Z.
-        call: Calls the method that is judged, always with the same images; returns a tensor.
+        call: Calls the tested method, always with the same images; returns a tensor.
     """
     mean_alone = Affine([torch.eye(latents), torch.zeros(latents, latents)])
     model.set_stub(part, mean_alone, noise=True, names=names)
@@ -288,7 +288,7 @@ def expect_new_draws(
         mode()
         expect(
             not torch.equal(call(), call()),
-            f"The same images give the same codes every time. Is a seed set before `{part}` is "
+            f"The same images have the same codes at every call. Is a seed set before `{part}` is "
             "called?",
             "reseeded",
         )

@@ -29,7 +29,7 @@ def any_vae(submission: Submission) -> RemoteObject:
 
 
 def recon_of(loss: Callable[[Submission], Loss]) -> Callable[[Submission], Pair]:
-    """Return what makes a reconstruction term of a loss: its value where the KL is 0."""
+    """Return a function that measures a reconstruction term: the loss where the KL is 0."""
 
     def called(submission: Submission) -> Pair:
         whole = loss(submission)
@@ -39,14 +39,14 @@ def recon_of(loss: Callable[[Submission], Loss]) -> Callable[[Submission], Pair]
 
 
 def kl_of(loss: Callable[[Submission], Loss]) -> Callable[[Submission], Pair]:
-    """Return what makes a KL of a loss: its value less that at the prior, on the same images."""
+    """Return a function that measures a KL: the loss minus the loss at the prior, same images."""
 
     def called(submission: Submission) -> Pair:
         whole = loss(submission)
 
         def kl(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
-            # Grey: a cross-entropy with its arguments swapped is so large at black and white that
-            # the KL's digits would be lost beside it.
+            # Grey: at black and white, a cross-entropy with swapped arguments is so large that
+            # the digits of the KL would be lost.
             x_hat = x = torch.full((len(mu), 1, 28, 28), 0.5)
             at_prior = torch.zeros_like(mu)
             return whole(x_hat, x, mu, logvar) - whole(x_hat, x, at_prior, at_prior)

@@ -29,7 +29,7 @@ from autograder.protocol.remote import Raised, RemoteObject, Submission
 
 PIXELS = 28 * 28
 PARTS = ("encoder", "mu_layer", "logvar_layer", "decoder")
-SHOWN = {"encoder": "q(z | x, c) sees the image and", "decoder": "p(x | z, c) sees the code and"}
+SHOWN = {"encoder": "q(z | x, c) needs the image and", "decoder": "p(x | z, c) needs the code and"}
 
 
 def new_vae(submission: Submission, latent_dim: int = 5, condition: int = 0) -> RemoteObject:
@@ -44,12 +44,12 @@ def _given(condition: int) -> tuple[int, ...]:
 def rows_for(
     part: Any, name: str, rows: torch.Tensor, condition: int, usual: int = 0
 ) -> torch.Tensor:
-    """Call a part with joined rows, and say which rows it takes instead if it can't take these.
+    """Call a part with joined rows; if it cannot take these, report which rows it takes.
 
     Args:
         part: The part.
         name: Its name.
-        rows: What it should take, (N, width + condition).
+        rows: The rows that it should take, (N, width + condition).
         condition: C.
         usual: The C that this assignment trains with.
     """
@@ -61,24 +61,24 @@ def rows_for(
             (
                 0,
                 f"condition_missing_in_{name}",
-                f"`{name}` has no room for the condition: {SHOWN[name]} the condition.",
+                f"`{name}` has no inputs for the condition: {SHOWN[name]} the condition.",
             ),
             (
                 1,
                 "condition_as_number",
-                f"`{name}` makes room for one number. Classes have no order: give each a place of "
-                "its own.",
+                f"`{name}` has one input for the condition. Classes have no order: use one input "
+                "for each class.",
             ),
             (
                 usual,
                 "condition_hard_coded",
-                f"`{name}` takes rows of {width + usual} values whatever `conditional_vec_dim` is.",
+                f"`{name}` takes rows of {width + usual} values for every `conditional_vec_dim`.",
             ),
         )
         for extra, mistake, says in known:
             if extra != condition and _takes(part, width + extra):
-                shown = f"It takes {width + extra} values a row and should take {rows.shape[1]}."
-                fail(f"{says} {shown}", mistake)
+                found = f"It takes {width + extra} values a row and should take {rows.shape[1]}."
+                fail(f"{says} {found}", mistake)
         raise
 
 
@@ -98,7 +98,7 @@ def encoded(
     hidden = rows_for(vae.encoder, "encoder", rows, condition, usual)
     expect(
         isinstance(hidden, torch.Tensor) and hidden.dim() == 2 and len(hidden) == n,
-        f"`encoder` should turn {n} rows into {n} rows of features, got {kind(hidden)}.",
+        f"`encoder` should return {n} rows of features for {n} rows, got {kind(hidden)}.",
     )
     mu = expect_tensor(vae.mu_layer(hidden), (n, latent_dim), "`mu_layer(hidden)`")
     return mu, expect_tensor(vae.logvar_layer(hidden), (n, latent_dim), "`logvar_layer(hidden)`")
@@ -115,19 +115,19 @@ def decoded(
             and isinstance(out, torch.Tensor)
             and out.numel() == len(rows) * (PIXELS + condition)
         ),
-        f"`decoder` gives {PIXELS + condition} values a row: the image and the condition. Only the "
-        "image is to be made; the condition is known.",
+        f"`decoder` returns {PIXELS + condition} values a row: the image and the condition. It "
+        "should return the image only; the condition is known.",
         "condition_reconstructed",
     )
     return expect_tensor(out, (len(rows), 1, 28, 28), "`decoder(z)`")
 
 
 def vae_checks(conditions: tuple[int, ...] = (0,)) -> Checks:
-    """Test the encoder and the decoder of `myVAE`.
+    """Make the checks of the encoder and the decoder of `myVAE`.
 
     Args:
-        conditions: Sizes C of the condition that the shapes are tested for. The first one is what
-            the assignment trains with.
+        conditions: Sizes C of the condition for the tests of the shapes. The assignment trains
+            with the first one.
     """
     usual = conditions[0]
     shapes = tuple((n, z, c, usual) for c in conditions for n, z in ((1, 5), (7, 5), (4, 13)))
@@ -150,7 +150,7 @@ def vae_checks(conditions: tuple[int, ...] = (0,)) -> Checks:
         argument="z",
     )
     if usual:
-        sizes = "any C, 0 too" if 0 in conditions else "any C"
+        sizes = "any C, also C = 0" if 0 in conditions else "any C"
         return (
             *shape_checks(encoder, f"Rows [x, c] become mu and logvar, (N, Z) each, for {sizes}."),
             *head_checks(encoder, (32, usual, usual), same=None),
@@ -164,13 +164,13 @@ def vae_checks(conditions: tuple[int, ...] = (0,)) -> Checks:
     return (
         *part_checks(
             encoder,
-            "Image rows (N, 784) become mu and logvar, (N, Z) each, one image alone included.",
+            "Image rows (N, 784) become mu and logvar, (N, Z) each, also for a single image.",
             own_layers="encoder",
         ),
         *head_checks(encoder, (32, usual, usual), same=None),
         *part_checks(
             decoder,
-            "Codes (N, Z) become images (N, 1, 28, 28), one code alone included.",
+            "Codes (N, Z) become images (N, 1, 28, 28), also for a single code.",
             own_layers="decoder",
         ),
         *range_checks(decoder),
@@ -178,28 +178,28 @@ def vae_checks(conditions: tuple[int, ...] = (0,)) -> Checks:
 
 
 def condition_checks(part: Part, width: int) -> Checks:
-    """Test that a part uses its input and its condition, each row on its own.
+    """Make the check that a part uses its input and its condition, for each row separately.
 
     Args:
         part: The encoder or the decoder.
-        width: Columns of a row that are no condition.
+        width: The number of columns of a row before the condition.
     """
     row, first = part.row, part.gives[0]
 
     @named_check(
         part.task,
         f"{part.task}_uses_{row}_and_condition",
-        f"Another {row} or another condition gives another {first}, each row on its own.",
+        f"The {first} of a row depends on its own {row} and its own condition.",
     )
     def used(submission: Submission) -> None:
         vae = part.make(submission, *part.small)
         x = part.inputs(vae, 6, *part.small)
         left, c = x[:, :width], x[:, width:]
         for rows, ignored, mistake in (
-            ((left, c[:1].expand(6, -1)), f"Every {row} gives the same {first}: is it used?", None),
+            ((left, c[:1].expand(6, -1)), f"Every {row} has the same {first}: is it used?", None),
             (
                 (left[:1].expand(6, -1), c),
-                f"Another condition gives the same {first}: {SHOWN[part.task]} the condition.",
+                f"Every condition has the same {first}: {SHOWN[part.task]} the condition.",
                 f"condition_missing_in_{part.task}",
             ),
         ):
@@ -214,13 +214,13 @@ def condition_checks(part: Part, width: int) -> Checks:
     return (used,)
 
 
-# Forward. Known linear maps stand in for the parts, so that only the wiring is judged.
+# Forward. Known linear maps (stubs) replace the parts, so that only the wiring is tested.
 
 Conditions = Callable[[int], tuple[torch.Tensor, ...]]
 
 
 def with_stubs(submission: Submission, condition: int = 0) -> tuple[RemoteObject, KnownVae]:
-    """Make a model of which only the methods are its own."""
+    """Make a model whose parts are stubs; only its methods are the submission's own."""
     vae = model_or_bare(
         submission,
         "myVAE",
@@ -234,13 +234,13 @@ def with_stubs(submission: Submission, condition: int = 0) -> tuple[RemoteObject
 
 
 def forward_checks(sentence: str, conditions: Conditions = lambda n: ()) -> Checks:
-    """Test that `forward` calls encoder, heads, sampling and decoder in order, with right inputs.
+    """Make the check that `forward` calls encoder, heads, sampling and decoder correctly.
 
-    Two calls must use two samples, too.
+    Two calls must use two different samples.
 
     Args:
         sentence: The check's sentence.
-        conditions: Makes the condition of n images, (n, C), no two rows alike; () for none.
+        conditions: Makes the condition of n images, (n, C), all rows different; () for none.
     """
     condition = sum(c.shape[1] for c in conditions(1))
 
@@ -270,15 +270,15 @@ def forward_checks(sentence: str, conditions: Conditions = lambda n: ()) -> Chec
 def expect_inputs_joined(
     vae: RemoteObject, parts: KnownVae, x: torch.Tensor, c: torch.Tensor
 ) -> None:
-    """Expect that the stand-ins were called with [x, c] and [z, c], as far as they were called."""
+    """Expect that the stubs that were called were called with [x, c] and [z, c]."""
     expect_joined(vae.encoder.seen(), x.flatten(1), c, "encoder")
     expect_joined(vae.decoder.seen(), None, c, "decoder")
 
 
 def expect_features_joined(submission: Submission, x: torch.Tensor) -> None:
-    """Expect that c is not joined as further rows.
+    """Expect that c is not joined as additional rows.
 
-    Rows of unlike width can't be joined so; a condition as wide as what it is joined with can.
+    Rows of different widths cannot be joined like this. So c gets the width of the other rows.
     """
     for part, width in (("encoder", PIXELS), ("decoder", LATENTS)):
         vae, _ = with_stubs(submission, width)
@@ -288,7 +288,7 @@ def expect_features_joined(submission: Submission, x: torch.Tensor) -> None:
         seen = getattr(vae, part).seen()
         expect(
             len(seen) != 2 * len(x),
-            "`forward` puts the conditions below the images, as further rows of the batch. Every "
-            "image keeps its row, and the row gets wider.",
+            "`forward` appends the conditions as additional rows of the batch. The number of rows "
+            "should stay the same: each row becomes wider.",
             "joined_on_batch_axis",
         )
