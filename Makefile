@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 # Most tests wait for processes, so more of them run at once than there are cores.
 WORKERS ?= 3
-SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := -n $(WORKERS)
 
 .PHONY: help setup demo test compat verify lab build lint bench soak fuzz gallery docs clean
 

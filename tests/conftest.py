@@ -1,7 +1,9 @@
 """How the tests run side by side (pytest-xdist): in which order, and which share a worker."""
 
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -32,6 +34,16 @@ SLOW = {
 }
 
 
+# What tests share, as a pattern of their ids; without it, each worker would compute it again.
+SHARED = (
+    r"attacks/test_attacks\.py.*\[([AB])-",  # the judge of one tier
+    r"autograder/test_corpus\.py::\w+(?:\[(\d\d_[a-z_]+).*)?$",  # a graded corpus
+    r"autograder/test_batch\.py::test_a_result_does_not_depend()",
+    r"(test_contributing|test_demo|test_nbgrader|test_wheel|test_gallery)\.py",  # a module fixture
+)
+FIRST_CORPUS = "03_fc_vae"  # the corpus of the tests that name none in their id
+
+
 def pytest_configure() -> None:
     """Stop if a slow part has been moved: its tests would count as quick."""
     if missing := [part for part in SLOW if not (TESTS / part.partition("::")[0]).exists()]:
@@ -55,25 +67,39 @@ def slow_part(item: pytest.Item) -> str:
     return next((start for start in SLOW if name.startswith(start)), "")
 
 
-def group_of(item: pytest.Item) -> str:
-    """Return the name of the tests that must share one worker with this one, or ""."""
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    fixtures = item._fixtureinfo.name2fixturedefs if hasattr(item, "_fixtureinfo") else {}
-    if "graded" in fixtures:  # a corpus is graded once
-        return f"corpus-{parameters.get('assignment', '03_fc_vae')}"
-    if "judge_process" in parameters:  # a tier has one judge for all attacks
-        return f"attacks-{parameters['judge_process']}"
-    if any(found[-1].scope == "module" for found in fixtures.values()):
-        return item.path.stem
-    return ""
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest applies -m and pytest-xdist reads the groups
+@pytest.hookimpl(tryfirst=True)  # before pytest applies -m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests, name the groups, and order: quick tests, then the longest part first."""
+    """Mark the slow tests, and order: quick tests, then the longest part first."""
     for item in items:
         if slow_part(item):
             item.add_marker("slow")
-        if not item.get_closest_marker("xdist_group") and (group := group_of(item)):
-            item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: -SLOW.get(part, 0) if (part := slow_part(item)) else -1e9)
+
+
+def group(test: str) -> str:
+    """Return a name that is the same for all tests that must share a worker.
+
+    Args:
+        test: The id of a test.
+
+    Returns:
+        The part of the id that names what the tests share, or the id if they share nothing.
+    """
+    found = next(filter(None, (re.search(pattern, test) for pattern in SHARED)), None)
+    return found[1] or FIRST_CORPUS if found else test
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each group to one worker, in the order above.
+
+    pytest-xdist's own `--dist loadgroup` does not find the groups with pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduler(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)
+
+    config.option.loadscopereorder = False
+    return Scheduler(config, log)
