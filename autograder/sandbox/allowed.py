@@ -1,5 +1,6 @@
 """The allow-list: the files and folders of this machine that a sandbox contains."""
 
+import importlib.util
 import sys
 import sysconfig
 from pathlib import Path
@@ -32,6 +33,9 @@ DEVICES = ("/dev/null", "/dev/urandom", "/dev/random")
 def python_folders() -> list[str]:
     """Return the folders of this interpreter and its packages."""
     paths = [sys.prefix, sys.base_prefix, *(sysconfig.get_path(n) for n in ("purelib", "platlib"))]
+    # A .pth file can add packages of another environment.
+    if (torch := importlib.util.find_spec("torch")) and torch.origin:
+        paths.append(str(Path(torch.origin).parent.parent))
     kept: list[str] = []
     for path in sorted({str(Path(path)) for path in paths}):
         if not any(Path(path).is_relative_to(other) for other in [*kept, "/usr"]):

@@ -68,7 +68,7 @@ def test_build_check_compares_the_notebooks_of_the_wheel(vaelab):
 def test_verify_tests_an_assignment_of_the_wheel(vaelab):
     said = passed(vaelab("verify", "03_fc_vae", "--quick"))
     assert "03_fc_vae" in said
-    assert "90 / 90" in said
+    assert "90 of 90" in said
 
 
 def test_demo_and_grade(vaelab):
