@@ -229,7 +229,9 @@ def _attack(start_job: Callable[[Pipes], SandboxedProcess | PlainProcess]) -> li
 # It deletes its folder when its input ends: its parent has finished or was killed.
 _TARGET_SOURCE = """
 import shutil, sys, tempfile
-folder = tempfile.mkdtemp(prefix="vaelab-probe-")
+# The path of a Unix socket in it may have at most 107 bytes.
+long = len(tempfile.gettempdir().encode()) > 70
+folder = tempfile.mkdtemp(prefix="vaelab-probe-", dir="/tmp" if long else None)
 print(folder, flush=True)
 sys.stdin.read()
 shutil.rmtree(folder, ignore_errors=True)

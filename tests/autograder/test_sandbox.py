@@ -449,3 +449,16 @@ def test_a_judge_killed_in_its_self_test_leaves_no_target():
     psutil.wait_procs([target], timeout=20)
     assert not target.is_running() or target.status() == psutil.STATUS_ZOMBIE
     assert not os.path.exists(folder)
+
+
+def test_a_long_temporary_folder_does_not_stop_the_self_test(tmp_path):
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    source = "from autograder.sandbox.tiers import probe; print(probe('A'))"
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        env=os.environ | {"TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "()", done.stdout + done.stderr
