@@ -125,7 +125,6 @@ def training_checks(
     tasks: Sequence[Task],
     spec: TrainingSpec,
     *,
-    name: str = "training_loss",
     loss: str = "the loss",
     limit: str = "",
     within: str = "",
@@ -135,14 +134,13 @@ def training_checks(
     Args:
         tasks: All tasks of the assignment.
         spec: The training spec.
-        name: The check's name.
         loss: The name of the loss in the check's sentence.
         limit: Text after the threshold in the sentence, such as " bits".
         within: Text for the time limit; by default " within … epochs".
     """
     falls = f"{loss} falls below {spec.below:g}{limit}{within or f' within {spec.epochs} epochs'}"
 
-    @named_check(spec.task, name, f"Trained from scratch with your settings, {falls}.")
+    @named_check(spec.task, "training_loss", f"Trained from scratch with your settings, {falls}.")
     def reached(submission: Submission) -> None:
         submission.kept[spec.names[0]] = expect_trained(submission, tasks, spec)
 
