@@ -32,7 +32,7 @@ POLL_SECONDS = 0.5
 # Memory that a judge may allocate, in MiB. A frame has at most 256 MiB; some checks convert it to
 # float64 and keep several copies.
 JUDGE_MIB = 4096
-Grade = Callable[[Path, str, str, Limits | None, Sandbox, bool], Result]
+Grade = Callable[[Path, str, str, Limits | None, Sandbox, bool, bytes], Result]
 
 
 class BatchError(Exception):
@@ -49,12 +49,14 @@ class Entry:
         folder: The folder of all submissions. No folder between it and the notebook may be a link.
             None for a single notebook.
         train: False to skip the checks that train.
+        secret: The secret of the random inputs; see `checks.seeds`. b"" if it need not be one.
     """
 
     student: str
     path: Path
     folder: Path | None = None
     train: bool = True
+    secret: bytes = field(default=b"", repr=False)
 
 
 def find_submissions(folder: Path, assignment: str) -> list[Entry]:
@@ -300,10 +302,10 @@ def _grade_one(
         if link := _link_below(entry):
             message = f"The folder `{printable(link)}` is a link; links are not followed."
             return judge.unjudged(assignment, entry.student, "unreadable", message)
-        given = (entry.path, assignment, entry.student, limits, sandbox, entry.train)
-        result = grade(*given)
+        given = (entry.path, assignment, entry.student, limits, sandbox)
+        result = grade(*given, entry.train, entry.secret)
         if result.status == "crashed":
-            result = grade(*given)
+            result = grade(*given, entry.train, entry.secret)
             again = f"Its process crashed in the first of {TRIES} tries. This is the second result."
             result = replace(result, notes=(*result.notes, again))
         return result
