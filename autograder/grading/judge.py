@@ -20,6 +20,7 @@ from autograder.grading.notebook import (
 from autograder.protocol.ended import Ended
 from autograder.protocol.remote import Raised, Submission
 from autograder.records.results import CheckOutcome, Result, TaskScore
+from autograder.records.text import sentence
 from autograder.sandbox.host import WorkerProcess
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import BEST, Sandbox
@@ -137,6 +138,7 @@ def _load(
         given = imported(cell.source for cell in load_source(assignment).of("setup"))
         submission.restrict(None if rule.further else given, rule.forbidden)
     for cell in opened.cells:
+        submission.sources[cell.name] = cell.source
         try:
             submission.run(cell.source, cell.name, cell.seconds)
         except Raised as error:
@@ -146,7 +148,10 @@ def _load(
 
 def _notes(submission: Submission) -> tuple[str, ...]:
     raised = submission.cell_errors.items()
-    return (*(f"The cell `{name}` raised {error}." for name, error in raised), *submission.remarks)
+    return (
+        *(sentence(f"The cell `{name}` raised {error}") for name, error in raised),
+        *submission.remarks,
+    )
 
 
 def run_checks(current: Judging) -> None:

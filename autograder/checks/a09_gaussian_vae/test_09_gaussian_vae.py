@@ -49,6 +49,7 @@ from autograder.checks.shared.parameterization import (
 )
 from autograder.checks.shared.parts import model_or_bare
 from autograder.checks.shared.prior import ENCODED, new_image_checks, plug_random_decoder
+from autograder.checks.shared.repeats import expect_new_noise
 from autograder.checks.shared.sampling import sampling_checks
 from autograder.checks.training import TrainingSpec, training_checks
 from autograder.checks.vocabulary import (
@@ -211,6 +212,20 @@ def test_elbo_is_the_sum(submission: Submission) -> None:
         recon, divergence = (torch.as_tensor(term).double() for term in both)
         inputs = (recon, divergence)
         expect_close(total, recon + divergence, "The negative ELBO", inputs, SUM_MISTAKES)
+
+
+@check("elbo")
+def test_calls_use_new_noise(submission: Submission) -> None:
+    """Calls of `calc_elbo` one after the other use new noise."""
+    vae = any_vae(submission)
+    vae.train()
+    plug_encoder(vae, 5)
+    plug_random_decoder(vae, 5, IMAGE)
+    x = with_posterior(torch.randn(4, 5), torch.randn(4, 5))
+    totals = [torch.as_tensor(terms(vae, x)[0]) for _ in range(2)]
+    # If there is no noise at all, the check of the standard deviation reports it.
+    if not torch.equal(*totals):
+        expect_new_noise(vae.calc_elbo, x, name="calc_elbo")
 
 
 @check("elbo")

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.shared.parameterization import LOGVAR, SIGMA, Parameterization, misreadings
+from autograder.checks.shared.repeats import expect_new_noise
+from autograder.checks.shared.sampling_mistakes import expect_no_known_sample
 from autograder.checks.vocabulary import check, expect, expect_close, expect_grad, expect_tensor
 from autograder.protocol.remote import Affine, RemoteObject, Submission
 
@@ -97,6 +99,11 @@ def _kurtosis(z: torch.Tensor) -> float:
     return float(((z - z.mean()) ** 4).mean() / z.var() ** 2)
 
 
+def _spread(z: torch.Tensor) -> tuple[float, float]:
+    """Return the mean and the standard deviation of all entries."""
+    return float(z.mean()), float(z.std())
+
+
 def sampling_checks(
     task: str,
     made: Callable[[Submission, bool], Any],
@@ -136,6 +143,8 @@ def sampling_checks(
         mean = float(many(submission, 3.0, 1.0).mean())
         names = {0.0: "mu_dropped", -3.0: "mu_negated", 6.0: "mu_doubled", 3.5: "uniform_noise"}
         near = [name for wrong, name in names.items() if abs(mean - wrong) < 0.1]
+        if abs(mean - 3.0) > STANDARD_ERRORS / math.sqrt(COUNT):
+            expect_no_known_sample(lambda *of: _spread(many(submission, *of)))
         expect(
             abs(mean - 3.0) <= STANDARD_ERRORS / math.sqrt(COUNT),
             f"The mean of z should be mu. At mu = 3 it is {mean:.3g}.",
@@ -149,6 +158,8 @@ def sampling_checks(
         z = many(submission, 0.0, 3.0)
         expect(float(z.std()) > 1e-6, NO_NOISE, "no_sampling")
         kurtosis = _kurtosis(z)
+        if abs(kurtosis - 3.0) > STANDARD_ERRORS * math.sqrt(24 / COUNT):
+            expect_no_known_sample(lambda *of: _spread(many(submission, *of)))
         # The kurtosis of n Gaussian samples has a standard error of √(24 / n).
         expect(
             abs(kurtosis - 3.0) <= STANDARD_ERRORS * math.sqrt(24 / COUNT),
@@ -203,7 +214,10 @@ def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str
     if abs(found - sigma) <= STANDARD_ERRORS * sigma / math.sqrt(2 * COUNT):
         return
     shown = f" At {own.name} = {own.three} the standard deviation should be 3; it is {found:.3g}."
+    if not bool(z.any()):  # z is mu
+        expect(False, f"{what} is mu itself. Add noise, scaled by σ." + shown, "no_sampling")
     expect(found > 0.015, NO_NOISE + shown, "no_sampling")
+    expect_no_known_sample(lambda *of: _spread(_samples(sampler, *of, own, what)))
     expect(abs(_kurtosis(z) - 1.8) > 0.1, UNIFORM + shown, "uniform_noise")
     at_one = float(_samples(sampler, 0.0, 1.0, own, what).std())
     expect(
@@ -239,6 +253,8 @@ def expect_fresh_noise(sampler: Sampler, own: Parameterization, what: str) -> No
         "Two calls return the same noise. Do you set a seed, or sample the noise only once?",
         "reseeded",
     )
+    if isinstance(sampler, RemoteObject):
+        expect_new_noise(sampler, *given, name=sampler.path)
     for dim, entries in ((0, "rows of a batch"), (1, "entries of a row")):
         expect(float(first.std(dim).min()) > 1e-6, SHARED.format(entries), "shared_noise")
 
@@ -270,7 +286,8 @@ def expect_new_draws(
     part: str,
     names: tuple[str, str],
     latents: int,
-    call: Callable[[], torch.Tensor],
+    call: RemoteObject,
+    *args: torch.Tensor,
 ) -> None:
     """Expect that a model uses a new sample at each call, in training and in eval mode.
 
@@ -280,15 +297,11 @@ def expect_new_draws(
         part: The sampling method's name.
         names: Its two arguments.
         latents: Size of a code, Z.
-        call: Calls the tested method, always with the same images; returns a tensor.
+        call: The tested method; its result depends on the sample.
+        args: What to call it with.
     """
     mean_alone = Affine([torch.eye(latents), torch.zeros(latents, latents)])
     model.set_stub(part, mean_alone, noise=True, names=names)
     for mode in (model.train, model.eval):
         mode()
-        expect(
-            not torch.equal(call(), call()),
-            f"The same images have the same codes at every call. Is a seed set before `{part}` is "
-            "called?",
-            "reseeded",
-        )
+        expect_new_noise(call, *args, name=call.path or "forward")
