@@ -268,8 +268,8 @@ def difference(right: torch.Tensor, got: torch.Tensor) -> str:
     if right.shape != got.shape:
         return f"shape {_shape(right.shape)}, got {_shape(got.shape)}"
     if right.numel() <= 3:
-        left, other = apart(right.flatten().tolist(), got.flatten().tolist())
-        return f"{', '.join(left)}, got {', '.join(other)}"
+        expected, found = apart(right.flatten().tolist(), got.flatten().tolist())
+        return f"{', '.join(expected)}, got {', '.join(found)}"
     # An entry that is not finite has the largest difference.
     gap = (right - got).abs().nan_to_num(nan=math.inf).flatten()
     place = int(gap.argmax())

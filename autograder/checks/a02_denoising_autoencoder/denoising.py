@@ -122,8 +122,8 @@ def test_loss_wiring(submission: Submission) -> None:
         "called?",
         "noise_drawn_once",
     )
-    loss = submission.object("denoising_loss")
-    expect_new_noise(loss, parts[0], x, noisy, parts[2], name="denoising_loss")
+    called = submission.object("denoising_loss")
+    expect_new_noise(called, parts[0], x, noisy, parts[2], name="denoising_loss")
 
 
 def loss_and_images(got: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -76,6 +76,13 @@ def _divided(
     return formula
 
 
+def _clamped(low: float, *, unused: bool = False) -> Callable[..., torch.Tensor]:
+    """Return a formula of the codebook with a lower bound of all sizes, or of unused ones only."""
+    return _divided(
+        lambda size, eps: size.masked_fill(size == 0, low) if unused else size.clamp(min=low)
+    )
+
+
 EMA_LOSS_MISTAKES = (
     Mistake(
         "codebook_loss_kept",
@@ -162,18 +169,9 @@ EMA_MISTAKES = (
             codebook, rows, encodings, gamma, 1e-5
         ),
     ),
-    *(
-        Mistake("sizes_clamped", CLAMPED, _divided(lambda size, eps, low=low: size.clamp(min=low)))
-        for low in (EPSILON, 1.0, *(10.0**-n for n in range(1, 13)))
-    ),
-    *(
-        Mistake(
-            "sizes_clamped",
-            CLAMPED,
-            _divided(lambda size, eps, low=low: size.masked_fill(size == 0, low)),
-        )
-        for low in (EPSILON, 1.0)
-    ),
+    *(Mistake("sizes_clamped", CLAMPED, _clamped(10.0**-n)) for n in range(1, 13)),
+    *(Mistake("sizes_clamped", CLAMPED, _clamped(low)) for low in (EPSILON, 1.0)),
+    *(Mistake("sizes_clamped", CLAMPED, _clamped(low, unused=True)) for low in (EPSILON, 1.0)),
     Mistake(
         "decay_fixed",
         "γ is the constant 0.99 in your update. Use the argument `decay`.",

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from autograder.checks.a06_vq_vae import moving_averages
 from autograder.checks.a06_vq_vae.base_quantizer import BASE_TASKS
+from autograder.checks.a06_vq_vae.moving_averages import EMA
 from autograder.checks.a06_vq_vae.quantizer import BETA, scalar
 from autograder.checks.shared.calls import expect_called
 from autograder.checks.vocabulary import (
@@ -188,7 +188,7 @@ def test_model_passes_its_sizes_on(submission: Submission) -> None:
     if not submission.in_notebook and PARTS & submission.failed:
         expect_arguments_passed(submission)
         return
-    for decay, name in ((0, "VectorQuantizer"), (0.9, moving_averages.EMA)):
+    for decay, name in ((0, "VectorQuantizer"), (0.9, EMA)):
         model = new_model(submission, decay=decay)
         codebook = model.vq_vae.embedding.weight.value()
         expect_tensor(codebook, (6, 2), "The model's codebook, for K = 6 and D = 2,")

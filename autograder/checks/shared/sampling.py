@@ -144,7 +144,7 @@ def sampling_checks(
         names = {0.0: "mu_dropped", -3.0: "mu_negated", 6.0: "mu_doubled", 3.5: "uniform_noise"}
         near = [name for wrong, name in names.items() if abs(mean - wrong) < 0.1]
         if abs(mean - 3.0) > STANDARD_ERRORS / math.sqrt(COUNT):
-            expect_no_known_sample(lambda *of: _spread(many(submission, *of)))
+            expect_no_known_sample(lambda mu, s: _spread(many(submission, mu, s)))
         expect(
             abs(mean - 3.0) <= STANDARD_ERRORS / math.sqrt(COUNT),
             f"The mean of z should be mu. At mu = 3 it is {mean:.3g}.",
@@ -159,7 +159,7 @@ def sampling_checks(
         expect(float(z.std()) > 1e-6, NO_NOISE, "no_sampling")
         kurtosis = _kurtosis(z)
         if abs(kurtosis - 3.0) > STANDARD_ERRORS * math.sqrt(24 / COUNT):
-            expect_no_known_sample(lambda *of: _spread(many(submission, *of)))
+            expect_no_known_sample(lambda mu, s: _spread(many(submission, mu, s)))
         # The kurtosis of n Gaussian samples has a standard error of √(24 / n).
         expect(
             abs(kurtosis - 3.0) <= STANDARD_ERRORS * math.sqrt(24 / COUNT),
@@ -217,7 +217,7 @@ def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str
     if not bool(z.any()):  # z is mu
         expect(False, f"{what} is mu itself. Add noise, scaled by σ." + shown, "no_sampling")
     expect(found > 0.015, NO_NOISE + shown, "no_sampling")
-    expect_no_known_sample(lambda *of: _spread(_samples(sampler, *of, own, what)))
+    expect_no_known_sample(lambda mu, s: _spread(_samples(sampler, mu, s, own, what)))
     expect(abs(_kurtosis(z) - 1.8) > 0.1, UNIFORM + shown, "uniform_noise")
     at_one = float(_samples(sampler, 0.0, 1.0, own, what).std())
     expect(
