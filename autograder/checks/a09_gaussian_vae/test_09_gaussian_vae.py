@@ -1,5 +1,6 @@
 """Tasks and checks of `09_gaussian_vae`."""
 
+import functools
 import math
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from autograder.checks.a09_gaussian_vae.calc_elbo import (
     expect_gradient_through_kl,
     expect_gradient_through_sample,
     expect_recon,
+    order_of,
     plug_blind_decoder,
     plug_encoder,
     sampler,
@@ -28,7 +30,7 @@ from autograder.checks.a09_gaussian_vae.dequantization import (
     dequantize,
 )
 from autograder.checks.a09_gaussian_vae.gaussian_elbo import SUM_MISTAKES, expect_means
-from autograder.checks.a09_gaussian_vae.lines import LINE_MISTAKES, line
+from autograder.checks.a09_gaussian_vae.lines import LINE_MISTAKES, expect_on_line, line
 from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.shared.gaussian import sample
 from autograder.checks.shared.kl import kl_checks, kl_term
@@ -201,6 +203,14 @@ def test_recon_known_number(submission: Submission) -> None:
 @check("elbo")
 def test_elbo_is_the_sum(submission: Submission) -> None:
     """The first value is the sum of the second and the third, for each image."""
+    order = order_of(submission)
+    names = ("neg_elbo", "recon", "kl")
+    found = ", ".join(names[order.index(place)] for place in range(3))
+    expect(
+        order == (0, 1, 2),
+        f"`calc_elbo` returns ({found}). The order should be (neg_elbo, recon, kl).",
+        "outputs_swapped",
+    )
     vae = any_vae(submission)
     plug_encoder(vae, 5)
     plug_random_decoder(vae, 5, IMAGE)
@@ -300,7 +310,14 @@ def test_line_is_straight(submission: Submission) -> None:
         )
         got = expect_tensor(got, (n, latent_dim), f"`interpolate(z1, z2, {n})`")
         right = line(a, b, torch.linspace(0, 1, n))
-        expect_close(got, right, "The line", (a, b, n), LINE_MISTAKES)
+        expect_close(
+            got,
+            right,
+            "The line",
+            (a, b, n),
+            LINE_MISTAKES,
+            otherwise=functools.partial(expect_on_line, got, a, b),
+        )
 
 
 @check("interpolate")
