@@ -25,6 +25,7 @@ from autograder.checks.vocabulary import (
     expect_close,
     expect_grad,
     expect_tensor,
+    fail,
 )
 from autograder.protocol.remote import RemoteObject, Submission
 
@@ -388,12 +389,11 @@ def expect_updates(
     rows = to_rows(z).double()
     encodings = ema_trial(submission, quantizer, z, codebook).picks()
     new = quantizer.embedding.weight.value()
-    divided_by_zero = isinstance(new, torch.Tensor) and not bool(torch.isfinite(new).all())
-    expect(not divided_by_zero, f"{NOT_SMOOTHED} The result is not finite.", "sizes_not_smoothed")
-    got = expect_tensor(new, codebook.shape, "The new codebook")
     inputs = (codebook.double(), rows, encodings, GAMMA, EPSILON)
     cuts = cut_wrongly(z.double(), lambda rows: first_update(inputs[0], rows, *inputs[2:]))
     mistakes = (*EMA_MISTAKES, *cuts)
+    expect_finite(new, first_update(*inputs), inputs, mistakes)
+    got = expect_tensor(new, codebook.shape, "The new codebook")
     expect_close(got, first_update(*inputs), "The new codebook", inputs, mistakes)
 
     # The second update continues from the averages. A submission may store smoothed sizes or not.
@@ -407,6 +407,20 @@ def expect_updates(
     got = expect_tensor(quantizer.embedding.weight.value(), codebook.shape, "The new codebook")
     if not torch.allclose(got, rights[1], atol=1e-4):
         expect_close(got, rights[0], "The codebook after a second update")
+
+
+def expect_finite(
+    new: Any, right: torch.Tensor, inputs: Sequence[Any], mistakes: Sequence[Mistake]
+) -> None:
+    """Expect a codebook (K, D) without a division by 0; name the mistake that the others show."""
+    if not isinstance(new, torch.Tensor) or new.shape != right.shape:
+        return
+    finite = torch.isfinite(new).all(1)
+    if bool(finite.all()):
+        return
+    of_these = [Mistake(m.name, m.says, lambda *of, f=m.formula: f(*of)[finite]) for m in mistakes]
+    expect_close(new[finite], right[finite], "The new codebook", inputs, of_these)
+    fail(f"{NOT_SMOOTHED} The result is not finite.", "sizes_not_smoothed")
 
 
 @check("ema")
