@@ -3,6 +3,7 @@
 They need no encoder, no decoder and no condition: a model whose `__init__` fails is enough.
 """
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -19,9 +20,9 @@ from autograder.protocol.remote import RemoteObject, Submission
 Loss = Callable[..., torch.Tensor]
 
 
-def any_vae(submission: Submission) -> RemoteObject:
+def any_vae(submission: Submission, latent_dim: int = 5) -> RemoteObject:
     """Make a model for its methods alone."""
-    return model_or_bare(submission, "myVAE", 48, 5, latent_dim=5)
+    return model_or_bare(submission, "myVAE", 48, latent_dim, hidden_dim=48, latent_dim=latent_dim)
 
 
 # The reconstruction is measured where the KL is 0, and the KL as a difference of two losses with
@@ -57,10 +58,11 @@ def kl_of(loss: Callable[[Submission], Loss]) -> Callable[[Submission], Pair]:
 
 
 def _loss(submission: Submission) -> Loss:
-    vae = any_vae(submission)
+    vae_of = functools.cache(lambda latent_dim: any_vae(submission, latent_dim))
 
-    def whole(*inputs: torch.Tensor) -> torch.Tensor:
-        return expect_one_number(vae.loss_function(*inputs), "`loss_function(…)`")
+    def whole(x_hat: torch.Tensor, x: torch.Tensor, *heads: torch.Tensor) -> torch.Tensor:
+        vae = vae_of(heads[0].shape[-1])
+        return expect_one_number(vae.loss_function(x_hat, x, *heads), "`loss_function(…)`")
 
     return whole
 

@@ -23,7 +23,14 @@ from autograder.checks.shared.networks import (
 )
 from autograder.checks.shared.parts import expect_own_rows, images, model_or_bare, new_model
 from autograder.checks.shared.sampling import expect_new_draws
-from autograder.checks.shared.wiring import LATENTS, TOLD, KnownVae, expect_joined, expect_outputs
+from autograder.checks.shared.wiring import (
+    FEATURES,
+    LATENTS,
+    TOLD,
+    KnownVae,
+    expect_joined,
+    expect_outputs,
+)
 from autograder.checks.vocabulary import expect, expect_tensor, fail, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
@@ -224,9 +231,10 @@ def with_stubs(submission: Submission, condition: int = 0) -> tuple[RemoteObject
     vae = model_or_bare(
         submission,
         "myVAE",
-        48,
+        FEATURES,
         LATENTS,
         *_given(condition),
+        hidden_dim=FEATURES,
         latent_dim=LATENTS,
         conditional_vec_dim=condition,
     )

@@ -15,7 +15,8 @@ from autograder.protocol.remote import Affine, RemoteObject
 
 # The arguments of `reparameterize`, for a model that passes them by name.
 TOLD = ("mu", "logvar")
-LATENTS = 3
+# The sizes of a model with stubs: `forward` may read them from the model.
+LATENTS, FEATURES = 3, 48
 
 
 class KnownVae:
@@ -39,13 +40,13 @@ class KnownVae:
         layers: bool = True,
     ):
         self.shape, self.squash = shape, not layers
-        pixels, features = math.prod(shape), 6
+        pixels = math.prod(shape)
         self.by_mu, self.by_logvar = torch.randn(2, LATENTS, LATENTS)
         self.decoder = torch.randn(LATENTS + condition, pixels)
         if layers:
             # Features stay positive: an activation between encoder and heads changes nothing.
-            encoder = [torch.rand(pixels, features) / pixels, torch.rand(condition, features)]
-            heads = torch.randn(2, features, LATENTS)
+            encoder = [torch.rand(pixels, FEATURES) / pixels, torch.rand(condition, FEATURES)]
+            heads = torch.randn(2, FEATURES, LATENTS) * math.sqrt(6 / FEATURES)
             vae.set_stub("encoder", Affine([torch.cat(encoder)]))
             vae.set_stub("mu_layer", Affine([heads[0]]))
             vae.set_stub("logvar_layer", Affine([heads[1]]))
