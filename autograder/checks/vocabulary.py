@@ -32,6 +32,8 @@ class Task:
             unchanged.
         names: Names that the given training step uses. If the task has failed, the reference's
             replace them.
+        no_seed: Whether its parts may not set a seed. False for all but one of several tasks with
+            the same part: one of them reports it.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Task:
     parts: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    no_seed: bool = True
 
 
 @dataclass(frozen=True)

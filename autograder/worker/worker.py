@@ -147,7 +147,8 @@ class Worker:
         target, results, drawn = self.reach(ref, path), [], []
         for number in range(3):
             copies = [a.clone() if isinstance(a, torch.Tensor) else a for a in args]
-            results.append(target(*copies))
+            with by_class([self.objects[ref], *args]):
+                results.append(target(*copies))
             if number:
                 drawn.append(torch.rand(4))
         return [results, drawn]

@@ -15,6 +15,7 @@ from autograder.checks.a07_fashion_vae.stored_loss import (
     LATENTS,
     LOSS_MISTAKES,
     OUTPUT_MISTAKES,
+    KnownParts,
     gradients,
     known_parts,
 )
@@ -23,6 +24,7 @@ from autograder.checks.shared.calls import expect_called
 from autograder.checks.shared.gaussian import negative_elbo, sample
 from autograder.checks.shared.kl import Pair, kl_checks
 from autograder.checks.shared.likelihood import BERNOULLI, reconstruction_checks
+from autograder.checks.shared.loss_terms_fit import expect_no_skip, expect_weights
 from autograder.checks.shared.networks import module_checks
 from autograder.checks.shared.parameterization import SIGMA, TOTAL, expect_one_number
 from autograder.checks.shared.parts import images, model_or_bare
@@ -122,6 +124,37 @@ def stored_loss(vae: RemoteObject) -> torch.Tensor:
     return expect_tensor(loss, (), "`self.loss`")
 
 
+def explain_output(
+    vae: RemoteObject, parts: KnownParts, output: torch.Tensor, x: torch.Tensor
+) -> None:
+    """Explain an output of `forward` that no known mistake computes."""
+    expect_no_skip(output, parts.output(x), x, "The output of `forward`")
+    expect_called(vae, ("encoder", "gaussian", "decoder"), "forward")
+
+
+def explain_loss(vae: RemoteObject, parts: KnownParts, x: torch.Tensor) -> None:
+    """Explain a stored loss that no known mistake computes."""
+    expect_called(vae, PARTS, "forward")
+    losses = []
+    for _ in range(2):
+        vae(x)
+        losses.append(stored_loss(vae).detach())
+    step = losses[1] - losses[0]
+    expect(
+        float((step - parts.loss(x)).abs()) > 1e-3 * float(parts.loss(x).abs()),
+        "Each call adds to `self.loss`, so that it grows from batch to batch. Store the loss of "
+        "this batch alone.",
+        "loss_accumulates",
+    )
+    measured = []
+    for _ in range(4):
+        y = images(len(x))
+        vae(y)
+        measured.append(torch.stack([stored_loss(vae).detach(), *parts.terms(y)]))
+    loss, recon, kl = torch.stack(measured, 1)
+    expect_weights(loss, recon, kl, "`self.loss`")
+
+
 @check("forward")
 def test_forward_wiring(submission: Submission) -> None:
     """`forward` returns the output only and stores the sum of both terms, in train and eval mode.
@@ -147,7 +180,7 @@ def test_forward_wiring(submission: Submission) -> None:
             what,
             inputs,
             OUTPUT_MISTAKES,
-            otherwise=lambda: expect_called(vae, PARTS[:2] + PARTS[4:], "forward"),
+            otherwise=functools.partial(explain_output, vae, parts, output, x),
         )
         expect_close(
             stored_loss(vae),
@@ -155,7 +188,7 @@ def test_forward_wiring(submission: Submission) -> None:
             "`self.loss`",
             inputs,
             LOSS_MISTAKES,
-            otherwise=lambda: expect_called(vae, PARTS, "forward"),
+            otherwise=functools.partial(explain_loss, vae, parts, x),
         )
     names = ("mu", "sigma")
     expect_new_draws(vae, "gaussian", names, LATENTS, vae, x)

@@ -19,6 +19,7 @@ from autograder.checks.a08_elbo_vae.given_layers import expect_given_layers
 from autograder.checks.shared.calls import expect_called
 from autograder.checks.shared.gaussian import negative_elbo, sample
 from autograder.checks.shared.kl import Pair, kl_checks
+from autograder.checks.shared.loss_terms_fit import expect_weights
 from autograder.checks.shared.networks import (
     Part,
     head_checks,
@@ -165,6 +166,13 @@ def elbo(vae: RemoteObject, x: torch.Tensor) -> Any:
         raise
 
 
+def explain_elbo(got: torch.Tensor, vae: RemoteObject, parts: KnownParts, x: torch.Tensor) -> None:
+    """Explain an ELBO that no known mistake computes."""
+    expect_called(vae, PARTS, "elbo")
+    if len(x) > 2:
+        expect_weights(got, -parts.likelihood(x), parts.kl(x), "Your ELBO", sign=-1.0)
+
+
 def expect_elbo(got: torch.Tensor, vae: RemoteObject, parts: KnownParts, x: torch.Tensor) -> None:
     """Expect the ELBO of known parts, or find out why it has another value."""
     expect_close(
@@ -173,7 +181,7 @@ def expect_elbo(got: torch.Tensor, vae: RemoteObject, parts: KnownParts, x: torc
         "The ELBO",
         (parts, x),
         ELBO_MISTAKES,
-        otherwise=lambda: expect_called(vae, PARTS, "elbo"),
+        otherwise=lambda: explain_elbo(got, vae, parts, x),
     )
 
 

@@ -112,6 +112,16 @@ SAMPLE_MISTAKES = (
         lambda mu, s, e: (mu + s * e).sigmoid(),
     ),
     SampleMistake(
+        "mu_dropped",
+        "The mean of z is 0: mu is missing in it.",
+        lambda mu, s, e: s * e,
+    ),
+    SampleMistake(
+        "mu_negated",
+        "The mean of z is −mu: mu is subtracted. Add it.",
+        lambda mu, s, e: -mu + s * e,
+    ),
+    SampleMistake(
         "mu_doubled",
         "mu is added twice. Add it once.",
         lambda mu, s, e: 2 * mu + s * e,
