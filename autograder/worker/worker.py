@@ -44,12 +44,19 @@ class Stub(nn.Module):
         squash: Whether to apply a sigmoid to the outputs.
         noise: Whether to add standard normal noise to the outputs.
         names: The names of the part's arguments, in order, for calls with keyword arguments.
+        takes: The shapes of one row of the first input that are accepted; () for every shape.
     """
 
     def __init__(
-        self, outputs: Sequence[dict[str, Any]], squash: bool, noise: bool, names: Sequence[str]
+        self,
+        outputs: Sequence[dict[str, Any]],
+        squash: bool,
+        noise: bool,
+        names: Sequence[str],
+        takes: Sequence[Sequence[int]] = (),
     ):
         super().__init__()
+        self.takes = [tuple(shape) for shape in takes]
         self.outputs, self.squash, self.noise = list(outputs), squash, noise
         self.names = list(names)
         self.inputs: list[torch.Tensor] = []
@@ -61,11 +68,16 @@ class Stub(nn.Module):
 
         Raises:
             TypeError: If a keyword argument is not in `names`.
+            RuntimeError: If the first input does not have an accepted shape.
         """
         inputs += tuple(named.pop(name) for name in self.names[len(inputs) :] if name in named)
         if named:
             raise TypeError(f"unexpected keyword argument '{next(iter(named))}'")
         self.inputs.append(inputs[0].detach().clone())
+        shape = tuple(inputs[0].shape)
+        if self.takes and shape[1:] not in self.takes and shape not in self.takes:
+            rows = " or ".join(f"(N, {', '.join(map(str, row))})" for row in self.takes)
+            raise RuntimeError(f"expected an input of shape {rows}, got {shape}")
         outputs = tuple(map(functools.partial(self._map, inputs), self.outputs, self.biases))
         return outputs if len(outputs) > 1 else outputs[0]
 
@@ -158,9 +170,10 @@ class Worker:
         squash: bool,
         noise: bool,
         names: list[str],
+        takes: list[list[int]],
     ) -> None:
         """Replace a part of a model by a `Stub`."""
-        part = Stub(outputs, squash, noise, names)
+        part = Stub(outputs, squash, noise, names, takes)
         model = self.objects[ref]
         # A plain attribute: nn.Module would store it where a method of that name hides it.
         model.__dict__.pop(path, None)
