@@ -84,14 +84,21 @@ def _wrong(
     biases = _biases(parts)
     right = _total(run(biases), weights)
     right.backward()
-    for part, locals_ in biases.items():
-        for number, bias in enumerate(locals_):
-            expected = float(bias.grad) if bias.grad is not None else 0.0
-            grad = getattr(getattr(model, part).biases, str(number)).grad.value()
-            arrived = float(grad) if isinstance(grad, torch.Tensor) and grad.numel() == 1 else 0.0
-            if abs(arrived - expected) > 1e-3 * max(1.0, abs(expected)):
-                return part, arrived != 0.0
+    for part, own in biases.items():
+        expected = [0.0 if bias.grad is None else float(bias.grad) for bias in own]
+        arrived = [_gradient(model, part, number) for number in range(len(own))]
+        if any(
+            abs(got - wanted) > 1e-3 * max(1.0, abs(wanted))
+            for got, wanted in zip(arrived, expected, strict=True)
+        ):
+            return part, any(arrived)
     return None
+
+
+def _gradient(model: RemoteObject, part: str, number: int) -> float:
+    """Return the gradient of one bias of a stub; 0 if there is none."""
+    grad = getattr(getattr(model, part).biases, str(number)).grad.value()
+    return float(grad) if isinstance(grad, torch.Tensor) and grad.numel() == 1 else 0.0
 
 
 def _total(outputs: Sequence[Any], weights: Sequence[torch.Tensor]) -> torch.Tensor:
