@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -310,6 +311,8 @@ def _grade(  # type: ignore[no-untyped-def]
     entries = find_submissions(submissions, assignment)
     output = OutputFolder(out, grader_digest(assignment, limits, sandbox))
     with output.locked():
+        secret = output.secret()
+        entries = [replace(entry, secret=secret) for entry in entries]
         to_grade = entries if again else output.keep_valid(entries, assignment)
         if len(to_grade) < len(entries):
             kept = len(entries) - len(to_grade)

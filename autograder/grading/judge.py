@@ -9,6 +9,7 @@ from pathlib import Path
 
 from autograder.checks.evaluate import evaluate
 from autograder.checks.registry import info, load_checks
+from autograder.checks.seeds import submission_key
 from autograder.course.sources import imported, load_source
 from autograder.grading.notebook import (
     Opened,
@@ -70,6 +71,7 @@ def grade(
     limits: Limits | None = None,
     sandbox: Sandbox = BEST,
     train: bool = True,
+    secret: bytes = b"",
 ) -> Result:
     """Grade one submission.
 
@@ -80,6 +82,7 @@ def grade(
         limits: The limits of the submission; None for the default limits.
         sandbox: The sandbox of its worker.
         train: False to skip the checks that train. Their tasks then earn no points.
+        secret: The secret of the random inputs; see `checks.seeds`. b"" if it need not be one.
 
     Returns:
         The result. There is one for every behaviour of the submission.
@@ -115,7 +118,8 @@ def grade(
     with contextlib.ExitStack() as stack:
         try:
             worker = stack.enter_context(WorkerProcess(limits or Limits(), sandbox))
-            submission = _load(opened, worker, assignment, digest.encode(), train)
+            key = submission_key(secret, digest)
+            submission = _load(opened, worker, assignment, key, train)
             current = Judging(assignment, submission, worker)
             run_checks(current)
             if worker.ended:
@@ -129,9 +133,9 @@ def grade(
 
 
 def _load(
-    opened: Opened, worker: WorkerProcess, assignment: str, salt: bytes, train: bool = True
+    opened: Opened, worker: WorkerProcess, assignment: str, key: bytes, train: bool = True
 ) -> Submission:
-    submission = Submission(worker.ask, assignment, salt=salt, train=train)
+    submission = Submission(worker.ask, assignment, key=key, train=train)
     rule = load_checks(assignment).imports
     if not rule.further or rule.forbidden:
         given = imported(cell.source for cell in load_source(assignment).of("setup"))
