@@ -315,8 +315,27 @@ class RemoteObject:
         )
 
     def parameters(self) -> dict[str, torch.Tensor]:
-        """Return its trainable parameters by name, each once."""
-        return self.submission.request("parameters", ref=self.ref)
+        """Return its trainable parameters by name, each once; {} if it has none."""
+        return self.own_parameters() or {}
+
+    def own_parameters(self) -> dict[str, torch.Tensor] | None:
+        """Return its trainable parameters; None if it is callable and has no parameters at all."""
+        found = self.submission.request("parameters", ref=self.ref, path=self.path)
+        return None if found is None else _tensors_by_name(found)
+
+    def used_parameters(self, *args: Any) -> dict[str, torch.Tensor]:
+        """Call this part of a model; return the model's trainable parameters that it uses."""
+        return _tensors_by_name(
+            self.submission.request(
+                "used_parameters", ref=self.ref, path=self.path, args=list(args)
+            )
+        )
+
+
+def _tensors_by_name(found: Any) -> dict[str, torch.Tensor]:
+    if isinstance(found, dict) and all(isinstance(p, torch.Tensor) for p in found.values()):
+        return found
+    raise Raised(INVALID_ANSWER)
 
 
 @dataclass(frozen=True)

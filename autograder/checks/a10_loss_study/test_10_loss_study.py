@@ -1,12 +1,12 @@
 """Tasks and checks of `10_loss_study`."""
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from autograder.checks.a10_loss_study import loss_terms, same_footing
+from autograder.checks.a10_loss_study.known_parts import any_vae, known_vae
 from autograder.checks.shared.networks import (
     Part,
     head_checks,
@@ -14,15 +14,13 @@ from autograder.checks.shared.networks import (
     part_checks,
     range_checks,
 )
-from autograder.checks.shared.parts import images, model_or_bare
+from autograder.checks.shared.parts import images
 from autograder.checks.shared.sampling import expect_new_draws, method_sampler, sampling_checks
 from autograder.checks.shared.wiring import (
     TOLD,
-    KnownVae,
     expect_accepted_shape,
     expect_forward_gradients,
     expect_outputs,
-    taken,
 )
 from autograder.checks.vocabulary import (
     Task,
@@ -124,17 +122,8 @@ def test_forward_wiring(submission: Submission) -> None:
 
     Gradients must reach each of them. Two calls must return two samples.
     """
-    vae = model_or_bare(submission, "VAE")
-    rows: list[tuple[int, ...]] = []
-    with contextlib.suppress(Raised):
-        rows = taken(new(submission, "Encoder", 1, 28, 5), images(2).flatten(1))
-    for n, channels, size, mode in (
-        (5, 1, 28, "train"),
-        (5, 3, 32, "eval"),
-        (1, 1, 28, "eval"),
-    ):
-        also = [(channels * size * size,)] if rows else []
-        parts = KnownVae(vae, (channels, size, size), layers=False, also=also)
+    for n, channels, size, mode in ((5, 1, 28, "train"), (5, 3, 32, "eval"), (1, 1, 28, "eval")):
+        vae, parts = known_vae(submission, channels, size)
         getattr(vae, mode)()
         x = images(n, channels, size)
         try:
@@ -156,8 +145,7 @@ def test_vae_is_made_of_its_parts(submission: Submission) -> None:
             new(submission, part.capitalize(), 3, 32, 5)(argument)
         except Raised:
             # The part has already lost its own points. The rest of the VAE has to work without it.
-            vae = model_or_bare(submission, "VAE")
-            KnownVae(vae, (3, 32, 32), layers=False)
+            vae, _ = known_vae(submission, 3, 32)
             vae(images(2, 3, 32))
             continue
         try:
@@ -187,7 +175,7 @@ FAMILIES = (
     range_checks(DECODER, 16, models=4),
     sampling_checks(
         "reparameterize",
-        method_sampler(lambda submission: model_or_bare(submission, "VAE"), "reparameterize"),
+        method_sampler(any_vae, "reparameterize"),
         what="`reparameterize(mu, logvar)`",
         name="reparameterize",
     ),

@@ -16,7 +16,6 @@ from autograder.checks.shared.wiring import (
     expect_images_given,
     expect_no_skip,
     seen_by,
-    taken,
 )
 from autograder.checks.vocabulary import (
     CheckFailed,
@@ -151,7 +150,7 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
 class _KnownParts:
     """Known linear maps in the place of `encoder` and `decoder`.
 
-    They accept the shapes that the submission's own parts accept.
+    They take the shapes that the submission's own parts take.
 
     Attributes:
         code: The shape of one code.
@@ -162,22 +161,16 @@ class _KnownParts:
     def __init__(self, submission: Submission, model: RemoteObject, name: str, *args: int):
         self.model = model
         self.code: tuple[int, ...] = (3,)
-        takes_image: list[tuple[int, ...]] = [(1, 28, 28)]
-        takes_code: list[tuple[int, ...]] = []
         with contextlib.suppress(Raised, CheckFailed):
-            own, x = new_model(submission, name, *args), images(2)
-            takes_image += taken(own.encoder, x.flatten(1))
-            code = encode(own.encoder, x)
+            own = new_model(submission, name, *args)
+            code = encode(own.encoder, images(2))
             if isinstance(code, torch.Tensor) and code.dim() > 1 and 0 < code[0].numel() <= PIXELS:
                 self.code = tuple(code.shape[1:])
-                takes_code = taken(own.decoder, code.flatten(1))
         size = math.prod(self.code)
         self.to_code = torch.randn(PIXELS, size) / 28
         self.to_pixels = torch.randn(size, PIXELS) * math.sqrt(3 / size)
-        model.set_stub("encoder", Affine([self.to_code], self.code), takes=takes_image)
-        model.set_stub(
-            "decoder", Affine([self.to_pixels], (1, 28, 28)), takes=[self.code, *takes_code]
-        )
+        model.set_stub("encoder", Affine([self.to_code], self.code), takes=[(1, 28, 28)])
+        model.set_stub("decoder", Affine([self.to_pixels], (1, 28, 28)), takes=[self.code])
 
     def decode(self, code: torch.Tensor) -> torch.Tensor:
         """Compute the images of flat codes."""

@@ -3,6 +3,7 @@
 They need no encoder, no decoder and no condition: a model whose `__init__` fails is enough.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,9 +34,9 @@ TOLERANCE = 1e-4
 ROUNDING = 5e-3
 
 
-def any_vae(submission: Submission) -> RemoteObject:
+def any_vae(submission: Submission, latent_dim: int = 5) -> RemoteObject:
     """Make a model for its methods alone."""
-    return model_or_bare(submission, "myVAE", 48, 5, latent_dim=5)
+    return model_or_bare(submission, "myVAE", 48, latent_dim, hidden_dim=48, latent_dim=latent_dim)
 
 
 # Each term is measured as a difference of two losses that share the other term. So an error in one
@@ -173,10 +174,11 @@ def expect_repeatable(whole: Loss, images: tuple[torch.Tensor, torch.Tensor] | N
 
 
 def _loss(submission: Submission) -> Loss:
-    vae = any_vae(submission)
+    vae_of = functools.cache(lambda latent_dim: any_vae(submission, latent_dim))
 
-    def whole(*inputs: torch.Tensor) -> torch.Tensor:
-        return expect_one_number(vae.loss_function(*inputs), "`loss_function(…)`")
+    def whole(x_hat: torch.Tensor, x: torch.Tensor, *heads: torch.Tensor) -> torch.Tensor:
+        vae = vae_of(heads[0].shape[-1])
+        return expect_one_number(vae.loss_function(x_hat, x, *heads), "`loss_function(…)`")
 
     return expect_repeatable(whole)
 

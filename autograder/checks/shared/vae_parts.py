@@ -24,6 +24,7 @@ from autograder.checks.shared.networks import (
 from autograder.checks.shared.parts import expect_own_rows, images, model_or_bare, new_model
 from autograder.checks.shared.sampling import expect_new_draws
 from autograder.checks.shared.wiring import (
+    FEATURES,
     LATENTS,
     TOLD,
     KnownVae,
@@ -32,7 +33,6 @@ from autograder.checks.shared.wiring import (
     expect_joined,
     expect_outputs,
     seen_by,
-    taken,
 )
 from autograder.checks.vocabulary import expect, expect_tensor, fail, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
@@ -230,24 +230,18 @@ Conditions = Callable[[int], tuple[torch.Tensor, ...]]
 
 
 def with_stubs(submission: Submission, condition: int = 0) -> tuple[RemoteObject, KnownVae]:
-    """Make a model whose parts are stubs; only its methods are the submission's own.
-
-    Without a condition, the encoder's stub takes images too if the submission's own encoder does.
-    """
-    also: list[tuple[int, ...]] = []
-    if not condition:
-        with contextlib.suppress(Raised):
-            also = taken(new_vae(submission).encoder, images(2))
+    """Make a model whose parts are stubs; only its methods are the submission's own."""
     vae = model_or_bare(
         submission,
         "myVAE",
-        48,
+        FEATURES,
         LATENTS,
         *_given(condition),
+        hidden_dim=FEATURES,
         latent_dim=LATENTS,
         conditional_vec_dim=condition,
     )
-    return vae, KnownVae(vae, condition=condition, also=also)
+    return vae, KnownVae(vae, condition=condition)
 
 
 def forward_checks(sentence: str, conditions: Conditions = lambda n: ()) -> Checks:

@@ -3,9 +3,8 @@
 If there is a condition c (N, C), it is joined to the image and to the code; `*c` is (c,) or ().
 """
 
-import contextlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -25,7 +24,8 @@ from autograder.protocol.remote import Affine, Raised, RemoteObject
 
 # The arguments of `reparameterize`, for a model that passes them by name.
 TOLD = ("mu", "logvar")
-LATENTS = 3
+# The sizes of a model with stubs: `forward` may read them from the model.
+LATENTS, FEATURES = 3, 48
 
 
 class KnownVae:
@@ -40,7 +40,6 @@ class KnownVae:
         layers: True for a model whose `encoder` takes rows and returns features for `mu_layer` and
             `logvar_layer`. False if `encoder` takes images and returns both mu and logvar; then the
             decoder ends in a sigmoid.
-        also: More shapes of one input that the submission's own encoder takes; see `taken`.
 
     Attributes:
         parts: The number of outputs of each part; first those that are nearest to x_hat.
@@ -54,25 +53,25 @@ class KnownVae:
         condition: int = 0,
         *,
         layers: bool = True,
-        also: Sequence[tuple[int, ...]] = (),
     ):
         self.vae, self.shape, self.images = vae, shape, not layers
-        pixels, features = math.prod(shape), 6
+        pixels = math.prod(shape)
         self.by_mu, self.by_logvar = torch.randn(2, LATENTS, LATENTS)
         self.decoder = torch.randn(LATENTS + condition, pixels)
         takes = (pixels + condition,) if layers else shape
         if layers:
             # Features stay positive: an activation between encoder and heads changes nothing.
-            encoder = [torch.rand(pixels, features) / pixels, torch.rand(condition, features)]
-            self.encoder, self.heads_of = torch.cat(encoder), torch.randn(2, features, LATENTS)
-            vae.set_stub("encoder", Affine([self.encoder]), takes=[takes, *also])
+            encoder = [torch.rand(pixels, FEATURES) / pixels, torch.rand(condition, FEATURES)]
+            self.encoder = torch.cat(encoder)
+            self.heads_of = torch.randn(2, FEATURES, LATENTS) * math.sqrt(6 / FEATURES)
+            vae.set_stub("encoder", Affine([self.encoder]), takes=[takes])
             vae.set_stub("mu_layer", Affine([self.heads_of[0]]))
             vae.set_stub("logvar_layer", Affine([self.heads_of[1]]))
             self.mu, self.logvar = self.encoder @ self.heads_of
         else:
             self.mu, self.logvar = torch.randn(2, pixels, LATENTS) / math.sqrt(pixels)
             outputs = Affine([self.mu]), Affine([self.logvar])
-            vae.set_stub("encoder", *outputs, names=("x",), takes=[takes, *also])
+            vae.set_stub("encoder", *outputs, names=("x",), takes=[takes])
         vae.set_stub("reparameterize", Affine([self.by_mu, self.by_logvar]), names=TOLD)
         self.parts = {"decoder": 1, "reparameterize": 1}
         self.parts |= {"mu_layer": 1, "logvar_layer": 1, "encoder": 1} if layers else {"encoder": 2}
@@ -115,16 +114,6 @@ class KnownVae:
 
     def _pixels(self, rows: torch.Tensor) -> torch.Tensor:
         return (rows.sigmoid() if self.images else rows).unflatten(1, self.shape)
-
-
-def taken(part: Callable[[torch.Tensor], Any], *inputs: torch.Tensor) -> list[tuple[int, ...]]:
-    """Return the shapes of one row of those inputs that a submission's part takes."""
-    found = []
-    for x in inputs:
-        with contextlib.suppress(Raised):
-            part(x)
-            found.append(tuple(x.shape[1:]))
-    return found
 
 
 HEADS_SWAPPED = Mistake(
