@@ -325,6 +325,7 @@ class RemoteObject:
         squash: bool = False,
         noise: bool = False,
         names: Sequence[str] = (),
+        takes: Sequence[Sequence[int]] = (),
     ) -> None:
         """Replace a part by a stub of known affine maps; `part.seen()` returns its inputs.
 
@@ -334,6 +335,8 @@ class RemoteObject:
             squash: Whether to apply a sigmoid to the outputs.
             noise: Whether to add standard normal noise to the outputs.
             names: The names of the part's arguments, in order, for calls with keyword arguments.
+            takes: The shapes of one row of the first input that the stub accepts; () for every
+                shape. A linear layer, for example, refuses images that are not flattened.
         """
         self.submission.request(
             "set_stub",
@@ -343,6 +346,7 @@ class RemoteObject:
             squash=squash,
             noise=noise,
             names=list(names),
+            takes=[list(shape) for shape in takes],
         )
 
     def parameters(self) -> dict[str, torch.Tensor]:

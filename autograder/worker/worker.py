@@ -110,9 +110,10 @@ class Worker:
         squash: bool,
         noise: bool,
         names: list[str],
+        takes: list[list[int]],
     ) -> None:
         """Replace a part of a model by a `Stub`."""
-        set_stub(self.objects[ref], path, outputs, squash, noise, names)
+        set_stub(self.objects[ref], path, outputs, squash, noise, names, takes)
 
     def do_hold(self, value: Any, as_array: bool) -> dict[str, Any]:
         """Keep a value that the judge sends, so that several calls get the same object."""
