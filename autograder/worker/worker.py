@@ -27,6 +27,7 @@ from autograder.protocol.codec import Decoder, Encoder
 from autograder.protocol.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
 from autograder.worker.devices import call_on_meta_device
 from autograder.worker.imports import guard
+from autograder.worker.placeholders import use_placeholders
 
 MESSAGE_LIMIT = 600
 CELL = "<cell {}>"
@@ -237,6 +238,19 @@ class Worker:
         named = self.objects[ref].named_parameters()
         return {name: p.detach() for name, p in named if p.requires_grad}
 
+    def do_state(self, ref: int) -> dict[str, Any]:
+        """Return the values of a module's parameters and buffers by name, each name once."""
+        state = nn.Module.state_dict(self.objects[ref])
+        return {
+            name: value.detach()
+            for name, value in state.items()
+            if isinstance(value, torch.Tensor) and not nn.parameter.is_lazy(value)
+        }
+
+    def do_load_state(self, ref: int, state: dict[str, torch.Tensor], strict: bool) -> None:
+        """Copy values into a module's parameters and buffers; with `strict`, into all of them."""
+        self.objects[ref].load_state_dict(state, strict=strict)
+
     def do_epoch(
         self, step: str, names: list[str], data: list, order: Any, size: int
     ) -> Iterator[Frame]:
@@ -430,5 +444,6 @@ def main(receive: int, send: int) -> None:
         send: File descriptor of the answers.
     """
     torch.set_num_threads(1)
+    use_placeholders()
     hide_autograder()
     serve(os.fdopen(receive, "rb", buffering=0), os.fdopen(send, "wb", buffering=0))

@@ -12,6 +12,7 @@ from autograder.checks.a08_elbo_vae.bernoulli_decoder import (
 )
 from autograder.checks.a08_elbo_vae.bernoulli_elbo import ELBO_MISTAKES, known_parts
 from autograder.checks.a08_elbo_vae.given_layers import expect_given_layers
+from autograder.checks.deformed import deformed_digits
 from autograder.checks.shared.gaussian import negative_elbo, sample
 from autograder.checks.shared.kl import Pair, kl_checks
 from autograder.checks.shared.networks import (
@@ -215,6 +216,9 @@ SPEC = TrainingSpec(
     batch=lambda x, labels: (x.flatten(1),),
     loss=lambda batch, theta, mu, logsigma: negative_elbo(theta, batch[0], mu, 2 * logsigma),
     confirm=loss_through_the_code,
+    new_images=deformed_digits,
+    below_new=150.0,
+    untrained=175.0,
     sizes=("obs_dim", "latent_dim", "hidden_dim"),
     task="elbo",
     below_full=112.0,
