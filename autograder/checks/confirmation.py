@@ -5,6 +5,7 @@ nothing else, go to fresh workers, which run the same cells and have seen no ima
 encodes and the other one decodes, so nothing but the code reaches the decoder.
 """
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,8 +70,10 @@ def trained_state(model: RemoteObject, budget: int) -> State:
         isinstance(value, torch.Tensor) for value in state.values()
     ):
         raise CheckFailed("The state of the trained model does not consist of tensors only.")
-    # In units of 4 bytes, so that a wider type cannot hold more.
-    count = sum(-(-value.numel() * value.element_size() // VALUE_BYTES) for value in state.values())
+    # A layer with two names is in the state twice: equal values count once. In units of 4 bytes, so
+    # that a wider type cannot hold more.
+    sizes = {hashlib.sha256(value.numpy()).digest(): value.nbytes for value in state.values()}
+    count = sum(-(-size // VALUE_BYTES) for size in sizes.values())
     spare = int(budget * SPARE_SHARE) + SPARE_VALUES
     expect(
         not budget or count <= budget + spare,

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from autograder.checks.evaluate import evaluate
@@ -25,6 +25,9 @@ from autograder.records.results import CheckOutcome, Result, TaskScore
 from autograder.sandbox.host import WorkerProcess
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import BEST, Sandbox
+
+JUDGE_MEMORY = "What the submission sent takes more memory than a judge may use."
+SHOWN_NOTES = 20
 
 
 @dataclass(eq=False)
@@ -128,6 +131,8 @@ def grade(
                 raise worker.ended
         except Ended as end:
             status, message = end.status, str(end)
+        except MemoryError:  # of the judge; memory of the worker is the watcher's business
+            status, message = "memory", JUDGE_MEMORY
     outcomes = current.outcomes if current else []
     notes = opened.notes + (_notes(current.submission) if current else ())
     facts = current.submission.facts if current else {}
@@ -162,10 +167,8 @@ def _load(
 
 
 def _another(worker: WorkerProcess) -> WorkerProcess:
-    """Return a worker with the same limits; both share the wall-clock seconds that are left."""
-    left = max(1.0, worker.deadline - time.monotonic())
-    limits = replace(worker.limits, seconds=min(worker.limits.seconds, left))
-    return WorkerProcess(limits, worker.sandbox)
+    """Return a further worker for the same submission."""
+    return WorkerProcess(worker.limits, worker.sandbox, worker)
 
 
 def _together(worker: WorkerProcess, another: WorkerProcess) -> Ask:
@@ -175,7 +178,7 @@ def _together(worker: WorkerProcess, another: WorkerProcess) -> Ask:
         try:
             yield from another.ask(request, seconds)
         except Ended as end:
-            worker.ended = worker.ended or end
+            worker.end(end)
             raise
 
     return ask
@@ -197,8 +200,10 @@ def _run_cells(submission: Submission, opened: Opened) -> Submission:
 
 
 def _notes(submission: Submission) -> tuple[str, ...]:
-    raised = submission.cell_errors.items()
-    return (*(f"The cell `{name}` raised {error}." for name, error in raised), *submission.remarks)
+    raised = [f"The cell `{name}` raised {e}." for name, e in submission.cell_errors.items()]
+    if (more := len(raised) - SHOWN_NOTES) > 0:
+        raised[SHOWN_NOTES:] = [f"{more} more cells raised an exception."]
+    return (*raised, *submission.remarks)
 
 
 def run_checks(current: Judging) -> None:

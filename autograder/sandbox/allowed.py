@@ -84,6 +84,8 @@ def without(folder: Path, hidden: Sequence[Path]) -> tuple[list[str], list[str]]
         The paths that together contain all of the folder except the hidden paths, and the folders
         above the hidden paths.
     """
+    if folder.is_symlink() and any(path.is_relative_to(folder.resolve()) for path in hidden):
+        return [], []  # another way to the same place, such as lib64 of an environment
     inside = [path for path in hidden if path.is_relative_to(folder)]
     if not inside:
         return [str(folder)], []

@@ -9,7 +9,6 @@ import contextlib
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -55,18 +54,9 @@ def load(name: str) -> Attack:
     return Attack(**tomllib.loads((HERE / name / "attack.toml").read_text(encoding="utf-8")))
 
 
-@contextlib.contextmanager
-def readable_images() -> Any:
-    """Run the submission in this process, which can read every file."""
-    with (
-        mock.patch.object(judge, "WorkerProcess", InProcessWorker),
-        mock.patch.object(judge, "_another", side_effect=lambda _: InProcessWorker()),
-    ):
-        yield
-
-
 DISABLED = {
-    "hidden_images": readable_images,
+    # The submission runs in this process, which can read every file.
+    "hidden_images": lambda: mock.patch.object(judge, "WorkerProcess", InProcessWorker),
     "fresh_workers": lambda: mock.patch.object(
         training, "_in_fresh_workers", side_effect=lambda submission, model, spec: model
     ),

@@ -80,10 +80,18 @@ def test_a_state_may_have_the_budget_and_a_little_more(opened):
             self.sizes, self.dtype = sizes, dtype
 
         def state(self):
-            return {str(n): torch.zeros(n, dtype=self.dtype) for n in self.sizes}
+            return {str(n): torch.full((n,), float(n), dtype=self.dtype) for n in self.sizes}
+
+    class Twice(Model):
+        """A layer with two names."""
+
+        def state(self):
+            found = super().state()
+            return found | {f"again.{name}": value.clone() for name, value in found.items()}
 
     assert trained_state(Model(1000, 2050), 1000)
     assert trained_state(Model(10**7), 0)
+    assert trained_state(Twice(3000), 1000)
     with pytest.raises(CheckFailed, match=r"state has 3,051 values"):
         trained_state(Model(1000, 2051), 1000)
     with pytest.raises(CheckFailed, match=r"state has 4,000 values"):
