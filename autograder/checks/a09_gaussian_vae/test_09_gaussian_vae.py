@@ -29,7 +29,6 @@ from autograder.checks.a09_gaussian_vae.dequantization import (
 )
 from autograder.checks.a09_gaussian_vae.gaussian_elbo import SUM_MISTAKES, expect_means
 from autograder.checks.a09_gaussian_vae.lines import LINE_MISTAKES, line
-from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.shared.gaussian import sample
 from autograder.checks.shared.kl import kl_checks, kl_term
 from autograder.checks.shared.likelihood import GAUSSIAN, greys
@@ -214,16 +213,6 @@ def test_elbo_is_the_sum(submission: Submission) -> None:
 
 
 @check("elbo")
-def test_device(submission: Submission) -> None:
-    """New tensors are on the same device as the input tensors (self-reported)."""
-    vae = any_vae(submission)
-    plug_encoder(vae, 5)
-    plug_random_decoder(vae, 5, IMAGE)
-    x = with_posterior(torch.randn(4, 5), torch.randn(4, 5))
-    expect_follows_input(vae.calc_elbo, x, name="calc_elbo")
-
-
-@check("elbo")
 def test_gradient_through_the_sample(submission: Submission) -> None:
     """Gradients reach mu and logsigma through z: ∂z/∂mu is 1 and ∂z/∂logsigma is z − mu."""
     expect_gradient_through_sample(submission)
@@ -286,13 +275,6 @@ def test_line_is_straight(submission: Submission) -> None:
         got = expect_tensor(got, (n, latent_dim), f"`interpolate(z1, z2, {n})`")
         right = line(a, b, torch.linspace(0, 1, n))
         expect_close(got, right, "The line", (a, b, n), LINE_MISTAKES)
-
-
-@check("interpolate")
-def test_line_device(submission: Submission) -> None:
-    """New tensors are on the same device as the input tensors (self-reported)."""
-    interpolate, ends = submission.object("interpolate"), torch.randn(2, 5)
-    expect_follows_input(interpolate, *ends, 7, name="interpolate")
 
 
 # The whole model. The loss is in bits per dimension at σ_x = 0.1.

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.shared.parameterization import LOGVAR, SIGMA, Parameterization, misreadings
 from autograder.checks.vocabulary import check, expect, expect_close, expect_grad, expect_tensor
@@ -178,19 +177,13 @@ def sampling_checks(
         right = (z - mu).detach() / own.to_sigma(value).detach() * own.slope(value)
         expect_close(by_value, right, f"The gradient of z by {own.name}")
 
-    @check(task)
-    def test_device(submission: Submission) -> None:
-        """New tensors are on the same device as the input tensors (self-reported)."""
-        method = made(submission, True).of_width(5)
-        expect_follows_input(method, *own.posterior(3, 5), name=name)
-
     noise = (
         test_standard_deviation,
         test_centre,
         test_noise_is_gaussian,
         test_one_sample_for_each_entry,
     )
-    return (*noise, test_gradients_pass, test_device) if name else noise
+    return (*noise, test_gradients_pass) if name else noise
 
 
 def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str) -> None:
