@@ -342,13 +342,14 @@ def _grade(  # type: ignore[no-untyped-def]
     submissions: Path, assignment: str, out: Path, jobs: int, limits, sandbox, again: bool
 ) -> None:
     from autograder.course.sources import load_source
-    from autograder.grading.batch import find_submissions, grade_all
+    from autograder.grading.batch import expect_apart, find_submissions, grade_all
     from autograder.records.text import printable
     from autograder.reports.output_folder import OutputFolder, grader_digest
 
     console = Console()
     load_source(assignment)
     entries = find_submissions(submissions, assignment)
+    expect_apart(submissions, out)
     output = OutputFolder(out, grader_digest(assignment, limits, sandbox))
     with output.locked():
         secret = output.secret()

@@ -22,6 +22,9 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
     The random inputs of a check depend only on the check's name and on the submission's key. So
     they are the same in every run and in every order, and a student cannot know them while writing
     the submission; see `checks.seeds`. (In a live notebook they depend on the name alone.)
+
+    Raises:
+        MemoryError: If this process may not allocate the memory that a check needs.
     """
     started = time.monotonic()
     note = info(function)
@@ -45,6 +48,8 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
         except Ended as end:
             outcome, message = "not_run", str(end)
         except Exception as error:
+            if is_out_of_memory(error):
+                raise MemoryError from error
             # The check could not compute with what the submission returned.
             outcome = "failed"
             message = printable(
@@ -64,6 +69,13 @@ def _remark_on_devices(submission: Submission) -> None:
         if submission.device_counts:
             raise CheckFailed(remark, "wrong_device")
         submission.remark(f"{remark} This costs no points.")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an exception means that this process got no more memory."""
+    # PyTorch has no own type for it on the CPU.
+    told = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or told
 
 
 def explain(error: Raised, submission: Submission) -> CheckFailed:

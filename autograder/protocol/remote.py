@@ -18,7 +18,7 @@ import torch
 
 from autograder.protocol.codec import CodecError, Decoder, Encoder
 from autograder.protocol.codec import Other as Other
-from autograder.protocol.frames import Frame
+from autograder.protocol.frames import Frame, FrameError
 from autograder.records.text import printable
 
 MESSAGE_LIMIT, CODE_LIMIT = 600, 200
@@ -190,12 +190,20 @@ class Submission:
         encode = _encoder()
         arguments = {"step": step, "names": names, "data": data, "order": order, "size": size}
         packed = {key: encode(value) for key, value in arguments.items()}
+        missing = len(order.split(size))
         for frame in self._answers("epoch", packed, encode.arrays):
             body = frame.body if isinstance(frame.body, dict) else {"error": INVALID_ANSWER}
-            if "item" in body:
-                yield _decode(body["item"], frame.arrays)
-            elif "error" in body:
+            if "error" in body:
                 raise Raised(body["error"])
+            if ("item" in body) != (missing > 0):
+                raise Raised(
+                    INVALID_ANSWER | {"message": "each batch must have exactly one step result"}
+                )
+            if missing:
+                missing -= 1
+                yield _decode(body["item"], frame.arrays)
+        if missing:
+            raise Raised(INVALID_ANSWER)
 
     def request(self, do: str, **arguments: Any) -> Any:
         """Send one request and return its answer.
@@ -235,7 +243,7 @@ class Submission:
         # A new seed for each request: two calls differ, but two gradings are equal.
         self._calls += 1
         frame = Frame({"do": do, "with": packed, "seed": self._calls}, arrays)
-        self._unread = self._ask(frame, None)
+        self._unread = _sent(self._ask(frame, None))
         return self._unread
 
 
@@ -455,6 +463,17 @@ def direct(worker: Any) -> Ask:
     return ask
 
 
+def _sent(answers: Iterator[Frame]) -> Iterator[Frame]:
+    """Yield the answers; a request that is too large to send is an error of the submission.
+
+    Only values that a submission returned can make a request that large.
+    """
+    try:
+        yield from answers
+    except FrameError as error:
+        raise Raised({"type": "a value that cannot be sent", "message": str(error)}) from error
+
+
 def _wants_grad(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.requires_grad
 
@@ -492,7 +511,10 @@ def _decode(
         return {"$ref": number, "type": printable(kind, 80)}
 
     try:
-        return Decoder(arrays, tensor, reference)(body)
+        decode = Decoder(arrays, tensor, reference)
+        value = decode(body)
+        decode.expect_all_used()
+        return value
     except CodecError as error:
         raise Raised(INVALID_ANSWER | ({"message": str(error)} if str(error) else {})) from error
 
