@@ -24,14 +24,22 @@ def device_remarks(submission: Submission) -> list[str]:
     """
     new = {key: call for key, call in submission.calls.items() if key not in submission.tested}
     submission.tested.update(new)
-    found = [_remark(call) for call in new.values()]
-    return [remark for remark in found if remark]
+    # Two functions may call the same line; one remark on it is enough.
+    by_line = dict(_remark(call) for call in reversed(new.values()))
+    return [remark for line, remark in by_line.items() if remark and _is_new(submission, line)]
 
 
-def _remark(call: Called) -> str:
+def _is_new(submission: Submission, line: str) -> bool:
+    new = line not in submission.tested
+    submission.tested.add(line)
+    return new
+
+
+def _remark(call: Called) -> tuple[str, str]:
+    """Return the line that a remark is about, and the remark; "" for none."""
     method = call.target.path.rpartition(".")[2]
     if method in GIVEN:
-        return ""
+        return "", ""
     target = call.target
     name = method or (target.name if target.kind == FUNCTION else f"{target.name}.forward")
     says = f"`{name}` creates a tensor on the CPU even if its input is on another device: on a GPU "
@@ -40,5 +48,7 @@ def _remark(call: Called) -> str:
         stayed = call.target.call_on_meta_device(*call.args)
     except Raised as error:
         where = f" on line {error.line} of its cell, `{error.code}`" if error.code else ""
-        return f"{says}it fails{where}. {ask}" if error.kind == "DeviceError" else ""
-    return f"{says}its result stays on the CPU. {ask}" if stayed else ""
+        if error.kind != "DeviceError":
+            return "", ""
+        return f"line {error.cell} {error.line}", f"{says}it fails{where}. {ask}"
+    return f"result of {name}", f"{says}its result stays on the CPU. {ask}" if stayed else ""
