@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from autograder.checks.shared.parts import expect_inputs_kept, images
+from autograder.checks.shared.repeats import expect_new_noise
 from autograder.checks.shared.sampling import STANDARD_ERRORS
 from autograder.checks.vocabulary import check, expect, expect_tensor, kind
 from autograder.protocol.remote import Submission
@@ -221,6 +222,7 @@ def test_noise_is_new(submission: Submission) -> None:
         "Two calls return the same noise. Do you set a seed, or sample the noise only once?",
         "noise_drawn_once",
     )
+    expect_new_noise(add_noise, images(2), STD, name="add_noise")
 
 
 @check("add_noise")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 
 from autograder.checks.shared.networks import Checks
+from autograder.checks.shared.repeats import expect_new_noise
 from autograder.checks.shared.sampling import STANDARD_ERRORS
 from autograder.checks.vocabulary import check, expect, expect_tensor
 from autograder.protocol.remote import Affine, RemoteObject, Submission
@@ -114,6 +115,7 @@ def new_image_checks(
             "Two calls return the same images. Is a seed set inside?",
             "reseeded",
         )
+        expect_new_noise(stubbed(submission).sample, 4, name="sample")
 
     @check("sample")
     def test_sample_carries_no_gradient(submission: Submission) -> None:
