@@ -188,7 +188,9 @@ def _together(worker: WorkerProcess, another: WorkerProcess) -> Ask:
 def _run_cells(submission: Submission, opened: Opened) -> Submission:
     """Run the cells of a submission, and return it; keep the exceptions that cells raise."""
     assignment = submission.assignment
-    rule = load_checks(assignment).imports
+    checks = load_checks(assignment)
+    submission.device_counts = checks.device_counts
+    rule = checks.imports
     if not rule.further or rule.forbidden:
         given = imported(cell.source for cell in load_source(assignment).of("setup"))
         submission.restrict(None if rule.further else given, rule.forbidden)
