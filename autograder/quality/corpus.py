@@ -43,6 +43,7 @@ class CorpusSubmission:
         about: What is special about it.
         loses: The tasks that must lose their points; () for a correct submission.
         mistake: The known mistake that the grader must recognise, or None.
+        note: Words of a note that costs no points and must be in the result, or None.
         edits: The edits of the reference.
         cells: Pairs (id, source) of cells that replace cells of the reference.
         before: Pairs (id, source) of the student's own cells before cells of the reference.
@@ -63,6 +64,7 @@ class CorpusSubmission:
     ways: tuple[tuple[str, str], ...] | None = None
     styles: tuple[str, ...] = ()
     status: str = "graded"
+    note: str | None = None
 
 
 def load_corpus(assignment: str) -> dict[str, CorpusSubmission]:
@@ -101,6 +103,7 @@ def load_corpus(assignment: str) -> dict[str, CorpusSubmission]:
             ways=tuple(entry["ways"].items()) if "ways" in entry else None,
             styles=tuple(entry.get("styles", ())),
             status=entry.get("status", "graded"),
+            note=entry.get("note"),
         )
     return corpus
 
