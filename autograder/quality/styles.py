@@ -48,12 +48,9 @@ Style = Callable[[Code], bool]
 
 
 def _methods(found: ast.ClassDef) -> list[Function]:
-    """Return the ordinary methods of a class, without `__init__` and without decorated ones."""
-    return [
-        node
-        for node in found.body
-        if isinstance(node, Function) and node.name != "__init__" and not node.decorator_list
-    ]
+    """Return the ordinary methods of a class: not decorated, and no `__init__` or `__call__`."""
+    methods = [node for node in found.body if isinstance(node, Function)]
+    return [node for node in methods if not node.name.startswith("__") and not node.decorator_list]
 
 
 def _uses(node: ast.AST, *names: str) -> bool:

@@ -47,12 +47,14 @@ class Ways:
         slots: For each slot its ways; for each way its pieces.
         count: How many compositions to make, unless a command says another number.
         without_styles: Names of styles that the assignment does not allow.
+        own: The slots of the assignment's own file.
     """
 
     cells: Mapping[str, str]
     slots: Mapping[str, Mapping[str, Mapping[str, str]]]
     count: int = COUNT
     without_styles: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
 
     def of(self, slot: str) -> Mapping[str, Mapping[str, str]]:
         """Return the ways of a slot.
@@ -106,6 +108,7 @@ def _load(own: Path, shared: Path) -> Ways:
         slots,
         found.get("count", COUNT),
         frozenset(found.get("without_styles", ())),
+        frozenset(found.get("ways", ())),
     )
 
 

@@ -32,6 +32,8 @@ class Stub(nn.Module):
         squash: Whether to apply a sigmoid to the outputs.
         noise: Whether to add standard normal noise to the outputs.
         names: The names of the part's arguments, in order, for calls with keyword arguments.
+        takes: The shapes of one row of the first input that are accepted; () for every shape.
+            Shapes that the replaced part takes are accepted too.
         original: The replaced part, or None.
     """
 
@@ -41,9 +43,11 @@ class Stub(nn.Module):
         squash: bool,
         noise: bool,
         names: Sequence[str],
+        takes: Sequence[Sequence[int]] = (),
         original: Any = None,
     ):
         super().__init__()
+        self._takes = [tuple(shape) for shape in takes]
         self._outputs, self._squash, self._noise = list(outputs), squash, noise
         self._names, self._inputs = list(names), list[torch.Tensor]()
         # A stub has parameters, so that gradients reach it as they reach the part that it replaces.
@@ -56,14 +60,27 @@ class Stub(nn.Module):
 
         Raises:
             TypeError: If an argument is missing, or neither the stub nor the part has it.
+            RuntimeError: If neither the stub nor the part takes inputs of this shape.
         """
         tensors = self._tensors(inputs, named)
         self._inputs.append(_as_rows(tensors[0].detach().clone(), self._outputs[0]["weights"][0]))
+        self._expect_accepted(tensors)
         outputs = tuple(
             self._map(tensors, output, bias)
             for output, bias in zip(self._outputs, self.biases, strict=True)
         )
         return outputs if len(outputs) > 1 else outputs[0]
+
+    def _expect_accepted(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Refuse a shape that the replaced part refuses: a linear layer takes no images, say."""
+        shape = tuple(tensors[0].shape)
+        if not self._takes or shape[1:] in self._takes or shape in self._takes:
+            return
+        with contextlib.suppress(Exception), torch.no_grad(), torch.random.fork_rng(devices=[]):
+            self._original(*(torch.zeros_like(x) for x in tensors))
+            return
+        rows = " or ".join(f"(N, {', '.join(map(str, row))})" for row in self._takes)
+        raise RuntimeError(f"expected an input of shape {rows}, got {shape}")
 
     def seen(self) -> torch.Tensor:
         """Return the first inputs of all calls so far, concatenated; shape (0,) without a call."""
@@ -227,13 +244,14 @@ def set_stub(
     squash: bool,
     noise: bool,
     names: Sequence[str],
+    takes: Sequence[Sequence[int]] = (),
 ) -> None:
     """Replace a part of a model by a `Stub`; its arguments are described there."""
     old = _current(model, name)
     original = old._original if isinstance(old, Stub) else old
     # A part that is the model itself would be its own submodule.
     original = None if original is model else original
-    override(model, name, Stub(outputs, squash, noise, names, original))
+    override(model, name, Stub(outputs, squash, noise, names, takes, original))
 
 
 def _overrides(model: Any) -> dict[str, Any]:

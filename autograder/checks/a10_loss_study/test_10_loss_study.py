@@ -16,7 +16,12 @@ from autograder.checks.shared.networks import (
 )
 from autograder.checks.shared.parts import images
 from autograder.checks.shared.sampling import expect_new_draws, method_sampler, sampling_checks
-from autograder.checks.shared.wiring import TOLD, expect_outputs
+from autograder.checks.shared.wiring import (
+    TOLD,
+    expect_accepted_shape,
+    expect_forward_gradients,
+    expect_outputs,
+)
 from autograder.checks.vocabulary import (
     Task,
     check,
@@ -115,14 +120,21 @@ DECODER = Part(
 def test_forward_wiring(submission: Submission) -> None:
     """The image passes encoder, reparameterize and decoder, in training mode and in eval mode.
 
-    Two calls must return two samples.
+    Gradients must reach each of them. Two calls must return two samples.
     """
     for n, channels, size, mode in ((5, 1, 28, "train"), (5, 3, 32, "eval"), (1, 1, 28, "eval")):
         vae, parts = known_vae(submission, channels, size)
         getattr(vae, mode)()
         x = images(n, channels, size)
-        expect_outputs(vae(x), parts, x, name="x_recon")
-    expect_new_draws(vae, "reparameterize", TOLD, 3, lambda: torch.as_tensor(vae(x)[0]))
+        try:
+            got = vae(x)
+        except Raised:
+            expect_accepted_shape(parts, x)
+            raise
+        expect_outputs(got, parts, x, name="x_recon")
+        if mode == "train":
+            expect_forward_gradients(parts, x, name="x_recon")
+    expect_new_draws(vae, "reparameterize", TOLD, 3, vae, x)
 
 
 @check("forward")
@@ -151,12 +163,14 @@ FAMILIES = (
         ENCODER,
         "Grey and colour images of 28 × 28 (default) and 32 × 32 become mu and logvar (N, Z).",
         ignored="image_ignored",
+        detached="detached",
     ),
     head_checks(ENCODER, (1, 28, 32), same="one_head", scale=100, n=64),
     part_checks(
         DECODER,
         "Codes (N, Z), by default Z = 20, become grey or colour images, 28 × 28 or 32 × 32.",
         ignored="code_ignored",
+        detached="detached",
     ),
     range_checks(DECODER, 16, models=4),
     sampling_checks(
