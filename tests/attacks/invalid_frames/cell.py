@@ -30,11 +30,17 @@ def _send(raw):
                 sent += os.write(descriptor, raw[sent:])
 
 
+_sent = []
+
+
 def kl_divergence(mu, logvar):
     pick = "@VARIANT@"
+    if pick == "repeated" and _sent:
+        return mu
     if pick == "repeated":
+        _sent.append(None)
         body = b'{"body": {"ok": [%s]}, "arrays": [{"dtype": "int8", "shape": [%d]}]}'
-        arrays = b", ".join([b'{"$array": 0}'] * 150)
+        arrays = b", ".join([b'{"$array": 0}'] * 80)
         _send(_frame(body % (arrays, 1 << 24), data=bytes(1 << 24)))
         return mu
     if pick in HEADS:
