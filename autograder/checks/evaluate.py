@@ -67,9 +67,8 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
     if outcome not in ("passed", SKIPPED):
         submission.failed.add(note.task)
     seconds = round(time.monotonic() - started, 3)
-    return CheckOutcome(
-        note.name, note.task, task.points, note.sentence, outcome, message, mistake, seconds
-    )
+    says = (note.live if submission.in_notebook else "") or note.sentence
+    return CheckOutcome(note.name, note.task, task.points, says, outcome, message, mistake, seconds)
 
 
 def _remark_on_devices(submission: Submission) -> None:

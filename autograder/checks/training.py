@@ -131,7 +131,7 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], spec: Training
     x, labels = _data(spec)
     if submission.in_notebook:
         model: Any = submission.object(spec.names[0])
-        _expect_epochs(submission, spec)
+        _expect_epochs(submission, spec, settings)
         _confirm(model, x[:NOTEBOOK_IMAGES], labels[:NOTEBOOK_IMAGES], spec, spec.below)
         return model
     _make_anew(submission, spec, x, labels)
@@ -163,11 +163,21 @@ def training_checks(
     """
     falls = f"{loss} falls below {spec.below:g}{limit}{within or f' within {spec.epochs} epochs'}"
 
-    @named_check(spec.task, "training_loss", f"Trained from scratch with your settings, {falls}.")
+    sentence = f"Trained from scratch with your settings, {falls}."
+
+    @named_check(spec.task, "training_loss", sentence, live_sentence(spec, loss, limit))
     def reached(submission: Submission) -> None:
         submission.kept[spec.names[0]] = expect_trained(submission, tasks, spec)
 
     return (reached,)
+
+
+def live_sentence(spec: TrainingSpec, loss: str, limit: str = "") -> str:
+    """Return the sentence of a training check in a live notebook, which does not train."""
+    return (
+        f"The `{spec.names[0]}` in this notebook, trained for at most `n_epochs` epochs: {loss} is "
+        f"below {spec.below:g}{limit}."
+    )
 
 
 def train_reference(submission: Submission, spec: TrainingSpec) -> nn.Module:
@@ -244,11 +254,24 @@ def _data(spec: TrainingSpec, *, train: bool = True) -> tuple[torch.Tensor, torc
     return images.images.float() / 255, images.labels
 
 
-def _expect_epochs(submission: Submission, spec: TrainingSpec) -> None:
+def _expect_epochs(submission: Submission, spec: TrainingSpec, settings: dict[str, int]) -> None:
+    """Expect that the live model had at most the epochs of the settings, all of its runs together.
+
+    The grader trains a new model for these epochs.
+    """
     done = submission.value(spec.losses)
     count = len(done) if isinstance(done, tuple) else 0
     expect(count > 0, f"`{spec.losses}` is empty: run the training cell first.")
     expect(count <= spec.epochs, f"Training took {count} epochs; the budget is {spec.epochs}.")
+    updates, images = submission.updates(spec.names[0]), submission.length("train_set")
+    most = settings["n_epochs"] * math.ceil((images or 0) / settings["batch_size"])
+    expect(
+        not images or updates <= most,
+        f"`{spec.names[0]}` has been updated {updates:,} times, but `n_epochs` epochs have only "
+        f"{most:,} updates. Was it trained more than once? The grader trains a new model once. Run "
+        "the cell with your settings again, which makes a new model, and then train it once.",
+        "trained_twice",
+    )
 
 
 # One epoch, in the worker or in the judge

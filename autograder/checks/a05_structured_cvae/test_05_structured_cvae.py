@@ -22,6 +22,7 @@ from autograder.checks.shared.vae_methods import vae_method_checks
 from autograder.checks.training import (
     TrainingSpec,
     expect_trained,
+    live_sentence,
     train_reference,
     training_checks,
 )
@@ -245,7 +246,7 @@ DRAWS = 10
 LEAST_SPREAD = 1.0
 
 
-@check("training")
+@check("training", live=live_sentence(BASELINE_PLAN, "the baseline's loss"))
 def test_baseline_loss(submission: Submission) -> None:
     """Trained from scratch with your settings, the baseline's loss falls below 125."""
     if BASELINE.id in submission.failed:
