@@ -128,7 +128,7 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], spec: Training
     settings = _settings(submission, spec)
     if not submission.train:
         raise Skipped
-    x, labels = _data(spec)
+    x, labels = training_images(spec)
     if submission.in_notebook:
         model: Any = submission.object(spec.names[0])
         _expect_epochs(submission, spec, settings)
@@ -190,7 +190,7 @@ def train_reference(submission: Submission, spec: TrainingSpec) -> nn.Module:
         raise Skipped
     names = run_reference(submission.assignment)
     model, optimizer, step = (names[name] for name in (*spec.names, spec.step))
-    batch = spec.batch(*_data(spec))
+    batch = spec.batch(*training_images(spec))
     generator = torch.Generator().manual_seed(0)
     for _ in range(settings["n_epochs"]):
         for _step in steps(step, model, optimizer, batch, names["batch_size"], generator):
@@ -244,14 +244,24 @@ def _settings(submission: Submission, spec: TrainingSpec) -> dict[str, int]:
     return settings
 
 
-def _data(spec: TrainingSpec, *, train: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return images (N, C, H, W) in [0, 1] and labels (N,), of the training or the test part."""
+def training_images(spec: TrainingSpec) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the training images (N, C, H, W) in [0, 1] and their labels (N,)."""
+    return _images(spec, spec.images, train=True)
+
+
+def confirmation_images(spec: TrainingSpec) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return new images (N, C, H, W) in [0, 1], made from test images, and their labels (N,)."""
+    x, labels = _images(spec, TEST_IMAGES, train=False)
+    return spec.new_images(x), labels
+
+
+def _images(spec: TrainingSpec, most: int, *, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return at most this many images, a random subset, and their labels; 0 for all images."""
     from vae_utils import load_dataset
 
-    images = load_dataset(spec.data, train=train, source="embedded", quiet=True)
-    count = spec.images if train else min(TEST_IMAGES, len(images))
-    images = images.subset(count) if count else images
-    return images.images.float() / 255, images.labels
+    found = load_dataset(spec.data, train=train, source="embedded", quiet=True)
+    found = found.subset(most) if 0 < most < len(found) else found
+    return found.images.float() / 255, found.labels
 
 
 def _expect_epochs(submission: Submission, spec: TrainingSpec, settings: dict[str, int]) -> None:
@@ -372,8 +382,7 @@ def _confirm(
 
 def _confirm_on_new_images(submission: Submission, model: Any, spec: TrainingSpec) -> None:
     """Expect a small loss on images that the model's code cannot contain."""
-    x, labels = _data(spec, train=False)
-    loss = mean_confirmed(model, spec.new_images(x), labels, spec)
+    loss = mean_confirmed(model, *confirmation_images(spec), spec)
     submission.facts["new_images"] = round(loss, spec.digits + 1)
     expect(
         math.isfinite(loss) and loss < spec.below_new,

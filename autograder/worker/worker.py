@@ -15,7 +15,7 @@ import signal
 import sys
 import traceback
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -93,7 +93,7 @@ class Worker:
     def do_length(self, name: str) -> int | None:
         """Return the length of the object with a global name; None if it has no length."""
         value = self.namespace.get(name)
-        return len(value) if hasattr(value, "__len__") else None
+        return len(value) if isinstance(value, Sized) else None
 
     def do_updates(self, name: str) -> int:
         """Return how often an optimizer has updated a model, in a live notebook."""
