@@ -30,7 +30,7 @@ SLOW = {
     "autograder/test_cli.py": 60,
     "autograder/test_demo.py": 60,
     "autograder/test_nbgrader.py": 50,
-    "autograder/test_host.py": 30,
+    "autograder/test_host.py": 60,
 }
 
 
