@@ -18,7 +18,7 @@ from autograder.grading.notebook import (
     read_bytes,
 )
 from autograder.protocol.ended import Ended
-from autograder.protocol.remote import Raised, Submission
+from autograder.protocol.remote import Ask, Raised, Submission
 from autograder.records.results import CheckOutcome, Result, TaskScore
 from autograder.sandbox.host import WorkerProcess
 from autograder.sandbox.limits import Limits
@@ -50,9 +50,25 @@ class Judging:
 
 @contextlib.contextmanager
 def judging(
-    path: Path, assignment: str, limits: Limits | None = None, sandbox: Sandbox = BEST
+    path: Path,
+    assignment: str,
+    limits: Limits | None = None,
+    sandbox: Sandbox = BEST,
+    *,
+    salt: bytes = b"",
+    train: bool = True,
+    around: Callable[[Ask], Ask] = lambda ask: ask,
 ) -> Iterator[Judging]:
     """Open a submission in its own worker and run its cells, so that it can be checked.
+
+    Args:
+        path: The notebook.
+        assignment: The assignment's name.
+        limits: The limits of the submission; None for the default limits.
+        sandbox: The sandbox of its worker.
+        salt: Bytes that change the seed of each check's inputs.
+        train: False to skip the checks that train.
+        around: Replaces the function that asks the worker, for example by one that records.
 
     Raises:
         UnreadableError: If the file is not a readable notebook.
@@ -60,7 +76,8 @@ def judging(
     """
     opened = open_notebook(path, assignment)
     with WorkerProcess(limits or Limits(), sandbox) as worker:
-        yield Judging(assignment, _load(opened, worker, assignment, b""), worker)
+        submission = _load(opened, around(worker.ask), assignment, salt, train)
+        yield Judging(assignment, submission, worker)
 
 
 def grade(
@@ -115,7 +132,7 @@ def grade(
     with contextlib.ExitStack() as stack:
         try:
             worker = stack.enter_context(WorkerProcess(limits or Limits(), sandbox))
-            submission = _load(opened, worker, assignment, digest.encode(), train)
+            submission = _load(opened, worker.ask, assignment, digest.encode(), train)
             current = Judging(assignment, submission, worker)
             run_checks(current)
             if worker.ended:
@@ -128,10 +145,8 @@ def grade(
     return result(status, message, outcomes, notes, facts)
 
 
-def _load(
-    opened: Opened, worker: WorkerProcess, assignment: str, salt: bytes, train: bool = True
-) -> Submission:
-    submission = Submission(worker.ask, assignment, salt=salt, train=train)
+def _load(opened: Opened, ask: Ask, assignment: str, salt: bytes, train: bool = True) -> Submission:
+    submission = Submission(ask, assignment, salt=salt, train=train)
     rule = load_checks(assignment).imports
     if not rule.further or rule.forbidden:
         given = imported(cell.source for cell in load_source(assignment).of("setup"))
