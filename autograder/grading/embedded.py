@@ -152,7 +152,8 @@ def described(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         flat = value.detach().double().flatten()
         first = ", ".join(f"{number:.6g}" for number in flat[:6].tolist())
-        text = f"tensor {tuple(value.shape)}: {first}{', …' if len(flat) > 6 else ''}"
+        grad = ", requires a gradient" if value.requires_grad else ""
+        text = f"tensor {tuple(value.shape)}{grad}: {first}{', …' if len(flat) > 6 else ''}"
         if len(flat) < 2:
             return text
         return f"{text} (mean {flat.mean():.6g}, standard deviation {flat.std():.6g})"

@@ -330,7 +330,9 @@ def numbers(computation: Computation, recording: Recording) -> str:
     shown = []
     for tensor, number in recording.numbers[-NUMBERS:]:
         expression = computation.expression(tensor)
-        shown.append(f"print('computed here:', float({expression}), 'when graded:', {number!r})")
+        shown.append(
+            f"print('computed here:', float({expression}.detach()), 'when graded:', {number!r})"
+        )
     if not shown:
         return "# The check compared no numbers."
     return "\n".join(["# The last numbers that the check computed.", *computation.lines, *shown])
