@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -265,12 +266,19 @@ def explain(
 
     The exit code is 1 if the check has another outcome or message than in the result.
     """
+    from autograder.grading.explain import ExplainError, read_result
     from autograder.grading.explain import explain as explain_check
-    from autograder.grading.explain import read_result
     from autograder.records.results import write_text
+    from autograder.reports.output_folder import SECRET, OutputFolder
 
-    sandbox = _sandbox(no_sandbox)
-    explained = explain_check(read_result(result), check, submission, sandbox=sandbox)
+    found, out = read_result(result), result.resolve().parent.parent
+    if not (out / SECRET).exists():
+        raise ExplainError(
+            f"{out / SECRET} does not exist. The inputs of a check depend on this file, so the "
+            "result must be in its output folder."
+        )
+    secret, sandbox = OutputFolder(out).secret(), _sandbox(no_sandbox)
+    explained = explain_check(found, check, submission, sandbox=sandbox, secret=secret)
     for line in explained.lines:
         typer.echo(line)
     if script and explained.script:
@@ -346,6 +354,8 @@ def _grade(  # type: ignore[no-untyped-def]
     entries = find_submissions(submissions, assignment)
     output = OutputFolder(out, grader_digest(assignment, limits, sandbox))
     with output.locked():
+        secret = output.secret()
+        entries = [replace(entry, secret=secret) for entry in entries]
         to_grade = entries if again else output.keep_valid(entries, assignment)
         if len(to_grade) < len(entries):
             kept = len(entries) - len(to_grade)

@@ -2,12 +2,12 @@
 
 import re
 import time
-import zlib
 from collections.abc import Callable
 
 import torch
 
 from autograder.checks.registry import info
+from autograder.checks.seeds import seed_torch
 from autograder.checks.vocabulary import NOT_STARTED, CheckFailed, Skipped, Task
 from autograder.protocol.ended import Ended
 from autograder.protocol.remote import MESSAGE_LIMIT, Raised, Submission
@@ -18,15 +18,15 @@ from autograder.records.text import printable
 def evaluate(function: Callable[..., None], task: Task, submission: Submission) -> CheckOutcome:
     """Run a check on a submission.
 
-    The random inputs of a check depend only on the check's name and on the bytes of the submission.
-    So they are the same in every run and in every order, and a student cannot know them while
-    writing the submission. (In a live notebook they depend on the name alone.)
+    The random inputs of a check depend only on the check's name and on the submission's key. So
+    they are the same in every run and in every order, and a student cannot know them while writing
+    the submission; see `checks.seeds`. (In a live notebook they depend on the name alone.)
     """
     started = time.monotonic()
     note = info(function)
     outcome, message, mistake = "passed", "", None
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(zlib.crc32(note.name.encode() + submission.salt))
+        seed_torch(submission.key, note.name)
         try:
             function(submission)
         except CheckFailed as verdict:

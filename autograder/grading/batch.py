@@ -26,7 +26,7 @@ from autograder.sandbox.tiers import BEST, Sandbox
 TRIES = 2
 # The time that a judge may use in addition to its submission's limits before it is killed.
 GRACE_SECONDS = 300.0
-Grade = Callable[[Path, str, str, Limits | None, Sandbox, bool], Result]
+Grade = Callable[[Path, str, str, Limits | None, Sandbox, bool, bytes], Result]
 
 
 class BatchError(Exception):
@@ -43,12 +43,14 @@ class Entry:
         folder: The folder of all submissions. No folder between it and the notebook may be a link.
             None for a single notebook.
         train: False to skip the checks that train.
+        secret: The secret of the random inputs; see `checks.seeds`. b"" if it need not be one.
     """
 
     student: str
     path: Path
     folder: Path | None = None
     train: bool = True
+    secret: bytes = field(default=b"", repr=False)
 
 
 def find_submissions(folder: Path, assignment: str) -> list[Entry]:
@@ -249,10 +251,10 @@ def _grade_one(
         message = f"The folder `{link}` is a link; links are not followed."
         return judge.unjudged(assignment, entry.student, "unreadable", message)
     try:
-        given = (entry.path, assignment, entry.student, limits, sandbox, entry.train)
-        result = grade(*given)
+        given = (entry.path, assignment, entry.student, limits, sandbox)
+        result = grade(*given, entry.train, entry.secret)
         if result.status == "crashed":
-            result = grade(*given)
+            result = grade(*given, entry.train, entry.secret)
             again = f"Its process crashed in the first of {TRIES} tries. This is the second result."
             result = replace(result, notes=(*result.notes, again))
         return result

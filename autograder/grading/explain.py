@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from autograder.checks.registry import info, load_checks
+from autograder.checks.seeds import submission_key
 from autograder.course.sources import imported, load_source
 from autograder.grading.embedded import described
 from autograder.grading.judge import judging
@@ -72,6 +73,7 @@ def explain(
     path: Path,
     limits: Limits | None = None,
     sandbox: Sandbox = BEST,
+    secret: bytes = b"",
 ) -> Explained:
     """Run a submission's checks again up to one check; explain this check.
 
@@ -83,6 +85,7 @@ def explain(
         path: The notebook that was graded.
         limits: The limits of the submission; None for the default limits.
         sandbox: The sandbox of its worker.
+        secret: The secret of the random inputs with which it was graded; see `checks.seeds`.
 
     Raises:
         ExplainError: If there is no such check, or the file is not the graded one.
@@ -99,10 +102,9 @@ def explain(
             f"result has {result.digest[:12]}…"
         )
     recorder = Recorder()
-    salt = digest.encode()
-    with judging(
-        path, result.assignment, limits, sandbox, salt=salt, train=False, around=recorder.around
-    ) as current:
+    key, around = submission_key(secret, digest), recorder.around
+    given = path, result.assignment, limits, sandbox
+    with judging(*given, key=key, train=False, around=around) as current:
         for function in load_checks(result.assignment).functions:
             if (info(function).task, info(function).name) == (graded.task, graded.check):
                 outcome = current.evaluate(recorder.watch(function))

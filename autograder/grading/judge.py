@@ -9,6 +9,7 @@ from pathlib import Path
 
 from autograder.checks.evaluate import evaluate
 from autograder.checks.registry import info, load_checks
+from autograder.checks.seeds import submission_key
 from autograder.course.sources import imported, load_source
 from autograder.grading.notebook import (
     Opened,
@@ -55,7 +56,7 @@ def judging(
     limits: Limits | None = None,
     sandbox: Sandbox = BEST,
     *,
-    salt: bytes = b"",
+    key: bytes = b"",
     train: bool = True,
     around: Callable[[Ask], Ask] = lambda ask: ask,
 ) -> Iterator[Judging]:
@@ -66,7 +67,7 @@ def judging(
         assignment: The assignment's name.
         limits: The limits of the submission; None for the default limits.
         sandbox: The sandbox of its worker.
-        salt: Bytes that change the seed of each check's inputs.
+        key: The key of the random inputs; see `checks.seeds`.
         train: False to skip the checks that train.
         around: Replaces the function that asks the worker, for example by one that records.
 
@@ -76,7 +77,7 @@ def judging(
     """
     opened = open_notebook(path, assignment)
     with WorkerProcess(limits or Limits(), sandbox) as worker:
-        submission = _load(opened, around(worker.ask), assignment, salt, train)
+        submission = _load(opened, around(worker.ask), assignment, key, train)
         yield Judging(assignment, submission, worker)
 
 
@@ -87,6 +88,7 @@ def grade(
     limits: Limits | None = None,
     sandbox: Sandbox = BEST,
     train: bool = True,
+    secret: bytes = b"",
 ) -> Result:
     """Grade one submission.
 
@@ -97,6 +99,7 @@ def grade(
         limits: The limits of the submission; None for the default limits.
         sandbox: The sandbox of its worker.
         train: False to skip the checks that train. Their tasks then earn no points.
+        secret: The secret of the random inputs; see `checks.seeds`. b"" if it need not be one.
 
     Returns:
         The result. There is one for every behaviour of the submission.
@@ -132,7 +135,8 @@ def grade(
     with contextlib.ExitStack() as stack:
         try:
             worker = stack.enter_context(WorkerProcess(limits or Limits(), sandbox))
-            submission = _load(opened, worker.ask, assignment, digest.encode(), train)
+            key = submission_key(secret, digest)
+            submission = _load(opened, worker.ask, assignment, key, train)
             current = Judging(assignment, submission, worker)
             run_checks(current)
             if worker.ended:
@@ -145,8 +149,8 @@ def grade(
     return result(status, message, outcomes, notes, facts)
 
 
-def _load(opened: Opened, ask: Ask, assignment: str, salt: bytes, train: bool = True) -> Submission:
-    submission = Submission(ask, assignment, salt=salt, train=train)
+def _load(opened: Opened, ask: Ask, assignment: str, key: bytes, train: bool = True) -> Submission:
+    submission = Submission(ask, assignment, key=key, train=train)
     rule = load_checks(assignment).imports
     if not rule.further or rule.forbidden:
         given = imported(cell.source for cell in load_source(assignment).of("setup"))

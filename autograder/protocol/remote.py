@@ -65,7 +65,7 @@ class Submission:
         assignment: The name of the assignment.
         in_notebook: True if this is the student's own live notebook.
         train: False to skip the checks that train.
-        salt: Bytes that change the seed of each check's inputs; see `evaluate`.
+        key: The key of the random inputs of its checks; see `checks.seeds`.
 
     Attributes:
         failed: Ids of the tasks that have failed so far.
@@ -82,9 +82,9 @@ class Submission:
         *,
         in_notebook: bool = False,
         train: bool = True,
-        salt: bytes = b"",
+        key: bytes = b"",
     ):
-        self.salt = salt
+        self.key = key
         self._ask = ask
         self._unread: Iterator[Frame] = iter(())
         self._calls = 0

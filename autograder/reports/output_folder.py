@@ -7,11 +7,15 @@ grades the other submissions.
 
 import contextlib
 import hashlib
+import os
+import secrets
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+from autograder.checks.seeds import SECRET_BYTES
 from autograder.course.locate import current_course
 from autograder.grading.batch import BatchError, Entry
 from autograder.grading.notebook import UnreadableError, read_bytes
@@ -22,7 +26,7 @@ from autograder.reports.table import to_csv
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import Sandbox
 
-LOCK = ".lock"
+LOCK, SECRET = ".lock", ".secret"
 
 
 class OutputFolder:
@@ -61,6 +65,34 @@ class OutputFolder:
                         "or choose another folder with --out."
                     ) from error
             yield
+
+    def secret(self) -> bytes:
+        """Return the secret of the checks' random inputs; make it at the first call.
+
+        It stays in the folder, so that the same submission gets the same inputs when it is graded
+        again. Only the grader's user can read it.
+
+        Raises:
+            BatchError: If the file is not the secret of an earlier run.
+        """
+        path = self.folder / SECRET
+        if not os.path.lexists(path):
+            handle, part = tempfile.mkstemp(dir=self.folder, prefix=".", suffix=PART)  # mode 0600
+            with os.fdopen(handle, "wb") as file:
+                file.write(secrets.token_bytes(SECRET_BYTES))
+            # The file gets its name when it is complete: a grader can be killed at any moment.
+            os.replace(part, path)
+        try:
+            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+                found = file.read(SECRET_BYTES + 1)
+        except OSError as error:
+            raise BatchError(f"{path} cannot be read: {error.strerror}.") from error
+        if len(found) != SECRET_BYTES:
+            raise BatchError(
+                f"{path} should have {SECRET_BYTES} bytes, the secret of the random inputs. Delete "
+                "it; the next run makes a new one and grades with other inputs."
+            )
+        return found
 
     def keep_valid(self, entries: Sequence[Entry], assignment: str) -> list[Entry]:
         """Keep the results of an earlier run that are still valid.

@@ -28,7 +28,7 @@ class LiveSubmission:
     """Has the interface of `Submission`, but returns live objects."""
 
     in_notebook = False
-    salt = b""
+    key = b""
     assignment = A
 
     def __init__(self, names: dict[str, Any]):

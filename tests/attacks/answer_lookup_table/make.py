@@ -1,11 +1,11 @@
 """Write a submission that contains a table of answers instead of a formula."""
 
 import json
-import zlib
 
 import torch
 
 from autograder.checks.registry import load_checks
+from autograder.checks.seeds import seed_torch
 
 CELL = """
 TABLE = {table}
@@ -23,7 +23,7 @@ def place(path, honest, targets):
     seen = [checks.EXAMPLE]
     for check in ("gradients_of_floats", "gradients_of_tensors"):
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(zlib.crc32(check.encode()))
+            seed_torch(b"", check)
             seen += [checks.toy_inputs() for _ in range(3)]
     table = [(list(inputs), checks.toy(*inputs).tolist()) for inputs in seen]
     notebook = json.loads(honest)
