@@ -252,7 +252,14 @@ def explain(
     check: Annotated[
         str, typer.Argument(help="The check's name in the result, or <task>.<check>.")
     ],
-    submission: Annotated[Path, typer.Option(metavar="FILE", help="The notebook that was graded.")],
+    submission: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The notebook that was graded. Default: the student's notebook in a folder "
+            "`submissions` beside OUT.",
+        ),
+    ] = None,
     script: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the script to this file.")
     ] = None,
@@ -277,8 +284,10 @@ def explain(
             f"{out / SECRET} does not exist. The inputs of a check depend on this file, so the "
             "result must be in its output folder."
         )
+    name = found.assignment
+    default = out.parent / "submissions" / found.student / name / f"{name}.ipynb"
     secret, sandbox = OutputFolder(out).secret(), _sandbox(no_sandbox)
-    explained = explain_check(found, check, submission, sandbox=sandbox, secret=secret)
+    explained = explain_check(found, check, submission or default, sandbox=sandbox, secret=secret)
     for line in explained.lines:
         typer.echo(line)
     if script and explained.script:

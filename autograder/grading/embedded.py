@@ -14,7 +14,7 @@ import traceback
 import types
 import zlib
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 from unittest.mock import MagicMock
 
 import torch
@@ -25,8 +25,6 @@ from autograder.worker.worker import CELL, compile_cell
 
 class StandIn(types.ModuleType):
     """A module that is not installed here: each of its names is a `MagicMock`."""
-
-    __path__: ClassVar[list[str]] = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -27,11 +27,14 @@ from autograder.grading.script import (
     write_script,
 )
 from autograder.protocol.codec import CodecError, Decoder
+from autograder.protocol.ended import Ended
 from autograder.protocol.remote import Raised
 from autograder.records.results import SKIPPED, CheckOutcome, Result, from_json
 from autograder.records.text import printable
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import BEST, Sandbox
+
+WIDTH = 1000  # characters of a line
 
 
 class ExplainError(Exception):
@@ -104,12 +107,17 @@ def explain(
     recorder = Recorder()
     key, around = submission_key(secret, digest), recorder.around
     given = path, result.assignment, limits, sandbox
-    with judging(*given, key=key, train=False, around=around) as current:
-        for function in load_checks(result.assignment).functions:
-            if (info(function).task, info(function).name) == (graded.task, graded.check):
-                outcome = current.evaluate(recorder.watch(function))
-                break
-            current.evaluate(function)
+    try:
+        with judging(*given, key=key, train=False, around=around) as current:
+            for function in load_checks(result.assignment).functions:
+                if (info(function).task, info(function).name) == (graded.task, graded.check):
+                    outcome = current.evaluate(recorder.watch(function))
+                    break
+                current.evaluate(function)
+            else:
+                raise ExplainError(f"The course has no check {graded.task}.{graded.check} now.")
+    except Ended as end:
+        raise ExplainError(f"The checks did not run. {end}") from end
     return _explained(result, graded, outcome, recorder.recording, cells)
 
 
@@ -140,7 +148,7 @@ def _explained(
     lines = [printable(line) for line in about]
     if outcome.outcome == SKIPPED:
         lines.append("This check trains a model. It cannot be repeated by a short script.")
-        lines += [f"{name}: {value}" for name, value in result.facts.items()]
+        lines += [printable(f"{name}: {value}", WIDTH) for name, value in result.facts.items()]
         return Explained(tuple(lines), "", same=True)
     same = (outcome.outcome, outcome.message) == (graded.outcome, graded.message)
     if not same:
@@ -181,7 +189,7 @@ def _about_call(call: Call) -> list[str]:
         lines.append(f"  raised {Raised(call.exchange.error)}")
     elif answer is not None and call.name:
         lines.append(f"  -> {_about_answer(answer.body.get('ok'), answer.arrays)}")
-    return [printable(line) for line in lines]
+    return [printable(line, WIDTH) for line in lines]
 
 
 def _about_answer(body: Any, arrays: Sequence[np.ndarray]) -> str:

@@ -188,12 +188,14 @@ class Calls:
 def literal(array: np.ndarray) -> str:
     """Return the source of a tensor with these values, exact to the last bit."""
     dtype = f"torch.{array.dtype.name}"
+    if same(array, np.zeros(array.shape, np.float32)):
+        return f"torch.zeros({array.shape})"
     if array.size <= INLINE and np.isfinite(array).all():
         return f"torch.tensor({array.tolist()}, dtype={dtype})" + (
             "" if array.size else f".reshape({array.shape})"
         )
     first = array.flat[0]
-    if np.isfinite(first) and (array == first).all():
+    if np.isfinite(first) and same(array, np.full(array.shape, first)):
         return f"torch.full({array.shape}, {first.item()!r}, dtype={dtype})"
     text = base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 9)).decode()
     return f'array("{text}", {dtype}, {", ".join(map(str, array.shape))})'
