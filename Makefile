@@ -5,7 +5,7 @@ VENV := .venv/bin
 WORKERS ?= 3
 SIDE_BY_SIDE := -n $(WORKERS)
 
-.PHONY: help setup demo test compat verify lab build lint bench soak fuzz gallery docs clean
+.PHONY: help setup demo test compat verify compose lab build lint bench soak fuzz gallery docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ compat: ## run the quick tests with the lowest versions that pyproject.toml allo
 
 verify: setup ## test every assignment on its whole submission corpus, with all training (an hour)
 	@$(VENV)/vaelab verify
+
+compose: setup ## grade 2,000 right compositions of ways to write each part, 50 of them trained
+	@$(VENV)/vaelab compose --train 50
 
 lab: setup ## open the notebooks in JupyterLab
 	@set --; \

@@ -21,6 +21,7 @@ The typical order of the commands:
 - `init` writes a copy of the course that you can edit.
 - `build` builds the starter notebooks from the sources in `solutions/`.
 - `verify` tests each assignment on its corpus of correct and incorrect submissions.
+- `compose` grades right submissions that are composed of many ways to write each part.
 - `calibrate` measures how far each loss threshold is from the loss of the reference.
 - `grade` grades a folder of submissions.
 
@@ -172,6 +173,45 @@ def verify(
             failed = True
             console.print(Text(f"{name}: {problem}", style="red"))
     console.print(table)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def compose(
+    names: Names = None,
+    count: Annotated[
+        int | None,
+        typer.Option(help="Compositions of each assignment. Default: what its file says.", min=1),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The first composition's seed.", min=0)] = 0,
+    train: Annotated[
+        int, typer.Option(help="How many compositions of all to train as well.", min=0)
+    ] = 0,
+    jobs: Jobs = CORES,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the notebooks to this folder and keep them.")
+    ] = None,
+    course: CourseDir = None,
+) -> None:
+    """Grade right submissions that are composed of independent ways to write each part.
+
+    Each composition must keep all points. The command reports each one that loses points with its
+    parts, its messages and the command that makes it again, and then fails.
+    """
+    from autograder.course.sources import assignments
+    from autograder.quality import compose as composing
+    from autograder.sandbox.limits import Limits
+
+    chosen = names or assignments()
+    plan = composing.plan(chosen, count, seed, train)
+    sandbox = _sandbox(own=True)
+    failed = False
+    for name in chosen:
+        report = composing.run(plan[name], jobs, Limits(call_seconds=20.0), sandbox, out)
+        for line in report.lines():
+            typer.echo(line)
+        failed |= bool(report.failing)
     if failed:
         raise typer.Exit(1)
 
@@ -354,13 +394,14 @@ def _grade(  # type: ignore[no-untyped-def]
     submissions: Path, assignment: str, out: Path, jobs: int, limits, sandbox, again: bool
 ) -> None:
     from autograder.course.sources import load_source
-    from autograder.grading.batch import find_submissions, grade_all
+    from autograder.grading.batch import expect_apart, find_submissions, grade_all
     from autograder.records.text import printable
     from autograder.reports.output_folder import OutputFolder, grader_digest
 
     console = Console()
     load_source(assignment)
     entries = find_submissions(submissions, assignment)
+    expect_apart(submissions, out)
     output = OutputFolder(out, grader_digest(assignment, limits, sandbox))
     with output.locked():
         secret = output.secret()

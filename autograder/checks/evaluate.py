@@ -21,6 +21,9 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
     The random inputs of a check depend only on the check's name and on the submission's key. So
     they are the same in every run and in every order, and a student cannot know them while writing
     the submission; see `checks.seeds`. (In a live notebook they depend on the name alone.)
+
+    Raises:
+        MemoryError: If this process may not allocate the memory that a check needs.
     """
     started = time.monotonic()
     note = info(function)
@@ -41,6 +44,8 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
         except Ended as end:
             outcome, message = "not_run", str(end)
         except Exception as error:
+            if is_out_of_memory(error):
+                raise MemoryError from error
             # The check could not compute with what the submission returned.
             outcome = "failed"
             message = printable(
@@ -52,6 +57,13 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
     return CheckOutcome(
         note.name, note.task, task.points, note.sentence, outcome, message, mistake, seconds
     )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an exception means that this process got no more memory."""
+    # PyTorch has no own type for it on the CPU.
+    told = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or told
 
 
 def explain(error: Raised, submission: Submission) -> CheckFailed:
@@ -79,4 +91,11 @@ def _rule_broken(error: Raised) -> str | None:
 
 
 def _not_started(error: Raised) -> bool:
-    return error.kind == "NotImplementedError" or "ellipsis" in error.text.lower()
+    """Return whether a placeholder of the starter is still there: its `raise`, or its `...`.
+
+    PyTorch raises NotImplementedError too, and `torch.einsum` has messages about an ellipsis.
+    """
+    if error.kind == "NotImplementedError":
+        return error.text.startswith("TODO") and error.code is not None
+    used = error.kind in ("TypeError", "AttributeError")
+    return used and re.search(r"\bellipsis\b", error.text.lower()) is not None

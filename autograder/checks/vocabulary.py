@@ -214,13 +214,13 @@ def expect_close(
     Raises:
         CheckFailed: With the message of the known mistake, and the expected and computed values.
     """
-    if _close(got, right, tolerance):
+    if close(got, right, tolerance):
         return
     compared = Comparison(what, got, right, tolerance)
     shown = f"xpected {_numbers(right)}, got {_numbers(got)}."
     for mistake in mistakes:
         wrong = mistake.formula(*inputs).double()
-        if _close(got, wrong, tolerance):
+        if close(got, wrong, tolerance):
             raise CheckFailed(f"{mistake.says} E{shown}", mistake.name, comparison=compared)
     raise CheckFailed(f"{what} has the wrong value: e{shown}", comparison=compared)
 
@@ -265,7 +265,8 @@ def kind(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def _close(got: torch.Tensor, right: torch.Tensor, tolerance: float) -> bool:
+def close(got: torch.Tensor, right: torch.Tensor, tolerance: float = 1e-4) -> bool:
+    """Return whether two tensors of one shape are equal; see `expect_close` for the tolerance."""
     if got.shape != right.shape or not torch.isfinite(right).all():
         return False
     scale = max(1.0, float(right.abs().max()) if right.numel() else 1.0)

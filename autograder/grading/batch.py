@@ -8,8 +8,8 @@ end when the grader that started them ends, also if it is killed.
 import contextlib
 import multiprocessing
 import os
+import resource
 import signal
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,12 +20,18 @@ from pathlib import Path
 from autograder.grading import judge
 from autograder.grading.parent_death import EndWithParent, run_with_parent
 from autograder.records.results import Result
-from autograder.sandbox.limits import Limits
+from autograder.records.text import printable
+from autograder.sandbox.clock import Clock
+from autograder.sandbox.limits import MIB, Limits
 from autograder.sandbox.tiers import BEST, Sandbox
 
 TRIES = 2
 # The time that a judge may use in addition to its submission's limits before it is killed.
 GRACE_SECONDS = 300.0
+POLL_SECONDS = 0.5
+# Memory that a judge may allocate, in MiB. A frame has at most 256 MiB; some checks convert it to
+# float64 and keep several copies.
+JUDGE_MIB = 4096
 Grade = Callable[[Path, str, str, Limits | None, Sandbox, bool, bytes], Result]
 
 
@@ -56,24 +62,63 @@ class Entry:
 def find_submissions(folder: Path, assignment: str) -> list[Entry]:
     """List the submissions in nbgrader's layout, `<student>/<assignment>/<assignment>.ipynb`.
 
-    Students without a notebook are also listed. Their status becomes "missing".
+    Students without a notebook are also listed. Their status becomes "missing". A link in the place
+    of a student's folder is listed too: its status becomes "unreadable".
 
     Raises:
-        BatchError: If the folder does not exist, or if no student has a notebook of the assignment.
+        BatchError: If the folder does not exist or cannot be read, or if no student has a notebook
+            of the assignment.
     """
-    if not folder.is_dir():
+    # The functions of `os.path` answer False where those of `Path` raise, for example for a link
+    # with a target that is too long, or in a folder without permission.
+    if not os.path.isdir(folder):
         raise BatchError(f"There is no folder {folder}. Name the folder of the submissions.")
+    try:
+        children = sorted(folder.iterdir())
+    except OSError as error:
+        raise BatchError(f"The folder {folder} cannot be read: {error.strerror}.") from error
     entries = [
         Entry(child.name, child / assignment / f"{assignment}.ipynb", folder)
-        for child in sorted(folder.iterdir())
-        if child.is_dir() and not child.name.startswith(".")
+        for child in children
+        if not child.name.startswith(".") and _is_folder_or_odd_link(child)
     ]
-    if not any(os.path.lexists(entry.path) for entry in entries):
+    if not any(_may_exist(entry.path) for entry in entries):
         raise BatchError(
             f"No submission to {assignment} found in {folder}. Expected files: "
             f"{folder}/<student>/{assignment}/{assignment}.ipynb."
         )
     return entries
+
+
+def _is_folder_or_odd_link(path: Path) -> bool:
+    """Return whether a path may be a student's: a folder, or a link that leads to no file."""
+    return os.path.isdir(path) or (os.path.islink(path) and not os.path.isfile(path))
+
+
+def _may_exist(path: Path) -> bool:
+    """Return whether a path exists, or cannot be looked up for another reason."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def expect_apart(submissions: Path, out: Path) -> None:
+    """Expect that the output folder is not among the submissions.
+
+    Raises:
+        BatchError: If it is: it would be graded as a student's folder, and a later run would read
+            its files as submissions.
+    """
+    inside, outside = os.path.realpath(out), os.path.realpath(submissions)
+    if os.path.commonpath([inside, outside]) == outside:
+        raise BatchError(
+            f"The output folder {out} is inside the folder of the submissions, {submissions}. "
+            "Choose another folder with --out."
+        )
 
 
 def grade_all(
@@ -151,6 +196,7 @@ class _Judge:
     until: float = 0.0
     process: BaseProcess = field(init=False)
     pipe: Connection = field(init=False)
+    clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
         # Spawned, not forked: a fork does not copy PyTorch's threads.
@@ -167,7 +213,7 @@ class _Judge:
         """Send it a submission and start its time limit."""
         self.now = one
         spend = TRIES * (self.limits.start_seconds + self.limits.seconds) + GRACE_SECONDS
-        self.until = time.monotonic() + spend
+        self.until = self.clock() + spend
         with contextlib.suppress(OSError):  # the process has ended: `take` returns None
             self.pipe.send(one.entry)
 
@@ -184,7 +230,7 @@ class _Judge:
 
     def close(self) -> str:
         """End the process; return in words how it ended if it did not return a result."""
-        alive = self.process.is_alive() and time.monotonic() >= self.until > 0
+        alive = self.process.is_alive() and self.clock() >= self.until > 0
         self.pipe.close()
         if self.now is not None or alive:
             self.process.kill()
@@ -200,17 +246,14 @@ class _Judge:
 
 
 def _ready(judges: Sequence[_Judge]) -> list[_Judge]:
-    """Wait until a judge has a result, has ended, or has exceeded its time limit; return those."""
+    """Wait a moment; return the judges with a result, and those that ended or took too long."""
     if not judges:
         return []
-    now = time.monotonic()
-    soonest = max(0.0, min(one.until for one in judges) - now)
-    seen = wait([x for one in judges for x in (one.pipe, one.process.sentinel)], soonest)
-    late = time.monotonic()
+    seen = wait([x for one in judges for x in (one.pipe, one.process.sentinel)], POLL_SECONDS)
     return [
         one
         for one in judges
-        if one.pipe in seen or one.process.sentinel in seen or late >= one.until
+        if one.clock() >= one.until or one.pipe in seen or one.process.sentinel in seen
     ]
 
 
@@ -237,20 +280,28 @@ def _serve(
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the grader ends its judges
     torch.set_num_threads(1)
+    limit_memory()
     with contextlib.suppress(EOFError, OSError):
         while True:
             entry: Entry = pipe.recv()
             pipe.send(_grade_one(entry, grade, assignment, limits, sandbox))
 
 
+def limit_memory() -> None:
+    """Limit the memory of this process to `JUDGE_MIB`; processes that it starts may raise it."""
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = JUDGE_MIB * MIB
+    with contextlib.suppress(ValueError, OSError):  # some systems have a lower limit, or none
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+
+
 def _grade_one(
     entry: Entry, grade: Grade, assignment: str, limits: Limits, sandbox: Sandbox
 ) -> Result:
-    link = _link_below(entry)
-    if link:
-        message = f"The folder `{link}` is a link; links are not followed."
-        return judge.unjudged(assignment, entry.student, "unreadable", message)
     try:
+        if link := _link_below(entry):
+            message = f"The folder `{printable(link)}` is a link; links are not followed."
+            return judge.unjudged(assignment, entry.student, "unreadable", message)
         given = (entry.path, assignment, entry.student, limits, sandbox)
         result = grade(*given, entry.train, entry.secret)
         if result.status == "crashed":
@@ -258,6 +309,8 @@ def _grade_one(
             again = f"Its process crashed in the first of {TRIES} tries. This is the second result."
             result = replace(result, notes=(*result.notes, again))
         return result
+    except MemoryError:
+        return judge.unjudged(assignment, entry.student, "memory", judge.JUDGE_MEMORY)
     except Exception as error:  # an error of the grader becomes a result, and the batch goes on
         message = f"The grader failed: {type(error).__name__}: {error}"
         return judge.unjudged(assignment, entry.student, "not_graded", message[:600])
@@ -269,7 +322,7 @@ def _link_below(entry: Entry) -> str | None:
         return None
     between = entry.path.parent
     while between != entry.folder:
-        if between.is_symlink():
+        if os.path.islink(between):
             return between.name
         between = between.parent
     return None

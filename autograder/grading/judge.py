@@ -25,6 +25,9 @@ from autograder.sandbox.host import WorkerProcess
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import BEST, Sandbox
 
+JUDGE_MEMORY = "What the submission sent takes more memory than a judge may use."
+SHOWN_NOTES = 20
+
 
 @dataclass(eq=False)
 class Judging:
@@ -143,6 +146,8 @@ def grade(
                 raise worker.ended
         except Ended as end:
             status, message = end.status, str(end)
+        except MemoryError:  # of the judge; memory of the worker is the watcher's business
+            status, message = "memory", JUDGE_MEMORY
     outcomes = current.outcomes if current else []
     notes = opened.notes + (_notes(current.submission) if current else ())
     facts = current.submission.facts if current else {}
@@ -164,8 +169,10 @@ def _load(opened: Opened, ask: Ask, assignment: str, key: bytes, train: bool = T
 
 
 def _notes(submission: Submission) -> tuple[str, ...]:
-    raised = submission.cell_errors.items()
-    return (*(f"The cell `{name}` raised {error}." for name, error in raised), *submission.remarks)
+    raised = [f"The cell `{name}` raised {e}." for name, e in submission.cell_errors.items()]
+    if (more := len(raised) - SHOWN_NOTES) > 0:
+        raised[SHOWN_NOTES:] = [f"{more} more cells raised an exception."]
+    return (*raised, *submission.remarks)
 
 
 def run_checks(current: Judging) -> None:

@@ -23,6 +23,7 @@ from autograder.protocol.frames import DTYPES
 MAX_DEPTH = 32
 MAX_INT = 2**63
 FLOAT_LIMIT = 40
+KIND_LIMIT = 200
 
 
 class CodecError(ValueError):
@@ -95,6 +96,9 @@ class Encoder:
 class Decoder:
     """Reads values from JSON and arrays.
 
+    Each array is used at most once, so the memory of the values is proportional to the bytes of the
+    frame.
+
     Args:
         arrays: The frame's arrays.
         tensor: A function that creates a tensor from an array, given whether a gradient is needed.
@@ -111,12 +115,14 @@ class Decoder:
     ):
         self.arrays, self.sequence = arrays, sequence
         self.tensor, self.reference = tensor, reference
+        self.used: set[int] = set()
 
     def __call__(self, body: Any, depth: int = 0) -> Any:
         """Return the value of its JSON.
 
         Raises:
-            CodecError: If the JSON has an unknown format or is nested more than `MAX_DEPTH` deep.
+            CodecError: If the JSON has an unknown format, is nested more than `MAX_DEPTH` deep, or
+                refers to an array for the second time.
         """
         if depth > MAX_DEPTH:
             raise CodecError(f"the value is nested more than {MAX_DEPTH} levels deep")
@@ -128,6 +134,9 @@ class Decoder:
             return body
         match body:
             case {"$array": int(index)} if 0 <= index < len(self.arrays):
+                if index in self.used:
+                    raise CodecError(f"the value refers to array {int(index)} twice")
+                self.used.add(index)
                 return self.tensor(self.arrays[index], body.get("grad") is True)
             case {"$float": str(text)} if len(text) < FLOAT_LIMIT:
                 try:
@@ -137,7 +146,16 @@ class Decoder:
             case {"$dict": dict(items)}:
                 return {key: self(item, depth + 1) for key, item in items.items()}
             case {"$other": str(kind)}:
-                return Other(kind)
+                return Other(kind[:KIND_LIMIT])
             case {"$ref": int(number), "type": str(kind)}:
                 return self.reference(number, kind)
         raise CodecError("")
+
+    def expect_all_used(self) -> None:
+        """Refuse a frame with an array that no value refers to.
+
+        Raises:
+            CodecError: If there is one.
+        """
+        if unused := len(self.arrays) - len(self.used):
+            raise CodecError(f"the value does not use {unused} of the message's arrays")

@@ -2,7 +2,9 @@
 
 A frame is `b"VAEL"`, the head's length (uint32), the arrays' total length in bytes (uint64), the
 head (JSON, UTF-8) and the bytes of all arrays (little-endian, C order). Nothing is unpickled.
-Every length is checked before it is used.
+Every length is checked before it is used. The memory and time that a frame takes are proportional
+to its bytes: an array without elements may also have only small sides, because a reduction over its
+empty side has as many elements as the product of the other sides.
 """
 
 import json
@@ -20,6 +22,8 @@ MAX_HEAD = 1 << 20
 MAX_DATA = 1 << 28
 MAX_DIMS = 8
 MAX_ARRAYS = 4096
+# Largest product of the non-zero sides of all arrays without elements in one frame, summed.
+MAX_EMPTY = 1 << 20
 DTYPES = frozenset({"bool", "uint8", "int8", "int16", "int32", "int64"}) | frozenset(
     {"float16", "float32", "float64"}
 )
@@ -53,7 +57,8 @@ def pack(frame: Frame) -> list[bytes | memoryview]:
         if array.dtype.name not in DTYPES:
             raise FrameError(f"an array of dtype {array.dtype.name} cannot be sent")
     specs = [{"dtype": a.dtype.name, "shape": list(a.shape)} for a in frame.arrays]
-    head = json.dumps({"body": frame.body, "arrays": specs}).encode()
+    text = json.dumps({"body": frame.body, "arrays": specs}, ensure_ascii=False)
+    head = text.encode("utf-8", "surrogatepass")  # a student's text can hold lone surrogates
     total = sum(a.nbytes for a in frame.arrays)
     if len(head) > MAX_HEAD or total > MAX_DATA:
         raise FrameError(
@@ -98,16 +103,21 @@ def unpack(head: bytes, data: bytes | bytearray | memoryview) -> Frame:
             size does not match the bytes.
     """
     try:
-        message = json.loads(head)
+        message = json.loads(head.decode("utf-8", "surrogatepass"))
         body, specs = message["body"], message["arrays"]
     except (ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
         raise FrameError("the head of the message is not JSON with `body` and `arrays`") from error
     if not isinstance(specs, list) or len(specs) > MAX_ARRAYS:
         raise FrameError(f"`arrays` must be a list of at most {MAX_ARRAYS} items")
-    arrays, offset = [], 0
+    arrays, offset, empty = [], 0, 0
     for spec in specs:
         dtype, shape = _spec(spec)
         size = dtype.itemsize * math.prod(shape)
+        empty += 0 if size else math.prod(side for side in shape if side)
+        if empty > MAX_EMPTY:
+            raise FrameError(
+                f"the other sides of arrays without elements have a product above {MAX_EMPTY}"
+            )
         if offset + size > len(data):
             raise FrameError("an array has more bytes than the message contains")
         flat = np.frombuffer(data, dtype=dtype, count=math.prod(shape), offset=offset)

@@ -18,7 +18,7 @@ import torch
 
 from autograder.protocol.codec import CodecError, Decoder, Encoder
 from autograder.protocol.codec import Other as Other
-from autograder.protocol.frames import Frame
+from autograder.protocol.frames import Frame, FrameError
 from autograder.records.text import printable
 
 MESSAGE_LIMIT, CODE_LIMIT = 600, 200
@@ -178,12 +178,20 @@ class Submission:
         encode = _encoder()
         arguments = {"step": step, "names": names, "data": data, "order": order, "size": size}
         packed = {key: encode(value) for key, value in arguments.items()}
+        missing = len(order.split(size))
         for frame in self._answers("epoch", packed, encode.arrays):
             body = frame.body if isinstance(frame.body, dict) else {"error": INVALID_ANSWER}
-            if "item" in body:
-                yield _decode(body["item"], frame.arrays)
-            elif "error" in body:
+            if "error" in body:
                 raise Raised(body["error"])
+            if ("item" in body) != (missing > 0):
+                raise Raised(
+                    INVALID_ANSWER | {"message": "each batch must have exactly one step result"}
+                )
+            if missing:
+                missing -= 1
+                yield _decode(body["item"], frame.arrays)
+        if missing:
+            raise Raised(INVALID_ANSWER)
 
     def request(self, do: str, **arguments: Any) -> Any:
         """Send one request and return its answer.
@@ -223,7 +231,7 @@ class Submission:
         # A new seed for each request: two calls differ, but two gradings are equal.
         self._calls += 1
         frame = Frame({"do": do, "with": packed, "seed": self._calls}, arrays)
-        self._unread = self._ask(frame, None)
+        self._unread = _sent(self._ask(frame, None))
         return self._unread
 
 
@@ -290,6 +298,7 @@ class RemoteObject:
         squash: bool = False,
         noise: bool = False,
         names: Sequence[str] = (),
+        takes: Sequence[Sequence[int]] = (),
     ) -> None:
         """Replace a part by a stub of known affine maps; `part.seen()` returns its inputs.
 
@@ -299,6 +308,8 @@ class RemoteObject:
             squash: Whether to apply a sigmoid to the outputs.
             noise: Whether to add standard normal noise to the outputs.
             names: The names of the part's arguments, in order, for calls with keyword arguments.
+            takes: The shapes of one row of the first input that the stub accepts; () for every
+                shape. A linear layer, for example, refuses images that are not flattened.
         """
         self.submission.request(
             "set_stub",
@@ -308,11 +319,31 @@ class RemoteObject:
             squash=squash,
             noise=noise,
             names=list(names),
+            takes=[list(shape) for shape in takes],
         )
 
     def parameters(self) -> dict[str, torch.Tensor]:
-        """Return its trainable parameters by name, each once."""
-        return self.submission.request("parameters", ref=self.ref)
+        """Return its trainable parameters by name, each once; {} if it has none."""
+        return self.own_parameters() or {}
+
+    def own_parameters(self) -> dict[str, torch.Tensor] | None:
+        """Return its trainable parameters; None if it is callable and has no parameters at all."""
+        found = self.submission.request("parameters", ref=self.ref, path=self.path)
+        return None if found is None else _tensors_by_name(found)
+
+    def used_parameters(self, *args: Any) -> dict[str, torch.Tensor]:
+        """Call this part of a model; return the model's trainable parameters that it uses."""
+        return _tensors_by_name(
+            self.submission.request(
+                "used_parameters", ref=self.ref, path=self.path, args=list(args)
+            )
+        )
+
+
+def _tensors_by_name(found: Any) -> dict[str, torch.Tensor]:
+    if isinstance(found, dict) and all(isinstance(p, torch.Tensor) for p in found.values()):
+        return found
+    raise Raised(INVALID_ANSWER)
 
 
 @dataclass(frozen=True)
@@ -395,6 +426,17 @@ def direct(worker: Any) -> Ask:
     return ask
 
 
+def _sent(answers: Iterator[Frame]) -> Iterator[Frame]:
+    """Yield the answers; a request that is too large to send is an error of the submission.
+
+    Only values that a submission returned can make a request that large.
+    """
+    try:
+        yield from answers
+    except FrameError as error:
+        raise Raised({"type": "a value that cannot be sent", "message": str(error)}) from error
+
+
 def _wants_grad(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.requires_grad
 
@@ -432,7 +474,10 @@ def _decode(
         return {"$ref": number, "type": printable(kind, 80)}
 
     try:
-        return Decoder(arrays, tensor, reference)(body)
+        decode = Decoder(arrays, tensor, reference)
+        value = decode(body)
+        decode.expect_all_used()
+        return value
     except CodecError as error:
         raise Raised(INVALID_ANSWER | ({"message": str(error)} if str(error) else {})) from error
 

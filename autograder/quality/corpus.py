@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
 
 from autograder.build.notebooks import reference, to_text
 from autograder.course.locate import CourseError, current_course
@@ -42,6 +43,8 @@ class CorpusSubmission:
         mistake: The known mistake that the grader must recognise, or None.
         edits: The edits of the reference.
         cells: Pairs (id, source) of cells that replace cells of the reference.
+        before: Pairs (id, source) of the student's own cells before cells of the reference.
+        after: Pairs (id, source) of the student's own cells after cells of the reference.
         status: The expected status.
     """
 
@@ -51,6 +54,8 @@ class CorpusSubmission:
     mistake: str | None = None
     edits: tuple[Edit, ...] = ()
     cells: tuple[tuple[str, str], ...] = ()
+    before: tuple[tuple[str, str], ...] = ()
+    after: tuple[tuple[str, str], ...] = ()
     status: str = "graded"
 
 
@@ -85,6 +90,8 @@ def load_corpus(assignment: str) -> dict[str, CorpusSubmission]:
             mistake=entry.get("mistake"),
             edits=tuple(Edit(**edit) for edit in entry.get("edit", ())),
             cells=tuple(entry.get("cells", {}).items()),
+            before=tuple(entry.get("before", {}).items()),
+            after=tuple(entry.get("after", {}).items()),
             status=entry.get("status", "graded"),
         )
     return corpus
@@ -109,6 +116,11 @@ def make(assignment: str, submission: CorpusSubmission) -> NotebookNode:
                 f"once: {edit.find!r}. Change `find` in corpus.toml."
             )
         cells[edit.cell].source = cells[edit.cell].source.replace(edit.find, edit.replace)
+    for place, own in ((0, submission.before), (1, submission.after)):
+        for name, source in own:
+            where = notebook.cells.index(cells[name]) + place
+            own_id = f"own-{name}-{place}".replace("_", "-")
+            notebook.cells.insert(where, new_code_cell(source.rstrip("\n"), id=own_id))
     return notebook
 
 

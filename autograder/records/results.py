@@ -1,11 +1,14 @@
 """The result of grading one submission, and its JSON format."""
 
+import contextlib
 import json
+import math
 import os
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_type_hints
 
 STATUSES = {
     "graded": "all checks were run",
@@ -141,23 +144,75 @@ def from_json(text: str) -> Result:
     """Return the result that `to_json` wrote as `text`.
 
     Raises:
-        ValueError: If the text is not JSON.
-        KeyError, TypeError: If a field is missing or unknown.
+        ValueError: If the text is not JSON, or not a result: a field is missing or unknown, has
+            another type, or a status or an outcome is unknown.
     """
-    body = json.loads(text)
+    try:
+        body = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("the JSON is nested too deeply") from error
+    if not isinstance(body, dict):
+        raise ValueError("a result must be a JSON object")
     for derived in ("score", "max_score", "pending"):
-        body.pop(derived)
-    body["tasks"] = tuple(TaskScore(**task) for task in body["tasks"])
-    body["checks"] = tuple(CheckOutcome(**check) for check in body["checks"])
+        body.pop(derived, None)
+    for name in ("tasks", "checks", "notes"):
+        if not isinstance(body.get(name), list):
+            raise ValueError(f"`{name}` must be a list")
+    body["tasks"] = tuple(_record(TaskScore, item) for item in body["tasks"])
+    body["checks"] = tuple(_record(CheckOutcome, item) for item in body["checks"])
+    if not all(isinstance(note, str) for note in body["notes"]):
+        raise ValueError("each note must be a text")
     body["notes"] = tuple(body["notes"])
-    return Result(**body)
+    result = _record(Result, body)
+    if result.status not in STATUSES or not {c.outcome for c in result.checks} <= set(OUTCOMES):
+        raise ValueError("the status or an outcome is unknown")
+    return result
+
+
+R = TypeVar("R", TaskScore, CheckOutcome, Result)
+
+
+def _record(kind: type[R], body: Any) -> R:
+    """Return a record with the fields of a JSON object; each field must have its type."""
+    if not isinstance(body, dict):
+        raise ValueError(f"a {kind.__name__} must be a JSON object")
+    types = get_type_hints(kind)
+    if unknown := body.keys() - types.keys():
+        raise ValueError(f"a {kind.__name__} has no field {min(unknown)}")
+    for field in fields(kind):
+        if field.name in body and not _fits(body[field.name], types[field.name]):
+            raise ValueError(f"`{field.name}` of a {kind.__name__} has the wrong type")
+    try:
+        return kind(**body)
+    except TypeError as error:
+        raise ValueError(f"a {kind.__name__} lacks a field: {error}") from error
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Return whether a value has a type; a float may be a whole number, and must be finite."""
+    if isinstance(kind, UnionType):
+        return any(_fits(value, one) for one in get_args(kind))
+    if kind is float:
+        # The bound keeps sums finite, and excludes integers that no float can hold.
+        return type(value) in (int, float) and math.isfinite(value) and abs(value) < 1e15
+    return isinstance(value, getattr(kind, "__origin__", kind))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file atomically: after an interruption it is complete or unchanged."""
+    """Write a file atomically: after an interruption it is complete or unchanged.
+
+    Raises:
+        OSError: If it cannot be written, for example because the disk is full. The file is then
+            unchanged, and nothing else is left.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=PART)
-    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        file.write(text)
-    os.chmod(name, 0o644)
-    os.replace(name, path)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as one:
+            one.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise

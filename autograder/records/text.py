@@ -9,6 +9,8 @@ from autograder.records.results import SKIPPED
 
 SIGNS = {"passed": "✓", "failed": "✗", "todo": "○", "not_run": "–", SKIPPED: "–"}
 NAME_BYTES = 200
+# Hexadecimal digits of a digest in a file name: 160 bits, so that no one finds two equal ones.
+DIGEST_DIGITS = 40
 # Unicode categories: control, format (bidirectional marks, zero width), surrogate, private use,
 # unassigned, line separator, paragraph separator.
 UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -59,7 +61,7 @@ def file_name(student: str) -> str:
     if plain and student and len(raw) <= NAME_BYTES and not set("/~") & set(student):
         return student
     ascii_part = "".join(c if c.isalnum() and c.isascii() else "-" for c in folded)[:40].strip("-")
-    return f"{ascii_part or 'student'}~{hashlib.sha256(raw).hexdigest()[:12]}"
+    return f"{ascii_part or 'student'}~{hashlib.sha256(raw).hexdigest()[:DIGEST_DIGITS]}"
 
 
 def _encodable(name: str) -> bool:

@@ -18,15 +18,18 @@ from pathlib import Path
 from autograder.checks.seeds import SECRET_BYTES
 from autograder.course.locate import current_course
 from autograder.grading.batch import BatchError, Entry
+from autograder.grading.judge import unjudged
 from autograder.grading.notebook import UnreadableError, read_bytes
 from autograder.records.results import PART, Result, from_json, to_json, write_text
 from autograder.records.text import file_name
 from autograder.reports.pages import class_page, feedback_page
 from autograder.reports.table import to_csv
 from autograder.sandbox.limits import Limits
-from autograder.sandbox.tiers import Sandbox
+from autograder.sandbox.tiers import TIERS, Sandbox
 
 LOCK, SECRET = ".lock", ".secret"
+# A result has a few KiB; a larger file is no result of the grader.
+MAX_RESULT_BYTES = 16 << 20
 
 
 class OutputFolder:
@@ -44,16 +47,19 @@ class OutputFolder:
         self.folder = folder
         self.grader = grader
         self.results: list[Result] = []
+        self._names: dict[str, str] = {}
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Lock the folder against a second grader; the kernel releases the lock of a killed one.
 
         Raises:
-            BatchError: If another grader has locked the folder.
+            BatchError: If another grader has locked the folder, or files cannot be written there.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / LOCK).open("w") as file:
+        with self._writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = (self.folder / LOCK).open("w")
+        with file:
             with contextlib.suppress(ImportError):  # the system has no such locks
                 import fcntl
 
@@ -77,11 +83,13 @@ class OutputFolder:
         """
         path = self.folder / SECRET
         if not os.path.lexists(path):
-            handle, part = tempfile.mkstemp(dir=self.folder, prefix=".", suffix=PART)  # mode 0600
-            with os.fdopen(handle, "wb") as file:
-                file.write(secrets.token_bytes(SECRET_BYTES))
-            # The file gets its name when it is complete: a grader can be killed at any moment.
-            os.replace(part, path)
+            with self._writing():
+                # Mode 0600.
+                handle, part = tempfile.mkstemp(dir=self.folder, prefix=".", suffix=PART)
+                with os.fdopen(handle, "wb") as file:
+                    file.write(secrets.token_bytes(SECRET_BYTES))
+                # It gets its name when it is complete: a grader can be killed at any moment.
+                os.replace(part, path)
         try:
             with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
                 found = file.read(SECRET_BYTES + 1)
@@ -110,10 +118,12 @@ class OutputFolder:
         self._remove_unfinished()
         to_grade = []
         for entry in entries:
+            self._name_of(entry.student)
             result = self._read(entry.student)
             if (
                 result is not None
                 and result.assignment == assignment
+                and _has_parts_of(result, unjudged(assignment, entry.student, "missing", ""))
                 and self._is_valid(result, entry)
             ):
                 self.results.append(result)
@@ -125,24 +135,60 @@ class OutputFolder:
         """Write a student's feedback and result immediately.
 
         The result is written last: its file marks the submission as graded.
+
+        Raises:
+            BatchError: If the files cannot be written. All earlier files are unchanged.
         """
         result = replace(result, grader=self.grader)
         self.results.append(result)
-        name = file_name(result.student)
-        write_text(self.folder / "feedback" / f"{name}.html", feedback_page(result))
-        write_text(self.folder / "results" / f"{name}.json", to_json(result))
+        name = self._name_of(result.student)
+        with self._writing():
+            write_text(self.folder / "feedback" / f"{name}.html", feedback_page(result))
+            write_text(self.folder / "results" / f"{name}.json", to_json(result))
 
     def finish(self) -> list[Result]:
-        """Write the scores and the class page; return the results, sorted by student."""
+        """Write the scores and the class page; return the results, sorted by student.
+
+        Raises:
+            BatchError: If the files cannot be written. All earlier files are unchanged.
+        """
         self.results.sort(key=lambda result: result.student)
-        write_text(self.folder / "scores.csv", to_csv(self.results))
-        write_text(self.folder / "index.html", class_page(self.results))
+        with self._writing():
+            write_text(self.folder / "scores.csv", to_csv(self.results))
+            write_text(self.folder / "index.html", class_page(self.results))
         return self.results
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Convert an error of the file system to one line for the user."""
+        try:
+            yield
+        except OSError as error:
+            raise BatchError(
+                f"Cannot write to the output folder {self.folder}: {error.strerror or error}. "
+                "Results that are there already are kept. Correct this, or choose another folder "
+                "with --out; then run the same command again."
+            ) from error
+
+    def _name_of(self, student: str) -> str:
+        """Return the file name of a student, which no other student of the batch may have.
+
+        Raises:
+            BatchError: If another student has it.
+        """
+        name = file_name(student)
+        if self._names.setdefault(name, student) != student:
+            raise BatchError(
+                f"Two students have the file name {name}. Rename the folder of one of them."
+            )
+        return name
 
     def _read(self, student: str) -> Result | None:
         path = self.folder / "results" / f"{file_name(student)}.json"
         # If a file was edited or comes from an older version, the submission is graded again.
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError):
+            if path.stat().st_size > MAX_RESULT_BYTES:
+                return None
             result = from_json(path.read_text(encoding="utf-8"))
             return result if result.student == student else None
         return None
@@ -161,7 +207,19 @@ class OutputFolder:
         """Remove the unfinished files of a killed grader."""
         for folder in (self.folder, self.folder / "results", self.folder / "feedback"):
             for part in folder.glob(f".*{PART}"):
-                part.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    part.unlink(missing_ok=True)
+
+
+def _has_parts_of(result: Result, other: Result) -> bool:
+    """Return whether two results have the same tasks and checks, and possible points and tier."""
+
+    def parts(one: Result) -> list[object]:
+        tasks = [(task.task, task.max_points, task.pending) for task in one.tasks]
+        return [*tasks, *((check.task, check.check) for check in one.checks)]
+
+    possible = all(0 <= task.points <= task.max_points for task in result.tasks)
+    return possible and result.tier in {*TIERS, ""} and parts(result) == parts(other)
 
 
 def grader_digest(assignment: str, limits: Limits, sandbox: Sandbox) -> str:

@@ -2,20 +2,24 @@
 
 import csv
 import io
+import unicodedata
 from collections.abc import Sequence
 
 from autograder.records.results import Result
 from autograder.records.text import printable
 
 PENDING = "pending"
-# A spreadsheet may read a text that starts so as a formula. Some accept full-width characters.
-FORMULA = ("=", "+", "-", "@", "\\", "＝", "＋", "－", "＠")
+# A spreadsheet may read a text that starts so as a formula. Some accept other forms of a character,
+# such as the full-width one; its normal form NFKC is one of these.
+FORMULA = ("=", "+", "-", "−", "@", "\\")
+# A program may split a line here, whatever the file's own separator is.
+SEPARATORS = (",", ";", "|", "\t", '"', "'", ":")
 
 
 def to_csv(results: Sequence[Result]) -> str:
     """Return the scores as CSV text; the points of a pending task are the word "pending"."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     tasks = [task.task for task in results[0].tasks] if results else []
     writer.writerow(["student", "status", "score", "max_score", *tasks, "tier"])
     for result in results:
@@ -26,6 +30,19 @@ def to_csv(results: Sequence[Result]) -> str:
 
 
 def plain(name: str) -> str:
-    """Return a name that no spreadsheet reads as a formula and no terminal as a command."""
+    """Return a name that no spreadsheet reads as a formula and no terminal as a command.
+
+    An apostrophe is put before each character that could start a formula: at the start, and behind
+    each character at which a program could split the line.
+    """
     text = printable(name)
-    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
+    written, starts = [], not text.lstrip().startswith(FORMULA)
+    if not starts:
+        written.append("'")
+    for character in text:
+        form = unicodedata.normalize("NFKC", character)
+        if starts and form.startswith(FORMULA):
+            written.append("'")
+        written.append(character)
+        starts = form.endswith(SEPARATORS) or (starts and form.isspace())
+    return "".join(written)

@@ -1,6 +1,7 @@
-"""The judge's connection to a worker: starts it, exchanges frames, enforces limits, ends it.
+"""The judge's connection to a worker: starts it, exchanges frames, ends it.
 
 Every wait ends with an answer or with `Ended`: a time limit, another limit, or the worker's exit.
+A thread enforces the limits also while the judge computes.
 """
 
 import contextlib
@@ -8,17 +9,17 @@ import os
 import select
 import selectors
 import signal
-import time
 from collections.abc import Iterator
 from types import TracebackType
+from typing import NoReturn
 
 from autograder.protocol.ended import Ended
 from autograder.protocol.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
 from autograder.sandbox.limits import MIB, Limits
 from autograder.sandbox.process import Pipes
 from autograder.sandbox.tiers import BEST, Sandbox, start
+from autograder.sandbox.watcher import POLL_SECONDS, Watcher
 
-POLL_SECONDS = 0.05
 TEXT_LIMIT = 1 << 20
 
 
@@ -30,11 +31,7 @@ class WorkerProcess:
         sandbox: The sandbox to start it in.
 
     Attributes:
-        ended: How the worker ended before its time; None if it did not.
-        peak_mib: Largest measured memory, in MiB.
-        cpu_seconds: CPU seconds of all its processes.
         text: The first MiB of the printed text.
-        deadline: The moment at which the submission's time is used up, on `time.monotonic`.
 
     Raises:
         SandboxError: If no tier was named and neither A nor B works on this machine.
@@ -43,9 +40,6 @@ class WorkerProcess:
     def __init__(self, limits: Limits, sandbox: Sandbox = BEST):
         self.limits = limits
         self.sandbox = sandbox.resolved()
-        self.ended: Ended | None = None
-        self.peak_mib = 0.0
-        self.cpu_seconds = 0.0
         self.text = bytearray()
         self._printed_bytes = 0
         self._received = bytearray()
@@ -70,14 +64,30 @@ class WorkerProcess:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._receive, selectors.EVENT_READ)
         self._selector.register(self._text, selectors.EVENT_READ)
-        self.deadline = float("inf")
+        self._watcher = Watcher(self._process, self.limits)
         try:
-            self._read_frame(time.monotonic() + self.limits.start_seconds)
+            self._watcher.start()
+            self._read_frame(self._watcher.clock() + self.limits.start_seconds)
         except BaseException:
             self._close()
             raise
-        self.deadline = time.monotonic() + self.limits.seconds
+        self._watcher.deadline = self._watcher.clock() + self.limits.seconds
         return self
+
+    @property
+    def ended(self) -> Ended | None:
+        """How the worker ended before its time; None if it did not."""
+        return self._watcher.ended
+
+    @property
+    def peak_mib(self) -> float:
+        """Largest measured memory, in MiB."""
+        return self._watcher.peak_mib
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU seconds of all its processes."""
+        return self._watcher.cpu_seconds
 
     @property
     def _descriptors(self) -> tuple[int, ...]:
@@ -101,13 +111,15 @@ class WorkerProcess:
         Raises:
             Ended: If the worker has ended, or ends during the request.
         """
-        if self.ended:
-            raise self.ended
-        until = time.monotonic() + (seconds or self.limits.call_seconds)
-        self._write(request, until)
+        self._watcher.check()
+        seconds = seconds or self.limits.call_seconds
+        self._write(request, self._watcher.clock() + seconds)
         while True:
-            until = time.monotonic() + (seconds or self.limits.call_seconds)
-            frame = self._read_frame(until)
+            frame = self._read_frame(self._watcher.clock() + seconds)
+            if isinstance(frame.body, dict) and "error" in frame.body:
+                # An exceeded limit may have caused the exception: then the limit is named.
+                self._watcher.enforce()
+                self._watcher.check()
             yield frame
             if not isinstance(frame.body, dict) or "item" not in frame.body:
                 return
@@ -115,7 +127,7 @@ class WorkerProcess:
     # Frames.
 
     def _write(self, request: Frame, until: float) -> None:
-        """Send a request; `until` is the time limit, on `time.monotonic`."""
+        """Send a request; `until` is the time limit, on the watcher's clock."""
         self._selector.register(self._send, selectors.EVENT_WRITE)
         try:
             for buffer in pack(request):
@@ -136,7 +148,6 @@ class WorkerProcess:
             return unpack(self._read_exactly(head, until), self._read_exactly(data, until))
         except FrameError as error:
             self._stop("crashed", f"The worker sent an invalid answer: {error}.")
-            raise AssertionError from error
 
     def _read_exactly(self, size: int, until: float) -> bytes:
         while len(self._received) < size:
@@ -146,26 +157,21 @@ class WorkerProcess:
                 if not chunk:
                     self._stop("crashed", self._exit_message())
                 self._received += chunk
-        part = bytes(self._received[:size])
+        with memoryview(self._received) as view:
+            part = bytes(view[:size])
         del self._received[:size]
         return part
 
     def _wait(self, until: float) -> None:
         """Return when a pipe can be read or written; stop the worker at a limit."""
         while True:
-            now = time.monotonic()
-            if now >= min(until, self.deadline):
-                self._enforce_limits()  # a fork bomb can delay it: name that limit first
-                if now >= self.deadline:
-                    message = (
-                        f"The submission was still running after {self.limits.seconds:g} seconds, "
-                        "the time limit for one submission."
-                    )
-                else:
-                    message = "The submission was still running at the time limit for one call."
-                self._stop("timeout", message)
+            self._watcher.check()
+            if self._watcher.clock() >= until:
+                self._watcher.enforce()  # a fork bomb can delay it: name that limit first
+                self._stop(
+                    "timeout", "The submission was still running at the time limit for one call."
+                )
             ready = {key.fd for key, _ in self._selector.select(POLL_SECONDS)}
-            self._enforce_limits_when_due(now)
             if self._text in ready:
                 self._read_text()
                 ready.discard(self._text)
@@ -183,22 +189,7 @@ class WorkerProcess:
                 "output", f"The submission printed more than {self.limits.output_mib} MiB of text."
             )
 
-    # Limits and end.
-
-    _measured_at = 0.0
-
-    def _enforce_limits_when_due(self, now: float) -> None:
-        if now - self._measured_at >= POLL_SECONDS:
-            self._measured_at = now
-            self._enforce_limits()
-
-    def _enforce_limits(self) -> None:
-        """Measure the resources in use; stop the worker if a limit is exceeded."""
-        used = self._process.usage(self.limits)
-        self.cpu_seconds = used.seconds
-        self.peak_mib = max(self.peak_mib, used.memory / MIB)
-        if exceeded := self.limits.exceeded(used):
-            self._stop(*exceeded)
+    # The end.
 
     def _exit_message(self) -> str:
         """Return a message that says how the worker ended."""
@@ -215,16 +206,12 @@ class WorkerProcess:
             return f"The submission's process was ended by the signal {name} before it answered."
         return f"The submission's process ended with exit code {code} before it answered."
 
-    def _stop(self, status: str, message: str) -> None:
+    def _stop(self, status: str, message: str) -> NoReturn:
         """End the worker and raise `Ended`."""
-        self.ended = Ended(status, message)
-        self._process.end()
-        raise self.ended
+        raise self._watcher.stop(status, message)
 
     def _close(self) -> None:
-        if not self.ended:
-            self.cpu_seconds = self._process.usage(self.limits).seconds
-        self._process.end()
+        self._watcher.close()
         self._selector.close()
         for descriptor in self._descriptors:
             os.close(descriptor)

@@ -51,6 +51,8 @@ class Limits:
             # The judge measures every 0.05 s. A sudden allocation between two measurements must
             # stop here.
             "AS": (2 * self.memory_mib + 4096) * MIB,
+            # The same: a worker must not inherit the judge's own limit.
+            "DATA": (2 * self.memory_mib + 4096) * MIB,
             "NOFILE": OPEN_FILES,
             "CORE": 0,
             "MSGQUEUE": 0,

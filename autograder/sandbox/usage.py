@@ -53,6 +53,7 @@ def measure_namespace(
     for pid in tree(first):
         with contextlib.suppress(OSError):
             rss, used, threads = _stat(pid)
+            rss += _page_tables_and_swap(pid)
             # The CPU time of orphans is added to init; its pages are shared with the worker.
             seconds += used
             if pid != first:
@@ -65,7 +66,9 @@ def measure_namespace(
             files += system.f_files - system.f_ffree
     memory += SOCKET_BYTES * _sockets(first)
     if memory + disk > memory_limit and 1 < tasks <= task_limit:
-        memory = sum(_proportional(pid) for pid in tree(first) if pid != first)
+        memory = sum(
+            _proportional(pid) + _page_tables_and_swap(pid) for pid in tree(first) if pid != first
+        )
         memory += SOCKET_BYTES * _sockets(first)
     return Usage(memory + disk, seconds, tasks, disk, files)
 
@@ -84,7 +87,7 @@ def measure_process(process: subprocess.Popen, folder: str, *, alone: bool) -> U
         for each in [one, *([] if alone else one.children(recursive=True))]:
             with contextlib.suppress(psutil.Error):
                 times = each.cpu_times()
-                memory += each.memory_info().rss
+                memory += each.memory_info().rss + _page_tables_and_swap(each.pid)
                 seconds += times.user + times.system
                 tasks += each.num_threads()
     disk, files = 0, 0
@@ -126,6 +129,19 @@ def _stat(pid: int) -> tuple[int, float, int]:
         fields = file.read().rpartition(b")")[2].split()
     seconds = sum(int(fields[number]) for number in (11, 12, 13, 14)) / TICKS
     return int(fields[21]) * PAGE, seconds, int(fields[17])
+
+
+def _page_tables_and_swap(pid: int) -> int:
+    """Return the bytes of a process that its resident memory does not include."""
+    total = 0
+    with (
+        contextlib.suppress(OSError, IndexError, ValueError),
+        open(f"/proc/{pid}/status", "rb") as file,
+    ):
+        for line in file:
+            if line.startswith((b"VmPTE:", b"VmSwap:")):
+                total += int(line.split()[1]) << 10
+    return total
 
 
 def _sockets(pid: int) -> int:

@@ -7,7 +7,6 @@ the worker keeps the autograd graph until the judge sends the gradients of the o
 
 import ast
 import contextlib
-import functools
 import io
 import linecache
 import os
@@ -27,59 +26,10 @@ from autograder.protocol.codec import Decoder, Encoder
 from autograder.protocol.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
 from autograder.worker.devices import call_on_meta_device
 from autograder.worker.imports import guard
+from autograder.worker.stubs import by_class, override, set_stub
 
 MESSAGE_LIMIT = 600
 CELL = "<cell {}>"
-
-
-class Stub(nn.Module):
-    """Known affine maps that replace a part of a model; see `protocol.remote.Affine`.
-
-    With stubs, the judge tests how a model connects its parts, independently of the parts.
-
-    Args:
-        outputs: For each output: `weights`, one float32 matrix (in_features, out_features) or
-            vector (in_features,) for each input; `bias`, a float; `shape`, the shape of one row or
-            None; `total`, whether to sum over all elements.
-        squash: Whether to apply a sigmoid to the outputs.
-        noise: Whether to add standard normal noise to the outputs.
-        names: The names of the part's arguments, in order, for calls with keyword arguments.
-    """
-
-    def __init__(
-        self, outputs: Sequence[dict[str, Any]], squash: bool, noise: bool, names: Sequence[str]
-    ):
-        super().__init__()
-        self.outputs, self.squash, self.noise = list(outputs), squash, noise
-        self.names = list(names)
-        self.inputs: list[torch.Tensor] = []
-        # A stub has parameters, so that gradients reach it as they reach the part that it replaces.
-        self.biases = nn.ParameterList(torch.tensor(output["bias"]) for output in self.outputs)
-
-    def forward(self, *inputs: torch.Tensor, **named: torch.Tensor) -> Any:
-        """Map inputs of shape (N, ...) to one output, or to a tuple of several outputs.
-
-        Raises:
-            TypeError: If a keyword argument is not in `names`.
-        """
-        inputs += tuple(named.pop(name) for name in self.names[len(inputs) :] if name in named)
-        if named:
-            raise TypeError(f"unexpected keyword argument '{next(iter(named))}'")
-        self.inputs.append(inputs[0].detach().clone())
-        outputs = tuple(map(functools.partial(self._map, inputs), self.outputs, self.biases))
-        return outputs if len(outputs) > 1 else outputs[0]
-
-    def seen(self) -> torch.Tensor:
-        """Return the first inputs of all calls so far, concatenated; shape (0,) without a call."""
-        return torch.cat(self.inputs) if self.inputs else torch.empty(0)
-
-    def _map(self, inputs: Sequence[torch.Tensor], output: dict, bias: torch.Tensor) -> Any:
-        pairs = zip(inputs, output["weights"], strict=True)
-        out = torch.stack([x.flatten(1) @ w.to(x) for x, w in pairs]).sum(0) + bias
-        out = out if output["shape"] is None else out.unflatten(1, output["shape"])
-        out = out.sigmoid() if self.squash else out
-        out = out.sum() if output["total"] else out
-        return out + torch.randn_like(out) if self.noise else out
 
 
 class Worker:
@@ -147,8 +97,8 @@ class Worker:
         return self.reach(ref, path)
 
     def do_set(self, ref: int, path: str, value: Any) -> None:
-        """Write an attribute."""
-        setattr(self.objects[ref], path, value)
+        """Make an attribute return a value, even if it is a property or a method."""
+        override(self.objects[ref], path, value)
 
     def do_set_stub(
         self,
@@ -158,17 +108,10 @@ class Worker:
         squash: bool,
         noise: bool,
         names: list[str],
+        takes: list[list[int]],
     ) -> None:
         """Replace a part of a model by a `Stub`."""
-        part = Stub(outputs, squash, noise, names)
-        model = self.objects[ref]
-        # A plain attribute: nn.Module would store it where a method of that name hides it.
-        model.__dict__.pop(path, None)
-        with contextlib.suppress(AttributeError):
-            delattr(model, path)
-        object.__setattr__(model, path, part)
-        # Also a submodule under another name: some models read the device of their parameters.
-        model.add_module(f"stub_{path}", part)
+        set_stub(self.objects[ref], path, outputs, squash, noise, names, takes)
 
     def do_hold(self, value: Any, as_array: bool) -> dict[str, Any]:
         """Keep a value that the judge sends, so that several calls get the same object."""
@@ -187,7 +130,8 @@ class Worker:
                 f"{what} has type {type(target).__name__}, which cannot be called; expected a "
                 "function or a method"
             )
-        result = target(*args, **kwargs)
+        with by_class([self.objects[ref], *args]):
+            result = target(*args, **kwargs)
         if not tape:
             return result
         encode = Encoder()
@@ -232,10 +176,25 @@ class Worker:
         torch.autograd.backward([out for out, _ in pairs], [grad for _, grad in pairs])
         return [tensor.grad for tensor in inputs]
 
-    def do_parameters(self, ref: int) -> dict[str, Any]:
-        """Return a module's trainable parameters by name, each once."""
-        named = self.objects[ref].named_parameters()
-        return {name: p.detach() for name, p in named if p.requires_grad}
+    def do_parameters(self, ref: int, path: str = "") -> dict[str, Any] | None:
+        """Return a module's trainable parameters by name, each once.
+
+        For a method, a function, or a module without parameters, it returns None: such a part uses
+        parameters of the model. For a value that cannot be called it returns {}.
+        """
+        part = self.reach(ref, path)
+        if not isinstance(part, nn.Module):
+            return None if callable(part) else {}
+        every = dict(part.named_parameters())
+        return {name: p.detach() for name, p in every.items() if p.requires_grad} if every else None
+
+    def do_used_parameters(self, ref: int, path: str, args: list) -> dict[str, Any]:
+        """Return the trainable parameters of a model that a call of one of its parts uses."""
+        named = {n: p for n, p in self.objects[ref].named_parameters() if p.requires_grad}
+        total = self.reach(ref, path)(*args).sum()
+        grads = torch.autograd.grad(total, list(named.values()), allow_unused=True)
+        used = (n for n, g in zip(named, grads, strict=True) if g is not None)
+        return {name: named[name].detach() for name in used}
 
     def do_epoch(
         self, step: str, names: list[str], data: list, order: Any, size: int

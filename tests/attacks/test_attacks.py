@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -106,7 +107,8 @@ def _check_reports(results: list[Result], folder: Path) -> None:
             assert not set(text) & set("\x1b\x07\x00\u202e"), path
             assert path.suffix != ".html" or "<script" not in text, path
     for line in (folder / "report" / "scores.csv").read_text().splitlines():
-        assert not line.startswith(("=", "+", "-", "@", "\t"))
+        assert re.fullmatch(r'("([^"]|"")*")(,"([^"]|"")*")*', line)
+        assert not line.startswith(('"=', '"+', '"-', '"@', '"\t'))
 
 
 @pytest.mark.parametrize(("base", "points"), [("reference", 90), ("starter", 0)])

@@ -2,14 +2,24 @@
 
 import dataclasses
 import os
+import resource
+import shutil
+import tempfile
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from run_as import answer
 
 from autograder.build.notebooks import reference, starter
+from autograder.checks import evaluate
+from autograder.checks.registry import info, load_checks
 from autograder.grading import judge
-from autograder.grading.batch import BatchError, Entry, find_submissions, grade_all
+from autograder.grading.batch import JUDGE_MIB, BatchError, Entry, find_submissions, grade_all
 from autograder.quality import corpus
 from autograder.records.results import without_times
+from autograder.sandbox.clock import MAX_GAP, Clock
 from autograder.sandbox.limits import Limits
 
 ASSIGNMENT = "03_fc_vae"
@@ -69,3 +79,108 @@ def test_a_submission_whose_judge_dies_is_not_graded(folder, monkeypatch):
 
 def _die(*_):
     os._exit(3)
+
+
+def test_a_judge_that_runs_out_of_memory_gives_a_status_and_goes_on(folder, monkeypatch):
+    entries = [Entry(name, folder / "ada" / ASSIGNMENT / "x.ipynb") for name in ("a", "b")]
+    monkeypatch.setattr(judge, "grade", _allocate)
+    results = {r.student: r for r in grade_all(entries, ASSIGNMENT, 1, Limits())}
+    assert {name: r.status for name, r in results.items()} == {"a": "memory", "b": "unreadable"}
+    # Without the limit, the judge allocates it.
+    monkeypatch.setattr(judge, "grade", _allocate_without_limit)
+    (again,) = grade_all(entries[:1], ASSIGNMENT, 1, Limits())
+    assert again.status == "unreadable"
+
+
+def _allocate(path, assignment, student, *_):
+    """Allocate more than a judge may, for the student a."""
+    if student == "a":
+        np.empty((JUDGE_MIB << 20) + 1, np.uint8)
+    return judge.unjudged(assignment, student, "unreadable", "")
+
+
+def _allocate_without_limit(*given):
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    return _allocate(*given)
+
+
+def test_memory_that_a_check_cannot_get_is_a_status_of_the_submission(tmp_path, monkeypatch):
+    def too_much(submission):
+        torch.empty(1 << 60, dtype=torch.uint8)
+
+    path = corpus.write(starter(ASSIGNMENT), tmp_path, "ada", ASSIGNMENT)
+    monkeypatch.setattr(
+        judge, "run_checks", lambda now: evaluate.evaluate(too_much, None, now.submission)
+    )
+    monkeypatch.setattr(evaluate, "info", lambda _: info(load_checks(ASSIGNMENT).functions[0]))
+    assert judge.grade(path, ASSIGNMENT, "ada").status == "memory"
+
+
+ODD_CLASS = """
+import json, os, sys
+from pathlib import Path
+from autograder.grading.batch import _grade_one, find_submissions
+from autograder.grading import judge
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.tiers import Sandbox
+folder, name = Path(sys.argv[1]), sys.argv[2]
+found = {}
+for entry in find_submissions(folder, name):
+    result = _grade_one(entry, judge.grade, name, Limits(), Sandbox("A"))
+    found[ascii(entry.student)] = [result.status, result.message]
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture
+def open_folder():
+    """Yield a folder that an ordinary user can enter; pytest's own cannot be entered."""
+    with tempfile.TemporaryDirectory(prefix="vaelab-class-") as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+def test_odd_folders_links_and_files_are_statuses_of_their_submissions(open_folder):
+    """Run as an ordinary user, who may not read everything."""
+    name, file = "00_reparameterization", "00_reparameterization.ipynb"
+    long_target = "x" * 300
+    for student in ("closed", "closed_file", "no_folder", "odd \udc80", "closed_inner"):
+        (open_folder / student / name).mkdir(parents=True)
+        (open_folder / student / name / file).write_text("no notebook")
+    (open_folder / "closed_file" / name / file).chmod(0)
+    (open_folder / "closed_inner" / name).chmod(0)
+    (open_folder / "closed").chmod(0)
+    shutil.rmtree(open_folder / "no_folder" / name)
+    (open_folder / "no_folder" / name).write_text("a file")
+    (open_folder / "link").symlink_to(long_target)
+    (open_folder / "loop").symlink_to("loop")
+    (open_folder / "to_folder").symlink_to(open_folder / "closed_file")
+    (open_folder / "to_file").symlink_to(open_folder / "no_folder" / name)
+    (open_folder / "inner").mkdir()
+    (open_folder / "inner" / name).symlink_to(long_target)
+    (open_folder / "inner_file" / name).mkdir(parents=True)
+    (open_folder / "inner_file" / name / file).symlink_to(long_target)
+    (open_folder / "deep" / name / file).mkdir(parents=True)
+    found = answer(ODD_CLASS, str(open_folder), name, who="user")
+    for path in ("closed", f"closed_inner/{name}"):
+        (open_folder / path).chmod(0o755)  # so that the folder can be deleted
+    assert "'to_file'" not in found
+    assert {status for status, _ in found.values()} == {"unreadable"}
+    assert {student for student, (_, says) in found.items() if "Permission denied" in says} == {
+        "'closed'",
+        "'closed_file'",
+        "'closed_inner'",
+    }
+    links = {student for student, (_, says) in found.items() if "link" in says}
+    assert links == {"'link'", "'loop'", "'to_folder'", "'inner'", "'inner_file'"}
+    assert len(found) == 11
+
+
+def test_the_clock_of_time_limits_leaves_out_gaps_between_two_readings():
+    clock = Clock()
+    clock()
+    clock._last -= 1e6
+    assert clock() < 1
+    clock._last -= MAX_GAP / 2
+    assert MAX_GAP / 2 <= clock() < MAX_GAP

@@ -24,10 +24,30 @@ def test_grading_writes_everything_and_prints_the_report_last(tmp_path):
     done = vaelab("grade", tmp_path / "in", "--assignment", A, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == f"Report: {tmp_path / 'out' / 'index.html'}"
-    assert "ada,graded,0,90" in (tmp_path / "out" / "scores.csv").read_text()
-    assert "bob,unreadable,0,90" in (tmp_path / "out" / "scores.csv").read_text()
+    assert '"ada","graded","0","90"' in (tmp_path / "out" / "scores.csv").read_text()
+    assert '"bob","unreadable","0","90"' in (tmp_path / "out" / "scores.csv").read_text()
     assert {p.stem for p in (tmp_path / "out" / "results").iterdir()} == {"ada", "bob"}
     assert {p.stem for p in (tmp_path / "out" / "feedback").iterdir()} == {"ada", "bob"}
+
+
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [
+        ("in/out", "inside the folder of the submissions"),
+        ("in", "inside"),
+        ("file", "Cannot write"),
+    ],
+)
+def test_an_unusable_output_folder_is_one_line(out, says, tmp_path):
+    corpus.write(starter(A), tmp_path / "in", "ada", A)
+    (tmp_path / "file").write_text("kept")
+    done = vaelab("grade", tmp_path / "in", "--assignment", A, "--out", tmp_path / out)
+    assert done.returncode == 2
+    assert done.stderr.startswith("vaelab: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert says in done.stderr
+    assert (tmp_path / "file").read_text() == "kept"
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["ada"]
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,9 @@ def test_deep_json_is_refused_or_read(depth):
         {"dtype": "float32", "shape": [1] * 9},
         {"dtype": ["float32"], "shape": [1]},
         {"dtype": "float32"},
+        {"dtype": "float32", "shape": [0, 2**27, 4]},
+        {"dtype": "float32", "shape": [0, 2**28, 2**28, 2**28]},
+        {"dtype": "float32", "shape": [2**27, 0, 1]},
         [],
     ],
 )
@@ -132,6 +135,23 @@ def test_an_invalid_description_of_an_array_is_refused(spec):
     head = json.dumps({"body": None, "arrays": [spec]}).encode()
     with pytest.raises(FrameError):
         unpack(head, b"\0" * 4)
+
+
+@pytest.mark.parametrize("shape", [(0, 784), (3, 0), (0, 3, 64, 64), (0, 0)])
+def test_an_array_without_elements_is_read(shape):
+    assert through(Frame(None, [np.zeros(shape, np.float32)])).arrays[0].shape == shape
+
+
+def test_many_arrays_without_elements_are_refused():
+    spec = {"dtype": "float32", "shape": [0, 2**19]}
+    unpack(json.dumps({"body": None, "arrays": [spec] * 2}).encode(), b"")
+    with pytest.raises(FrameError, match="without elements"):
+        unpack(json.dumps({"body": None, "arrays": [spec] * 3}).encode(), b"")
+
+
+def test_a_long_text_with_any_characters_is_sent():
+    for text in ("\U0001f600" * 150_000, "\x01" * 150_000, "\ud800\udfff" * 75_000):
+        assert through(Frame({"source": text})).body == {"source": text}
 
 
 def test_lengths_above_the_limits_are_refused():

@@ -1,6 +1,10 @@
 """The judge enforces the limits, and nothing of a worker is left after its end."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import psutil
@@ -11,6 +15,7 @@ from autograder.protocol.remote import Raised, Submission
 from autograder.sandbox.host import WorkerProcess
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.usage import tree
+from autograder.sandbox.watcher import Watcher
 
 QUICK = Limits(seconds=120.0, call_seconds=10.0, memory_mib=1500)
 
@@ -80,6 +85,88 @@ def test_cpu_time_is_summed_over_all_processes():
     with pytest.raises(Ended, match="2 seconds of CPU time") as ended:
         run(source, Limits(call_seconds=60.0, cpu_seconds=2.0))
     assert ended.value.status == "cpu"
+
+
+GROWS = """
+import threading, time
+def grow():
+    time.sleep(0.2)
+    kept.append(bytearray(1 << 30))
+    time.sleep(60)
+kept = []
+threading.Thread(target=grow, daemon=True).start()
+"""
+
+
+def test_limits_are_enforced_while_the_judge_computes():
+    """A thread of the worker allocates after the answer; the judge asks nothing meanwhile."""
+    for memory, status in ((1000, "memory"), (4000, None)):
+        with WorkerProcess(replace(QUICK, memory_mib=memory)) as worker:
+            submission = Submission(worker.ask, "none")
+            submission.run(GROWS, "cell")
+            until = time.monotonic() + 20.0
+            while worker.ended is None and worker.peak_mib < 1000 and time.monotonic() < until:
+                sum(range(100_000))
+            time.sleep(0.2)
+            assert (worker.ended.status if worker.ended else None) == status
+            if status:
+                with pytest.raises(Ended, match="1000 MiB"):
+                    submission.run("x = 1", "cell")
+
+
+def test_without_the_thread_a_worker_exceeds_its_memory_limit(monkeypatch):
+    monkeypatch.setattr(Watcher, "_run", lambda self: None)
+    with WorkerProcess(replace(QUICK, memory_mib=1000)) as worker:
+        Submission(worker.ask, "none").run(GROWS, "cell")
+        until = time.monotonic() + 20.0
+        while worker._process.usage(worker.limits).memory < 1 << 30 and time.monotonic() < until:
+            time.sleep(0.1)
+        assert worker._process.usage(worker.limits).memory > 1 << 30
+        assert worker.ended is None
+
+
+def test_the_time_limit_is_enforced_while_the_judge_computes():
+    with WorkerProcess(Limits(seconds=0.5)) as worker:
+        submission = Submission(worker.ask, "none")
+        until = time.monotonic() + 20.0
+        while worker.ended is None and time.monotonic() < until:
+            sum(range(100_000))
+        with pytest.raises(Ended, match="the time limit for one submission"):
+            submission.run("x = 1", "cell")
+
+
+STOPPED = """
+import sys
+from autograder.protocol.ended import Ended
+from autograder.protocol.remote import Submission
+from autograder.sandbox import clock
+from autograder.sandbox.host import WorkerProcess
+from autograder.sandbox.limits import Limits
+clock.MAX_GAP = float(sys.argv[1])
+with WorkerProcess(Limits(seconds=8.0, call_seconds=8.0)) as worker:
+    print("ready", flush=True)
+    try:
+        Submission(worker.ask, "none").run("import time; time.sleep(3)", "cell")
+        print("graded")
+    except Ended as end:
+        print(end.status)
+"""
+
+
+@pytest.mark.parametrize(("gap", "outcome"), [("2", "graded"), ("1e9", "timeout")])
+def test_a_judge_that_was_stopped_gives_the_submission_its_time(gap, outcome):
+    """The judge is stopped for 10 seconds, longer than the limit of 8 seconds."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    judge = subprocess.Popen(
+        [sys.executable, "-c", STOPPED, gap], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert judge.stdout
+    assert judge.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    judge.send_signal(signal.SIGSTOP)
+    time.sleep(10)
+    judge.send_signal(signal.SIGCONT)
+    assert judge.communicate(timeout=60)[0] == f"{outcome}\n"
 
 
 def test_the_whole_submission_has_a_time_limit():

@@ -2,9 +2,12 @@
 
 import csv
 import json
+import math
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autograder.records.results import CheckOutcome, Result, TaskScore, from_json, to_json
 from autograder.records.text import printable
@@ -55,9 +58,87 @@ def test_csv_has_a_column_for_each_task_and_marks_pending_ones():
     assert rows[1]["score"] == "0"
 
 
-@pytest.mark.parametrize("name", ["=cmd()", "+1", "-1", "@x", "\tx", " =x", "\n=x", "＝x"])
+@pytest.mark.parametrize(
+    "name", ["=cmd()", "+1", "-1", "@x", "\tx", " =x", "\n=x", "＝x", "﹦x", "−1"]
+)
 def test_a_name_is_never_a_formula(name):
     assert plain(name) == "'" + printable(name)
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "＝", "＋", "－", "＠"])
+@pytest.mark.parametrize("between", [";", ",", "|", "\t", ";  ", "；", '"', ";\u3000", "a\t;"])
+def test_a_name_is_never_a_formula_behind_a_separator(between, sign):
+    """Programs split the line at a separator of their own; each part must be plain text."""
+    written = plain(f"ada{between}{sign}cmd|'/C calc'!A0")
+    for part in re.split(r"[;,|\t\"；]", written):
+        assert not part.strip().startswith(sign)
+    assert sign in written
+
+
+def test_every_field_of_the_csv_is_quoted():
+    """Without quotes, a program that splits at `;` finds a formula in the name."""
+    text = to_csv([result("ada;=cmd"), result('bob";=cmd')])
+    for line in text.splitlines():
+        assert re.fullmatch(r'("([^"]|"")*")(,"([^"]|"")*")*', line)
+    assert [row["student"] for row in csv.DictReader(text.splitlines())] == [
+        "ada;'=cmd",
+        "bob\";'=cmd",
+    ]
+
+
+@pytest.mark.parametrize("name", ["ada", "zoë ★ عمر", "o'neill", "smith, ada-lee", "a+b@c"])
+def test_an_ordinary_name_is_unchanged(name):
+    assert plain(name) == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "5",
+        "null",
+        "[]",
+        "{}",
+        '"x"',
+        "true",
+        "NaN",
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "9" * 5000,
+        '{"tasks": 5, "checks": [], "notes": []}',
+        '{"tasks": [5], "checks": [], "notes": []}',
+        '{"tasks": [], "checks": [{}], "notes": [1]}',
+    ],
+)
+def test_other_json_is_no_result(text):
+    with pytest.raises(ValueError, match=r"."):
+        from_json(text)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.data())
+def test_a_damaged_result_is_refused_or_can_be_shown(data):
+    """One value of the result, at any depth, is replaced by another one."""
+    body = json.loads(to_json(result("ada", 0.0)))
+    place, depth = body, data.draw(st.integers(0, 2))
+    while True:
+        keys = sorted(place) if isinstance(place, dict) else range(len(place))
+        key = data.draw(st.sampled_from(list(keys)))
+        if depth == 0 or not isinstance(place[key], dict | list) or not place[key]:
+            break
+        place, depth = place[key], depth - 1
+    place[key] = data.draw(json_values)
+    try:
+        read = from_json(json.dumps(body))
+    except ValueError:
+        return
+    assert to_csv([read])
+    assert math.isfinite(read.score)
 
 
 def test_names_are_written_without_control_characters():

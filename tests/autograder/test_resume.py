@@ -2,8 +2,11 @@
 
 import dataclasses
 import hashlib
+import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +15,10 @@ from autograder.build.notebooks import reference, starter
 from autograder.grading.batch import BatchError, Entry
 from autograder.grading.judge import unjudged
 from autograder.quality import corpus
+from autograder.records import text
 from autograder.records.text import file_name
 from autograder.reports.output_folder import OutputFolder
+from autograder.sandbox.bubblewrap import find
 
 A = "00_reparameterization"
 
@@ -81,6 +86,117 @@ def test_unfinished_files_are_removed_and_damaged_results_graded_again(folder):
     (written / "bob.json").write_text("[]")
     assert to_grade(folder) == ["ada", "bob"]
     assert not (written / ".abc.part").exists()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "5",
+        lambda text: "null",
+        lambda text: "[" * 200_000,
+        lambda text: text.replace('"points": 0.0', '"points": "0"'),
+        lambda text: text.replace('"points": 0.0', '"points": 1e300'),
+        lambda text: text.replace('"task": "', '"task": "other_'),
+        lambda text: text.replace('"tier": ""', '"tier": "Z"'),
+        lambda text: text.replace('"outcome": "not_run"', '"outcome": "won"'),
+        lambda text: text.replace('"tasks": [', '"tasks": [{}, '),
+    ],
+)
+def test_a_damaged_result_is_graded_again_and_the_others_are_kept(folder, damage):
+    first_run(folder)
+    path = folder / "out" / "results" / "ada.json"
+    before = path.read_text()
+    path.write_text(damage(before))
+    assert path.read_text() != before
+    assert to_grade(folder) == ["ada"]
+
+
+def test_a_result_that_is_no_file_is_graded_again(folder):
+    first_run(folder)
+    path = folder / "out" / "results" / "ada.json"
+    path.unlink()
+    path.mkdir()
+    assert to_grade(folder) == ["ada"]
+
+
+def test_two_students_with_one_file_name_stop_the_batch(folder, monkeypatch):
+    """With the short digest of an earlier version, two names shared a file."""
+    monkeypatch.setattr(text, "DIGEST_DIGITS", 1)
+    names = [chr(0x4E00 + n) + "X" for n in range(17)]
+    assert len({file_name(name) for name in names}) < 17
+    output = OutputFolder(folder / "out")
+
+    def add_all():
+        for name in names:
+            output.add(unjudged(A, name, "missing", ""))
+
+    with pytest.raises(BatchError, match="Two students have the file name"):
+        add_all()
+
+
+def test_the_digest_in_a_file_name_is_too_long_for_a_collision():
+    assert len(file_name("Ada").partition("~")[2]) * 4 >= 160
+
+
+FULL_DISK = """
+import json, sys
+from pathlib import Path
+from autograder.grading.batch import BatchError
+from autograder.grading.judge import unjudged
+from autograder.reports.output_folder import OutputFolder
+folder = Path(sys.argv[1])
+lines = []
+for number in range(50):
+    output = OutputFolder(folder)
+    try:
+        with output.locked():
+            output.add(unjudged("00_reparameterization", f"s{number:02}", "missing", "x" * 200))
+            output.finish()
+    except BatchError as error:
+        lines.append(str(error))
+        break
+results = sorted(p.name for p in (folder / "results").iterdir())
+for path in (folder / "results").iterdir():
+    json.loads(path.read_text())
+left = [str(p) for p in folder.rglob("*.part")]
+print(json.dumps([lines, len(results), left]))
+"""
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
+    """The disk is a file system of 200 kB; the results that were written stay complete."""
+    words = [find(), "--dev-bind", "/", "/", "--size", "200000", "--tmpfs", str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(Path(text.__file__).parents[2])}
+    done = subprocess.run(
+        [*words, sys.executable, "-c", FULL_DISK, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    lines, written, left = json.loads(done.stdout)
+    assert len(lines) == 1, done.stderr
+    assert "No space left on device" in lines[0]
+    assert "\n" not in lines[0]
+    assert written > 1
+    assert left == []
+
+
+def write_all(output: OutputFolder) -> None:
+    with output.locked():
+        output.add(unjudged(A, "ada", "missing", ""))
+        output.finish()
+
+
+def test_an_output_folder_that_is_a_file_is_one_line(folder):
+    for place in ("out", "results", "index.html"):
+        out = folder / place
+        if place == "out":
+            out.write_text("a file")
+        else:
+            (out / place).parent.mkdir()
+            (out / place).write_text("") if place == "results" else (out / place).mkdir()
+        with pytest.raises(BatchError, match=r"Cannot write to the output folder .*\. "):
+            write_all(OutputFolder(out))
 
 
 def test_a_result_with_another_students_name_is_not_kept(folder):

@@ -13,7 +13,7 @@ import pytest
 from run_as import WHO, answer
 
 from autograder.grading import judge
-from autograder.protocol.remote import Submission
+from autograder.protocol.remote import Raised, Submission
 from autograder.quality import corpus
 from autograder.records.results import without_times
 from autograder.sandbox import bubblewrap, fork_server, tiers
@@ -78,6 +78,11 @@ def test_every_attack_fails_in_a_tier(tier, who):
         ("A", "network seccomp", ["connect by tcp"]),
         ("A", "seccomp", ["create namespace", "lock shared file"]),
         ("A", "seccomp", ["create memory file", "create shared mapping"]),
+        (
+            "A",
+            "seccomp",
+            ["move memory into pipe", "move file into pipe", "enlarge pipe"],
+        ),
         ("A", "rlimits", ["exceed process limit"]),
         ("A", "processes uid", ["kill outside process", "signal all processes"]),
         ("B", "files", ["read outside file", "read check sources", "write outside file"]),
@@ -281,6 +286,56 @@ def test_two_forks_share_no_open_file():
     flags = "import fcntl, os\nfound = [fcntl.fcntl(fd, fcntl.F_GETFL) for fd in (0, 1, 2)]\n"
     set_flags = "for fd in (0, 1, 2): fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK | os.O_APPEND)"
     assert run(flags + set_flags) == run(flags + set_flags)
+
+
+HIDE = """
+import ctypes, fcntl, mmap, os
+libc, pipes, found = ctypes.CDLL(None), [], 0
+for _ in range(32):
+    receive, send = os.pipe()
+    fcntl.fcntl(send, fcntl.F_SETPIPE_SZ, 1 << 20)
+    content = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE)
+    content.write(b"x" * (1 << 20))
+    address = ctypes.addressof(buffer := ctypes.c_char.from_buffer(content))
+    found += libc.vmsplice(send, (ctypes.c_size_t * 2)(address, 1 << 20), 1, 0)
+    del buffer
+    content.close()
+    pipes.append((receive, send))
+"""
+
+
+def test_memory_cannot_be_hidden_in_pipes():
+    """Without the filter, 32 MiB are in pipes, and the judge measures less than 8 MiB of them.
+
+    A pipe keeps the whole page of each slot: with huge pages, it is 512 times as much.
+    """
+    with (
+        WorkerProcess(Limits(), A) as worker,
+        pytest.raises(Raised, match="OSError"),
+    ):
+        Submission(worker.ask, "none").run(HIDE, "cell")
+    with WorkerProcess(Limits(), Sandbox("A", frozenset({"seccomp"}))) as worker:
+        submission = Submission(worker.ask, "none")
+        submission.run("import ctypes, fcntl, mmap, os", "cell")
+        before = worker._process.usage(worker.limits).memory
+        submission.run(HIDE, "cell")
+        assert submission.value("found") == 32 << 20
+        assert worker._process.usage(worker.limits).memory - before < 8 << 20
+
+
+def test_page_tables_are_counted():
+    """Reading one byte of each 2 MiB takes no page of its own, but a page of page tables."""
+    source = """
+import mmap
+wide = mmap.mmap(-1, 4 << 30, flags=mmap.MAP_PRIVATE)
+wide.madvise(mmap.MADV_NOHUGEPAGE)
+found = sum(wide[place] for place in range(0, 4 << 30, 2 << 20))
+"""
+    with WorkerProcess(Limits(), A) as worker:
+        used = [worker._process.usage(worker.limits).memory]
+        Submission(worker.ask, "none").run(source, "cell")
+        used.append(worker._process.usage(worker.limits).memory)
+    assert used[1] - used[0] > 8 << 20
 
 
 def test_memory_in_sockets_is_counted():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from autograder.protocol.frames import Frame
+from autograder.protocol.frames import Frame, pack
 from autograder.protocol.remote import Affine, Other, Raised, RemoteObject, Submission, direct
 from autograder.sandbox.host import WorkerProcess
 from autograder.sandbox.limits import Limits
@@ -97,7 +97,7 @@ def test_stubs_store_their_inputs_and_are_parameters_of_their_model(submission):
     model.part(a)
     model.part(b)
     assert torch.equal(model.part.seen(), torch.cat([a, b]))
-    assert any(name.startswith("stub_part.") for name in model.parameters())
+    assert any(name.startswith("part.biases") for name in model.parameters())
 
 
 def test_stubs_accept_keyword_arguments_and_can_sum_rows(submission):
@@ -236,6 +236,7 @@ for _ in range(500):
         {"ok": deep},
         {"ok": {"$dict": {"a": deep}}},
         {"ok": {"$ref": "x", "type": 3}},
+        {"ok": [{"$dict": {"a": {"$array": 0}}}] * 150},
     ],
 )
 def test_an_invalid_answer_is_an_error_of_the_submission(body):
@@ -257,6 +258,37 @@ def test_two_answers_or_none_are_an_error_of_the_submission():
     for bodies in ((), ({"item": 1}, {"ok": 2})):
         with pytest.raises(Raised):
             answering(*bodies).request("get")
+
+
+def test_each_array_is_used_exactly_once():
+    arrays = [np.ones(2, np.float32), np.ones(2, np.float32)]
+    one, two = {"$array": 0}, {"$array": 1}
+    assert len(answering({"ok": [one, two]}, arrays=arrays).request("get")) == 2
+    with pytest.raises(Raised, match="array 0 twice"):
+        answering({"ok": [one, two, one]}, arrays=arrays).request("get")
+    with pytest.raises(Raised, match="does not use 1"):
+        answering({"ok": [one]}, arrays=arrays).request("get")
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_an_epoch_has_exactly_one_result_for_each_batch(steps):
+    bodies = [{"item": 1}] * steps + [{"ok": None}]
+    with pytest.raises(Raised):
+        list(answering(*bodies).epoch("step", [], [], torch.arange(4), 2))
+    bodies = [{"item": 1}] * 2 + [{"ok": None}]
+    assert list(answering(*bodies).epoch("step", [], [], torch.arange(4), 2)) == [1, 1]
+
+
+def test_a_request_that_is_too_large_is_an_error_of_the_submission():
+    big = np.broadcast_to(np.float32(1), (1 << 14, 1 << 14))
+
+    def ask(frame, _):
+        pack(frame)
+        yield Frame({"ok": None})
+
+    submission = Submission(ask, "none")
+    with pytest.raises(Raised, match="too large"):
+        list(submission._answers("call", {}, [big]))
 
 
 def test_an_error_message_is_shortened_and_escaped():

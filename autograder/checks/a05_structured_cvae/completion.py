@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 
 from autograder.checks.shared.prior import ENCODED, expect_prior_codes
-from autograder.checks.shared.vae_parts import LATENTS, PIXELS, with_stubs
+from autograder.checks.shared.vae_parts import PIXELS, with_stubs
+from autograder.checks.shared.wiring import FEATURES, LATENTS
 from autograder.checks.vocabulary import expect, expect_tensor
 from autograder.protocol.remote import Affine, Raised, RemoteObject, Submission
 
@@ -43,9 +44,9 @@ class Completed:
         decoder = torch.randn(LATENTS + condition, PIXELS, dtype=torch.float64)
         vae.set_stub("decoder", Affine([decoder.float()], (1, 28, 28)))
         # A code of the encoder is far from every code of the prior.
-        vae.set_stub("encoder", Affine([torch.zeros(PIXELS + condition, 4)]))
-        vae.set_stub("mu_layer", Affine([torch.zeros(4, LATENTS)], bias=ENCODED))
-        vae.set_stub("logvar_layer", Affine([torch.zeros(4, LATENTS)], bias=-4.0))
+        vae.set_stub("encoder", Affine([torch.zeros(PIXELS + condition, FEATURES)]))
+        vae.set_stub("mu_layer", Affine([torch.zeros(FEATURES, LATENTS)], bias=ENCODED))
+        vae.set_stub("logvar_layer", Affine([torch.zeros(FEATURES, LATENTS)], bias=-4.0))
         vae.set_stub("reparameterize", Affine([torch.eye(LATENTS), torch.zeros(LATENTS, LATENTS)]))
         try:
             got = complete(vae, x, n)

@@ -1,7 +1,8 @@
 """Tasks and checks of `07_fashion_vae`."""
 
+import functools
 from collections.abc import Callable
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import Any
 
 import torch
@@ -52,9 +53,10 @@ TASKS = (
 )
 
 
-def any_vae(submission: Submission) -> RemoteObject:
+def any_vae(submission: Submission, latent_dim: int = LATENTS) -> RemoteObject:
     """Make a model to test its methods only: `__init__` may fail."""
-    return model_or_bare(submission, "VAE", *astuple(SMALL))
+    sizes = replace(SMALL, lat=latent_dim)
+    return model_or_bare(submission, "VAE", *astuple(sizes), **vars(sizes))
 
 
 # The two terms of the loss, and the sample
@@ -64,8 +66,15 @@ def term(name: str) -> Callable[[Submission], Pair]:
     """Return the function of a term of the submission's loss, `r_loss` or `kl_loss`."""
 
     def called(submission: Submission) -> Pair:
-        method = getattr(any_vae(submission), name)
-        return lambda *inputs: expect_one_number(method(*inputs), f"`{name}(…)`", "not_summed")
+        vae_of = functools.cache(lambda width: any_vae(submission, width))
+
+        def measured(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+            # The KL is given rows of latents, and the reconstruction loss images.
+            vae = vae_of(first.shape[-1] if first.dim() == 2 else LATENTS)
+            got = getattr(vae, name)(first, second)
+            return expect_one_number(got, f"`{name}(…)`", "not_summed")
+
+        return measured
 
     return called
 

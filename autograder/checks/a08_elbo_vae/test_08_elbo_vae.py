@@ -65,9 +65,10 @@ def new_vae(submission: Submission, latent_dim: int = LATENTS) -> RemoteObject:
     return vae
 
 
-def any_vae(submission: Submission, latent_dim: int = LATENTS) -> RemoteObject:
+def any_vae(submission: Submission, latent_dim: int = LATENTS, obs_dim: int = OBS) -> RemoteObject:
     """Make a model to test its methods only: `__init__` may fail."""
-    return model_or_bare(submission, "VAE", OBS, latent_dim, HIDDEN, latent_dim=latent_dim)
+    sizes = {"obs_dim": obs_dim, "latent_dim": latent_dim, "hidden_dim": HIDDEN}
+    return model_or_bare(submission, "VAE", *sizes.values(), **sizes)
 
 
 # Encoder
@@ -237,11 +238,11 @@ STEEP = 1e4
 
 def sampled(submission: Submission, n: int = 10_000) -> tuple[torch.Tensor, torch.Tensor]:
     """Sample images through known parts: pixels (n, 4) and codes (n, 2)."""
-    vae = any_vae(submission, 2)
+    vae = any_vae(submission, 2, 4)
     weights = torch.zeros(2, 4)
     weights[0, 2] = weights[1, 3] = STEEP
     vae.set_stub("decoder", Affine([weights]), squash=True, names=("z",))
-    nothing = torch.zeros(OBS, 2)
+    nothing = torch.zeros(4, 2)
     vae.set_stub("encoder", Affine([nothing], bias=ENCODED), Affine([nothing], bias=-ENCODED))
     # Noise around mu that ignores logsigma: correct at the prior, where `sample` may use it.
     by_mu_alone = Affine([torch.eye(2), torch.zeros(2, 2)])

@@ -8,15 +8,15 @@ import torch
 from autograder.checks.shared.gaussian import bce, kl_divergence
 from autograder.checks.shared.kl import (
     Pair,
-    as_differences,
+    expect_kl_gradient,
     expect_kl_values,
     kl_checks,
     kl_mistakes,
 )
 from autograder.checks.shared.likelihood import BERNOULLI, SQUARED_ERROR, reconstruction_checks
 from autograder.checks.shared.parameterization import LOGVAR, MEAN, expect_one_number
-from autograder.checks.shared.vae_methods import kl_of, recon_of
-from autograder.checks.vocabulary import Mistake, check, expect_close
+from autograder.checks.shared.vae_methods import KnownRecon, expect_repeatable, kl_of, recon_of
+from autograder.checks.vocabulary import Mistake, check, expect, expect_close, expect_grad
 from autograder.protocol.remote import Raised, Submission
 
 # Grey and colour images.
@@ -38,21 +38,31 @@ def loss(
 
 def loss_with(recon: str) -> Callable[[Submission], Callable[..., torch.Tensor]]:
     """Return the submission's loss as a function, with one reconstruction term."""
-    return lambda submission: functools.partial(loss, submission, recon=recon)
+    return lambda submission: expect_repeatable(functools.partial(loss, submission, recon=recon))
+
+
+RECON = {"bce": KnownRecon.of(BERNOULLI), "mse": KnownRecon.of(SQUARED_ERROR)}
+RECON["both"] = KnownRecon(
+    lambda x_recon, x: RECON["bce"].right(x_recon, x) + RECON["mse"].right(x_recon, x),
+    tuple(
+        Mistake(m.name, m.says, lambda x_recon, x, f=m.formula: bce(x_recon, x) + f(x_recon, x))
+        for m in RECON["mse"].mistakes
+    ),
+)
 
 
 def recon_term(
     submission: Submission, x_recon: torch.Tensor, x: torch.Tensor, recon: str
 ) -> torch.Tensor:
     """Return the loss at posterior = prior, where the KL is 0."""
-    return recon_of(loss_with(recon))(submission)(x_recon, x)
+    return recon_of(loss_with(recon), RECON[recon])(submission)(x_recon, x)
 
 
 def kl_term(
     submission: Submission, mu: torch.Tensor, logvar: torch.Tensor, recon: str
 ) -> torch.Tensor:
     """Return the loss at (mu, logvar) minus the loss at the prior, on the same images."""
-    return kl_of(loss_with(recon))(submission)(mu, logvar)
+    return kl_of(loss_with(recon), RECON[recon])(submission)(mu, logvar)
 
 
 def half_squared_error(x_recon: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -97,13 +107,14 @@ def working_recon(submission: Submission) -> tuple[str, ...]:
 
 def working_kl(submission: Submission) -> Pair:
     """Return the KL in the submission's loss, with a reconstruction term that works."""
-    return kl_of(loss_with(working_recon(submission)[0]))(submission)
+    recon = working_recon(submission)[0]
+    return kl_of(loss_with(recon), RECON[recon])(submission)
 
 
 FAMILIES = (
     reconstruction_checks(
         "bce",
-        recon_of(loss_with("bce")),
+        recon_of(loss_with("bce"), RECON["bce"]),
         BERNOULLI,
         MEAN,
         name="bce",
@@ -112,7 +123,7 @@ FAMILIES = (
     ),
     reconstruction_checks(
         "squared_error",
-        recon_of(loss_with("mse")),
+        recon_of(loss_with("mse"), RECON["mse"]),
         SQUARED_ERROR,
         MEAN,
         name="squared_error",
@@ -129,7 +140,7 @@ def test_bce_is_the_default(submission: Submission) -> None:
     """The default of `recon` is "bce"."""
     x_recon, x = pairs()[0]
     got = submission.object("loss_fn")(x_recon, x, *LOGVAR.prior(3, 5))
-    named = recon_term(submission, x_recon, x, "bce")
+    named = loss(submission, x_recon, x, *LOGVAR.prior(3, 5), "bce")
     expect_close(expect_one_number(got, "`loss_fn(…)`"), named, "The loss without `recon`")
 
 
@@ -143,10 +154,11 @@ def test_squared_error_of_a_perfect_image(submission: Submission) -> None:
 
 @check("kl_divergence")
 def test_kl_of_each_loss(submission: Submission) -> None:
-    """The KL is correct with "bce" and with "mse"."""
+    """The KL is correct with "bce" and with "mse", and both train the encoder."""
     for recon in working_recon(submission):
-        kl = kl_of(loss_with(recon))(submission)
-        expect_kl_values(kl, LOGVAR, MEAN, as_differences(kl_mistakes(LOGVAR, MEAN), LOGVAR))
+        kl = kl_of(loss_with(recon), RECON[recon])(submission)
+        expect_kl_values(kl, LOGVAR, MEAN, kl_mistakes(LOGVAR, MEAN))
+        expect_kl_gradient(kl, LOGVAR, MEAN, f'the loss with "{recon}"')
 
 
 # "both" and `measure` use the terms. If a term of the submission has failed, they may use it
@@ -231,3 +243,27 @@ def test_both_has_one_kl(submission: Submission) -> None:
     )
     expected = either(got, right, student_term)
     expect_close(got, expected, 'The KL in "both"', (expected,), BOTH_KL_MISTAKES)
+
+
+@check("both")
+def test_both_carries_gradients(submission: Submission) -> None:
+    """Gradients of "both" reach the reconstruction, mu and logvar, from every term."""
+    x_recon, x = pairs()[0]
+    mu, logvar = LOGVAR.posterior(len(x), 5)
+    inputs = {"x_recon": x_recon, "mu": mu, "logvar": logvar}
+    for value in inputs.values():
+        value.requires_grad_()
+    got = expect_grad(
+        loss(submission, x_recon, x, mu, logvar, "both"), inputs, 'the loss "both"', "both_detached"
+    )
+    if {"bce", "squared_error", "kl_divergence"} & submission.failed:
+        return  # the values of a term are wrong, and have lost the points of its own task
+    total = RECON["both"].right(x_recon, x) + kl_divergence(mu, logvar)
+    right = torch.autograd.grad(total, list(inputs.values()))
+    for name, grad, slope in zip(inputs, got, right, strict=True):
+        expect(
+            torch.allclose(grad.double(), slope.double(), rtol=1e-3, atol=1e-5),
+            f'From "both", only a part of the gradient reaches `{name}`. Is one of the terms '
+            "detached?",
+            "both_detached",
+        )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
+from autograder.checks.a10_loss_study.known_parts import any_vae, known_vae
 from autograder.checks.a10_loss_study.loss_terms import (
     either,
     half_squared_error,
@@ -16,8 +17,8 @@ from autograder.checks.a10_loss_study.loss_terms import (
 from autograder.checks.shared.gaussian import bce, kl_divergence
 from autograder.checks.shared.kl import kl_mistakes
 from autograder.checks.shared.parameterization import LOGVAR, MEAN
-from autograder.checks.shared.parts import images, model_or_bare
-from autograder.checks.shared.wiring import TOLD, KnownVae
+from autograder.checks.shared.parts import images
+from autograder.checks.shared.wiring import TOLD
 from autograder.checks.vocabulary import Mistake, check, expect, expect_close, expect_tensor, kind
 from autograder.protocol.remote import Affine, Submission
 
@@ -76,9 +77,8 @@ MEASURE_MISTAKES: dict[str, tuple[Mistake, ...]] = {
 @check("measure")
 def test_measure(submission: Submission) -> None:
     """`measure` returns each term as one number over all images, with mu itself decoded."""
-    vae = model_or_bare(submission, "VAE")
     for n, channels, size in ((4, 1, 28), (3, 3, 32)):
-        parts = KnownVae(vae, (channels, size, size), layers=False)
+        vae, parts = known_vae(submission, channels, size)
         x = images(n, channels, size)
         mu, logvar = parts.heads(x)
         x_recon, at_prior = parts.decode(mu), torch.zeros_like(mu)
@@ -115,8 +115,7 @@ def test_measure(submission: Submission) -> None:
 @check("measure")
 def test_measure_repeats(submission: Submission) -> None:
     """The same model and images always give the same numbers, also for a batch of one."""
-    vae = model_or_bare(submission, "VAE")
-    KnownVae(vae, layers=False)
+    vae, _ = known_vae(submission)
     # Noise in the stub: a `measure` that samples a code returns other numbers in each call.
     vae.set_stub("reparameterize", Affine([torch.eye(3), torch.eye(3)]), noise=True, names=TOLD)
     for n in (5, 1):
@@ -133,8 +132,7 @@ def test_measure_repeats(submission: Submission) -> None:
 @check("measure")
 def test_measure_is_plain_numbers(submission: Submission) -> None:
     """The returned numbers have no gradient."""
-    vae = model_or_bare(submission, "VAE")
-    KnownVae(vae, layers=False)
+    vae, _ = known_vae(submission)
     got = submission.object("measure").trace(vae, images(2))
     carries = isinstance(got, dict) and any(
         isinstance(value, torch.Tensor) and value.requires_grad for value in got.values()
@@ -171,7 +169,7 @@ del _torch, _DroppingEncoder
 @check("measure")
 def test_measure_switches_training_off(submission: Submission) -> None:
     """A model with dropout is measured in eval mode, even if it was left in training mode."""
-    vae = model_or_bare(submission, "VAE")
+    vae = any_vae(submission, 5)
     submission.run(DROPPING, "dropping")
     for part in ("encoder", "decoder"):
         stub = submission.object(f"_dropping_{part}")

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from autograder.checks.a10_loss_study import loss_terms, same_footing
+from autograder.checks.a10_loss_study.known_parts import any_vae, known_vae
 from autograder.checks.shared.networks import (
     Part,
     head_checks,
@@ -13,9 +14,14 @@ from autograder.checks.shared.networks import (
     part_checks,
     range_checks,
 )
-from autograder.checks.shared.parts import images, model_or_bare
+from autograder.checks.shared.parts import images
 from autograder.checks.shared.sampling import expect_new_draws, method_sampler, sampling_checks
-from autograder.checks.shared.wiring import TOLD, KnownVae, expect_outputs
+from autograder.checks.shared.wiring import (
+    TOLD,
+    expect_accepted_shape,
+    expect_forward_gradients,
+    expect_outputs,
+)
 from autograder.checks.vocabulary import (
     Task,
     check,
@@ -114,18 +120,20 @@ DECODER = Part(
 def test_forward_wiring(submission: Submission) -> None:
     """The image passes encoder, reparameterize and decoder, in training mode and in eval mode.
 
-    Two calls must return two samples.
+    Gradients must reach each of them. Two calls must return two samples.
     """
-    vae = model_or_bare(submission, "VAE")
-    for n, channels, size, mode in (
-        (5, 1, 28, vae.train),
-        (5, 3, 32, vae.eval),
-        (1, 1, 28, vae.eval),
-    ):
-        parts = KnownVae(vae, (channels, size, size), layers=False)
-        mode()
+    for n, channels, size, mode in ((5, 1, 28, "train"), (5, 3, 32, "eval"), (1, 1, 28, "eval")):
+        vae, parts = known_vae(submission, channels, size)
+        getattr(vae, mode)()
         x = images(n, channels, size)
-        expect_outputs(vae(x), parts, x, name="x_recon")
+        try:
+            got = vae(x)
+        except Raised:
+            expect_accepted_shape(parts, x)
+            raise
+        expect_outputs(got, parts, x, name="x_recon")
+        if mode == "train":
+            expect_forward_gradients(parts, x, name="x_recon")
     expect_new_draws(vae, "reparameterize", TOLD, 3, lambda: torch.as_tensor(vae(x)[0]))
 
 
@@ -137,8 +145,7 @@ def test_vae_is_made_of_its_parts(submission: Submission) -> None:
             new(submission, part.capitalize(), 3, 32, 5)(argument)
         except Raised:
             # The part has already lost its own points. The rest of the VAE has to work without it.
-            vae = model_or_bare(submission, "VAE")
-            KnownVae(vae, (3, 32, 32), layers=False)
+            vae, _ = known_vae(submission, 3, 32)
             vae(images(2, 3, 32))
             continue
         try:
@@ -156,17 +163,19 @@ FAMILIES = (
         ENCODER,
         "Grey and colour images of 28 × 28 (default) and 32 × 32 become mu and logvar (N, Z).",
         ignored="image_ignored",
+        detached="detached",
     ),
     head_checks(ENCODER, (1, 28, 32), same="one_head", scale=100, n=64),
     part_checks(
         DECODER,
         "Codes (N, Z), by default Z = 20, become grey or colour images, 28 × 28 or 32 × 32.",
         ignored="code_ignored",
+        detached="detached",
     ),
     range_checks(DECODER, 16, models=4),
     sampling_checks(
         "reparameterize",
-        method_sampler(lambda submission: model_or_bare(submission, "VAE"), "reparameterize"),
+        method_sampler(any_vae, "reparameterize"),
         what="`reparameterize(mu, logvar)`",
         name="reparameterize",
     ),

@@ -1,16 +1,27 @@
 """Checks of the decoder, forward pass and loss that both autoencoder assignments use."""
 
+import contextlib
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from autograder.checks.shared.gradients import expect_gradients
 from autograder.checks.shared.networks import Checks
-from autograder.checks.shared.parts import images, model_or_bare
+from autograder.checks.shared.parts import images, model_or_bare, new_model
+from autograder.checks.shared.wiring import (
+    expect_all_called,
+    expect_images_given,
+    expect_no_skip,
+    seen_by,
+)
 from autograder.checks.vocabulary import (
+    CheckFailed,
     Mistake,
     check,
+    close,
     expect,
     expect_close,
     expect_grad,
@@ -59,7 +70,8 @@ def decoded(model: RemoteObject, z: torch.Tensor) -> torch.Tensor:
 FORWARD_MISTAKES = (
     Mistake(
         "squashed_twice",
-        "`forward` applies a sigmoid to the decoder's output. The decoder has already applied it.",
+        "`forward` applies a sigmoid to the output of `self.decoder`. The sigmoid belongs in the "
+        "decoder, whose images are already in [0, 1].",
         lambda code, decode: decode(code).sigmoid(),
     ),
     Mistake(
@@ -88,25 +100,23 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
     def test_forward_wiring(submission: Submission) -> None:
         """The image goes through encoder and decoder, in both modes; only x_hat is returned."""
         model = model_or_bare(submission, name, *args, **attributes)
-        to_code, to_pixels = torch.randn(PIXELS, 3) / 28, torch.randn(3, PIXELS)
-        model.set_stub("encoder", Affine([to_code]))
-        model.set_stub("decoder", Affine([to_pixels], (1, 28, 28)))
-
-        def decode(code: torch.Tensor) -> torch.Tensor:
-            return (code @ to_pixels).unflatten(1, (1, 28, 28))
-
+        parts = _KnownParts(submission, model, name, *args)
         for n, mode in ((5, model.train), (5, model.eval), (1, model.eval)):
             mode()
             x = images(n)
-            code = x.flatten(1) @ to_code
-            got = model(x)
+            code = x.flatten(1) @ parts.to_code
+            try:
+                got = model(x)
+            except Raised:
+                parts.expect_accepted_shapes()
+                raise
             expect(
                 not isinstance(got, tuple),
                 f"`forward` returns {kind(got)}; it should return only the reconstruction `x_hat`.",
                 "returns_several",
             )
             expect(
-                not isinstance(got, torch.Tensor) or got.shape != code.shape,
+                not isinstance(got, torch.Tensor) or got.shape != (n, *parts.code),
                 "`forward` returns the code; it should also decode it.",
                 "returns_code",
             )
@@ -117,9 +127,65 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
                 "numbers. Noise should be added to the images outside the model.",
                 "noise_in_forward",
             )
-            expect_close(x_hat, decode(code), "`x_hat`", (code, decode), FORWARD_MISTAKES)
+            right, inputs = parts.decode(code), (code, parts.decode)
+            if not close(x_hat, right) and not any(
+                close(x_hat, mistake.formula(*inputs)) for mistake in FORWARD_MISTAKES
+            ):
+                expect_images_given(seen_by(model, "encoder"), x)
+                expect_no_skip(x_hat, right, x)
+                expect_all_called(model, ("encoder", "decoder"))
+            expect_close(x_hat, right, "`x_hat`", inputs, FORWARD_MISTAKES)
+        model.train()
+        expect_gradients(
+            model,
+            lambda: model.trace(x),
+            lambda biases: (parts.decode(code + biases["encoder"][0]) + biases["decoder"][0],),
+            {"decoder": 1, "encoder": 1},
+            ("x_hat",),
+        )
 
     return (test_forward_wiring,)
+
+
+class _KnownParts:
+    """Known linear maps in the place of `encoder` and `decoder`.
+
+    They take the shapes that the submission's own parts take.
+
+    Attributes:
+        code: The shape of one code.
+        to_code: The encoder's map, (784, size of a code).
+        to_pixels: The decoder's map, (size of a code, 784).
+    """
+
+    def __init__(self, submission: Submission, model: RemoteObject, name: str, *args: int):
+        self.model = model
+        self.code: tuple[int, ...] = (3,)
+        with contextlib.suppress(Raised, CheckFailed):
+            own = new_model(submission, name, *args)
+            code = encode(own.encoder, images(2))
+            if isinstance(code, torch.Tensor) and code.dim() > 1 and 0 < code[0].numel() <= PIXELS:
+                self.code = tuple(code.shape[1:])
+        size = math.prod(self.code)
+        self.to_code = torch.randn(PIXELS, size) / 28
+        self.to_pixels = torch.randn(size, PIXELS) * math.sqrt(3 / size)
+        model.set_stub("encoder", Affine([self.to_code], self.code), takes=[(1, 28, 28)])
+        model.set_stub("decoder", Affine([self.to_pixels], (1, 28, 28)), takes=[self.code])
+
+    def decode(self, code: torch.Tensor) -> torch.Tensor:
+        """Compute the images of flat codes."""
+        return (code @ self.to_pixels).unflatten(1, (1, 28, 28))
+
+    def expect_accepted_shapes(self) -> None:
+        """Expect that a call of `forward` that failed gave both parts inputs of the right shape."""
+        for part, row in (("encoder", (1, 28, 28)), ("decoder", self.code)):
+            shape = tuple(seen_by(self.model, part).shape)
+            expect(
+                len(shape) == 1 or shape[1:] == row,
+                f"`forward` calls `self.{part}` with an input of shape {shape}. Your {part} takes "
+                f"inputs of shape (N, {', '.join(map(str, row))}).",
+                "wrong_shape_in_forward",
+            )
 
 
 # Criterion

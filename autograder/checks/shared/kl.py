@@ -21,7 +21,14 @@ from autograder.checks.shared.parameterization import (
     misreadings,
 )
 from autograder.checks.shared.sampling import STANDARD_ERRORS
-from autograder.checks.vocabulary import Mistake, check, expect, expect_close, expect_grad
+from autograder.checks.vocabulary import (
+    CheckFailed,
+    Mistake,
+    check,
+    expect,
+    expect_close,
+    expect_grad,
+)
 from autograder.protocol.remote import Submission
 
 Pair = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -34,6 +41,10 @@ def entries(mu: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     return 0.5 * (mu**2 + sigma**2 - 1 - (sigma**2).log())
 
 
+# Wrong factors of a whole term. The factor 2 has a name of its own in some terms.
+FACTORS = (4.0, 0.5, 0.25, 3.0, 5.0, 10.0, 0.1, 100.0, 0.01)
+# Batch sizes that students divide by where the number of images is needed.
+BATCH_SIZES = (128, 64, 32, 256, 100, 50, 16, 512)
 ONLY_ENTROPY = "Your KL does not contain the prior: it is only the entropy of the posterior{}."
 ENTRY_MISTAKES: tuple[tuple[str, str, Pair], ...] = (
     (
@@ -72,6 +83,42 @@ ENTRY_MISTAKES: tuple[tuple[str, str, Pair], ...] = (
         lambda m, s: 0.5 * (m + s**2 - 1) - s.log(),
     ),
     (
+        "kl_mu_absolute",
+        "Your KL uses |mu| where mu² is needed.",
+        lambda m, s: 0.5 * (m.abs() + s**2 - 1) - s.log(),
+    ),
+    (
+        "kl_mu_sign",
+        "In your KL, mu² has the wrong sign: a mean far from 0 must make the KL larger.",
+        lambda m, s: 0.5 * (s**2 - 1 - m**2) - s.log(),
+    ),
+    (
+        "kl_variance_sign",
+        "In your KL, σ² has the wrong sign: a large σ must make the KL larger.",
+        lambda m, s: 0.5 * (m**2 - s**2 - 1) - s.log(),
+    ),
+    *(
+        (
+            "kl_mu_factor",
+            "In your KL, mu² has the wrong factor.",
+            lambda m, s, f=factor: 0.5 * (f * m**2 + s**2 - 1) - s.log(),
+        )
+        for factor in (0.5, 2.0)
+    ),
+    *(
+        (
+            "kl_variance_factor",
+            "In your KL, σ² has the wrong factor: compare σ² with the other terms.",
+            lambda m, s, f=factor: 0.5 * (m**2 + f * s**2 - 1) - s.log(),
+        )
+        for factor in (0.5, 2.0)
+    ),
+    (
+        "kl_log_sigma_doubled",
+        "Your KL uses 2 log σ where log σ is needed.",
+        lambda m, s: 0.5 * (m**2 + s**2 - 1) - 2 * s.log(),
+    ),
+    (
         "kl_without_constant",
         "A constant is missing in your KL: it is too large by ½ for each latent, and not 0 at "
         "N(0, I).",
@@ -88,11 +135,30 @@ ENTRY_MISTAKES: tuple[tuple[str, str, Pair], ...] = (
         ONLY_ENTROPY.format(", with its constants"),
         lambda m, s: 0 * m - s.log() - 0.5 * (1 + math.log(2 * math.pi)),
     ),
+    (
+        "kl_constant_sign",
+        "The constant of your KL has the wrong sign: the KL is too large by 1 for each latent, and "
+        "not 0 at N(0, I).",
+        lambda m, s: entries(m, s) + 1,
+    ),
     ("kl_without_mu", "Your KL does not change with mu.", lambda m, s: entries(0 * m, s)),
     (
         "kl_reversed",
         "Your KL is that of N(0, I) from q. The order should be reversed: the mean is over q.",
         lambda m, s: s.log() + 0.5 * ((1 + m**2) / s**2 - 1),
+    ),
+    (
+        "kl_in_bits",
+        "Your KL is in bits. Use the natural logarithm: the other term is in nats.",
+        lambda m, s: entries(m, s) / math.log(2),
+    ),
+    *(
+        (
+            "kl_factor",
+            f"Your KL is {factor:g} times what it should be.",
+            lambda m, s, f=factor: f * entries(m, s),
+        )
+        for factor in FACTORS
     ),
 )
 
@@ -226,16 +292,15 @@ def kl_mistakes(own: Parameterization, reduction: Reduction) -> tuple[Mistake, .
         add(name, says, given(formula), reduction.of)
     for name, says, reduce in REDUCTION_MISTAKES[reduction]:
         add(name, says, given(entries), reduce)
+    for size in BATCH_SIZES:
+        says = f"Your KL is divided by {size}, whatever the number of images is."
+        add("kl_fixed_batch_size", says, given(entries), lambda e, size=size: _divided(e, size))
     return tuple(found)
 
 
-def as_differences(mistakes: Sequence[Mistake], own: Parameterization) -> tuple[Mistake, ...]:
-    """Derive mistakes in a KL that is measured as a loss minus the loss at the prior."""
-
-    def less_prior(formula: Pair) -> Pair:
-        return lambda mu, value: formula(mu, value) - formula(*own.prior(*mu.shape))
-
-    return tuple(Mistake(m.name, m.says, less_prior(m.formula)) for m in mistakes)
+def _divided(each: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the sum of all entries, divided by a fixed number."""
+    return each.sum() / size
 
 
 def kl_term(
@@ -257,7 +322,50 @@ def expect_kl_values(
     for n, latent_dim in ((5, 4), (1, 3), (3, 20)):
         inputs = own.posterior(n, latent_dim)
         right = kl_term(*inputs, own, reduction)
-        expect_close(kl(*inputs), right, "The KL", inputs, mistakes, tolerance=tolerance)
+        got = kl(*inputs)
+        try:
+            expect_close(got, right, "The KL", inputs, mistakes, tolerance=tolerance)
+        except CheckFailed as found:
+            if not found.mistake:
+                expect_no_floor(kl, own)
+            raise
+
+
+def expect_no_floor(kl: Pair, own: Parameterization) -> None:
+    """Expect that the KL is not a positive constant near the prior.
+
+    Raises:
+        CheckFailed: If it is.
+    """
+    mu, value = own.prior(1, 4)
+    at_prior, near = float(kl(mu, value).sum()), float(kl(mu + 0.05, value).sum())
+    # Each latent adds 0.05² / 2 to the right KL, 0.005 together.
+    expect(
+        at_prior < 0.01 or abs(near - at_prior) > 1e-3,
+        f"Your KL is {at_prior:.4g} at N(0, I) and also near it: it has a lower limit, such as "
+        '"free bits". The KL is 0 at N(0, I), without a limit.',
+        "kl_floor",
+    )
+
+
+def expect_kl_gradient(kl: Pair, own: Parameterization, reduction: Reduction, what: str) -> None:
+    """Expect the right gradients of the KL at a random posterior.
+
+    Args:
+        kl: The KL, a function of mu and the second parameter.
+        own: What the second parameter is.
+        reduction: How the KL is reduced.
+        what: What gradients start from, for messages.
+
+    Raises:
+        CheckFailed: If a gradient is missing or wrong.
+    """
+    mu, value = (t.requires_grad_() for t in own.posterior(3, 5))
+    inputs = {"mu": mu, own.name: value}
+    grads = expect_grad(kl(mu, value), inputs, what, "kl_detached")
+    expected = torch.autograd.grad(kl_term(mu, value, own, reduction).sum(), (mu, value))
+    for name, grad, slope in zip(inputs, grads, expected, strict=True):
+        expect_close(grad, slope, f"The gradient of the KL by {name}")
 
 
 def kl_checks(
@@ -278,14 +386,12 @@ def kl_checks(
         called: Makes the submission's KL, a function of mu and the second parameter.
         own: What the second parameter is.
         reduction: How the KL is reduced.
-        in_loss: Whether the KL is measured as a loss minus the loss at the prior.
+        in_loss: Whether the KL is a term of the measured loss.
         gradient: Whether the measured KL carries gradients.
         more: Mistakes of this assignment, before those that every KL has.
         tolerance: For the closed form, relative to the largest value.
     """
     mistakes = (*more, *kl_mistakes(own, reduction))
-    if in_loss:
-        mistakes = as_differences(mistakes, own)
 
     def right(mu: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         return kl_term(mu, value, own, reduction)
@@ -306,6 +412,8 @@ def kl_checks(
         for shift in (0.0, 2.0):
             what = f"The KL at mu = {shift:g}, σ = 1"
             inputs = mu + shift, value
+            if not shift:
+                expect_no_floor(kl, own)
             expect_close(kl(*inputs), right(*inputs), what, inputs, more, tolerance=tolerance)
 
     @check(task)
@@ -353,16 +461,8 @@ def kl_checks(
         f"{_over(own.kl_slope, reduction.per_image)}.",
     )
     def test_kl_gradient(submission: Submission) -> None:
-        inputs = {
-            key: t.requires_grad_()
-            for key, t in zip(("mu", own.name), own.posterior(3, 5), strict=True)
-        }
         what = "the loss" if in_loss else "the KL"
-        value = called(submission)(*inputs.values())
-        grads = expect_grad(value, inputs, what, "kl_detached")
-        expected = torch.autograd.grad(right(*inputs.values()).sum(), list(inputs.values()))
-        for name, grad, slope in zip(inputs, grads, expected, strict=True):
-            expect_close(grad, slope, f"The gradient of the KL by {name}")
+        expect_kl_gradient(called(submission), own, reduction, what)
 
     made = (
         test_kl_closed_form,

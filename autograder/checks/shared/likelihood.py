@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from autograder.checks.shared.kl import BATCH_SIZES, FACTORS
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.shared.parameterization import EACH_IMAGE, MEAN, TOTAL, Reduction
 from autograder.checks.vocabulary import Mistake, expect_close, expect_grad
@@ -71,8 +72,8 @@ BERNOULLI = Likelihood(
         ),
         (
             "recon_logits",
-            "Your cross-entropy applies a sigmoid to the output. The decoder has already applied "
-            "it: these are probabilities, not logits.",
+            "Your cross-entropy applies a sigmoid to x_hat. The values of x_hat are already in "
+            "[0, 1]: the sigmoid belongs at the end of the decoder, and only there.",
             lambda x_hat, x: F.binary_cross_entropy_with_logits(x_hat, x, reduction="none"),
         ),
         (
@@ -94,6 +95,11 @@ BERNOULLI = Likelihood(
             "recon_rounded",
             "You round the grey pixels of the images to black and white. Use them unchanged.",
             lambda x_hat, x: bce(x_hat, x.round()),
+        ),
+        (
+            "recon_in_bits",
+            "Your reconstruction term is in bits. Use the natural logarithm: the KL is in nats.",
+            lambda x_hat, x: bce(x_hat, x) / math.log(2),
         ),
     ),
 )
@@ -282,6 +288,12 @@ def reconstruction_mistakes(likelihood: Likelihood, reduction: Reduction) -> tup
         for name, says, reduce in REDUCTION_MISTAKES[reduction]:
             add(name, says, cost, reduce)
     add(*SIGN, lambda *inputs: -likelihood.cost(*inputs), reduction.of)
+    for factor in FACTORS:
+        says = f"Your {{term}} is {factor:g} times what it should be."
+        add("recon_factor", says, likelihood.cost, lambda e, f=factor: f * reduction.of(e))
+    for size in BATCH_SIZES:
+        says = f"Your {{term}} is divided by {size}, whatever the number of images is."
+        add("recon_fixed_batch_size", says, likelihood.cost, lambda e, n=size: e.sum() / n)
     return tuple(found)
 
 
@@ -347,6 +359,7 @@ def reconstruction_checks(
         value = called(submission)(x_hat, x)
         (grad,) = expect_grad(value, {argument: x_hat}, "the loss", "recon_detached")
         (right,) = torch.autograd.grad(likelihood.term(reduction, x_hat, x).sum(), x_hat)
-        expect_close(grad, right, "The gradient by the reconstruction")
+        # A small number inside a logarithm changes the gradient more than the value.
+        expect_close(grad, right, "The gradient by the reconstruction", tolerance=1e-3)
 
     return test_value, test_black_and_white, test_gradient

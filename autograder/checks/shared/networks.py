@@ -264,7 +264,8 @@ def budget_checks(budget: int, parts: tuple[str, ...]) -> Checks:
 
     Args:
         budget: The largest allowed number of trainable parameters.
-        parts: Attributes of the model that must have trainable parameters.
+        parts: Attributes of the model that must not be frozen. A method, or a module without
+            parameters, uses parameters of the model.
     """
     allowed = f"{budget / 1e6:g} million" if budget >= 1e6 else f"{budget:,}"
 
@@ -274,14 +275,14 @@ def budget_checks(budget: int, parts: tuple[str, ...]) -> Checks:
         f"Your `model` has at most {allowed} trainable parameters.",
     )
     def within_budget(submission: Submission) -> None:
-        parameters = submission.object("model").parameters()
+        model = submission.object("model")
+        parameters = model.parameters()
         if not parameters:
             raise CheckFailed("`model` has no trainable parameters yet.", todo=True)
         for part in parts:
-            expect(
-                any(name.startswith(f"{part}.") for name in parameters),
-                f"`model.{part}` has no trainable parameters yet.",
-            )
+            # A layer may have two names, and a part may be a method: ask the part itself.
+            own = getattr(model, part).own_parameters()
+            expect(own is None or bool(own), f"`model.{part}` has no trainable parameters yet.")
         trained = submission.object("optimizer").param_groups.value()
         count = max(
             sum(p.numel() for p in parameters.values()),

@@ -181,7 +181,8 @@ def sampling_checks(
     @check(task)
     def test_device(submission: Submission) -> None:
         """New tensors are on the same device as the input tensors (self-reported)."""
-        expect_follows_input(made(submission, True), *own.posterior(3, 5), name=name)
+        method = made(submission, True).of_width(5)
+        expect_follows_input(method, *own.posterior(3, 5), name=name)
 
     noise = (
         test_standard_deviation,
@@ -243,24 +244,50 @@ def expect_fresh_noise(sampler: Sampler, own: Parameterization, what: str) -> No
         expect(float(first.std(dim).min()) > 1e-6, SHARED.format(entries), "shared_noise")
 
 
+class MethodSampler:
+    """A method that samples, of models whose latent size is the width of what they are given.
+
+    A method may read sizes from its model: `torch.randn(len(mu), self.latent_dim)` is right.
+
+    Args:
+        make: Makes a model with a number of latents.
+        name: The method.
+        train: Whether the models are in training mode.
+    """
+
+    def __init__(self, make: Callable[[int], RemoteObject], name: str, train: bool):
+        self._make, self._name, self._train = make, name, train
+        # One model for each width: noise that is sampled only once must be the same again.
+        self._models: dict[int, RemoteObject] = {}
+
+    def of_width(self, latent_dim: int) -> RemoteObject:
+        """Return the method of a model with this number of latents."""
+        if latent_dim not in self._models:
+            model = self._models[latent_dim] = self._make(latent_dim)
+            if self._train:
+                model.train()
+            else:
+                model.eval()
+        method: RemoteObject = getattr(self._models[latent_dim], self._name)
+        return method
+
+    def __call__(self, mu: torch.Tensor, value: torch.Tensor) -> Any:
+        """Sample z from mu and the second parameter, (N, Z) each."""
+        return self.of_width(mu.shape[-1])(mu, value)
+
+
 def method_sampler(
-    make: Callable[[Submission], RemoteObject], name: str
-) -> Callable[[Submission, bool], Sampler]:
+    make: Callable[[Submission, int], RemoteObject], name: str
+) -> Callable[[Submission, bool], MethodSampler]:
     """Return a function that makes a sampler from a model's method, for `sampling_checks`.
 
     Args:
-        make: Makes the submission's model.
+        make: Makes the submission's model with a number of latents.
         name: The method.
     """
 
-    def made(submission: Submission, train: bool) -> RemoteObject:
-        model = make(submission)
-        if train:
-            model.train()
-        else:
-            model.eval()
-        method: RemoteObject = getattr(model, name)
-        return method
+    def made(submission: Submission, train: bool) -> MethodSampler:
+        return MethodSampler(lambda latent_dim: make(submission, latent_dim), name, train)
 
     return made
 

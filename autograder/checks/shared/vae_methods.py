@@ -3,70 +3,189 @@
 They need no encoder, no decoder and no condition: a model whose `__init__` fails is enough.
 """
 
-from collections.abc import Callable
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from autograder.checks.shared.kl import Pair, kl_checks
-from autograder.checks.shared.likelihood import BERNOULLI, reconstruction_checks
+from autograder.checks.shared.likelihood import (
+    BERNOULLI,
+    Likelihood,
+    reconstruction_checks,
+    reconstruction_mistakes,
+)
 from autograder.checks.shared.networks import Checks
 from autograder.checks.shared.parameterization import LOGVAR, MEAN, expect_one_number
 from autograder.checks.shared.parts import model_or_bare
 from autograder.checks.shared.sampling import method_sampler, sampling_checks
+from autograder.checks.vocabulary import Mistake, expect
 from autograder.protocol.remote import RemoteObject, Submission
 
 # Calls a submission's loss with x_hat, x, mu and logvar.
 Loss = Callable[..., torch.Tensor]
+IMAGE = (1, 28, 28)
+WIDTH = 5
+# The relative error of a right reconstruction term, as in its own check.
+TOLERANCE = 1e-4
+# The rounding error of the difference of two float32 losses.
+ROUNDING = 5e-3
 
 
-def any_vae(submission: Submission) -> RemoteObject:
+def any_vae(submission: Submission, latent_dim: int = 5) -> RemoteObject:
     """Make a model for its methods alone."""
-    return model_or_bare(submission, "myVAE", 48, 5, latent_dim=5)
+    return model_or_bare(submission, "myVAE", 48, latent_dim, hidden_dim=48, latent_dim=latent_dim)
 
 
-# The reconstruction is measured where the KL is 0, and the KL as a difference of two losses with
-# the same images: an error in one term does not lose the points of the other.
+# Each term is measured as a difference of two losses that share the other term. So an error in one
+# term does not lose the points of the other one.
 
 
-def recon_of(loss: Callable[[Submission], Loss]) -> Callable[[Submission], Pair]:
-    """Return a function that measures a reconstruction term: the loss where the KL is 0."""
+@dataclass(frozen=True)
+class KnownRecon:
+    """The right reconstruction term of a loss, and known mistakes in it.
+
+    Attributes:
+        right: Computes the term from x_hat and x: a scalar, the mean over the images.
+        mistakes: The mistakes, with formulas of x_hat and x.
+    """
+
+    right: Pair
+    mistakes: Sequence[Mistake]
+
+    @classmethod
+    def of(cls, likelihood: Likelihood) -> "KnownRecon":
+        """Return the term of one likelihood."""
+        return cls(
+            lambda x_hat, x: likelihood.term(MEAN, x_hat, x),
+            reconstruction_mistakes(likelihood, MEAN),
+        )
+
+
+def recon_of(loss: Callable[[Submission], Loss], recon: KnownRecon) -> Callable[[Submission], Pair]:
+    """Return a function that measures a reconstruction term.
+
+    The term is the loss at the prior, without the KL that the submission computes there.
+    """
 
     def called(submission: Submission) -> Pair:
-        whole = loss(submission)
-        return lambda x_hat, x: whole(x_hat, x, *LOGVAR.prior(len(x), 5))
+        whole = expect_repeatable(loss(submission), _varied(2, IMAGE))
+
+        def term(x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+            at_prior = whole(x_hat, x, *LOGVAR.prior(len(x), WIDTH))
+            return at_prior - kl_at_prior(whole, recon, len(x), WIDTH, x.shape[1:])
+
+        return term
 
     return called
 
 
-def kl_of(loss: Callable[[Submission], Loss]) -> Callable[[Submission], Pair]:
-    """Return a function that measures a KL: the loss minus the loss at the prior, same images."""
+def kl_of(loss: Callable[[Submission], Loss], recon: KnownRecon) -> Callable[[Submission], Pair]:
+    """Return a function that measures a KL: a loss minus a loss with the same images.
+
+    The second loss is the one at the prior, without the KL that the submission computes there.
+    """
 
     def called(submission: Submission) -> Pair:
         whole = loss(submission)
 
         def kl(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
-            # Grey: at black and white, a cross-entropy with swapped arguments is so large that
-            # the digits of the KL would be lost.
-            x_hat = x = torch.full((len(mu), 1, 28, 28), 0.5)
-            at_prior = torch.zeros_like(mu)
-            return whole(x_hat, x, mu, logvar) - whole(x_hat, x, at_prior, at_prior)
+            n, width = mu.shape
+            at_prior = whole(*_grey(n, IMAGE), *LOGVAR.prior(n, width))
+            without = at_prior.detach() - kl_at_prior(whole, recon, n, width, IMAGE)
+            return whole(*_grey(n, IMAGE), mu, logvar) - without
 
         return kl
 
     return called
 
 
-def _loss(submission: Submission) -> Loss:
-    vae = any_vae(submission)
+def kl_at_prior(whole: Loss, recon: KnownRecon, n: int, width: int, shape: Sequence[int]) -> float:
+    """Measure the KL that a submission's loss contains at the prior; the right one is 0.
 
-    def whole(*inputs: torch.Tensor) -> torch.Tensor:
-        return expect_one_number(vae.loss_function(*inputs), "`loss_function(…)`")
+    Args:
+        whole: The submission's loss.
+        recon: The right reconstruction term.
+        n: The number of images.
+        width: The number of latents.
+        shape: The shape of an image.
+    """
 
+    def at(images: tuple[torch.Tensor, torch.Tensor], latents: int) -> float:
+        return float(whole(*images, *LOGVAR.prior(n, latents)).detach())
+
+    grey = _grey(n, shape)
+    once, twice = at(grey, width), at(grey, 2 * width)
+    if abs(twice - once) > ROUNDING:
+        return twice - once  # a constant for each latent
+    right = float(recon.right(*grey))
+    if abs(once - right) <= TOLERANCE * max(1.0, abs(right)):
+        return 0.0
+    # The rest is a constant of the KL only if the reconstruction term is right otherwise.
+    others = _varied(n, shape)
+    rise, right_rise = at(others, width) - once, float(recon.right(*others)) - right
+    if abs(rise - right_rise) > TOLERANCE * max(1.0, abs(right_rise)):
+        return 0.0
+    known = (float(mistake.formula(*grey)) for mistake in recon.mistakes)
+    if any(abs(once - wrong) <= TOLERANCE * max(1.0, abs(wrong)) for wrong in known):
+        return 0.0
+    return once - right
+
+
+def _grey(n: int, shape: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return reconstructions and images, all of them grey.
+
+    At black and white, a cross-entropy with swapped arguments is so large that the digits of the KL
+    would be lost.
+    """
+    grey = torch.full((n, *shape), 0.5)
+    return grey, grey
+
+
+def _varied(n: int, shape: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return reconstructions and images with many different greys."""
+    x = torch.linspace(0.1, 0.8, math.prod(shape)).expand(n, -1).reshape(n, *shape)
+    return 1 - x, x
+
+
+def expect_repeatable(whole: Loss, images: tuple[torch.Tensor, torch.Tensor] | None = None) -> Loss:
+    """Expect that a loss returns the same number for the same arguments, and return it.
+
+    Args:
+        whole: The loss.
+        images: Reconstructions and images; None for grey ones, where a cross-entropy does not
+            change with the images.
+
+    Raises:
+        CheckFailed: If it does not.
+    """
+    inputs = (*(images or _grey(2, IMAGE)), *LOGVAR.prior(2, WIDTH))
+    first, again = (float(whole(*inputs).detach()) for _ in range(2))
+    expect(
+        first == again,
+        f"Two calls of the loss with the same arguments return {first:.6g} and {again:.6g}. The "
+        "loss should depend on its arguments only: keep no sum over calls, and use no random "
+        "numbers.",
+        "loss_not_repeatable",
+    )
     return whole
+
+
+def _loss(submission: Submission) -> Loss:
+    vae_of = functools.cache(lambda latent_dim: any_vae(submission, latent_dim))
+
+    def whole(x_hat: torch.Tensor, x: torch.Tensor, *heads: torch.Tensor) -> torch.Tensor:
+        vae = vae_of(heads[0].shape[-1])
+        return expect_one_number(vae.loss_function(x_hat, x, *heads), "`loss_function(…)`")
+
+    return expect_repeatable(whole)
 
 
 def vae_method_checks() -> tuple[Checks, ...]:
     """Make the checks of `reparameterize` and of both terms of `loss_function`."""
+    recon = KnownRecon.of(BERNOULLI)
     return (
         sampling_checks(
             "reparameterize",
@@ -74,6 +193,6 @@ def vae_method_checks() -> tuple[Checks, ...]:
             what="`reparameterize(mu, logvar)`",
             name="reparameterize",
         ),
-        reconstruction_checks("reconstruction", recon_of(_loss), BERNOULLI, MEAN),
-        kl_checks("kl_divergence", kl_of(_loss), LOGVAR, MEAN, in_loss=True),
+        reconstruction_checks("reconstruction", recon_of(_loss, recon), BERNOULLI, MEAN),
+        kl_checks("kl_divergence", kl_of(_loss, recon), LOGVAR, MEAN, in_loss=True),
     )

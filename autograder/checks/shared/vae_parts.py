@@ -23,7 +23,17 @@ from autograder.checks.shared.networks import (
 )
 from autograder.checks.shared.parts import expect_own_rows, images, model_or_bare, new_model
 from autograder.checks.shared.sampling import expect_new_draws
-from autograder.checks.shared.wiring import LATENTS, TOLD, KnownVae, expect_joined, expect_outputs
+from autograder.checks.shared.wiring import (
+    FEATURES,
+    LATENTS,
+    TOLD,
+    KnownVae,
+    expect_accepted_shape,
+    expect_forward_gradients,
+    expect_joined,
+    expect_outputs,
+    seen_by,
+)
 from autograder.checks.vocabulary import expect, expect_tensor, fail, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
@@ -224,9 +234,10 @@ def with_stubs(submission: Submission, condition: int = 0) -> tuple[RemoteObject
     vae = model_or_bare(
         submission,
         "myVAE",
-        48,
+        FEATURES,
         LATENTS,
         *_given(condition),
+        hidden_dim=FEATURES,
         latent_dim=LATENTS,
         conditional_vec_dim=condition,
     )
@@ -236,7 +247,7 @@ def with_stubs(submission: Submission, condition: int = 0) -> tuple[RemoteObject
 def forward_checks(sentence: str, conditions: Conditions = lambda n: ()) -> Checks:
     """Make the check that `forward` calls encoder, heads, sampling and decoder correctly.
 
-    Two calls must use two different samples.
+    Gradients must reach each of them. Two calls must use two different samples.
 
     Args:
         sentence: The check's sentence.
@@ -256,10 +267,14 @@ def forward_checks(sentence: str, conditions: Conditions = lambda n: ()) -> Chec
                 if c:
                     expect_inputs_joined(vae, parts, x, c[0])
                     expect_features_joined(submission, x)
+                else:
+                    expect_accepted_shape(parts, x)
                 raise
             if c and isinstance(got, tuple) and len(got) == 3:
                 expect_inputs_joined(vae, parts, x, c[0])
             expect_outputs(got, parts, x, *c)
+            if mode == "train":
+                expect_forward_gradients(parts, x, *c)
         expect_new_draws(
             vae, "reparameterize", TOLD, LATENTS, lambda: torch.as_tensor(vae(x, *c)[0])
         )
@@ -271,8 +286,8 @@ def expect_inputs_joined(
     vae: RemoteObject, parts: KnownVae, x: torch.Tensor, c: torch.Tensor
 ) -> None:
     """Expect that the stubs that were called were called with [x, c] and [z, c]."""
-    expect_joined(vae.encoder.seen(), x.flatten(1), c, "encoder")
-    expect_joined(vae.decoder.seen(), None, c, "decoder")
+    expect_joined(seen_by(vae, "encoder"), x.flatten(1), c, "encoder")
+    expect_joined(seen_by(vae, "decoder"), None, c, "decoder")
 
 
 def expect_features_joined(submission: Submission, x: torch.Tensor) -> None:

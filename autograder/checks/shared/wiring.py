@@ -4,30 +4,46 @@ If there is a condition c (N, C), it is joined to the image and to the code; `*c
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from autograder.checks.vocabulary import Mistake, expect, expect_close, expect_tensor, kind
-from autograder.protocol.remote import Affine, RemoteObject
+from autograder.checks.shared.gradients import Biases, expect_gradients
+from autograder.checks.vocabulary import (
+    Mistake,
+    close,
+    expect,
+    expect_close,
+    expect_tensor,
+    fail,
+    kind,
+)
+from autograder.protocol.remote import Affine, Raised, RemoteObject
 
 # The arguments of `reparameterize`, for a model that passes them by name.
 TOLD = ("mu", "logvar")
-LATENTS = 3
+# The sizes of a model with stubs: `forward` may read them from the model.
+LATENTS, FEATURES = 3, 48
 
 
 class KnownVae:
     """Known linear maps in the place of a VAE's parts; codes have 3 numbers.
 
+    The stubs of encoder and decoder refuse the shapes that the submission's own parts refuse.
+
     Args:
         vae: The model whose parts are replaced.
         shape: The shape of an image, (C, H, W).
         condition: Size of the condition.
-        layers: True for a model whose `encoder` returns features for `mu_layer` and
-            `logvar_layer`. False if `encoder` returns both mu and logvar; then the decoder ends
-            in a sigmoid.
+        layers: True for a model whose `encoder` takes rows and returns features for `mu_layer` and
+            `logvar_layer`. False if `encoder` takes images and returns both mu and logvar; then the
+            decoder ends in a sigmoid.
+
+    Attributes:
+        parts: The number of outputs of each part; first those that are nearest to x_hat.
+        images: Whether `encoder` takes images; see `layers`.
     """
 
     def __init__(
@@ -38,24 +54,34 @@ class KnownVae:
         *,
         layers: bool = True,
     ):
-        self.shape, self.squash = shape, not layers
-        pixels, features = math.prod(shape), 6
+        self.vae, self.shape, self.images = vae, shape, not layers
+        pixels = math.prod(shape)
         self.by_mu, self.by_logvar = torch.randn(2, LATENTS, LATENTS)
         self.decoder = torch.randn(LATENTS + condition, pixels)
+        takes = (pixels + condition,) if layers else shape
         if layers:
             # Features stay positive: an activation between encoder and heads changes nothing.
-            encoder = [torch.rand(pixels, features) / pixels, torch.rand(condition, features)]
-            heads = torch.randn(2, features, LATENTS)
-            vae.set_stub("encoder", Affine([torch.cat(encoder)]))
-            vae.set_stub("mu_layer", Affine([heads[0]]))
-            vae.set_stub("logvar_layer", Affine([heads[1]]))
-            self.mu, self.logvar = torch.cat(encoder) @ heads
+            encoder = [torch.rand(pixels, FEATURES) / pixels, torch.rand(condition, FEATURES)]
+            self.encoder = torch.cat(encoder)
+            self.heads_of = torch.randn(2, FEATURES, LATENTS) * math.sqrt(6 / FEATURES)
+            vae.set_stub("encoder", Affine([self.encoder]), takes=[takes])
+            vae.set_stub("mu_layer", Affine([self.heads_of[0]]))
+            vae.set_stub("logvar_layer", Affine([self.heads_of[1]]))
+            self.mu, self.logvar = self.encoder @ self.heads_of
         else:
             self.mu, self.logvar = torch.randn(2, pixels, LATENTS) / math.sqrt(pixels)
-            vae.set_stub("encoder", Affine([self.mu]), Affine([self.logvar]), names=("x",))
+            outputs = Affine([self.mu]), Affine([self.logvar])
+            vae.set_stub("encoder", *outputs, names=("x",), takes=[takes])
         vae.set_stub("reparameterize", Affine([self.by_mu, self.by_logvar]), names=TOLD)
-        names = () if layers else ("z",)
-        vae.set_stub("decoder", Affine([self.decoder], shape), squash=self.squash, names=names)
+        self.parts = {"decoder": 1, "reparameterize": 1}
+        self.parts |= {"mu_layer": 1, "logvar_layer": 1, "encoder": 1} if layers else {"encoder": 2}
+        vae.set_stub(
+            "decoder",
+            Affine([self.decoder], shape),
+            squash=self.images,
+            names=() if layers else ("z",),
+            takes=[(LATENTS + condition,)],
+        )
 
     def heads(self, x: torch.Tensor, *c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute mu and logvar of images, (N, 3) each."""
@@ -64,18 +90,36 @@ class KnownVae:
 
     def decode(self, z: torch.Tensor, *c: torch.Tensor) -> torch.Tensor:
         """Compute the images of codes (N, 3)."""
-        pixels = torch.cat([z, *c], 1) @ self.decoder
-        return (pixels.sigmoid() if self.squash else pixels).unflatten(1, self.shape)
+        return self._pixels(torch.cat([z, *c], 1) @ self.decoder)
 
     def decode_draw(self, mu: torch.Tensor, logvar: torch.Tensor, *c: torch.Tensor) -> torch.Tensor:
         """Compute the images that the stubs of `reparameterize` and `decoder` return."""
         return self.decode(mu @ self.by_mu + logvar @ self.by_logvar, *c)
 
+    def run(self, biases: Biases, x: torch.Tensor, *c: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Compute x_hat, mu and logvar with a bias added to each output of each part."""
+        rows = torch.cat([x.flatten(1), *c], 1)
+        if self.images:
+            mu, logvar = (
+                rows @ weight + bias
+                for weight, bias in zip((self.mu, self.logvar), biases["encoder"], strict=True)
+            )
+        else:
+            hidden = rows @ self.encoder + biases["encoder"][0]
+            mu = hidden @ self.heads_of[0] + biases["mu_layer"][0]
+            logvar = hidden @ self.heads_of[1] + biases["logvar_layer"][0]
+        z = mu @ self.by_mu + logvar @ self.by_logvar + biases["reparameterize"][0]
+        pixels = torch.cat([z, *c], 1) @ self.decoder + biases["decoder"][0]
+        return self._pixels(pixels), mu, logvar
+
+    def _pixels(self, rows: torch.Tensor) -> torch.Tensor:
+        return (rows.sigmoid() if self.images else rows).unflatten(1, self.shape)
+
 
 HEADS_SWAPPED = Mistake(
     "outputs_swapped",
     "`forward` returns `mu` and `logvar` in the wrong order.",
-    lambda parts, mu, logvar, *c: logvar,
+    lambda parts, x, mu, logvar, *c: logvar,
 )
 
 
@@ -87,7 +131,7 @@ def _activated(head: str) -> tuple[Mistake, ...]:
             "activation_on_head",
             f"`forward` applies an activation to `{head}`. A mean and a log-variance may have any "
             "value: return them unchanged.",
-            lambda parts, mu, logvar, *c: activation(mu if head == "mu" else logvar),
+            lambda parts, x, mu, logvar, *c: activation(mu if head == "mu" else logvar),
         )
 
     return after(F.relu), after(F.softplus), after(torch.tanh), after(torch.sigmoid)
@@ -99,17 +143,28 @@ FORWARD_MISTAKES = (
         "forward_decodes_mu",
         "`forward` decodes mu itself. Sample z with `self.reparameterize` first, in eval mode too: "
         "the loss needs a sample.",
-        lambda parts, mu, logvar, *c: parts.decode(mu, *c),
+        lambda parts, x, mu, logvar, *c: parts.decode(mu, *c),
     ),
     Mistake(
         "reparameterize_swapped",
         "`forward` calls `self.reparameterize` with logvar first; the order is (mu, logvar).",
-        lambda parts, mu, logvar, *c: parts.decode_draw(logvar, mu, *c),
+        lambda parts, x, mu, logvar, *c: parts.decode_draw(logvar, mu, *c),
     ),
     Mistake(
         "squashed_twice",
-        "`forward` applies a sigmoid to the decoder's output. The decoder has already applied it.",
-        lambda parts, mu, logvar, *c: parts.decode_draw(mu, logvar, *c).sigmoid(),
+        "`forward` applies a sigmoid to the output of `self.decoder`. The sigmoid belongs in the "
+        "decoder, whose images are already in [0, 1].",
+        lambda parts, x, mu, logvar, *c: parts.decode_draw(mu, logvar, *c).sigmoid(),
+    ),
+    Mistake(
+        "clamped",
+        "`forward` clamps the output of `self.decoder`: outside [0, 1], the gradient would be 0.",
+        lambda parts, x, mu, logvar, *c: parts.decode_draw(mu, logvar, *c).clamp(0, 1),
+    ),
+    Mistake(
+        "returns_image",
+        "`forward` returns the images themselves, without the model.",
+        lambda parts, x, mu, logvar, *c: x,
     ),
 )
 
@@ -134,13 +189,133 @@ def expect_outputs(
         f"`forward` should return the three values ({name}, mu, logvar), got {kind(got)}.",
     )
     mu, logvar = parts.heads(x, *c)
-    inputs = (parts, mu, logvar, *c)
+    inputs = (parts, x, mu, logvar, *c)
     x_hat = expect_tensor(got[0], tuple(x.shape), f"`{name}`")
     for head, value, expected in zip(TOLD, got[1:], (mu, logvar), strict=True):
         value = expect_tensor(value, (len(x), LATENTS), f"`{head}`")
+        if not close(value, expected):
+            expect_images_given(seen_by(parts.vae, "encoder"), x)
         expect_close(value, expected, f"`{head}`", inputs, HEAD_MISTAKES[head])
     right = parts.decode_draw(mu, logvar, *c)
+    if not close(x_hat, right) and not any(
+        close(x_hat, mistake.formula(*inputs)) for mistake in FORWARD_MISTAKES
+    ):
+        expect_no_skip(x_hat, right, x)
+        expect_all_called(parts.vae, parts.parts)
     expect_close(x_hat, right, f"`{name}`", inputs, FORWARD_MISTAKES)
+
+
+def expect_forward_gradients(
+    parts: KnownVae, x: torch.Tensor, *c: torch.Tensor, name: str = "x_hat"
+) -> None:
+    """Expect that gradients reach every part from x_hat, mu and logvar; see `expect_outputs`."""
+    expect_gradients(
+        parts.vae,
+        lambda: parts.vae.trace(x, *c),
+        lambda biases: parts.run(biases, x, *c),
+        parts.parts,
+        (name, *TOLD),
+    )
+
+
+def seen_by(vae: RemoteObject, part: str) -> torch.Tensor:
+    """Return the inputs of a stub, one row for each; shape (0,) if it was not called."""
+    try:
+        seen = getattr(vae, part).seen()
+    except Raised:  # its inputs had different widths
+        return torch.empty(0)
+    return seen if isinstance(seen, torch.Tensor) else torch.empty(0)
+
+
+def expect_all_called(vae: RemoteObject, parts: Iterable[str]) -> None:
+    """Expect that `forward` has called each of these stubs."""
+    for part in parts:
+        expect(
+            len(seen_by(vae, part)) > 0,
+            f"`forward` does not call `self.{part}`. Call the model's own parts, so that each of "
+            "them can be tested alone.",
+            "part_not_called",
+        )
+
+
+def expect_accepted_shape(parts: KnownVae, x: torch.Tensor) -> None:
+    """Expect that the encoder was not called with images if it takes rows, or the reverse.
+
+    Args:
+        parts: The known parts, after a call of `forward` that has failed.
+        x: The images, (N, C, H, W).
+
+    Raises:
+        CheckFailed: If the encoder was called with inputs of the wrong shape.
+    """
+    shape = tuple(seen_by(parts.vae, "encoder").shape)
+    expect(
+        parts.images or len(shape) < 3,
+        f"`forward` calls `self.encoder` with images of shape {shape}. It takes rows of "
+        f"{x[0].numel()} values: flatten each image first.",
+        "image_not_flattened",
+    )
+    expect(
+        not parts.images or len(shape) != 2,
+        f"`forward` calls `self.encoder` with rows of shape {shape}. It takes images of shape "
+        f"{tuple(x.shape)}.",
+        "image_flattened",
+    )
+
+
+def expect_images_given(seen: torch.Tensor, x: torch.Tensor) -> None:
+    """Expect that the encoder was called with the images themselves; name what was done to them.
+
+    Args:
+        seen: The inputs of the encoder, the last ones from the images.
+        x: The images, (N, C, H, W).
+
+    Raises:
+        CheckFailed: If it was called with other values.
+    """
+    rows = x.flatten(1)
+    if len(seen) < len(x) or seen[0].numel() < rows.shape[1]:
+        return
+    given = seen[-len(x) :].flatten(1)[:, : rows.shape[1]].double()
+    if close(given, rows):
+        return
+    call = "`forward` does not call `self.encoder` with the images themselves"
+    expect(
+        not close(given, rows.round()),
+        f"{call}: their grey pixels are rounded to black and white.",
+        "image_rounded",
+    )
+    factor, _, shift, left = _fit(given, rows, torch.zeros_like(rows))
+    expect(
+        left > 1e-3,
+        f"{call}: a pixel p becomes {factor:.3g} · p {'+' if shift >= 0 else '−'} {abs(shift):.3g}."
+        " The images are already in [0, 1].",
+        "image_rescaled",
+    )
+    fail(f"{call}: their pixels have other values or another order.", "image_changed")
+
+
+def expect_no_skip(x_hat: torch.Tensor, right: torch.Tensor, x: torch.Tensor) -> None:
+    """Expect that wrong images are not a sum of decoded images and original images."""
+    _, skipped, _, left = _fit(x_hat.double(), right.double(), x.double())
+    expect(
+        left > 1e-3 or abs(skipped) < 1e-3,
+        "`forward` adds the original images to the decoded ones. So they do not have to pass "
+        "through the code: return what `self.decoder` returns.",
+        "skips_the_code",
+    )
+
+
+def _fit(
+    value: torch.Tensor, first: torch.Tensor, second: torch.Tensor
+) -> tuple[float, float, float, float]:
+    """Fit value = a · first + b · second + c; return a, b, c and the largest error."""
+    columns = [first.double().flatten(), second.double().flatten()]
+    table = torch.stack([*columns, torch.ones_like(columns[0])], 1)
+    factors = torch.linalg.pinv(table) @ value.double().flatten()
+    left = float((table @ factors - value.double().flatten()).abs().max())
+    a, b, c = factors.tolist()
+    return a, b, c, left
 
 
 def expect_joined(
@@ -179,6 +354,8 @@ def expect_joined(
     seen, c = seen.double(), c.double()
     last = seen[:, width:]
     if torch.allclose(last, c, atol=1e-5):
+        if left is not None:
+            expect_images_given(seen, left)
         expect(
             left is None or torch.allclose(seen[:, :width], left.double(), atol=1e-5),
             f"{call} with rows that end in c, but do not begin with the image.",

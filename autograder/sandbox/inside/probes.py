@@ -151,6 +151,28 @@ def create_shared_mapping(targets: Targets) -> None:
     mmap.mmap(-1, CHUNK_BYTES).close()
 
 
+def move_memory_into_pipe(targets: Targets) -> bool:
+    """Give memory to a pipe with vmsplice; it is charged to no process."""
+    source, content = os.pipe()[1], ctypes.create_string_buffer(CHUNK_BYTES)
+    vector = (ctypes.c_size_t * 2)(ctypes.addressof(content), mmap.PAGESIZE)
+    return ctypes.CDLL(None).vmsplice(source, vector, 1, 0) > 0
+
+
+def move_file_into_pipe(targets: Targets) -> bool:
+    """Give a page of a deleted file to a pipe with splice; it is charged to no process."""
+    with tempfile.TemporaryFile() as file:
+        file.write(bytes(CHUNK_BYTES))
+        file.seek(0)
+        return os.splice(file.fileno(), os.pipe()[1], mmap.PAGESIZE) > 0
+
+
+def enlarge_pipe(targets: Targets) -> None:
+    """Enlarge a pipe; its content is charged to no process."""
+    import fcntl
+
+    fcntl.fcntl(os.pipe()[1], fcntl.F_SETPIPE_SZ, CHUNK_BYTES)
+
+
 def lock_shared_file(targets: Targets) -> None:
     """Lock a file that all submissions can read; locks could carry messages between them."""
     import fcntl
@@ -218,6 +240,9 @@ ATTACKS = (
     create_namespace,
     create_memory_file,
     create_shared_mapping,
+    move_memory_into_pipe,
+    move_file_into_pipe,
+    enlarge_pipe,
     lock_shared_file,
     exceed_process_limit,
     exceed_disk_limit,

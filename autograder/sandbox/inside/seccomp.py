@@ -51,6 +51,9 @@ UNCHARGED_MEMORY: dict[str, Numbers] = {
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
     "shmget": (29, 194),
+    "vmsplice": (278, 75),
+    "splice": (275, 76),
+    "tee": (276, 77),
     "msgget": (68, 186),
     "semget": (64, 190),
     "mq_open": (240, 180),
@@ -151,6 +154,7 @@ CLONE_THREAD = 0x10000
 SHARED_ANONYMOUS = 0x21  # MAP_SHARED | MAP_ANONYMOUS
 AF_UNIX = 1
 LOCKS = (6, 7, 37, 38, 1024, 1026)  # F_SETLK(W), F_OFD_SETLK(W), F_SETLEASE, F_NOTIFY
+PIPE_SIZE = (1031,)  # F_SETPIPE_SZ: the content of a pipe is charged to no process
 OWNERS = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: send signals to another process
 
 LOAD, EQUAL, GREATER, AND, RETURN = 0x20, 0x15, 0x25, 0x54, 0x06
@@ -211,12 +215,12 @@ def program(machine: str, *, namespaces: bool, pid: int = 0) -> bytes:
     if namespaces:
         refuse_if(SOCKET, 0, [AF_UNIX], errno.EAFNOSUPPORT, unless=True)
         refuse_if(CLONE, 0, [0], mask=NEW_NAMESPACE, unless=True)
-        refuse_if(FCNTL, 1, LOCKS, errno.ENOLCK)
+        refuse_if(FCNTL, 1, LOCKS + PIPE_SIZE, errno.ENOLCK)
     else:
         for numbers in WITHOUT_NAMESPACES.values():
             refuse(numbers)
         refuse_if(CLONE, 0, [CLONE_THREAD], mask=CLONE_THREAD, unless=True)
-        refuse_if(FCNTL, 1, LOCKS + OWNERS, errno.ENOLCK)
+        refuse_if(FCNTL, 1, LOCKS + PIPE_SIZE + OWNERS, errno.ENOLCK)
         refuse_if(KILL, 0, [pid], unless=True)
         refuse_if(TGKILL, 0, [pid], unless=True)
         refuse_if(PRLIMIT, 0, [0, pid], unless=True)
