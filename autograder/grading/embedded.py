@@ -125,11 +125,6 @@ def tensors(value: Any) -> list[torch.Tensor]:
     return [tensor for item in inside for tensor in tensors(item)]
 
 
-def parameters(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Return a module's trainable parameters by name."""
-    return {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
-
-
 @contextlib.contextmanager
 def expect_error() -> Iterator[None]:
     """Print the exception of a call that raised while it was graded."""

@@ -1,6 +1,7 @@
 """Write a recorded check as one Python script that needs PyTorch only."""
 
 import base64
+import textwrap
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from autograder.grading.closure import Closure
 from autograder.grading.notebook import ToRun
 from autograder.grading.recording import Exchange, Recording, same, tensors_of
 from autograder.records.text import printable
+from autograder.worker.stubs import by_class
 
 INLINE = 16  # longer arrays are written as base64 text
 NUMBERS = 5
@@ -29,13 +31,13 @@ FUNCTIONS = (
     embedded.bare,
     embedded.leaf,
     embedded.gradients,
-    embedded.parameters,
     embedded.expect_error,
     embedded.show,
     embedded.compare,
 )
 # The requests that the script states as plain calls. `Worker` answers all others.
-PLAIN = ("object", "new", "set", "get", "hold", "call", "backward", "parameters")
+PLAIN = ("object", "new", "get", "hold", "call", "backward")
+REPLACES = ("set", "set_stub")  # the requests that replace a part of a model
 
 
 class NotWritable(Exception):  # noqa: N818 - a limit, not an error
@@ -98,7 +100,7 @@ class Calls:
                     self._learn(value, arrays, name)
                 case _:
                     self._learn(answer, arrays, name)
-            quiet = body["do"] in ("set", "set_stub")
+            quiet = body["do"] in REPLACES
             yield Call(self._new, code, "" if quiet else name, body["seed"], exchange)
 
     def expression(self, array: np.ndarray) -> str:
@@ -128,12 +130,8 @@ class Calls:
             taped = self._tapes[given["tape"]]
             return f"gradients(answer_{taped}, leaves_{taped}, {value(given['grads'])})"
         target = self._object(given["ref"])
-        if do == "parameters":
-            return f"parameters({target})"
         for name in filter(None, given["path"].split(".")):
             target = f"{target}.{name}" if name.isidentifier() else f"getattr({target}, {name!r})"
-        if do == "set":
-            return f"{target} = {value(given['value'])}"
         return f"{target}({self._arguments(given, value)})" if do == "call" else target
 
     def _arguments(self, given: dict[str, Any], value: Any) -> str:
@@ -297,6 +295,7 @@ def write_script(
         closure.add(function)
     if calls.worker:
         closure.add_worker(calls.worker)
+        closure.add(by_class)
     head = [f"# {printable(line)}".rstrip() for text in about for line in text.splitlines() or [""]]
     sources = "".join(f"    ({cell.name!r}, {_text(cell.source)}),\n" for cell in cells)
     parts = (
@@ -348,8 +347,11 @@ def _lines_of(call: Call, worker: bool) -> str:
     if body["do"] == "call" and body["with"].get("tape"):
         lines.append(f"leaves_{number} = []")
     line = f"{call.name} = {call.code}" if call.name else call.code
+    if worker and body["do"] == "call":  # calls through the class reach the stubs too
+        line = f"with by_class(list(worker.objects.values())):\n    {line}"
     if call.exchange.error is not None:
-        return "\n".join([*lines, f"print({call.code!r})", f"with expect_error():\n    {line}"])
+        shown, raised = f"print({call.code!r})", textwrap.indent(line, "    ")
+        return "\n".join([*lines, shown, f"with expect_error():\n{raised}"])
     lines.append(line)
     if worker and call.name.startswith("object_"):
         lines.append(f"worker.objects[{call.name.removeprefix('object_')}] = {call.name}")

@@ -105,7 +105,7 @@ def test_the_explanation_says_what_was_asked_what_came_back_and_what_was_expecte
     text = "\n".join(one.lines)
     assert one.same
     assert "asked: The KL equals its closed form" in text
-    assert ".loss_function(input_1, input_1, input_2, input_3)" in text
+    assert ".loss_function(" in text
     got, expected = (_number(rf"  {key}: tensor \(\)", text) for key in ("got", "expected"))
     assert got == pytest.approx(2 * expected, rel=1e-4)
 
