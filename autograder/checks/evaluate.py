@@ -8,11 +8,16 @@ import torch
 
 from autograder.checks.registry import info
 from autograder.checks.seeds import seed_torch
-from autograder.checks.vocabulary import NOT_STARTED, CheckFailed, Skipped, Task
+from autograder.checks.vocabulary import NOT_STARTED, CheckFailed, Skipped, Task, expect
 from autograder.protocol.ended import Ended
 from autograder.protocol.remote import MESSAGE_LIMIT, Raised, Submission
 from autograder.records.results import SKIPPED, CheckOutcome
-from autograder.records.text import printable
+from autograder.records.text import printable, sentence
+
+SEEDED = (
+    "A call of your code sets a seed for PyTorch's random numbers: every sample after it is the "
+    "same again. Set a seed once, outside your classes."
+)
 
 
 def evaluate(function: Callable[..., None], task: Task, submission: Submission) -> CheckOutcome:
@@ -28,10 +33,14 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
     started = time.monotonic()
     note = info(function)
     outcome, message, mistake = "passed", "", None
+    submission.seeded = False
     with torch.random.fork_rng(devices=[]):
         seed_torch(submission.key, note.name)
         try:
             function(submission)
+            # A seed that a part of a model sets makes the noise of every other part the same.
+            seeded = submission.seeded and task.parts and task.no_seed
+            expect(not seeded, SEEDED, "reseeded")
         except CheckFailed as verdict:
             outcome, message = "todo" if verdict.todo else "failed", verdict.message
             mistake = verdict.mistake
@@ -69,21 +78,36 @@ def is_out_of_memory(error: Exception) -> bool:
 def explain(error: Raised, submission: Submission) -> CheckFailed:
     """Convert an exception of the submission to a failed check, with a message for the student."""
     missing = re.match(r"name '(\w+)' is not defined", error.text)
-    if error.kind == "NameError" and missing and submission.cell_errors:
-        cell, cause = next(iter(submission.cell_errors.items()))
-        if _not_started(cause):
-            return CheckFailed(NOT_STARTED, todo=True)
-        return CheckFailed(
-            f"`{missing[1]}` does not exist, because the cell `{cell}` raised {cause}",
-            _rule_broken(cause),
-        )
-    if error.kind == "NameError" and missing and not error.code:
-        return CheckFailed(
-            f"`{missing[1]}` does not exist. Is its cell still in the notebook, and did it run?"
-        )
+    if error.kind == "NameError" and missing:
+        cell = _defining_cell(missing[1], submission)
+        if cell:
+            cause = submission.cell_errors[cell]
+            if _not_started(cause):
+                return CheckFailed(NOT_STARTED, todo=True)
+            return CheckFailed(
+                sentence(
+                    f"`{missing[1]}` does not exist, because the cell `{cell}` raised {cause}"
+                ),
+                _rule_broken(cause),
+            )
+        if not error.code:
+            return CheckFailed(
+                f"`{missing[1]}` does not exist. Is its cell still in the notebook, and did it run?"
+            )
     if _not_started(error):
         return CheckFailed(NOT_STARTED, todo=True)
-    return CheckFailed(f"Your code raised {error}.", _rule_broken(error))
+    return CheckFailed(sentence(f"Your code raised {error}"), _rule_broken(error))
+
+
+def _defining_cell(name: str, submission: Submission) -> str | None:
+    """Return the cell that would have defined a name, if it raised an exception."""
+    defines = re.compile(rf"^(?:(?:class|def)\s+{name}\b|(?:.*,\s*)?{name}\s*(?:,.*)?=)", re.M)
+    imports = re.compile(rf"^\s*(?:import|from)\s.*\b{name}\b", re.M)
+    for cell in submission.cell_errors:
+        source = submission.sources.get(cell, "")
+        if defines.search(source) or imports.search(source):
+            return cell
+    return None
 
 
 def _rule_broken(error: Raised) -> str | None:

@@ -6,6 +6,7 @@ earns its points when all of its checks pass.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -31,6 +32,8 @@ class Task:
             unchanged.
         names: Names that the given training step uses. If the task has failed, the reference's
             replace them.
+        no_seed: Whether its parts may not set a seed. False for all but one of several tasks with
+            the same part: one of them reports it.
     """
 
     id: str
@@ -39,6 +42,7 @@ class Task:
     parts: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    no_seed: bool = True
 
 
 @dataclass(frozen=True)
@@ -200,6 +204,7 @@ def expect_close(
     mistakes: Sequence[Mistake] = (),
     *,
     tolerance: float = 1e-4,
+    otherwise: Callable[[], None] = lambda: None,
 ) -> None:
     """Expect the right values; if they are wrong, find the known mistake that computes them.
 
@@ -210,6 +215,8 @@ def expect_close(
         inputs: The arguments of each mistake's formula.
         mistakes: Known mistakes, the most likely first.
         tolerance: Largest accepted difference, relative to the largest right value (at least 1).
+        otherwise: Called if no known mistake computes these values. It may raise a `CheckFailed`
+            that explains them in another way.
 
     Raises:
         CheckFailed: With the message of the known mistake, and the expected and computed values.
@@ -217,11 +224,16 @@ def expect_close(
     if close(got, right, tolerance):
         return
     compared = Comparison(what, got, right, tolerance)
-    shown = f"xpected {_numbers(right)}, got {_numbers(got)}."
+    shown = f"xpected {difference(right, got)}."
     for mistake in mistakes:
         wrong = mistake.formula(*inputs).double()
         if close(got, wrong, tolerance):
             raise CheckFailed(f"{mistake.says} E{shown}", mistake.name, comparison=compared)
+    try:
+        otherwise()
+    except CheckFailed as verdict:
+        verdict.comparison = compared
+        raise
     raise CheckFailed(f"{what} has the wrong value: e{shown}", comparison=compared)
 
 
@@ -277,7 +289,34 @@ def _shape(shape: Sequence[int]) -> str:
     return "(" + ", ".join(str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
 
 
-def _numbers(values: torch.Tensor) -> str:
-    flat = values.detach().double().flatten()
-    shown = ", ".join(f"{v:.4g}" for v in flat[:3].tolist())
-    return shown + (", …" if flat.numel() > 3 else "")
+def difference(right: torch.Tensor, got: torch.Tensor) -> str:
+    """Return where two tensors differ: "2, got 3", without the word "expected".
+
+    Up to three entries are shown in full. Of more entries, the one with the largest difference is
+    shown, with its index.
+
+    Args:
+        right: The expected values, any shape.
+        got: The values that were computed, of the same shape, or of another one.
+    """
+    right, got = right.detach().double(), got.detach().double()
+    if right.shape != got.shape:
+        return f"shape {_shape(right.shape)}, got {_shape(got.shape)}"
+    if right.numel() <= 3:
+        expected, found = apart(right.flatten().tolist(), got.flatten().tolist())
+        return f"{', '.join(expected)}, got {', '.join(found)}"
+    # An entry that is not finite has the largest difference.
+    gap = (right - got).abs().nan_to_num(nan=math.inf).flatten()
+    place = int(gap.argmax())
+    index = [int(i) for i in torch.unravel_index(torch.tensor(place), right.shape)]
+    (left,), (other,) = apart([float(right.flatten()[place])], [float(got.flatten()[place])])
+    return f"{left}, got {other} at index {index}, where the difference is largest"
+
+
+def apart(right: Sequence[float], got: Sequence[float]) -> tuple[list[str], list[str]]:
+    """Format numbers with as many digits as it takes to see that they differ, at least four."""
+    for digits in range(4, 18):
+        shown = [[f"{value:.{digits}g}" for value in values] for values in (right, got)]
+        if shown[0] != shown[1]:
+            break
+    return shown[0], shown[1]

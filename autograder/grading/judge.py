@@ -21,6 +21,7 @@ from autograder.grading.notebook import (
 from autograder.protocol.ended import Ended
 from autograder.protocol.remote import Ask, Raised, Submission
 from autograder.records.results import CheckOutcome, Result, TaskScore
+from autograder.records.text import sentence
 from autograder.sandbox.host import WorkerProcess
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import BEST, Sandbox
@@ -161,6 +162,7 @@ def _load(opened: Opened, ask: Ask, assignment: str, key: bytes, train: bool = T
         given = imported(cell.source for cell in load_source(assignment).of("setup"))
         submission.restrict(None if rule.further else given, rule.forbidden)
     for cell in opened.cells:
+        submission.sources[cell.name] = cell.source
         try:
             submission.run(cell.source, cell.name, cell.seconds)
         except Raised as error:
@@ -169,7 +171,9 @@ def _load(opened: Opened, ask: Ask, assignment: str, key: bytes, train: bool = T
 
 
 def _notes(submission: Submission) -> tuple[str, ...]:
-    raised = [f"The cell `{name}` raised {e}." for name, e in submission.cell_errors.items()]
+    raised = [
+        sentence(f"The cell `{name}` raised {e}") for name, e in submission.cell_errors.items()
+    ]
     if (more := len(raised) - SHOWN_NOTES) > 0:
         raised[SHOWN_NOTES:] = [f"{more} more cells raised an exception."]
     return (*raised, *submission.remarks)

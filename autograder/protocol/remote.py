@@ -70,9 +70,11 @@ class Submission:
     Attributes:
         failed: Ids of the tasks that have failed so far.
         cell_errors: The exceptions that the submission's cells raised, by cell id.
+        sources: The text of the submission's cells, by cell id; {} in a notebook.
         facts: Measured values for the report.
         remarks: Messages for the student that cost no points.
         kept: Values that a check stores for later checks, by name.
+        seeded: True if a call of this check left a seed of its own (self-reported).
     """
 
     def __init__(
@@ -93,9 +95,11 @@ class Submission:
         self.train = train
         self.failed: set[str] = set()
         self.cell_errors: dict[str, Raised] = {}
+        self.sources: dict[str, str] = {}
         self.facts: dict[str, Any] = {}
         self.remarks: list[str] = []
         self.kept: dict[str, Any] = {}
+        self.seeded = False
 
     def run(self, source: str, name: str, seconds: float | None = None) -> None:
         """Run a cell.
@@ -109,6 +113,16 @@ class Submission:
             Raised: If the cell raises an exception.
         """
         self.request("run", source=source, name=name, seconds=seconds)
+
+    def rerun(self, name: str) -> None:
+        """Run a cell of the submission again, with the names that are defined now.
+
+        Raises:
+            Raised: If the cell raises an exception.
+        """
+        if name in self.sources:
+            self.run(self.sources[name], name)
+            self.cell_errors.pop(name, None)
 
     def hold(self, value: Any, *, as_array: bool = False) -> "RemoteObject":
         """Send a value once, so that several calls get the same object.
@@ -220,6 +234,7 @@ class Submission:
         body = frames[0].body if len(frames) == 1 else None
         if not isinstance(body, dict) or "ok" not in body:
             raise Raised(body.get("error") if isinstance(body, dict) else INVALID_ANSWER)
+        self.seeded |= do in ("call", "repeat") and body.get("seeded") is True
         return body["ok"], frames[0].arrays
 
     def _answers(
@@ -273,6 +288,18 @@ class RemoteObject:
         shape: list[Any] = []
         flat = _Taped.apply(self, shape, args, anchor, *(a for a in args if _wants_grad(a)))
         return _fill(shape[0], flat)
+
+    def repeated(self, *args: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Call it three times in one request; return the results and two samples of the judge.
+
+        The samples are made after the second and the third call, with PyTorch's random numbers.
+        """
+        got = self.submission.request("repeat", ref=self.ref, path=self.path, args=list(args))
+        match got:
+            case (tuple(results), (torch.Tensor() as first, torch.Tensor() as second)):
+                if len(results) == 3:
+                    return results, (first, second)
+        raise Raised(INVALID_ANSWER)
 
     def value(self) -> Any:
         """Return its value."""
@@ -388,6 +415,8 @@ class _Taped(torch.autograd.Function):
         if len(wants) != len(tensors):
             raise Raised(INVALID_ANSWER)
         ctx.submission, ctx.tape = submission, tape
+        # An output that no gradient starts from has None, not zeros: zeros would hide a `detach`.
+        ctx.set_materialize_grads(False)
         # Only floating-point tensors have gradients; the worker's claim is not trusted.
         ctx.mark_non_differentiable(
             *(

@@ -42,6 +42,11 @@ def printable(text: str, limit: int | None = None, keep: str = "") -> str:
     )
 
 
+def sentence(text: str) -> str:
+    """Return `text` with a full stop at its end, unless it ends in a mark already."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
 def file_name(student: str) -> str:
     """Return the file name, without its extension, of a student's result and feedback.
 

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from autograder.course.sources import load_source
+from autograder.records.causes import shown_messages
 from autograder.records.results import STATUSES, Result
 from autograder.records.text import SIGNS, file_name, marked, printable
 from autograder.sandbox.tiers import TIERS
@@ -53,11 +54,17 @@ class RecognisedMistake:
 def feedback_page(result: Result) -> str:
     """Return a student's feedback page as HTML."""
     losses = result.facts.get("training_losses") or []
+    of_tasks = {t.task: [c for c in result.checks if c.task == t.task] for t in result.tasks}
+    in_order = [check for checks in of_tasks.values() for check in checks]
+    messages = dict(
+        zip(((c.task, c.check) for c in in_order), shown_messages(in_order), strict=True)
+    )
     return _render(
         "feedback.html",
         result=result,
         title=load_source(result.assignment).title,
-        checks={t.task: [c for c in result.checks if c.task == t.task] for t in result.tasks},
+        checks=of_tasks,
+        messages=messages,
         curve=curve(losses, result.facts.get("below"), result.facts.get("unit", "")),
     )
 

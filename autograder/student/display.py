@@ -4,6 +4,7 @@ import html
 import textwrap
 
 from autograder.checks.vocabulary import Task
+from autograder.records.causes import shown_messages
 from autograder.records.results import CheckOutcome
 from autograder.records.text import SIGNS, marked
 
@@ -30,28 +31,24 @@ def as_text(task: Task, outcomes: list[CheckOutcome], earned: float) -> str:
     state = verdict(outcomes)
     head = f"{SIGNS[state]} {task.title}: {VERDICTS[state].lower()} ({earned:g} / {task.points:g})"
     lines = [head]
-    for outcome in _shown_outcomes(outcomes):
+    shown = _shown_outcomes(outcomes)
+    for outcome, message in zip(shown, shown_messages(shown), strict=True):
         lines.append(f"  {SIGNS[outcome.outcome]} {outcome.sentence}")
-        lines += textwrap.wrap(
-            outcome.message, WIDTH, initial_indent="      ", subsequent_indent="      "
-        )
+        lines += textwrap.wrap(message, WIDTH, initial_indent="      ", subsequent_indent="      ")
     return "\n".join(lines)
 
 
 def as_html(task: Task, outcomes: list[CheckOutcome], earned: float) -> str:
     """Return the check results as HTML. All text from the submission is escaped."""
     state = verdict(outcomes)
+    shown = _shown_outcomes(outcomes)
     rows = "".join(
         f'<div style="display:flex;gap:.6em;margin-top:.45em">'
         f'<span style="color:{COLOURS[o.outcome]};font-weight:700;flex:0 0 1em">'
         f"{SIGNS[o.outcome]}</span><div><div>{marked(o.sentence)}</div>"
-        + (
-            f'<div style="opacity:.85;margin-top:.15em">{marked(o.message)}</div>'
-            if o.message
-            else ""
-        )
+        + (f'<div style="opacity:.85;margin-top:.15em">{marked(message)}</div>' if message else "")
         + "</div></div>"
-        for o in _shown_outcomes(outcomes)
+        for o, message in zip(shown, shown_messages(shown), strict=True)
     )
     return (
         f'<div style="border:1px solid #8884;border-left:5px solid {COLOURS[state]};'

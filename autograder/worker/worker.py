@@ -46,6 +46,7 @@ class Worker:
         self.objects: dict[int, Any] = {}
         self.tapes: dict[int, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
         self.count = 0
+        self.seeds: set[int] = set()
 
     def answer(self, request: Frame) -> Iterator[Frame]:
         """Yield the frames that answer one request; the last one has `ok` or `error`."""
@@ -60,7 +61,8 @@ class Worker:
             if isinstance(result, types.GeneratorType):
                 result = yield from result
             reply = result if isinstance(result, Frame) else encoded(result)
-            yield Frame({"ok": reply.body}, reply.arrays)
+            seeded = {"seeded": True} if self.seeded(body.get("seed", 0)) else {}
+            yield Frame({"ok": reply.body} | seeded, reply.arrays)
         # Every exception of a submission is an answer, including SystemExit and KeyboardInterrupt.
         except BaseException as error:
             yield Frame({"error": describe(error)})
@@ -141,6 +143,17 @@ class Worker:
         grads = [t.requires_grad for t in encode.tensors]
         return Frame({"tape": self.count, "value": body, "grads": grads}, encode.arrays)
 
+    def do_repeat(self, ref: int, path: str, args: list) -> list:
+        """Call three times; return the results and what is sampled after the last two calls."""
+        target, results, drawn = self.reach(ref, path), [], []
+        for number in range(3):
+            copies = [a.clone() if isinstance(a, torch.Tensor) else a for a in args]
+            with by_class([self.objects[ref], *args]):
+                results.append(target(*copies))
+            if number:
+                drawn.append(torch.rand(4))
+        return [results, drawn]
+
     def do_given(self, ref: int, part: str, args: list) -> Any:
         """Call a module; return the inputs of the last call of one of its parts.
 
@@ -207,6 +220,15 @@ class Worker:
             yield Frame({"item": result.body}, result.arrays)
 
     # Values and references.
+
+    def seeded(self, seed: int) -> bool:
+        """Return whether this request left a seed other than its own, as an earlier one did."""
+        found = torch.initial_seed()
+        if found == seed:
+            return False
+        again = found in self.seeds
+        self.seeds.add(found)
+        return again
 
     def keep(self, value: Any) -> dict[str, Any]:
         """Keep an object and return its reference for the judge."""

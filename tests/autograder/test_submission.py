@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from autograder.checks.shared.repeats import expect_new_noise
+from autograder.checks.vocabulary import CheckFailed
 from autograder.protocol.frames import Frame, pack
 from autograder.protocol.remote import Affine, Other, Raised, RemoteObject, Submission, direct
 from autograder.sandbox.host import WorkerProcess
@@ -187,6 +189,72 @@ def test_errors_name_cell_and_line(submission):
 def test_a_bare_instance_does_not_run_its_init(submission):
     model = submission.bare("Model", width=7)
     assert model.width.value() == 7
+
+
+NOISE = """
+import numpy as np
+import torch
+
+def right(x):
+    return x + torch.randn_like(x)
+
+class Advancing:
+    def __init__(self):
+        self.generator = torch.Generator().manual_seed(0)
+    def __call__(self, x):
+        return x + torch.randn(x.shape, generator=self.generator)
+
+advancing = Advancing()
+
+def restored(x):
+    with torch.random.fork_rng():
+        return x + torch.randn_like(x)
+
+def fixed(x):
+    return x + torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+
+def of_the_seed(x):
+    generator = torch.Generator().manual_seed(torch.initial_seed())
+    return x + torch.randn(x.shape, generator=generator)
+
+def reset_after(x):
+    noise = torch.randn_like(x)
+    torch.manual_seed(0)
+    return x + noise
+
+def array(x):
+    return x + torch.from_numpy(np.random.RandomState(0).randn(*x.shape))
+"""
+
+
+@pytest.mark.parametrize("name", ["right", "advancing"])
+def test_new_noise_in_each_call_passes(submission, name):
+    submission.run(NOISE, "noise")
+    expect_new_noise(submission.object(name), torch.zeros(3), name=name)
+    assert not submission.seeded
+
+
+@pytest.mark.parametrize("name", ["restored", "fixed", "of_the_seed", "reset_after", "array"])
+def test_the_same_noise_in_calls_one_after_the_other_fails(submission, name):
+    submission.run(NOISE, "noise")
+    with pytest.raises(CheckFailed) as caught:
+        expect_new_noise(submission.object(name), torch.zeros(3), name=name)
+    assert caught.value.mistake == "reseeded"
+
+
+def test_a_call_that_sets_a_seed_is_reported(submission):
+    submission.run(NOISE, "noise")
+    for _ in range(2):
+        submission.object("reset_after")(torch.zeros(3))
+    assert submission.seeded
+
+
+def test_a_detached_input_is_visible_although_another_output_depends_on_it(submission):
+    submission.run("weight = torch.ones(2, requires_grad=True)", "weight")
+    submission.run("def both(a):\n    return a * 1.0, weight * a.detach()", "both")
+    a = torch.ones(2, requires_grad=True)
+    _, detached = submission.object("both")(a)
+    assert torch.autograd.grad(detached.sum(), a, allow_unused=True) == (None,)
 
 
 def test_two_calls_sample_different_values_and_two_gradings_the_same():

@@ -10,6 +10,7 @@ import torch
 
 from autograder.checks.shared.autoencoder import PIXELS
 from autograder.checks.shared.parts import images
+from autograder.checks.shared.repeats import expect_new_noise
 from autograder.checks.vocabulary import Mistake, check, expect, expect_close, expect_tensor, kind
 from autograder.protocol.remote import Affine, Raised, RemoteObject, Submission
 
@@ -121,6 +122,8 @@ def test_loss_wiring(submission: Submission) -> None:
         "called?",
         "noise_drawn_once",
     )
+    called = submission.object("denoising_loss")
+    expect_new_noise(called, parts[0], x, noisy, parts[2], name="denoising_loss")
 
 
 def loss_and_images(got: Any) -> tuple[torch.Tensor, torch.Tensor]:

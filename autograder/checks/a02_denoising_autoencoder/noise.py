@@ -12,6 +12,7 @@ import torch
 
 from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.shared.parts import expect_inputs_kept, images
+from autograder.checks.shared.repeats import expect_new_noise
 from autograder.checks.shared.sampling import STANDARD_ERRORS
 from autograder.checks.vocabulary import check, expect, expect_tensor, kind
 from autograder.protocol.remote import Submission
@@ -229,6 +230,7 @@ def test_noise_is_new(submission: Submission) -> None:
         "Two calls return the same noise. Do you set a seed, or sample the noise only once?",
         "noise_drawn_once",
     )
+    expect_new_noise(add_noise, images(2), STD, name="add_noise")
 
 
 @check("add_noise")

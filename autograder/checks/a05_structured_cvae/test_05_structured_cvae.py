@@ -17,6 +17,7 @@ from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.shared.gaussian import bce, vae_plan
 from autograder.checks.shared.networks import Part, part_checks, range_checks
 from autograder.checks.shared.parts import images
+from autograder.checks.shared.repeats import expect_new_noise
 from autograder.checks.shared.vae_methods import vae_method_checks
 from autograder.checks.training import (
     TrainingSpec,
@@ -44,7 +45,7 @@ TASKS = (
     Task("decoder", 5, "Decoder", parts=("decoder",)),
     Task("reparameterize", 5, "Reparameterization", parts=("reparameterize",)),
     Task("reconstruction", 5, "Reconstruction loss", parts=("loss_function",)),
-    Task("kl_divergence", 5, "KL divergence", parts=("loss_function",)),
+    Task("kl_divergence", 5, "KL divergence", parts=("loss_function",), no_seed=False),
     Task(
         "forward",
         10,
@@ -215,6 +216,8 @@ def test_completion_draws_from_the_prior(submission: Submission) -> None:
     """
     expect_prior_only(completed(submission, 20, 200))
     expect_new_codes(*(completed(submission, 2, 3) for _ in range(2)))
+    vae, _ = vae_parts.with_stubs(submission, QUARTER)
+    expect_new_noise(complete(submission), vae, images(3), 2, name="complete")
 
 
 # Training, and the comparison of model and baseline

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from autograder.checks.a06_vq_vae.base_quantizer import prepare, use_base
 from autograder.checks.a06_vq_vae.quantizer import (
     BETA,
     Trial,
@@ -15,7 +16,7 @@ from autograder.checks.a06_vq_vae.quantizer import (
     places,
     scalar,
 )
-from autograder.checks.a06_vq_vae.vq import cut_wrongly, mean_square, to_maps, to_rows
+from autograder.checks.a06_vq_vae.vq import BETA_FIXED, cut_wrongly, mean_square, to_maps, to_rows
 from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.vocabulary import (
     Mistake,
@@ -24,6 +25,7 @@ from autograder.checks.vocabulary import (
     expect_close,
     expect_grad,
     expect_tensor,
+    fail,
 )
 from autograder.protocol.remote import RemoteObject, Submission
 
@@ -75,6 +77,13 @@ def _divided(
     return formula
 
 
+def _clamped(low: float, *, unused: bool = False) -> Callable[..., torch.Tensor]:
+    """Return a formula of the codebook with a lower bound of all sizes, or of unused ones only."""
+    return _divided(
+        lambda size, eps: size.masked_fill(size == 0, low) if unused else size.clamp(min=low)
+    )
+
+
 EMA_LOSS_MISTAKES = (
     Mistake(
         "codebook_loss_kept",
@@ -87,6 +96,12 @@ EMA_LOSS_MISTAKES = (
         "β does not weight the commitment loss. Multiply the commitment loss by `commitment_cost`.",
         lambda gap, beta: mean_square(gap),
     ),
+    Mistake("beta_fixed", BETA_FIXED, lambda gap, beta: 0.25 * mean_square(gap)),
+    Mistake(
+        "loss_summed",
+        "Your loss is the sum over all elements. It should be their mean.",
+        lambda gap, beta: beta * gap.pow(2).sum(),
+    ),
     Mistake(
         "commitment_missing",
         "The loss is 0. It should be the commitment loss, weighted by β.",
@@ -96,6 +111,7 @@ EMA_LOSS_MISTAKES = (
 
 # Gradients at z, times n / 2, of a loss with the correct value.
 EMA_PULL_MISTAKES = (
+    Mistake("beta_fixed", BETA_FIXED, lambda gap, beta: 0.25 * gap),
     Mistake(
         "loss_after_straight_through",
         "The loss has no gradient at z. It is computed from the straight-through output, which "
@@ -110,6 +126,13 @@ EMA_PULL_MISTAKES = (
     ),
 )
 
+NOT_SMOOTHED = (
+    "You divide by sizes that are not smoothed with ε. The size of an unused code vector is then 0."
+)
+CLAMPED = (
+    "You replace small sizes by a lower bound. Smoothing with ε changes all sizes, and keeps their "
+    "total."
+)
 EMA_MISTAKES = (
     Mistake(
         "not_updated",
@@ -126,9 +149,49 @@ EMA_MISTAKES = (
     ),
     Mistake(
         "sizes_not_smoothed",
-        "You divide by sizes that are not smoothed. An unused code vector then causes a "
-        "division by 0.",
+        NOT_SMOOTHED,
         _divided(lambda size, eps: size),
+    ),
+    Mistake(
+        "sizes_not_smoothed",
+        "You divide by sizes that are not smoothed, and skip the unused code vectors. Smoothing "
+        "changes all sizes.",
+        lambda codebook, rows, encodings, gamma, eps: torch.where(
+            encodings.sum(0)[:, None] > 0,
+            _divided(lambda size, eps: size)(codebook, rows, encodings, gamma, eps),
+            codebook,
+        ),
+    ),
+    Mistake(
+        "epsilon_fixed",
+        "The smallest of your sizes is the constant 1e-5. Use the argument `epsilon`, and smooth "
+        "all sizes with it.",
+        lambda codebook, rows, encodings, gamma, eps: first_update(
+            codebook, rows, encodings, gamma, 1e-5
+        ),
+    ),
+    *(Mistake("sizes_clamped", CLAMPED, _clamped(10.0**-n)) for n in range(1, 13)),
+    *(Mistake("sizes_clamped", CLAMPED, _clamped(low)) for low in (EPSILON, 1.0)),
+    *(Mistake("sizes_clamped", CLAMPED, _clamped(low, unused=True)) for low in (EPSILON, 1.0)),
+    Mistake(
+        "decay_fixed",
+        "γ is the constant 0.99 in your update. Use the argument `decay`.",
+        lambda codebook, rows, encodings, gamma, eps: first_update(
+            codebook, rows, encodings, 0.99, eps
+        ),
+    ),
+    Mistake(
+        "batch_not_weighted",
+        "The counts and sums of the new batch have weight 1. Their weight should be 1 − γ.",
+        lambda codebook, rows, encodings, gamma, eps: (
+            (gamma * codebook + encodings.T @ rows) / smoothed(encodings.sum(0), eps)[:, None]
+        ),
+    ),
+    Mistake(
+        "smoothing_without_codes",
+        "Your smoothed sizes do not keep their total: ε is added to K sizes, but only once to "
+        "their total.",
+        _divided(lambda size, eps: (size + eps) / (size.sum() + eps) * size.sum()),
     ),
     Mistake(
         "sizes_not_rescaled",
@@ -170,18 +233,30 @@ EMA_MISTAKES = (
 
 def averaging(submission: Submission, codebook: torch.Tensor) -> RemoteObject:
     """Make a quantizer with moving averages."""
+    use_base(submission)
     return make_quantizer(submission, codebook, name=EMA, decay=GAMMA, epsilon=EPSILON)
 
 
+def ema_trial(
+    submission: Submission, quantizer: RemoteObject, z: torch.Tensor, codebook: torch.Tensor
+) -> Trial:
+    """Call a quantizer with moving averages, whose code vectors are `codebook`, (K, D)."""
+    prepare(submission, quantizer, z, codebook)
+    return Trial.of(quantizer, z, codebook)
+
+
 def clusters() -> tuple[torch.Tensor, torch.Tensor]:
-    """Make 60 single positions and a codebook of 4 vectors that are used very unequally.
+    """Make 60 single positions and a codebook of 5 vectors; one is unused, one is used once.
+
+    A lower bound in place of smoothed sizes changes both, and a size of 0 shows if there is none.
 
     The midpoint to another code vector is at least 5 standard deviations of the noise away. A
     position with two nearest vectors (within 1e-5), for which correct formulas may differ, occurs
     less than once in 10⁶ runs.
     """
-    codebook = torch.eye(4, 3) * torch.tensor([1.0, 1.5, 2.0]) - 0.2
-    chosen = torch.repeat_interleave(torch.arange(4), torch.tensor([30, 18, 9, 3]))
+    codebook = torch.eye(5, 3) * torch.tensor([1.0, 1.5, 2.0]) - 0.2
+    codebook[4] = -3.0
+    chosen = torch.repeat_interleave(torch.arange(4), torch.tensor([30, 19, 10, 1]))
     return codebook[chosen][:, :, None, None] + 0.1 * places(60, 3), codebook
 
 
@@ -207,6 +282,7 @@ START_MISTAKES = (
 @check("ema")
 def test_ema_buffers(submission: Submission) -> None:
     """`cluster_size` starts at zeros. `cluster_sum` starts as a copy of the codebook."""
+    use_base(submission)
     quantizer = submission.new(EMA, 7, 3, BETA)
     codebook = expect_tensor(quantizer.embedding.weight.value(), (7, 3), "`embedding.weight`")
     size = expect_tensor(quantizer.cluster_size.value(), (7,), "`cluster_size`")
@@ -226,7 +302,7 @@ def test_ema_buffers(submission: Submission) -> None:
 def test_ema_quantizes_first(submission: Submission) -> None:
     """A batch is quantized with the old codebook. The codebook is updated after that."""
     for z, codebook in batches(submission):
-        trial = Trial.of(averaging(submission, codebook), z, codebook)
+        trial = ema_trial(submission, averaging(submission, codebook), z, codebook)
         if "nearest_code" not in submission.failed:
             trial.expect_nearest()
         picked, moved = trial.picked(), trial.picked(trial.quantizer.embedding.weight.value())
@@ -282,7 +358,7 @@ def test_ema_gradients(submission: Submission) -> None:
     for step in range(2):
         z = z.detach().requires_grad_()
         before = quantizer.embedding.weight.value()
-        trial = Trial.of(quantizer, z, before)
+        trial = ema_trial(submission, quantizer, z, torch.as_tensor(before))
         loss = scalar(trial.loss, "`loss`")
         (grad,) = expect_grad(loss, {"z": z}, "the loss", "commitment_detached")
         gap = trial.gap()
@@ -303,22 +379,26 @@ def test_ema_gradients(submission: Submission) -> None:
 def test_ema_update(submission: Submission) -> None:
     """In training mode, codebook = averaged sums divided by smoothed averaged sizes."""
     for z, codebook in batches(submission):
-        expect_updates(averaging(submission, codebook), z, codebook)
+        expect_updates(submission, averaging(submission, codebook), z, codebook)
 
 
-def expect_updates(quantizer: RemoteObject, z: torch.Tensor, codebook: torch.Tensor) -> None:
+def expect_updates(
+    submission: Submission, quantizer: RemoteObject, z: torch.Tensor, codebook: torch.Tensor
+) -> None:
     """Expect the correct codebook after one update and after two."""
     rows = to_rows(z).double()
-    encodings = Trial.of(quantizer, z, codebook).picks()
-    got = expect_tensor(quantizer.embedding.weight.value(), codebook.shape, "The new codebook")
+    encodings = ema_trial(submission, quantizer, z, codebook).picks()
+    new = quantizer.embedding.weight.value()
     inputs = (codebook.double(), rows, encodings, GAMMA, EPSILON)
     cuts = cut_wrongly(z.double(), lambda rows: first_update(inputs[0], rows, *inputs[2:]))
     mistakes = (*EMA_MISTAKES, *cuts)
+    expect_finite(new, first_update(*inputs), inputs, mistakes)
+    got = expect_tensor(new, codebook.shape, "The new codebook")
     expect_close(got, first_update(*inputs), "The new codebook", inputs, mistakes)
 
     # The second update continues from the averages. A submission may store smoothed sizes or not.
     size, total = first_averages(*inputs[:4])
-    again = Trial.of(quantizer, z, codebook).picks()
+    again = ema_trial(submission, quantizer, z, got).picks()
     total = GAMMA * total + (1 - GAMMA) * again.T @ rows
     rights = [
         total / smoothed(GAMMA * kept + (1 - GAMMA) * again.sum(0), EPSILON)[:, None]
@@ -329,6 +409,20 @@ def expect_updates(quantizer: RemoteObject, z: torch.Tensor, codebook: torch.Ten
         expect_close(got, rights[0], "The codebook after a second update")
 
 
+def expect_finite(
+    new: Any, right: torch.Tensor, inputs: Sequence[Any], mistakes: Sequence[Mistake]
+) -> None:
+    """Expect a codebook (K, D) without a division by 0; name the mistake that the others show."""
+    if not isinstance(new, torch.Tensor) or new.shape != right.shape:
+        return
+    finite = torch.isfinite(new).all(1)
+    if bool(finite.all()):
+        return
+    of_these = [Mistake(m.name, m.says, lambda *of, f=m.formula: f(*of)[finite]) for m in mistakes]
+    expect_close(new[finite], right[finite], "The new codebook", inputs, of_these)
+    fail(f"{NOT_SMOOTHED} The result is not finite.", "sizes_not_smoothed")
+
+
 @check("ema")
 def test_ema_rests_in_eval(submission: Submission) -> None:
     """In eval mode nothing is updated."""
@@ -337,7 +431,7 @@ def test_ema_rests_in_eval(submission: Submission) -> None:
     quantizer.eval()
     kept = (quantizer.embedding.weight, quantizer.cluster_sum, quantizer.cluster_size)
     before = [torch.as_tensor(one.value()) for one in kept]
-    Trial.of(quantizer, z, codebook)
+    ema_trial(submission, quantizer, z, codebook)
     for one, value in zip(kept, before, strict=True):
         expect(
             torch.equal(torch.as_tensor(one.value()), value),
@@ -353,7 +447,9 @@ def test_ema_quantizes_alike(submission: Submission) -> None:
     codebook = codebook_of(9, 4)
     quantizer = averaging(submission, codebook)
     quantizer.eval()
-    trial = Trial.of(quantizer, maps((2, 4, 3, 5), codebook).requires_grad_(), codebook)
+    trial = ema_trial(
+        submission, quantizer, maps((2, 4, 3, 5), codebook).requires_grad_(), codebook
+    )
     if "nearest_code" not in submission.failed:
         trial.expect_nearest()
         if "straight_through" not in submission.failed:
@@ -370,6 +466,7 @@ def test_ema_device(submission: Submission) -> None:
     z, codebook = clusters()
     quantizer = averaging(submission, codebook)
     # The forward pass starts as in `VectorQuantizer`. The checks there report errors in that part.
+    prepare(submission, quantizer, z, codebook)
     if "nearest_code" in submission.failed:
         quantizer(z)
     else:

@@ -141,7 +141,9 @@ def mean_square(gap: torch.Tensor) -> torch.Tensor:
     return gap.pow(2).mean()
 
 
+BETA_FIXED = "The weight of the commitment loss is the constant 0.25. Use `commitment_cost`."
 LOSS_MISTAKES = (
+    Mistake("beta_fixed", BETA_FIXED, lambda gap, beta: 1.25 * mean_square(gap)),
     Mistake(
         "commitment_missing",
         "Your loss has the value of the codebook loss only, or it does not use β. It should "
@@ -206,6 +208,7 @@ SHORTCUT_SHARES: tuple[Callable[[float], Shares], ...] = (
     lambda beta: (-1.0, None),
 )
 PULL_MISTAKES: tuple[tuple[str, str, Callable[[float], Shares]], ...] = (
+    ("beta_fixed", BETA_FIXED, lambda beta: (0.25, 1.0)),
     (
         "stop_gradients_swapped",
         "The encoder gets a gradient of weight 1 and the codebook one of weight β. β weights "

@@ -41,12 +41,34 @@ def with_weights(block: RemoteObject, x: torch.Tensor, scale: float) -> RemoteOb
 
 PAST = (
     Mistake(
+        "skip_scaled",
+        "The sum of the input and f(x) is divided by 2. Return the sum itself.",
+        lambda x: x / 2,
+    ),
+    Mistake(
         "skip_missing",
         "The block outputs f(x) only. Add the input x.",
         lambda x: torch.zeros_like(x),
     ),
     Mistake("skip_doubled", "The input is added twice. Add it once.", lambda x: 2 * x),
     Mistake("skip_subtracted", "The input is subtracted. Add it.", lambda x: -x),
+)
+
+
+ENDS = tuple(
+    Mistake(
+        "stack_without_relu",
+        f"`ResidualStack` ends in another activation, {name}. It should end in a ReLU.",
+        activation,
+    )
+    for name, activation in (
+        ("a sigmoid", torch.sigmoid),
+        ("a tanh", torch.tanh),
+        ("a leaky ReLU", torch.nn.functional.leaky_relu),
+        ("a GELU", torch.nn.functional.gelu),
+        ("an ELU", torch.nn.functional.elu),
+        ("a softplus", torch.nn.functional.softplus),
+    )
 )
 
 
@@ -111,6 +133,11 @@ def test_stack_has_its_own_blocks(submission: Submission) -> None:
         expect_tensor(stack(torch.randn(2, 6, 4, 7)), (2, 6, 4, 7), "`ResidualStack(...)(x)`")
         counts.append(sum(p.numel() for p in stack.parameters().values()))
     shown = f"1, 2 and 3 blocks have {counts[0]:,}, {counts[1]:,} and {counts[2]:,} parameters."
+    expect(
+        counts[0] > 0 or counts[1] == 0,
+        f"{shown} The stack has one block less than `num_residual_layers`.",
+        "one_block_less",
+    )
     expect_registered(counts[0], "stack")
     expect(
         len(set(counts)) > 1,
@@ -133,6 +160,8 @@ def test_stack_ends_in_relu(submission: Submission) -> None:
         "`ResidualStack` outputs negative values. Apply a ReLU at its end.",
         "stack_without_relu",
     )
+    if "residual" not in submission.failed:
+        expect_close(got, x.relu(), "Without weights, the output of `ResidualStack`", (x,), ENDS)
 
 
 # Encoder and decoder

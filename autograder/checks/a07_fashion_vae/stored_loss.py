@@ -1,5 +1,6 @@
 """Known maps (stubs) in place of the parts of a VAE whose `forward` stores its loss."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -169,6 +170,12 @@ LOSS_MISTAKES = (
         lambda p, x: p.terms(x)[0] + p.kl(*p.encode(x)[::-1]),
     ),
     Mistake(*DECODES_MU, lambda p, x: p.recon(p.decode(p.encode(x)[0]), x) + p.terms(x)[1]),
+    Mistake(
+        "targets_rounded",
+        "The reconstruction loss in `forward` compares the output with images that are rounded to "
+        "black and white. Compare it with the images themselves.",
+        lambda p, x: p.recon(p.output(x), x.round()) + p.terms(x)[1],
+    ),
 )
 
 
@@ -178,7 +185,61 @@ def gradients(loss: torch.Tensor, parts: KnownParts) -> torch.Tensor:
     return torch.zeros(len(BIASES)) if grad is None else grad
 
 
+def _cut(what: str, loss: Callable[[KnownParts, torch.Tensor], torch.Tensor]) -> Mistake:
+    """Return the mistake of a loss in which `what` is detached."""
+    return Mistake(
+        "loss_detached",
+        f"No gradient passes through {what} in `forward`. Is it detached?",
+        lambda p, x: gradients(loss(p, x), p),
+    )
+
+
+def _with_codes(p: KnownParts, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    """Return the loss with these codes, (N, 3), and the right KL."""
+    return p.recon(p.decode(z), x) + p.terms(x)[1]
+
+
+def _of_posterior(
+    p: KnownParts, x: torch.Tensor, mu: torch.Tensor, sigma: torch.Tensor
+) -> torch.Tensor:
+    """Return the loss of this posterior, (N, 3) each."""
+    return p.recon(p.decode(p.sample(mu, sigma)), x) + p.kl(mu, sigma)
+
+
 GRADIENT_MISTAKES = (
+    _cut("z", lambda p, x: _with_codes(p, x, p.sample(*p.encode(x)).detach())),
+    _cut(
+        "mu and sigma",
+        lambda p, x: _of_posterior(p, x, *(t.detach() for t in p.encode(x))),
+    ),
+    _cut("mu", lambda p, x: _of_posterior(p, x, p.encode(x)[0].detach(), p.encode(x)[1])),
+    _cut("sigma", lambda p, x: _of_posterior(p, x, p.encode(x)[0], p.encode(x)[1].detach())),
+    _cut(
+        "mu of the sample",
+        lambda p, x: _with_codes(p, x, p.sample(p.encode(x)[0].detach(), p.encode(x)[1])),
+    ),
+    _cut(
+        "sigma of the sample",
+        lambda p, x: _with_codes(p, x, p.sample(p.encode(x)[0], p.encode(x)[1].detach())),
+    ),
+    _cut("the output", lambda p, x: p.recon(p.output(x).detach(), x) + p.terms(x)[1]),
+    Mistake(
+        "loss_sign",
+        "`backward` starts from the negative of the stored loss. Training would increase the loss.",
+        lambda p, x: -gradients(p.loss(x), p),
+    ),
+    Mistake(
+        "backward_twice",
+        "After `backward` the gradients are twice as large as those of the stored loss. Is it "
+        "called twice?",
+        lambda p, x: 2 * gradients(p.loss(x), p),
+    ),
+    Mistake(
+        "loss_averaged",
+        "`backward` starts from the stored loss divided by the number of images. Start from the "
+        "stored loss itself.",
+        lambda p, x: gradients(p.loss(x), p) / len(x),
+    ),
     Mistake(
         "loss_detached",
         "No gradient flows through the KL. Is it detached, or a plain number? Both terms "

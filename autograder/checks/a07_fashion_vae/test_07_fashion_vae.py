@@ -15,13 +15,16 @@ from autograder.checks.a07_fashion_vae.stored_loss import (
     LATENTS,
     LOSS_MISTAKES,
     OUTPUT_MISTAKES,
+    KnownParts,
     gradients,
     known_parts,
 )
 from autograder.checks.a07_fashion_vae.totals import KL_MISTAKES, RECON_MISTAKES
+from autograder.checks.shared.calls import expect_called
 from autograder.checks.shared.gaussian import negative_elbo, sample
 from autograder.checks.shared.kl import Pair, kl_checks
 from autograder.checks.shared.likelihood import BERNOULLI, reconstruction_checks
+from autograder.checks.shared.loss_terms_fit import expect_no_skip, expect_weights
 from autograder.checks.shared.networks import module_checks
 from autograder.checks.shared.parameterization import SIGMA, TOTAL, expect_one_number
 from autograder.checks.shared.parts import images, model_or_bare
@@ -37,6 +40,7 @@ from autograder.checks.vocabulary import (
     kind,
 )
 from autograder.protocol.remote import Raised, RemoteObject, Submission
+from autograder.records.text import sentence
 
 PARTS = ("encoder", "decoder", "r_loss", "kl_loss", "gaussian")
 TASKS = (
@@ -109,7 +113,8 @@ def stored_loss(vae: RemoteObject) -> torch.Tensor:
         loss = vae.loss.value()
     except Raised as error:
         raise CheckFailed(
-            f"`forward` stores no loss: reading `self.loss` raised {error}.", "loss_not_stored"
+            sentence(f"`forward` stores no loss: reading `self.loss` raised {error}"),
+            "loss_not_stored",
         ) from None
     expect(
         not isinstance(loss, float),
@@ -117,6 +122,37 @@ def stored_loss(vae: RemoteObject) -> torch.Tensor:
         "loss_detached",
     )
     return expect_tensor(loss, (), "`self.loss`")
+
+
+def explain_output(
+    vae: RemoteObject, parts: KnownParts, output: torch.Tensor, x: torch.Tensor
+) -> None:
+    """Explain an output of `forward` that no known mistake computes."""
+    expect_no_skip(output, parts.output(x), x, "The output of `forward`")
+    expect_called(vae, ("encoder", "gaussian", "decoder"), "forward")
+
+
+def explain_loss(vae: RemoteObject, parts: KnownParts, x: torch.Tensor) -> None:
+    """Explain a stored loss that no known mistake computes."""
+    expect_called(vae, PARTS, "forward")
+    losses = []
+    for _ in range(2):
+        vae(x)
+        losses.append(stored_loss(vae).detach())
+    step = losses[1] - losses[0]
+    expect(
+        float((step - parts.loss(x)).abs()) > 1e-3 * float(parts.loss(x).abs()),
+        "Each call adds to `self.loss`, so that it grows from batch to batch. Store the loss of "
+        "this batch alone.",
+        "loss_accumulates",
+    )
+    measured = []
+    for _ in range(4):
+        y = images(len(x))
+        vae(y)
+        measured.append(torch.stack([stored_loss(vae).detach(), *parts.terms(y)]))
+    loss, recon, kl = torch.stack(measured, 1)
+    expect_weights(loss, recon, kl, "`self.loss`")
 
 
 @check("forward")
@@ -138,10 +174,24 @@ def test_forward_wiring(submission: Submission) -> None:
         )
         what, inputs = "The output of `forward`", (parts, x)
         output = expect_tensor(got, (n, 1, 28, 28), what)
-        expect_close(output, parts.output(x), what, inputs, OUTPUT_MISTAKES)
-        expect_close(stored_loss(vae), parts.loss(x), "`self.loss`", inputs, LOSS_MISTAKES)
+        expect_close(
+            output,
+            parts.output(x),
+            what,
+            inputs,
+            OUTPUT_MISTAKES,
+            otherwise=functools.partial(explain_output, vae, parts, output, x),
+        )
+        expect_close(
+            stored_loss(vae),
+            parts.loss(x),
+            "`self.loss`",
+            inputs,
+            LOSS_MISTAKES,
+            otherwise=functools.partial(explain_loss, vae, parts, x),
+        )
     names = ("mu", "sigma")
-    expect_new_draws(vae, "gaussian", names, LATENTS, lambda: torch.as_tensor(vae(x)))
+    expect_new_draws(vae, "gaussian", names, LATENTS, vae, x)
 
 
 @check("forward")

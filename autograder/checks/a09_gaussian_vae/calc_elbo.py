@@ -5,17 +5,26 @@ The encoder's stub reads mu and log σ from the first pixels of a 28 × 28 image
 is called with the sampled code.
 """
 
+import contextlib
 from typing import Any
 
 import torch
 
+from autograder.checks.shared.calls import expect_called
 from autograder.checks.shared.kl import Pair
 from autograder.checks.shared.likelihood import GAUSSIAN, greys, reconstruction_mistakes
 from autograder.checks.shared.parameterization import EACH_IMAGE, expect_one_each
 from autograder.checks.shared.parts import model_or_bare
 from autograder.checks.shared.sampling import NO_GRADIENT, Sampler
-from autograder.checks.vocabulary import expect, expect_close, expect_grad, expect_tensor, kind
-from autograder.protocol.remote import Affine, RemoteObject, Submission
+from autograder.checks.vocabulary import (
+    CheckFailed,
+    expect,
+    expect_close,
+    expect_grad,
+    expect_tensor,
+    kind,
+)
+from autograder.protocol.remote import Affine, Raised, RemoteObject, Submission
 
 PIXELS = 28 * 28
 IMAGE = (1, 28, 28)
@@ -62,8 +71,8 @@ def plug_blind_decoder(vae: RemoteObject, latent_dim: int) -> None:
     plug_decoder(vae, torch.zeros(latent_dim, PIXELS))
 
 
-def terms(vae: RemoteObject, x: torch.Tensor) -> tuple[Any, Any, Any]:
-    """Call `calc_elbo` and expect three values."""
+def three_values(vae: RemoteObject, x: torch.Tensor) -> tuple[Any, Any, Any]:
+    """Call `calc_elbo` and expect three values, in any order."""
     got = vae.calc_elbo(x)
     expect(
         isinstance(got, tuple) and len(got) == 3,
@@ -72,9 +81,64 @@ def terms(vae: RemoteObject, x: torch.Tensor) -> tuple[Any, Any, Any]:
     return got[0], got[1], got[2]
 
 
+def terms(vae: RemoteObject, x: torch.Tensor) -> tuple[Any, Any, Any]:
+    """Return (neg_elbo, recon, kl), in whichever order `calc_elbo` returns them."""
+    got = three_values(vae, x)
+    first, second, third = order_of(vae.submission)
+    return got[first], got[second], got[third]
+
+
+def order_of(submission: Submission) -> tuple[int, int, int]:
+    """Find out where `calc_elbo` returns neg_elbo, recon and kl; (0, 1, 2) is right.
+
+    Another order is one error. The check of the sum reports it, and the two terms are judged in
+    the order that was found. The KL alone does not change with the pixels and with the noise.
+    """
+    if "order" not in submission.kept:
+        submission.kept["order"] = (0, 1, 2)
+        with contextlib.suppress(CheckFailed, Raised):
+            submission.kept["order"] = _found_order(submission)
+    return submission.kept["order"]
+
+
+def _found_order(submission: Submission) -> tuple[int, int, int]:
+    n, latents, sigma_x = 4, 5, 2.0
+    vae = any_vae(submission, latents, sigma_x)
+    weights = 0.1 * torch.randn(latents, PIXELS)
+    plug_encoder(vae, latents)
+    plug_decoder(vae, weights)
+    mu, logsigma = 2 + torch.rand(n, latents), -torch.rand(n, latents)
+    x, other = with_posterior(mu, logsigma), with_posterior(mu, logsigma)
+    other.flatten(1)[:, 2 * latents :] = 0.2
+    z_start = len(three_values(vae, other)[0])
+    values = [torch.as_tensor(v).double() for v in three_values(vae, x)]
+    others = [torch.as_tensor(v).double() for v in three_values(vae, other)]
+    if any(v.shape != (n,) for v in values + others) or z_start != n:
+        return 0, 1, 2
+    fixed = [i for i in range(3) if torch.allclose(values[i], others[i], rtol=1e-5)]
+    if len(fixed) != 1:
+        return 0, 1, 2
+    (kl,) = fixed
+    one, two = (i for i in range(3) if i != kl)
+
+    def is_sum(total: int, term: int) -> bool:
+        return torch.allclose(values[total], values[term] + values[kl], rtol=1e-5)
+
+    if kl != 2:
+        return (two, one, kl) if is_sum(two, one) else (one, two, kl)
+    # Also a KL that is subtracted fits these sums: the right term decides.
+    z = vae.decoder.seen()[n : 2 * n].double()
+    mean = (z @ weights.double()).sigmoid().unflatten(1, IMAGE)
+    right = GAUSSIAN.term(EACH_IMAGE, mean, x.double(), sigma_x)
+    swapped = torch.allclose(values[0], right, rtol=1e-4) and is_sum(1, 0)
+    return (1, 0, 2) if swapped else (0, 1, 2)
+
+
 def decoded(vae: RemoteObject, n: int, latent_dim: int) -> torch.Tensor:
     """Return the codes that `calc_elbo` decoded, one for each image, (n, Z)."""
     z = vae.decoder.seen()
+    if not len(z):
+        expect_called(vae, ("encoder", "decoder"), "calc_elbo")
     if len(z) > n and len(z) % n == 0 and all(torch.equal(z[:n], again) for again in z.split(n)):
         z = z[:n]
     return expect_tensor(z, (n, latent_dim), CODE)

@@ -9,6 +9,7 @@ import torch
 
 from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.shared.parts import expect_inputs_kept
+from autograder.checks.shared.repeats import expect_new_noise
 from autograder.checks.shared.sampling import STANDARD_ERRORS
 from autograder.checks.vocabulary import Mistake, check, expect, expect_close, expect_tensor, kind
 from autograder.protocol.remote import Submission
@@ -194,6 +195,7 @@ def test_dequantize_keeps_levels(submission: Submission) -> None:
 def test_dequantize_noise(submission: Submission) -> None:
     """Every pixel of every image has its own noise, and each call samples new noise."""
     expect_own_noise(*(dequantized(submission, flat(7)) for _ in range(2)))
+    expect_new_noise(submission.object("dequantize"), flat(7), name="dequantize")
 
 
 @check("dequantize")

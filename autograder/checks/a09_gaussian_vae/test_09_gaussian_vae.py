@@ -1,5 +1,6 @@
 """Tasks and checks of `09_gaussian_vae`."""
 
+import functools
 import math
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from autograder.checks.a09_gaussian_vae.calc_elbo import (
     expect_gradient_through_kl,
     expect_gradient_through_sample,
     expect_recon,
+    order_of,
     plug_blind_decoder,
     plug_encoder,
     sampler,
@@ -28,11 +30,12 @@ from autograder.checks.a09_gaussian_vae.dequantization import (
     dequantize,
 )
 from autograder.checks.a09_gaussian_vae.gaussian_elbo import SUM_MISTAKES, expect_means
-from autograder.checks.a09_gaussian_vae.lines import LINE_MISTAKES, line
+from autograder.checks.a09_gaussian_vae.lines import LINE_MISTAKES, expect_on_line, line
 from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.shared.gaussian import sample
 from autograder.checks.shared.kl import kl_checks, kl_term
 from autograder.checks.shared.likelihood import GAUSSIAN, greys
+from autograder.checks.shared.loss_terms_fit import expect_weights
 from autograder.checks.shared.networks import (
     Checks,
     Part,
@@ -49,6 +52,7 @@ from autograder.checks.shared.parameterization import (
 )
 from autograder.checks.shared.parts import model_or_bare
 from autograder.checks.shared.prior import ENCODED, new_image_checks, plug_random_decoder
+from autograder.checks.shared.repeats import expect_new_noise
 from autograder.checks.shared.sampling import sampling_checks
 from autograder.checks.training import TrainingSpec, training_checks
 from autograder.checks.vocabulary import (
@@ -66,8 +70,22 @@ TASKS = (
     Task("dequantize", 10, "Dequantization"),
     Task("encoder", 10, "Encoder", parts=("encoder",)),
     Task("decoder", 10, "Decoder", parts=("decoder",)),
-    Task("reconstruction", 15, "Gaussian log-density", parts=("calc_elbo",), uses=PARTS),
-    Task("kl_divergence", 10, "KL divergence", parts=("calc_elbo",), uses=PARTS),
+    Task(
+        "reconstruction",
+        15,
+        "Gaussian log-density",
+        parts=("calc_elbo",),
+        uses=PARTS,
+        no_seed=False,
+    ),
+    Task(
+        "kl_divergence",
+        10,
+        "KL divergence",
+        parts=("calc_elbo",),
+        uses=PARTS,
+        no_seed=False,
+    ),
     Task("elbo", 15, "Sample and ELBO", parts=("calc_elbo",), uses=PARTS),
     Task("sample", 10, "New images"),
     Task("bits_per_dim", 5, "Bits per dimension"),
@@ -200,6 +218,14 @@ def test_recon_known_number(submission: Submission) -> None:
 @check("elbo")
 def test_elbo_is_the_sum(submission: Submission) -> None:
     """The first value is the sum of the second and the third, for each image."""
+    order = order_of(submission)
+    names = ("neg_elbo", "recon", "kl")
+    found = ", ".join(names[order.index(place)] for place in range(3))
+    expect(
+        order == (0, 1, 2),
+        f"`calc_elbo` returns ({found}). The order should be (neg_elbo, recon, kl).",
+        "outputs_swapped",
+    )
     vae = any_vae(submission)
     plug_encoder(vae, 5)
     plug_random_decoder(vae, 5, IMAGE)
@@ -210,7 +236,30 @@ def test_elbo_is_the_sum(submission: Submission) -> None:
         # Other tasks test these two terms.
         recon, divergence = (torch.as_tensor(term).double() for term in both)
         inputs = (recon, divergence)
-        expect_close(total, recon + divergence, "The negative ELBO", inputs, SUM_MISTAKES)
+        expect_close(
+            total,
+            recon + divergence,
+            "The negative ELBO",
+            inputs,
+            SUM_MISTAKES,
+            otherwise=functools.partial(
+                expect_weights, total, recon, divergence, "the first value, the negative ELBO,"
+            ),
+        )
+
+
+@check("elbo")
+def test_calls_use_new_noise(submission: Submission) -> None:
+    """Calls of `calc_elbo` one after the other use new noise."""
+    vae = any_vae(submission)
+    vae.train()
+    plug_encoder(vae, 5)
+    plug_random_decoder(vae, 5, IMAGE)
+    x = with_posterior(torch.randn(4, 5), torch.randn(4, 5))
+    totals = [torch.as_tensor(terms(vae, x)[0]) for _ in range(2)]
+    # If there is no noise at all, the check of the standard deviation reports it.
+    if not torch.equal(*totals):
+        expect_new_noise(vae.calc_elbo, x, name="calc_elbo")
 
 
 @check("elbo")
@@ -285,7 +334,14 @@ def test_line_is_straight(submission: Submission) -> None:
         )
         got = expect_tensor(got, (n, latent_dim), f"`interpolate(z1, z2, {n})`")
         right = line(a, b, torch.linspace(0, 1, n))
-        expect_close(got, right, "The line", (a, b, n), LINE_MISTAKES)
+        expect_close(
+            got,
+            right,
+            "The line",
+            (a, b, n),
+            LINE_MISTAKES,
+            otherwise=functools.partial(expect_on_line, got, a, b),
+        )
 
 
 @check("interpolate")

@@ -12,6 +12,7 @@ import torch
 
 from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.shared.networks import Checks
+from autograder.checks.shared.repeats import expect_new_noise
 from autograder.checks.shared.sampling import STANDARD_ERRORS
 from autograder.checks.vocabulary import check, expect, expect_tensor
 from autograder.protocol.remote import Affine, RemoteObject, Submission
@@ -115,6 +116,7 @@ def new_image_checks(
             "Two calls return the same images. Is a seed set inside?",
             "reseeded",
         )
+        expect_new_noise(stubbed(submission).sample, 4, name="sample")
 
     @check("sample")
     def test_sample_device(submission: Submission) -> None:

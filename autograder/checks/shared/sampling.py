@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.shared.parameterization import LOGVAR, SIGMA, Parameterization, misreadings
+from autograder.checks.shared.repeats import expect_new_noise
+from autograder.checks.shared.sampling_mistakes import expect_no_known_sample
 from autograder.checks.vocabulary import check, expect, expect_close, expect_grad, expect_tensor
 from autograder.protocol.remote import Affine, RemoteObject, Submission
 
@@ -97,6 +99,11 @@ def _kurtosis(z: torch.Tensor) -> float:
     return float(((z - z.mean()) ** 4).mean() / z.var() ** 2)
 
 
+def _spread(z: torch.Tensor) -> tuple[float, float]:
+    """Return the mean and the standard deviation of all entries."""
+    return float(z.mean()), float(z.std())
+
+
 def sampling_checks(
     task: str,
     made: Callable[[Submission, bool], Any],
@@ -133,11 +140,14 @@ def sampling_checks(
     def test_centre(submission: Submission) -> None:
         """The mean of z is mu."""
         # The mean of n samples has a standard error of σ / √n.
-        mean = float(many(submission, 3.0, 1.0).mean())
-        names = {0.0: "mu_dropped", -3.0: "mu_negated", 6.0: "mu_doubled", 3.5: "uniform_noise"}
+        mean = float(many(submission, 3.0, 3.0).mean())
+        names = {0.0: "mu_dropped", -3.0: "mu_negated", 6.0: "mu_doubled", 4.5: "uniform_noise"}
         near = [name for wrong, name in names.items() if abs(mean - wrong) < 0.1]
+        error = STANDARD_ERRORS * 3.0 / math.sqrt(COUNT)
+        if abs(mean - 3.0) > error:
+            expect_no_known_sample(lambda mu, s: _spread(many(submission, mu, s)))
         expect(
-            abs(mean - 3.0) <= STANDARD_ERRORS / math.sqrt(COUNT),
+            abs(mean - 3.0) <= error,
             f"The mean of z should be mu. At mu = 3 it is {mean:.3g}.",
             near[0] if near else None,
         )
@@ -149,6 +159,8 @@ def sampling_checks(
         z = many(submission, 0.0, 3.0)
         expect(float(z.std()) > 1e-6, NO_NOISE, "no_sampling")
         kurtosis = _kurtosis(z)
+        if abs(kurtosis - 3.0) > STANDARD_ERRORS * math.sqrt(24 / COUNT):
+            expect_no_known_sample(lambda mu, s: _spread(many(submission, mu, s)))
         # The kurtosis of n Gaussian samples has a standard error of √(24 / n).
         expect(
             abs(kurtosis - 3.0) <= STANDARD_ERRORS * math.sqrt(24 / COUNT),
@@ -204,7 +216,10 @@ def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str
     if abs(found - sigma) <= STANDARD_ERRORS * sigma / math.sqrt(2 * COUNT):
         return
     shown = f" At {own.name} = {own.three} the standard deviation should be 3; it is {found:.3g}."
+    if not bool(z.any()):  # z is mu
+        expect(False, f"{what} is mu itself. Add noise, scaled by σ." + shown, "no_sampling")
     expect(found > 0.015, NO_NOISE + shown, "no_sampling")
+    expect_no_known_sample(lambda mu, s: _spread(_samples(sampler, mu, s, own, what)))
     expect(abs(_kurtosis(z) - 1.8) > 0.1, UNIFORM + shown, "uniform_noise")
     at_one = float(_samples(sampler, 0.0, 1.0, own, what).std())
     expect(
@@ -240,6 +255,9 @@ def expect_fresh_noise(sampler: Sampler, own: Parameterization, what: str) -> No
         "Two calls return the same noise. Do you set a seed, or sample the noise only once?",
         "reseeded",
     )
+    if isinstance(sampler, MethodSampler):
+        method = sampler.of_width(shape[1])
+        expect_new_noise(method, *given, name=method.path)
     for dim, entries in ((0, "rows of a batch"), (1, "entries of a row")):
         expect(float(first.std(dim).min()) > 1e-6, SHARED.format(entries), "shared_noise")
 
@@ -297,7 +315,8 @@ def expect_new_draws(
     part: str,
     names: tuple[str, str],
     latents: int,
-    call: Callable[[], torch.Tensor],
+    call: RemoteObject,
+    *args: torch.Tensor,
 ) -> None:
     """Expect that a model uses a new sample at each call, in training and in eval mode.
 
@@ -307,15 +326,11 @@ def expect_new_draws(
         part: The sampling method's name.
         names: Its two arguments.
         latents: Size of a code, Z.
-        call: Calls the tested method, always with the same images; returns a tensor.
+        call: The tested method; its result depends on the sample.
+        args: What to call it with.
     """
     mean_alone = Affine([torch.eye(latents), torch.zeros(latents, latents)])
     model.set_stub(part, mean_alone, noise=True, names=names)
     for mode in (model.train, model.eval):
         mode()
-        expect(
-            not torch.equal(call(), call()),
-            f"The same images have the same codes at every call. Is a seed set before `{part}` is "
-            "called?",
-            "reseeded",
-        )
+        expect_new_noise(call, *args, name=call.path or "forward")

@@ -1,0 +1,83 @@
+"""Explain a loss or an output of known parts that no known mistake computes.
+
+The values that a submission should combine are known. Their weights are found by least squares.
+"""
+
+import torch
+
+from autograder.checks.vocabulary import CheckFailed
+
+TOLERANCE = 1e-3
+
+
+def expect_weights(
+    got: torch.Tensor, recon: torch.Tensor, kl: torch.Tensor, what: str, sign: float = 1.0
+) -> None:
+    """Explain a sum of two terms with wrong weights.
+
+    Args:
+        got: The values of the submission's sum, (M,), M at least 3.
+        recon: The right reconstruction terms, (M,).
+        kl: The right KL terms, (M,).
+        what: The sum, for messages, such as "`self.loss`".
+        sign: 1 for a loss, and −1 for an ELBO.
+
+    Raises:
+        CheckFailed: If the values are a weighted sum of the two terms.
+    """
+    weights = _fit(torch.stack([recon, kl], 1), got)
+    if weights is None:
+        return
+    of_recon, of_kl = (sign * float(weight) for weight in weights)
+    if abs(of_recon - of_kl) <= TOLERANCE * abs(of_recon):
+        shown = f"{of_recon:.4g} times" if of_recon > 1 or of_recon < 0 else "a part of"
+        by = f": it is divided by {1 / of_recon:.4g}" if 0 < of_recon < 1 else ""
+        raise CheckFailed(
+            f"{what[:1].upper()}{what[1:]} is {shown} what it should be{by}.", "loss_scaled"
+        )
+    if abs(of_recon - 1) <= TOLERANCE:
+        raise CheckFailed(
+            f"The KL has the weight {of_kl:.4g} in {what}. Its weight should be 1.", "kl_weighted"
+        )
+    if abs(of_kl - 1) <= TOLERANCE:
+        raise CheckFailed(
+            f"The reconstruction term has the weight {of_recon:.4g} in {what}. Its weight should "
+            "be 1.",
+            "recon_weighted",
+        )
+    raise CheckFailed(
+        f"In {what} the reconstruction term has the weight {of_recon:.4g}, and the KL "
+        f"{of_kl:.4g}. Both weights should be 1.",
+        "terms_weighted",
+    )
+
+
+def expect_no_skip(got: torch.Tensor, right: torch.Tensor, x: torch.Tensor, what: str) -> None:
+    """Explain an output that contains the image itself.
+
+    Args:
+        got: The submission's output, (N, ...).
+        right: The right output, of the same shape.
+        x: The images, of the same shape.
+        what: The output, for messages.
+
+    Raises:
+        CheckFailed: If the output is a weighted sum of the right output and of the images.
+    """
+    weights = _fit(torch.stack([right.flatten(), x.flatten()], 1), got.flatten())
+    if weights is not None and abs(float(weights[1])) > TOLERANCE:
+        raise CheckFailed(
+            f"{what} contains the image itself. The image should reach it through the code only: "
+            "remove the connection that goes around the code.",
+            "skip_connection",
+        )
+
+
+def _fit(basis: torch.Tensor, values: torch.Tensor) -> torch.Tensor | None:
+    """Return the weights (K,) of a basis (M, K) that give the values (M,), or None."""
+    basis, values = basis.detach().double(), values.detach().double()
+    if not bool(torch.isfinite(values).all()):
+        return None
+    weights = torch.linalg.lstsq(basis, values[:, None]).solution[:, 0]
+    gap = float((basis @ weights - values).abs().max())
+    return weights if gap <= TOLERANCE * float(values.abs().max()) else None

@@ -1,0 +1,59 @@
+"""Checks that several calls use different random numbers.
+
+Each request of the judge sets a new seed. Code that restores the state of the random numbers after
+its own draws, as `torch.random.fork_rng()` does, therefore shows new noise in two requests. Within
+one request, it returns the same noise at each call.
+"""
+
+from typing import Any
+
+import torch
+
+from autograder.checks.vocabulary import expect
+from autograder.protocol.remote import RemoteObject
+
+REPEATED = (
+    "Calls of `{}` one after the other return the same noise. Is a seed set, a generator created, "
+    "or the state of the random numbers restored, in every call? Do this once, outside."
+)
+SEEDED = (
+    "`{}` sets the state of PyTorch's random numbers: the numbers that are sampled after each call "
+    "are always the same. Set a seed once, outside."
+)
+
+
+def expect_new_noise(called: RemoteObject, *args: Any, name: str) -> None:
+    """Expect new random numbers at each of three calls in one request.
+
+    The judge samples numbers of its own after the second and the third call.
+
+    Args:
+        called: The function or method. Its result is, or contains, tensors that depend on noise.
+        args: What to call it with.
+        name: Its name, for the message.
+
+    Raises:
+        CheckFailed: If two results, or the two samples of the judge, are equal.
+    """
+    results, drawn = called.repeated(*args)
+    first, second, third = results
+    same = _equal(first, second) or _equal(second, third) or _equal(first, third)
+    expect(not same, REPEATED.format(name), "reseeded")
+    expect(not _equal(*drawn), SEEDED.format(name), "reseeded")
+
+
+def expect_different_codes(codes: torch.Tensor, name: str) -> None:
+    """Expect different codes at each of three calls in one request; the codes are (3, ...)."""
+    first, second, third = codes
+    same = _equal(first, second) or _equal(second, third) or _equal(first, third)
+    expect(not same, REPEATED.format(name), "reseeded")
+
+
+def _equal(first: Any, second: Any) -> bool:
+    """Return whether two results contain the same numbers."""
+    if isinstance(first, tuple) and isinstance(second, tuple):
+        pairs = zip(first, second, strict=False)
+        return len(first) == len(second) and all(_equal(a, b) for a, b in pairs)
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        return torch.equal(first, second)
+    return bool(type(first) is type(second) and first == second)
