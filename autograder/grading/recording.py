@@ -44,12 +44,17 @@ class Exchange:
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """One operation on tensors in the judge: `result = function(*args, **kwargs)`."""
+    """One operation on tensors in the judge: `result = function(*args, **kwargs)`.
+
+    Attributes:
+        after: The number of requests before it.
+    """
 
     function: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     result: Any
+    after: int
 
 
 @dataclass(eq=False)
@@ -144,7 +149,8 @@ class _Operations(TorchDispatchMode):
         elif isinstance(result, float):
             recording.numbers.append((args[0], result))
         else:
-            recording.operations.append(Operation(func, args, kwargs or {}, result))
+            after = len(recording.exchanges)
+            recording.operations.append(Operation(func, args, kwargs or {}, result, after))
         return result
 
 

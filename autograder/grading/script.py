@@ -68,11 +68,12 @@ class Calls:
     """Converts the requests of a recording to Python source, in order.
 
     Attributes:
-        known: Arrays and the expressions that stand for them, the oldest first.
+        known: Arrays, the expressions that stand for them, and the number of the request, the
+            oldest first.
         worker: The names of requests that the script's `Worker` must answer.
     """
 
-    known: list[tuple[np.ndarray, str]] = field(default_factory=list)
+    known: list[tuple[np.ndarray, str, int]] = field(default_factory=list)
     worker: set[str] = field(default_factory=set)
     _tapes: dict[int, int] = field(default_factory=dict)
     _objects: set[int] = field(default_factory=set)
@@ -97,16 +98,21 @@ class Calls:
                     self._objects.add(reference)
                 case {"tape": int(tape), "value": value}:
                     self._tapes[tape] = number
-                    self._learn(value, arrays, name)
+                    self._learn(value, arrays, name, number)
                 case _:
-                    self._learn(answer, arrays, name)
+                    self._learn(answer, arrays, name, number)
             quiet = body["do"] in REPLACES
             yield Call(self._new, code, "" if quiet else name, body["seed"], exchange)
 
-    def expression(self, array: np.ndarray) -> str:
-        """Return an expression for an array: a known name, or a new constant."""
-        for other, name in reversed(self.known):
-            if same(array, other):
+    def expression(self, array: np.ndarray, latest: int | None = None) -> str:
+        """Return an expression for an array: a known name, or a new constant.
+
+        Args:
+            array: The array.
+            latest: Only this request and earlier ones count; None for all.
+        """
+        for other, name, number in reversed(self.known):
+            if (latest is None or number <= latest) and same(array, other):
                 return name
         return literal(array)
 
@@ -149,7 +155,7 @@ class Calls:
             case list():
                 return f"[{', '.join(self._value(item, arrays, number) for item in body)}]"
             case {"$array": int(index)}:
-                name = self._tensor(arrays[index])
+                name = self._tensor(arrays[index], number)
                 return f"leaf({name}, leaves_{number})" if body.get("grad") else name
             case {"$float": str(text)}:
                 return text if text.lstrip("-")[:1].isdigit() else f'float("{text}")'
@@ -160,27 +166,27 @@ class Calls:
                 return self._object(reference)
         return repr(body)
 
-    def _tensor(self, array: np.ndarray) -> str:
+    def _tensor(self, array: np.ndarray, number: int) -> str:
         expression = self.expression(array)
         if len(expression) <= WIDTH // 2:
             return expression
-        name = f"input_{1 + sum(name.startswith('input_') for _, name in self.known)}"
+        name = f"input_{1 + sum(name.startswith('input_') for _, name, _ in self.known)}"
         self._new[name] = array
-        self.known.append((array, name))
+        self.known.append((array, name, number))
         return name
 
-    def _learn(self, body: Any, arrays: Sequence[np.ndarray], expression: str) -> None:
+    def _learn(self, body: Any, arrays: Sequence[np.ndarray], expression: str, number: int) -> None:
         """Remember by which expression the script can reach each array of an answer."""
         match body:
             case list():
                 for index, item in enumerate(body):
-                    self._learn(item, arrays, f"{expression}[{index}]")
+                    self._learn(item, arrays, f"{expression}[{index}]", number)
             case {"$dict": dict(items)}:
                 for key, item in items.items():
-                    self._learn(item, arrays, f"{expression}[{key!r}]")
+                    self._learn(item, arrays, f"{expression}[{key!r}]", number)
             case {"$array": int(index)} if 0 <= index < len(arrays):
                 if arrays[index].size > 1 or arrays[index].any():
-                    self.known.append((arrays[index], expression))
+                    self.known.append((arrays[index], expression, number))
 
 
 def literal(array: np.ndarray) -> str:
@@ -221,7 +227,7 @@ class Computation:
             before: Only operations before this one count.
         """
         array = tensor.detach().numpy()
-        found = self.calls.expression(array)
+        found = self.calls.expression(array, self._first_used(tensor))
         if array.size > 1 and "answer_" in found:
             self.from_answers = True
             return found
@@ -234,6 +240,11 @@ class Computation:
                 return self._of(index, tensor)
         self.from_answers |= "answer_" in found
         return found
+
+    def _first_used(self, tensor: torch.Tensor) -> int | None:
+        """Return how many requests were made before the first operation on a tensor."""
+        uses = (o for o in self.operations if any(t is tensor for t in tensors_of(o.args)))
+        return next((operation.after for operation in uses), None)
 
     def _of(self, index: int, tensor: torch.Tensor) -> str:
         operation = self.operations[index]
