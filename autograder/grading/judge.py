@@ -19,6 +19,7 @@ from autograder.grading.notebook import (
     read_bytes,
 )
 from autograder.protocol.ended import Ended
+from autograder.protocol.frames import Frame
 from autograder.protocol.remote import Ask, Raised, Submission
 from autograder.records.results import CheckOutcome, Result, TaskScore
 from autograder.records.text import sentence
@@ -28,6 +29,7 @@ from autograder.sandbox.tiers import BEST, Sandbox
 
 JUDGE_MEMORY = "What the submission sent takes more memory than a judge may use."
 SHOWN_NOTES = 20
+Around = Callable[[Ask], Ask]
 
 
 @dataclass(eq=False)
@@ -62,7 +64,7 @@ def judging(
     *,
     key: bytes = b"",
     train: bool = True,
-    around: Callable[[Ask], Ask] = lambda ask: ask,
+    around: Around = lambda ask: ask,
 ) -> Iterator[Judging]:
     """Open a submission in its own worker and run its cells, so that it can be checked.
 
@@ -80,8 +82,9 @@ def judging(
         Ended: If the worker ended while it started or ran the submission's cells.
     """
     opened = open_notebook(path, assignment)
-    with WorkerProcess(limits or Limits(), sandbox) as worker:
-        submission = _load(opened, around(worker.ask), assignment, key, train)
+    with contextlib.ExitStack() as stack:
+        worker = stack.enter_context(WorkerProcess(limits or Limits(), sandbox))
+        submission = _load(opened, worker, assignment, key, stack, train, around)
         yield Judging(assignment, submission, worker)
 
 
@@ -140,7 +143,7 @@ def grade(
         try:
             worker = stack.enter_context(WorkerProcess(limits or Limits(), sandbox))
             key = submission_key(secret, digest)
-            submission = _load(opened, worker.ask, assignment, key, train)
+            submission = _load(opened, worker, assignment, key, stack, train)
             current = Judging(assignment, submission, worker)
             run_checks(current)
             if worker.ended:
@@ -155,9 +158,59 @@ def grade(
     return result(status, message, outcomes, notes, facts)
 
 
-def _load(opened: Opened, ask: Ask, assignment: str, key: bytes, train: bool = True) -> Submission:
-    submission = Submission(ask, assignment, key=key, train=train)
-    rule = load_checks(assignment).imports
+def _load(
+    opened: Opened,
+    worker: WorkerProcess,
+    assignment: str,
+    key: bytes,
+    stack: contextlib.ExitStack,
+    train: bool = True,
+    around: Around = lambda ask: ask,
+) -> Submission:
+    """Run a submission's cells in a worker.
+
+    Args:
+        opened: The submission.
+        worker: The worker.
+        assignment: The assignment's name.
+        key: The key of the random inputs; see `checks.seeds`.
+        stack: What ends further workers of this submission.
+        train: See `grade`.
+        around: See `judging`.
+    """
+
+    def fresh() -> Submission:
+        another = stack.enter_context(_another(worker))
+        return _run_cells(Submission(_together(worker, another), assignment), opened)
+
+    submission = Submission(around(worker.ask), assignment, key=key, fresh=fresh, train=train)
+    return _run_cells(submission, opened)
+
+
+def _another(worker: WorkerProcess) -> WorkerProcess:
+    """Return a further worker for the same submission."""
+    return WorkerProcess(worker.limits, worker.sandbox, worker)
+
+
+def _together(worker: WorkerProcess, another: WorkerProcess) -> Ask:
+    """Return a function that asks `another`; if that ends, the submission ends."""
+
+    def ask(request: Frame, seconds: float | None) -> Iterator[Frame]:
+        try:
+            yield from another.ask(request, seconds)
+        except Ended as end:
+            worker.end(end)
+            raise
+
+    return ask
+
+
+def _run_cells(submission: Submission, opened: Opened) -> Submission:
+    """Run the cells of a submission, and return it; keep the exceptions that cells raise."""
+    assignment = submission.assignment
+    checks = load_checks(assignment)
+    submission.device_counts = checks.device_counts
+    rule = checks.imports
     if not rule.further or rule.forbidden:
         given = imported(cell.source for cell in load_source(assignment).of("setup"))
         submission.restrict(None if rule.further else given, rule.forbidden)

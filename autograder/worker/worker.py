@@ -24,8 +24,9 @@ from torch import nn
 
 from autograder.protocol.codec import Decoder, Encoder
 from autograder.protocol.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
-from autograder.worker.devices import call_on_meta_device
+from autograder.worker.devices import call_on_meta_device, chooses_device
 from autograder.worker.imports import guard
+from autograder.worker.placeholders import use_placeholders
 from autograder.worker.stubs import by_class, override, set_stub
 
 MESSAGE_LIMIT = 600
@@ -43,6 +44,7 @@ class Worker:
     def __init__(self, namespace: dict[str, Any] | None = None):
         empty: dict[str, Any] = {"__name__": "__main__"}
         self.namespace = empty if namespace is None else namespace
+        self.sources: list[str] = []
         self.objects: dict[int, Any] = {}
         self.tapes: dict[int, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
         self.count = 0
@@ -72,6 +74,7 @@ class Worker:
     def do_run(self, source: str, name: str, seconds: float | None = None) -> None:
         """Run one cell; `seconds` limits a cell that the student added."""
         filename = CELL.format(name)
+        self.sources.append(source)
         code = compile_cell(source, filename)
         linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
         with alarm(seconds):
@@ -173,7 +176,12 @@ class Worker:
         return seen[-1]
 
     def do_call_on_meta_device(self, ref: int, path: str, args: list) -> list[str]:
-        """Call with all inputs on the meta device; see `devices.call_on_meta_device`."""
+        """Call with all inputs on the meta device; see `devices.call_on_meta_device`.
+
+        Code that asks which devices exist does not only run on the CPU: nothing is tested.
+        """
+        if chooses_device(self.sources, self.namespace):
+            return []
         return call_on_meta_device(self.objects[ref], path, args)
 
     def do_backward(self, tape: int, grads: list) -> list:
@@ -208,6 +216,19 @@ class Worker:
         grads = torch.autograd.grad(total, list(named.values()), allow_unused=True)
         used = (n for n, g in zip(named, grads, strict=True) if g is not None)
         return {name: named[name].detach() for name in used}
+
+    def do_state(self, ref: int) -> dict[str, Any]:
+        """Return the values of a module's parameters and buffers by name, each name once."""
+        state = nn.Module.state_dict(self.objects[ref])
+        return {
+            name: value.detach()
+            for name, value in state.items()
+            if isinstance(value, torch.Tensor) and not nn.parameter.is_lazy(value)
+        }
+
+    def do_load_state(self, ref: int, state: dict[str, torch.Tensor], strict: bool) -> None:
+        """Copy values into a module's parameters and buffers; with `strict`, into all of them."""
+        self.objects[ref].load_state_dict(state, strict=strict)
 
     def do_epoch(
         self, step: str, names: list[str], data: list, order: Any, size: int
@@ -411,5 +432,6 @@ def main(receive: int, send: int) -> None:
         send: File descriptor of the answers.
     """
     torch.set_num_threads(1)
+    use_placeholders()
     hide_autograder()
     serve(os.fdopen(receive, "rb", buffering=0), os.fdopen(send, "wb", buffering=0))
