@@ -152,10 +152,12 @@ def decoder_parameters(submission: Submission, model: RemoteObject) -> dict[str,
 @check("same_capacity")
 def test_same_capacity(submission: Submission) -> None:
     """Your `baseline` has as many parameters as your model's decoder, within 10 %."""
-    model = submission.object("model")
+    model, baseline_model = submission.object("model"), submission.object("baseline")
+    model.give_sizes(images(2), torch.rand(2, QUARTER))
+    baseline_model.give_sizes(torch.rand(2, QUARTER))
     own = model.parameters()
     decoder = sum(p.numel() for p in decoder_parameters(submission, model).values()) if own else 0
-    baseline = sum(p.numel() for p in submission.object("baseline").parameters().values())
+    baseline = sum(p.numel() for p in baseline_model.parameters().values())
     if not own or not baseline:
         raise CheckFailed("`model` or `baseline` has no trainable parameters yet.", todo=True)
     counts = [decoder]

@@ -16,6 +16,7 @@ from autograder.checks.shared.parts import (
     expect_own_layers,
     expect_own_rows,
     expect_pixel_range,
+    images,
     outputs_of,
 )
 from autograder.checks.vocabulary import CheckFailed, check, expect, expect_grad
@@ -257,7 +258,11 @@ def nonlinearity_checks(
     return (not_linear,)
 
 
-def budget_checks(budget: int, parts: tuple[str, ...]) -> Checks:
+def budget_checks(
+    budget: int,
+    parts: tuple[str, ...],
+    inputs: Callable[[], tuple[torch.Tensor, ...]] = lambda: (images(2),),
+) -> Checks:
     """Make the check that the notebook's `model` has at most `budget` trainable parameters.
 
     The parameters of the optimizer count too, even if they are not in the model.
@@ -266,6 +271,7 @@ def budget_checks(budget: int, parts: tuple[str, ...]) -> Checks:
         budget: The largest allowed number of trainable parameters.
         parts: Attributes of the model that must not be frozen. A method, or a module without
             parameters, uses parameters of the model.
+        inputs: Makes inputs of the model; a call gives lazy layers their sizes.
     """
     allowed = f"{budget / 1e6:g} million" if budget >= 1e6 else f"{budget:,}"
 
@@ -276,6 +282,7 @@ def budget_checks(budget: int, parts: tuple[str, ...]) -> Checks:
     )
     def within_budget(submission: Submission) -> None:
         model = submission.object("model")
+        model.give_sizes(*inputs())
         parameters = model.parameters()
         if not parameters:
             raise CheckFailed("`model` has no trainable parameters yet.", todo=True)
