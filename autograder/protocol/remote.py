@@ -422,7 +422,7 @@ class RemoteObject:
 
         An error of the call is not reported here: other checks call the same code.
         """
-        if self.submission.request("lazy", ref=self.ref, path=self.path):
+        if self.submission.request("lazy", ref=self.ref, path=self.path) is True:
             with contextlib.suppress(Raised):
                 self(*args)
 
