@@ -144,7 +144,13 @@ def row_checks(part: Part, ignored: str | None = None, detached: str | None = No
             for number, what in enumerate(part.gives):
                 # A graph can be used for one gradient only: call the part for each output.
                 output = part.outputs(made, x, *part.small)[number]
-                expect_grad(output, {part.argument: x}, f"the {what}", detached)
+                (grad,) = expect_grad(output, {part.argument: x}, f"the {what}", detached)
+                # Another output that is not detached passes a gradient of zeros.
+                expect(
+                    bool(grad.any()),
+                    f"No gradient reaches `{part.argument}` from the {what}. Is it detached?",
+                    detached,
+                )
 
     return (rows,)
 
@@ -265,6 +271,24 @@ def nonlinearity_checks(
     return (not_linear,)
 
 
+def trained_tensors(groups: Any) -> list[torch.Tensor]:
+    """Return the tensors that an optimizer changes, from the value of its `param_groups`.
+
+    Raises:
+        CheckFailed: If the value is not the one of an optimizer of PyTorch.
+    """
+    items = groups if isinstance(groups, tuple) else (groups,)
+    found = [group.get("params") if isinstance(group, dict) else None for group in items]
+    known = [one for one in found if isinstance(one, tuple)]
+    tensors = [p for one in known for p in one if isinstance(p, torch.Tensor)]
+    expect(
+        len(known) == len(found) and len(tensors) == sum(map(len, known)),
+        "`optimizer.param_groups` is not a list of groups with `params`. Use an optimizer of "
+        "`torch.optim`.",
+    )
+    return tensors
+
+
 def budget_checks(
     budget: int,
     parts: tuple[str, ...],
@@ -297,11 +321,8 @@ def budget_checks(
             # A layer may have two names, and a part may be a method: ask the part itself.
             own = getattr(model, part).own_parameters()
             expect(own is None or bool(own), f"`model.{part}` has no trainable parameters yet.")
-        trained = submission.object("optimizer").param_groups.value()
-        count = max(
-            sum(p.numel() for p in parameters.values()),
-            sum(p.numel() for group in trained for p in group["params"]),
-        )
+        trained = trained_tensors(submission.object("optimizer").param_groups.value())
+        count = max(sum(p.numel() for p in parameters.values()), sum(p.numel() for p in trained))
         expect(
             count <= budget,
             f"Your model has {count:,} trainable parameters; the budget is {budget:,}. Which layer "
