@@ -54,10 +54,12 @@ def test_every_bound_is_four_standard_deviations_from_honest_work():
 def test_the_section_lists_each_model_once(tmp_path):
     runs = [
         new_images.Measured("03_fc_vae", "myVAE", seed, "", 7, 119.0, (129.0, 130.0 + seed))
-        for seed in (0, 1)
+        for seed in range(5)
     ]
     path = tmp_path / "new_images.json"
     assert new_images.section(path) == ""
     path.write_text(json.dumps([asdict(run) for run in runs]))
     (line,) = [line for line in new_images.section(path).splitlines() if "`03_fc_vae`" in line]
-    assert "129.75, 0.96, 131.00 | 150 | 21 |" in line
+    assert "| 5 (1) | 119.0 to 119.0 | 130.50, 2.01, 134.00 | 150 | 10 |" in line
+    path.write_text(json.dumps([asdict(run) for run in runs[:4]]))
+    assert "| 150 | too few runs |" in new_images.section(path)
