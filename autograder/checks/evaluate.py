@@ -8,6 +8,7 @@ import torch
 
 from autograder.checks.registry import info
 from autograder.checks.seeds import seed_torch
+from autograder.checks.shared.device import device_remarks
 from autograder.checks.vocabulary import NOT_STARTED, CheckFailed, Skipped, Task, expect
 from autograder.protocol.ended import Ended
 from autograder.protocol.remote import MESSAGE_LIMIT, Raised, Submission
@@ -33,6 +34,7 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
     started = time.monotonic()
     note = info(function)
     outcome, message, mistake = "passed", "", None
+    remarks = len(submission.remarks)
     submission.seeded = False
     with torch.random.fork_rng(devices=[]):
         seed_torch(submission.key, note.name)
@@ -41,6 +43,8 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
             # A seed that a part of a model sets makes the noise of every other part the same.
             seeded = submission.seeded and task.parts and task.no_seed
             expect(not seeded, SEEDED, "reseeded")
+            _remark_on_devices(submission)
+            message = " ".join(submission.remarks[remarks:])
         except CheckFailed as verdict:
             outcome, message = "todo" if verdict.todo else "failed", verdict.message
             mistake = verdict.mistake
@@ -66,6 +70,14 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
     return CheckOutcome(
         note.name, note.task, task.points, note.sentence, outcome, message, mistake, seconds
     )
+
+
+def _remark_on_devices(submission: Submission) -> None:
+    """Remark on the devices of new tensors; fail the check if the course counts them."""
+    for remark in device_remarks(submission):
+        if submission.device_counts:
+            raise CheckFailed(remark, "wrong_device")
+        submission.remark(f"{remark} This costs no points.")
 
 
 def is_out_of_memory(error: Exception) -> bool:

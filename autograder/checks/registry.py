@@ -26,6 +26,14 @@ class CheckSet:
     functions: tuple[Callable[..., None], ...]
     imports: ImportRule
 
+    @property
+    def device_counts(self) -> bool:
+        """Return whether a tensor on another device than the input costs points.
+
+        An assignment whose text demands it sets `DEVICE_COUNTS = True` beside its tasks.
+        """
+        return bool(getattr(self.module, "DEVICE_COUNTS", False))
+
     def task(self, task_id: str) -> Task:
         """Find a task by its id.
 

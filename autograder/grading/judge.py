@@ -142,7 +142,9 @@ def _load(
     opened: Opened, worker: WorkerProcess, assignment: str, key: bytes, train: bool = True
 ) -> Submission:
     submission = Submission(worker.ask, assignment, key=key, train=train)
-    rule = load_checks(assignment).imports
+    checks = load_checks(assignment)
+    submission.device_counts = checks.device_counts
+    rule = checks.imports
     if not rule.further or rule.forbidden:
         given = imported(cell.source for cell in load_source(assignment).of("setup"))
         submission.restrict(None if rule.further else given, rule.forbidden)

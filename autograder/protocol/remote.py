@@ -22,6 +22,7 @@ from autograder.protocol.frames import Frame, FrameError
 from autograder.records.text import printable
 
 MESSAGE_LIMIT, CODE_LIMIT = 600, 200
+FUNCTION = "function"
 INVALID_ANSWER = {"type": "an invalid answer"}
 Ask = Callable[[Frame, float | None], Iterator[Frame]]
 
@@ -73,6 +74,9 @@ class Submission:
         sources: The text of the submission's cells, by cell id; {} in a notebook.
         facts: Measured values for the report.
         remarks: Messages for the student that cost no points.
+        device_counts: True if a tensor on another device than the input costs points.
+        calls: The smallest call of each function and method so far, by name.
+        tested: Those whose device has been tested.
         kept: Values that a check stores for later checks, by name.
         seeded: True if a call of this check left a seed of its own (self-reported).
     """
@@ -98,6 +102,9 @@ class Submission:
         self.sources: dict[str, str] = {}
         self.facts: dict[str, Any] = {}
         self.remarks: list[str] = []
+        self.device_counts = False
+        self.calls: dict[str, Called] = {}
+        self.tested: set[str] = set()
         self.kept: dict[str, Any] = {}
         self.seeded = False
 
@@ -144,7 +151,12 @@ class Submission:
 
     def object(self, name: str) -> "RemoteObject":
         """Return the object with a global name."""
-        return self._kept(self.request("object", name=name))
+        return self._kept(self.request("object", name=name), name)
+
+    def remark(self, text: str) -> None:
+        """Add a message for the student that costs no points, unless it has been added before."""
+        if text not in self.remarks:
+            self.remarks.append(text)
 
     def new(self, name: str, *args: Any, **kwargs: Any) -> "RemoteObject":
         """Create an instance of one of the submission's classes."""
@@ -165,10 +177,10 @@ class Submission:
     def _new(self, name: str, args: Sequence[Any], kwargs: Any, bare: bool) -> "RemoteObject":
         return self._kept(self.request("new", name=name, args=list(args), kwargs=kwargs, bare=bare))
 
-    def _kept(self, reply: Any) -> "RemoteObject":
+    def _kept(self, reply: Any, name: str = "") -> "RemoteObject":
         match reply:
             case {"$ref": int(ref), "type": str(kind)}:
-                return RemoteObject(self, ref, kind=kind)
+                return RemoteObject(self, ref, kind=kind, name=name if kind == FUNCTION else kind)
         raise Raised(INVALID_ANSWER)
 
     def epoch(
@@ -258,10 +270,13 @@ class RemoteObject:
         ref: The number of the object in the worker.
         path: The attribute path from that object to this one.
         kind: The name of its type; self-reported by the worker.
+        name: The name of the function, or of the class of the object in the worker.
     """
 
-    def __init__(self, submission: Submission, ref: int, path: str = "", kind: str = ""):
-        self.kind = kind
+    def __init__(
+        self, submission: Submission, ref: int, path: str = "", kind: str = "", name: str = ""
+    ):
+        self.kind, self.name = kind, name
         self.submission = submission
         self.ref = ref
         self.path = path
@@ -269,7 +284,8 @@ class RemoteObject:
     def __getattr__(self, name: str) -> "RemoteObject":
         if name.startswith("__"):
             raise AttributeError(name)
-        return RemoteObject(self.submission, self.ref, f"{self.path}.{name}".lstrip("."))
+        path = f"{self.path}.{name}".lstrip(".")
+        return RemoteObject(self.submission, self.ref, path, name=self.name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call it; autograd works through tensor arguments that require gradients."""
@@ -278,15 +294,25 @@ class RemoteObject:
         return self._call(args, kwargs)
 
     def _call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        return self.submission.request(
+        result = self.submission.request(
             "call", ref=self.ref, path=self.path, args=list(args), kwargs=kwargs
         )
+        self._note(args)
+        return result
+
+    def _note(self, args: Sequence[Any]) -> None:
+        """Keep the smallest call of each function."""
+        size = sum(arg.numel() for arg in args if isinstance(arg, torch.Tensor))
+        key, calls = f"{self.name}.{self.path}", self.submission.calls
+        if args and (key not in calls or size < calls[key].size):
+            calls[key] = Called(self, tuple(args), size)
 
     def trace(self, *args: Any) -> Any:
         """Call it so that `backward` reaches its parameters and its inputs."""
         anchor = torch.zeros((), requires_grad=True)
         shape: list[Any] = []
         flat = _Taped.apply(self, shape, args, anchor, *(a for a in args if _wants_grad(a)))
+        self._note(args)
         return _fill(shape[0], flat)
 
     def repeated(self, *args: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -371,6 +397,21 @@ def _tensors_by_name(found: Any) -> dict[str, torch.Tensor]:
     if isinstance(found, dict) and all(isinstance(p, torch.Tensor) for p in found.values()):
         return found
     raise Raised(INVALID_ANSWER)
+
+
+@dataclass(frozen=True)
+class Called:
+    """A call of a check.
+
+    Attributes:
+        target: What was called.
+        args: The arguments.
+        size: The number of elements of its tensors.
+    """
+
+    target: RemoteObject
+    args: tuple[Any, ...]
+    size: int
 
 
 @dataclass(frozen=True)

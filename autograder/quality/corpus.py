@@ -41,6 +41,7 @@ class CorpusSubmission:
         about: What is special about it.
         loses: The tasks that must lose their points; () for a correct submission.
         mistake: The known mistake that the grader must recognise, or None.
+        note: Words of a note that costs no points and must be in the result, or None.
         edits: The edits of the reference.
         cells: Pairs (id, source) of cells that replace cells of the reference.
         before: Pairs (id, source) of the student's own cells before cells of the reference.
@@ -57,6 +58,7 @@ class CorpusSubmission:
     before: tuple[tuple[str, str], ...] = ()
     after: tuple[tuple[str, str], ...] = ()
     status: str = "graded"
+    note: str | None = None
 
 
 def load_corpus(assignment: str) -> dict[str, CorpusSubmission]:
@@ -93,6 +95,7 @@ def load_corpus(assignment: str) -> dict[str, CorpusSubmission]:
             before=tuple(entry.get("before", {}).items()),
             after=tuple(entry.get("after", {}).items()),
             status=entry.get("status", "graded"),
+            note=entry.get("note"),
         )
     return corpus
 

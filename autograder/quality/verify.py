@@ -113,6 +113,10 @@ def problems_with(submission: CorpusSubmission, result: Result) -> list[str]:
     recognised = [check.task for check in result.checks if check.mistake == submission.mistake]
     if submission.mistake and not set(recognised) & set(submission.loses):
         found.append(f"{submission.name}: the mistake {submission.mistake} was not recognised.")
+    if submission.note and not any(submission.note in note for note in result.notes):
+        found.append(
+            f"{submission.name}: no note contains '{submission.note}'. Notes: {_list(result.notes)}"
+        )
     return found
 
 

@@ -39,7 +39,8 @@ class CheckOutcome:
         sentence: What the check expects.
         outcome: One of `OUTCOMES`. `SKIPPED` occurs only if grading without training was
             requested.
-        message: What is wrong, in words for the student; "" if the check passed.
+        message: What is wrong, in words for the student. If the check passed: a remark that costs
+            no points, or "".
         mistake: The name of the recognised known mistake, or None.
         seconds: Wall-clock time.
     """

@@ -51,5 +51,6 @@ def run_in_notebook(checks: CheckSet, task: Task, names: dict) -> list[CheckOutc
     from autograder.worker.worker import Worker
 
     submission = Submission(direct(Worker(names)), checks.assignment, in_notebook=True)
+    submission.device_counts = checks.device_counts
     functions = [f for f in checks.of(task.id) if info(f).in_notebook]
     return [evaluate(function, task, submission) for function in functions]

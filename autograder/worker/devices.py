@@ -48,6 +48,19 @@ def call_on_meta_device(target: Any, path: str, args: Sequence[Any]) -> list[str
     return [device for device in found if device != META]
 
 
+def chooses_device(sources: Sequence[str], names: dict[str, Any]) -> bool:
+    """Return whether a notebook asks which devices exist, or has a variable for its device.
+
+    Args:
+        sources: The cells that ran here.
+        names: The global names. IPython keeps the cells of a live notebook in `In`.
+    """
+    history = names.get("In")
+    cells = [*sources, *(history if isinstance(history, list) else ())]
+    asks = any(isinstance(cell, str) and "is_available(" in cell for cell in cells)
+    return asks or any(isinstance(value, torch.device) for value in list(names.values()))
+
+
 def preload() -> None:
     """Make one call in advance; the first call takes about a second longer than later ones."""
     call_on_meta_device(torch.neg, "", [torch.zeros(1)])
@@ -56,7 +69,10 @@ def preload() -> None:
 def _to_meta(value: Any) -> Any:
     """Return a copy of a model or tensor on the `meta` device; other values as they are."""
     if isinstance(value, nn.Module):
-        return copy.deepcopy(value).to(META)
+        # A tensor with a graph, such as a stored loss, cannot be copied with it.
+        stored = [x for module in value.modules() for x in vars(module).values()]
+        computed = [x for x in stored if isinstance(x, torch.Tensor) and not x.is_leaf]
+        return copy.deepcopy(value, {id(x): x.detach() for x in computed}).to(META)
     return value.to(META) if isinstance(value, torch.Tensor) else value
 
 

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from autograder.checks.shared.device import expect_follows_input
-from autograder.checks.vocabulary import CheckFailed
+from autograder.checks.evaluate import evaluate
+from autograder.checks.shared.device import device_remarks
+from autograder.checks.vocabulary import Task, check
 from autograder.protocol.remote import Submission, direct
 from autograder.worker.devices import META, DeviceError, call_on_meta_device
 from autograder.worker.worker import Worker
@@ -94,21 +95,77 @@ def test_a_model_as_argument_moves_too():
 
 CODE = """
 import torch
+class Model(torch.nn.Module):
+    def __init__(self, n=4):
+        super().__init__()
+        self.n = n
+    def sample(self, rows):
+        return torch.randn(rows, self.n)
 def branches(x):
     return x + torch.randn(x.shape) if x.sum() > 0 else x
 def stops(x):
     return x + torch.randn(x.shape)
-def fails(x):
-    raise ValueError("not about devices")
+def follows(x):
+    return x + torch.randn_like(x)
 """
 
 
-def test_the_check_passes_code_that_needs_values_and_names_the_line():
-    submission = Submission(direct(Worker()), "x")
+def remarks_of(*cells: str, call: str = "stops") -> list[str]:
+    submission = Submission(direct(Worker({"__name__": "__main__"})), "x")
+    for cell in (CODE, *cells):
+        submission.run(cell, "mine")
+    submission.object(call)(X)
+    return device_remarks(submission)
+
+
+def test_a_remark_names_the_line():
+    (remark,) = remarks_of()
+    assert "`stops`" in remark
+    assert "line 12 of its cell, `return x + torch.randn(x.shape)`" in remark
+
+
+@pytest.mark.parametrize("call", ["branches", "follows"])
+def test_code_that_follows_its_input_or_needs_values_gets_no_remark(call):
+    assert remarks_of(call=call) == []
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "device = torch.device('cpu')",
+        "device = 'cuda' if torch.cuda.is_available() else 'cpu'",
+        "def to_gpu(x):\n    return x.cuda() if torch.cuda.is_available() else x",
+    ],
+)
+def test_code_that_asks_for_a_gpu_gets_no_remark(cell):
+    assert remarks_of(cell) == []
+
+
+def test_a_method_that_takes_a_number_is_called_with_its_model_on_another_device():
+    submission = Submission(direct(Worker({"__name__": "__main__"})), "x")
     submission.run(CODE, "mine")
-    expect_follows_input(submission.object("branches"), X, name="branches")
-    with pytest.raises(CheckFailed, match=r"line 6 .*torch\.randn") as failed:
-        expect_follows_input(submission.object("stops"), X, name="stops")
-    assert failed.value.mistake == "wrong_device"
-    with pytest.raises(Exception, match="not about devices"):
-        expect_follows_input(submission.object("fails"), X, name="fails")
+    model = submission.new("Model")
+    model.eval()
+    model.sample(3)
+    (remark,) = device_remarks(submission)
+    assert "`sample` creates a tensor on the CPU" in remark
+    assert "its result stays on the CPU" in remark
+    assert device_remarks(submission) == []  # each function is tested once
+
+
+@check("work")
+def calls_stops(submission: Submission) -> None:
+    """`stops` can be called."""
+    submission.object("stops")(X)
+
+
+@pytest.mark.parametrize(("counts", "outcome"), [(False, "passed"), (True, "failed")])
+def test_a_remark_costs_points_only_if_the_course_says_so(counts, outcome):
+    submission = Submission(direct(Worker({"__name__": "__main__"})), "x")
+    submission.run(CODE, "mine")
+    submission.device_counts = counts
+    got = evaluate(calls_stops, Task("work", 1.0, "Work"), submission)
+    assert got.outcome == outcome
+    assert "another device" in got.message
+    assert got.mistake == ("wrong_device" if counts else None)
+    assert len(submission.remarks) == (0 if counts else 1)

@@ -17,7 +17,6 @@ from autograder.checks.a06_vq_vae.quantizer import (
     scalar,
 )
 from autograder.checks.a06_vq_vae.vq import BETA_FIXED, cut_wrongly, mean_square, to_maps, to_rows
-from autograder.checks.shared.device import expect_follows_input
 from autograder.checks.vocabulary import (
     Mistake,
     check,
@@ -458,16 +457,3 @@ def test_ema_quantizes_alike(submission: Submission) -> None:
             expect_straight_gradient(trial)
     if "perplexity" not in submission.failed:
         trial.expect_perplexity()
-
-
-@check("ema")
-def test_ema_device(submission: Submission) -> None:
-    """New tensors are on the same device as the input tensors (self-reported)."""
-    z, codebook = clusters()
-    quantizer = averaging(submission, codebook)
-    # The forward pass starts as in `VectorQuantizer`. The checks there report errors in that part.
-    prepare(submission, quantizer, z, codebook)
-    if "nearest_code" in submission.failed:
-        quantizer(z)
-    else:
-        expect_follows_input(quantizer, z, name="forward")

@@ -1,33 +1,54 @@
-"""A check that new tensors are on the device of the input."""
+"""Remarks about new tensors that are not on the device of the input."""
 
-from typing import Any
+import torch
+from torch import nn
 
-from autograder.checks.vocabulary import expect
-from autograder.protocol.remote import Raised, RemoteObject
+from autograder.protocol.remote import FUNCTION, Called, Raised, Submission
+
+# Methods that PyTorch defines create no tensors of the student's.
+GIVEN = frozenset(dir(nn.Module)) | frozenset(dir(torch.optim.Optimizer)) | {"seen"}
 
 
-def expect_follows_input(called: RemoteObject, *args: Any, name: str) -> None:
-    """Expect no new tensor on the CPU if the input and the model are on another device.
+def device_remarks(submission: Submission) -> list[str]:
+    """Repeat each new call of the checks with its inputs on another device.
 
     The submission itself reports the device: no returned number could show it. Code that cannot run
-    without numbers, such as a branch on a tensor's value, passes.
+    without numbers, such as a branch on a tensor's value, gets no remark, and neither does code
+    that asks whether there is a GPU.
 
     Args:
-        called: The function or method.
-        args: What to call it with.
-        name: Its name, for the message.
+        submission: The submission; its `calls` since the last time are tested.
 
-    Raises:
-        CheckFailed: If one is made on the CPU.
+    Returns:
+        One sentence for each function that creates a tensor on the CPU.
     """
+    new = {key: call for key, call in submission.calls.items() if key not in submission.tested}
+    submission.tested.update(new)
+    # Two functions may call the same line; one remark on it is enough.
+    by_line = dict(_remark(call) for call in reversed(new.values()))
+    return [remark for line, remark in by_line.items() if remark and _is_new(submission, line)]
+
+
+def _is_new(submission: Submission, line: str) -> bool:
+    new = line not in submission.tested
+    submission.tested.add(line)
+    return new
+
+
+def _remark(call: Called) -> tuple[str, str]:
+    """Return the line that a remark is about, and the remark; "" for none."""
+    method = call.target.path.rpartition(".")[2]
+    if method in GIVEN:
+        return "", ""
+    target = call.target
+    name = method or (target.name if target.kind == FUNCTION else f"{target.name}.forward")
     says = f"`{name}` creates a tensor on the CPU even if its input is on another device: on a GPU "
     ask = "Which device should a new tensor be on?"
     try:
-        stayed = called.call_on_meta_device(*args)
+        stayed = call.target.call_on_meta_device(*call.args)
     except Raised as error:
-        clash = error.kind == "DeviceError"
         where = f" on line {error.line} of its cell, `{error.code}`" if error.code else ""
-        expect(not clash, f"{says}it fails{where}. {ask}", "wrong_device")
-        called(*args)  # an error that occurs here too is not about devices
-        return
-    expect(not stayed, f"{says}its result stays on the CPU. {ask}", "wrong_device")
+        if error.kind != "DeviceError":
+            return "", ""
+        return f"line {error.cell} {error.line}", f"{says}it fails{where}. {ask}"
+    return f"result of {name}", f"{says}its result stays on the CPU. {ask}" if stayed else ""
