@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.sandbox import bubblewrap, fork_server
+from autograder.sandbox.allowed import image_folders
 from autograder.sandbox.inside.system import SandboxError
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.process import (
@@ -203,6 +204,7 @@ def _attack(start_job: Callable[[Pipes], SandboxedProcess | PlainProcess]) -> li
             targets = {
                 "secret": str(secret),
                 "checks": str(Path(bubblewrap.PACKAGE, "checks", "__init__.py")),
+                "images": [*map(str, image_folders()), *bubblewrap.places_of_images()],
                 "folder": folder,
                 "tcp": tcp.getsockname()[1],
                 "udp": udp.getsockname()[1],

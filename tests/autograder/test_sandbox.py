@@ -72,8 +72,13 @@ def test_every_attack_fails_in_a_tier(tier, who):
 @pytest.mark.parametrize(
     ("tier", "disabled", "possible"),
     [
-        ("A", "files", ["read outside file", "read check sources", "write outside file"]),
-        ("A", "files", ["connect to socket file"]),
+        (
+            "A",
+            "files",
+            ["read outside file", "read check sources", "write outside file"],
+        ),
+        ("A", "files", ["connect to socket file", "read images"]),
+        ("B", "files", ["read images"]),
         ("A", "network", ["connect to abstract socket"]),
         ("A", "network seccomp", ["connect by tcp"]),
         ("A", "seccomp", ["create namespace", "lock shared file"]),
@@ -85,7 +90,11 @@ def test_every_attack_fails_in_a_tier(tier, who):
         ),
         ("A", "rlimits", ["exceed process limit"]),
         ("A", "processes uid", ["kill outside process", "signal all processes"]),
-        ("B", "files", ["read outside file", "read check sources", "write outside file"]),
+        (
+            "B",
+            "files",
+            ["read outside file", "read check sources", "write outside file"],
+        ),
         ("B", "seccomp", ["create namespace", "lock shared file"]),
         ("B", "seccomp rlimits", ["exceed process limit"]),
         ("B", "seccomp", ["create memory file", "create shared mapping"]),

@@ -55,6 +55,20 @@ def read_check_sources(targets: Targets) -> None:
     Path(targets["checks"]).read_text()
 
 
+def read_images(targets: Targets) -> bool:
+    """Read a file in a folder of images: the course's own, or those of scikit-learn."""
+
+    def readable(path: Path) -> bool:
+        return path.is_file() and works(lambda _: path.open("rb").close(), targets)
+
+    return any(
+        readable(path)
+        for folder in targets["images"]
+        if os.path.exists(folder)
+        for path in Path(folder).iterdir()
+    )
+
+
 def write_outside_file(targets: Targets) -> None:
     """Write a file outside the sandbox."""
     Path(targets["folder"], "written").write_text("x")
@@ -223,6 +237,7 @@ def start_thread(targets: Targets) -> bool:
 ATTACKS = (
     read_outside_file,
     read_check_sources,
+    read_images,
     write_outside_file,
     write_to_python_folder,
     read_judge_environment,
