@@ -36,6 +36,4 @@ def define_missing(
     classes = [one for task in tasks if task.id in failed for one in task.classes]
     if cell is None or not classes:
         return
-    submission.run("\n".join(STAND_IN.format(one) for one in classes), "stand_ins")
-    with contextlib.suppress(Raised):
-        submission.rerun(cell)
+    submission.repair("\n".join(STAND_IN.format(one) for one in classes), cell)
