@@ -5,7 +5,7 @@ VENV := .venv/bin
 WORKERS ?= 3
 SIDE_BY_SIDE := -n $(WORKERS)
 
-.PHONY: help setup demo test compat verify compose lab build lint bench soak fuzz gallery docs clean
+.PHONY: help setup demo test compat verify compose lab build lint bench mutate soak fuzz gallery docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,9 @@ lint: setup ## ruff and mypy
 	@$(VENV)/python -m ruff format --check
 	@$(VENV)/python -m mypy
 
+mutate: setup ## change the references by small errors; each must lose its points (15 minutes)
+	@$(VENV)/vaelab mutate --report docs/mutation.md
+
 bench: setup ## measure speed, memory and the cost of the sandbox
 	@$(VENV)/python -m benchmarks
 
@@ -54,9 +57,9 @@ soak: setup ## run the long tests: 1,000 submissions, every attack in every tier
 	@PYTHONPATH=tests $(VENV)/python -m attacks.soak
 	@$(VENV)/vaelab verify --quick --twice
 
-fuzz: setup ## fuzz the two readers of untrusted bytes with atheris, a minute each
+fuzz: setup ## fuzz the three readers of untrusted bytes with atheris, a minute each
 	@$(VENV)/python -m pip install -q --target build/atheris atheris==3.0.0
-	@for reader in frames notebook; do \
+	@for reader in frames notebook result; do \
 		PYTHONPATH=tests:build/atheris $(VENV)/python -m attacks.fuzzing $$reader -max_total_time=60 || exit 1; \
 	done
 

@@ -39,6 +39,22 @@ def shown_at(path: str) -> str:
     return ELSEWHERE + path if covered else path
 
 
+def places(path: str) -> list[str]:
+    """Return the paths at which the sandbox shows a file or folder of this machine.
+
+    It may be covered there, so only a look from inside tells whether it can be read.
+    """
+    real = os.path.realpath(path)
+    shown = {shown_at(folder): folder for folder in (*SYSTEM, *python_folders())}
+    shown |= {f"{LIBRARY}/{given}": str(PACKAGE.parent / given) for given in GIVEN}
+    found = {path, real}
+    for place, folder in shown.items():
+        source = os.path.realpath(folder)
+        if Path(real).is_relative_to(source):
+            found.add(os.path.normpath(Path(place, os.path.relpath(real, source))))
+    return sorted(found)
+
+
 def command(
     program: str,
     info: int,
