@@ -178,6 +178,58 @@ def verify(
 
 
 @app.command()
+def mutate(
+    names: Names = None,
+    jobs: Jobs = CORES,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train the mutants that lose nothing without training.")
+    ] = False,
+    count: Annotated[
+        int | None,
+        typer.Option("--sample", help="Grade this many mutants, chosen at random.", min=1),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write the report to this file, in Markdown.")
+    ] = None,
+    course: CourseDir = None,
+) -> None:
+    """Test the checks: change each reference by small errors and expect that each error is found.
+
+    The command fails if a changed reference, a mutant, keeps all points and is not in the list of
+    equivalents, or if it loses a task that the changed line does not belong to.
+    """
+    from autograder.course.sources import assignments
+    from autograder.quality import mutate as mutation
+    from autograder.sandbox.limits import Limits
+
+    console = Console()
+    sandbox = _sandbox(own=True)
+    verdicts: list[mutation.Verdict] = []
+    chosen = mutation.sample(names or assignments(), count) if count else None
+    for name in names or assignments():
+        some = None if chosen is None else [m for m in chosen if m.assignment == name]
+        if some == []:
+            continue
+        for listed in mutation.unused(name):
+            console.print(
+                f"{name}: no mutant is like the equivalent `{listed.line}`.", markup=False
+            )
+        with console.status(f"Grading the mutants of {name} …"):
+            limits = Limits(call_seconds=20.0)
+            found = list(mutation.run(name, jobs, limits, sandbox, train=train, chosen=some))
+        for one in found:
+            if one.is_problem:
+                console.print(Text(one.sentence(), style="red"))
+        verdicts += found
+        console.print(Text(f"{name}: {mutation.counted(found)}"))
+    if report:
+        report.write_text(mutation.report(verdicts), encoding="utf-8")
+        console.print(f"Report: {report}", soft_wrap=True)
+    if any(one.is_problem for one in verdicts):
+        raise typer.Exit(1)
+
+
+@app.command()
 def compose(
     names: Names = None,
     count: Annotated[
@@ -284,6 +336,58 @@ def grade(
 
     limits = Limits(seconds=timeout, call_seconds=call_timeout, memory_mib=memory)
     _grade(submissions, assignment, out, jobs, limits, _sandbox(no_sandbox), again)
+
+
+@app.command()
+def explain(
+    result: Annotated[Path, typer.Argument(help="The result: OUT/results/<student>.json.")],
+    check: Annotated[
+        str, typer.Argument(help="The check's name in the result, or <task>.<check>.")
+    ],
+    submission: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The notebook that was graded. Default: the student's notebook in a folder "
+            "`submissions` beside OUT.",
+        ),
+    ] = None,
+    script: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the script to this file.")
+    ] = None,
+    no_sandbox: NoSandbox = False,
+    course: CourseDir = None,
+) -> None:
+    """Explain a check of a result: what was asked, what came back, what was expected.
+
+    The check runs again on the submission, with the same inputs. With `--script`, the command also
+    writes a script that reproduces the check by hand. The script needs PyTorch only.
+
+    The exit code is 1 if the check has another outcome or message than in the result.
+    """
+    from autograder.grading.explain import ExplainError, read_result
+    from autograder.grading.explain import explain as explain_check
+    from autograder.records.results import write_text
+    from autograder.reports.output_folder import SECRET, OutputFolder
+
+    found, out = read_result(result), result.resolve().parent.parent
+    if not (out / SECRET).exists():
+        raise ExplainError(
+            f"{out / SECRET} does not exist. The inputs of a check depend on this file, so the "
+            "result must be in its output folder."
+        )
+    name = found.assignment
+    default = out.parent / "submissions" / found.student / name / f"{name}.ipynb"
+    secret, sandbox = OutputFolder(out).secret(), _sandbox(no_sandbox)
+    explained = explain_check(found, check, submission or default, sandbox=sandbox, secret=secret)
+    for line in explained.lines:
+        typer.echo(line)
+    if script and explained.script:
+        write_text(script, explained.script)
+        typer.echo(f"Script: {script}")
+        typer.echo("It runs the student's code without a sandbox. Read it before you run it.")
+    if not explained.same:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -423,6 +527,7 @@ def _table(results) -> Table:  # type: ignore[no-untyped-def]
 def main() -> None:
     """Run the command; print a user's error as one line without a traceback."""
     from autograder.grading.batch import BatchError
+    from autograder.grading.explain import ExplainError
     from autograder.sandbox.inside.system import SandboxError
 
     try:
@@ -434,6 +539,6 @@ def main() -> None:
             err=True,
         )
         sys.exit(2)
-    except (CourseError, BatchError) as error:
+    except (CourseError, BatchError, ExplainError) as error:
         typer.echo(f"vaelab: {error}", err=True)
         sys.exit(2)

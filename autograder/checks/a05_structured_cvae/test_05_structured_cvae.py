@@ -15,10 +15,16 @@ from autograder.checks.a05_structured_cvae.quarters import QUARTER_MISTAKES, qua
 from autograder.checks.deformed import deformed_digits
 from autograder.checks.shared import vae_parts
 from autograder.checks.shared.gaussian import bce, vae_plan
-from autograder.checks.shared.networks import Part, part_checks, range_checks
-from autograder.checks.shared.parts import images
+from autograder.checks.shared.networks import (
+    Part,
+    nonlinearity_checks,
+    part_checks,
+    range_checks,
+)
+from autograder.checks.shared.parts import images, new_model
 from autograder.checks.shared.repeats import expect_new_noise
 from autograder.checks.shared.vae_methods import vae_method_checks
+from autograder.checks.shared.widths import width_checks
 from autograder.checks.training import (
     TrainingSpec,
     expect_trained,
@@ -323,5 +329,12 @@ FAMILIES = (
         own_layers="",
     ),
     range_checks(BASELINE_PART),
+    width_checks(
+        "baseline",
+        lambda submission, hidden: new_model(submission, "BaselineNN", hidden, QUARTER),
+        "",
+        lambda: torch.rand(2, QUARTER),
+    ),
+    nonlinearity_checks(BASELINE_PART, 3, lambda image: image.logit(1e-6), 1e-3),
     training_checks(TASKS, SPEC, loss="the CVAE's loss"),
 )

@@ -137,7 +137,13 @@ def row_checks(part: Part, ignored: str | None = None, detached: str | None = No
             for number, what in enumerate(part.gives):
                 # A graph can be used for one gradient only: call the part for each output.
                 output = part.outputs(made, x, *part.small)[number]
-                expect_grad(output, {part.argument: x}, f"the {what}", detached)
+                (grad,) = expect_grad(output, {part.argument: x}, f"the {what}", detached)
+                # Another output that is not detached passes a gradient of zeros.
+                expect(
+                    bool(grad.any()),
+                    f"No gradient reaches `{part.argument}` from the {what}. Is it detached?",
+                    detached,
+                )
 
     return (rows,)
 
