@@ -31,7 +31,7 @@ SLOW = {
     "autograder/test_demo.py": 60,
     "autograder/test_nbgrader.py": 50,
     "autograder/test_compose.py": 40,
-    "autograder/test_host.py": 30,
+    "autograder/test_host.py": 60,
     "autograder/test_explain.py": 25,
 }
 

@@ -251,6 +251,8 @@ def expect_grad(
     Raises:
         CheckFailed: If no gradient reaches one of them.
     """
+    if not isinstance(output, torch.Tensor):
+        raise CheckFailed(f"{what} should be a tensor, got {kind(output)}.")
     grads: tuple[torch.Tensor | None, ...] = (None,) * len(inputs)
     if output.requires_grad:
         grads = torch.autograd.grad(output.sum(), list(inputs.values()), allow_unused=True)
