@@ -19,6 +19,7 @@ from torch import nn
 
 from autograder.checks.confirmation import apart, trained_state
 from autograder.checks.shared.networks import Checks, named_check
+from autograder.checks.stand_ins import define_missing
 from autograder.checks.vocabulary import CheckFailed, Skipped, Task, expect
 from autograder.course.reference import load_reference, run_reference
 from autograder.protocol.remote import Raised, RemoteObject, Submission
@@ -128,15 +129,16 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], spec: Training
     settings = _settings(submission, spec)
     if not submission.train:
         raise Skipped
+    define_missing(submission, tasks, submission.failed, spec.names[0])
     x, labels = training_images(spec)
     if submission.in_notebook:
         model: Any = submission.object(spec.names[0])
         _expect_epochs(submission, spec, settings)
         _confirm(model, x[:NOTEBOOK_IMAGES], labels[:NOTEBOOK_IMAGES], spec, spec.below)
         return model
-    _make_anew(submission, spec, x, labels)
+    _make_anew(submission, tasks, spec, x, labels)
     model = _train(submission, tasks, spec, settings, spec.batch(x, labels))
-    model = _in_fresh_workers(submission, model, spec)
+    model = _in_fresh_workers(submission, tasks, model, spec)
     rows = torch.randperm(len(x))[:CONFIRMED_IMAGES]
     # After an epoch that has passed, one noisy last step must not fail; a leak is far above this.
     _confirm(model, x[rows], labels[rows], spec, spec.below * SLACK)
@@ -396,8 +398,19 @@ def _confirm_on_new_images(submission: Submission, model: Any, spec: TrainingSpe
 # A new model, and the trained one in fresh workers
 
 
+def _fresh_model(submission: Submission, tasks: Sequence[Task], spec: TrainingSpec) -> RemoteObject:
+    """Return the model that the cells make in a fresh worker."""
+    fresh = submission.fresh()
+    define_missing(fresh, tasks, submission.failed, spec.names[0])
+    return fresh.object(spec.names[0])
+
+
 def _make_anew(
-    submission: Submission, spec: TrainingSpec, x: torch.Tensor, labels: torch.Tensor
+    submission: Submission,
+    tasks: Sequence[Task],
+    spec: TrainingSpec,
+    x: torch.Tensor,
+    labels: torch.Tensor,
 ) -> None:
     """Give the model the values that it has after the cells alone; expect them to be untrained.
 
@@ -406,7 +419,7 @@ def _make_anew(
     Raises:
         CheckFailed: If the loss of the new model is one that only training reaches.
     """
-    new = submission.fresh().object(spec.names[0])
+    new = _fresh_model(submission, tasks, spec)
     submission.object(spec.names[0]).load_state(new.state(), strict=False)
     rows = torch.randperm(len(x))[:UNTRAINED_IMAGES]
     try:
@@ -421,16 +434,20 @@ def _make_anew(
     )
 
 
-def _in_fresh_workers(submission: Submission, model: Any, spec: TrainingSpec) -> Any:
+def _in_fresh_workers(
+    submission: Submission, tasks: Sequence[Task], model: Any, spec: TrainingSpec
+) -> Any:
     """Return the trained model with the submission's parts in fresh workers.
 
     Args:
         submission: The submission.
+        tasks: All tasks of the assignment.
         model: The trained model: the submission's own, or the reference's with its parts.
         spec: The training spec.
     """
     state = trained_state(submission.object(spec.names[0]), spec.budget)
-    fresh = apart(submission, spec.names[0], state, spec.decoding)
+    encoding, decoding = (_fresh_model(submission, tasks, spec) for _ in range(2))
+    fresh = apart(encoding, decoding, state, spec.decoding)
     if isinstance(model, RemoteObject):
         return fresh
     fresh.eval()

@@ -60,6 +60,6 @@ def test_the_section_lists_each_model_once(tmp_path):
     assert new_images.section(path) == ""
     path.write_text(json.dumps([asdict(run) for run in runs]))
     (line,) = [line for line in new_images.section(path).splitlines() if "`03_fc_vae`" in line]
-    assert "| 5 (1) | 119.0 to 119.0 | 130.50, 2.01, 134.00 | 150 | 10 |" in line
+    assert "| 5 (1) | 119.0 to 119.0 | 130.50, 1.90, 134.00 | 150 | 10 |" in line
     path.write_text(json.dumps([asdict(run) for run in runs[:4]]))
     assert "| 150 | too few runs |" in new_images.section(path)
