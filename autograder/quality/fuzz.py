@@ -116,15 +116,19 @@ class Target:
         owner: The class, or the namespace.
         name: Its name.
         label: Its name for reports, such as `VAE.decoder`.
+        layer: The submodule whose results are changed; "" for the function's own results. The
+            function is then `__init__`, which makes the submodule.
     """
 
     owner: Any
     name: str
     label: str
+    layer: str = ""
 
     def get(self) -> Any:
         """Return the function."""
-        return self.owner[self.name] if isinstance(self.owner, dict) else vars(self.owner)[self.name]
+        names = self.owner if isinstance(self.owner, dict) else vars(self.owner)
+        return names[self.name]
 
     def set(self, value: Any) -> None:
         """Replace the function."""
@@ -132,6 +136,19 @@ class Target:
             self.owner[self.name] = value
         else:
             setattr(self.owner, self.name, value)
+
+
+class _Changed(nn.Module):
+    """A module with changed results."""
+
+    def __init__(self, module: nn.Module, change: Change, called: list[int]):
+        super().__init__()
+        self.module, self.change, self.called = module, change, called
+
+    def forward(self, *args: Any) -> Any:
+        """Call the module and change its result."""
+        self.called.append(1)
+        return self.change(self.module(*args))
 
 
 @dataclass(frozen=True)
@@ -148,9 +165,16 @@ class Found:
 
 
 def targets(names: dict[str, Any]) -> list[Target]:
-    """Return the functions, methods and values that the cells of a reference define."""
+    """Return the functions, methods and parts that the cells of a reference define."""
     home = names["__name__"]
     found = []
+    for value in list(names.values()):
+        if isinstance(value, nn.Module) and type(value).__module__ == home:
+            kind = type(value)
+            found += [
+                Target(kind, "__init__", f"{kind.__name__}.{layer}", layer)
+                for layer, _ in value.named_children()
+            ]
     for name, value in list(names.items()):
         if name.startswith("_") or getattr(value, "__module__", None) not in (home, None):
             continue
@@ -169,8 +193,13 @@ def changed(target: Target, change: Change, called: list[int]) -> Iterator[None]
     function = target.get()
 
     def replaced(*args: Any, **named: Any) -> Any:
+        result = function(*args, **named)
+        if target.layer:
+            model = args[0]
+            setattr(model, target.layer, _Changed(getattr(model, target.layer), change, called))
+            return result
         called.append(1)
-        return change(function(*args, **named))
+        return change(result)
 
     replaced.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
     target.set(replaced)
@@ -185,18 +214,21 @@ def _run(checks: CheckSet, function: Callable[..., None], names: dict[str, Any])
     return evaluate(function, checks.task(info(function).task), submission)
 
 
-def fuzz(assignment: str, changes: Sequence[str] = tuple(CHANGES)) -> Iterator[Found | None]:
+def fuzz(
+    assignment: str, changes: Sequence[str] = tuple(CHANGES), functions: Sequence[str] = ()
+) -> Iterator[Found | None]:
     """Run the checks that call a function, for each function and each change of its results.
 
     Args:
         assignment: The assignment's name.
         changes: Keys of `CHANGES`.
+        functions: Labels of the functions to change; () for all.
 
     Yields:
         An error of the grader, or None for a check that passed or failed.
     """
     checks, names = load_checks(assignment), run_reference(assignment)
-    for target in targets(names):
+    for target in [t for t in targets(names) if not functions or t.label in functions]:
         users = []
         for function in checks.functions:
             called: list[int] = []

@@ -23,6 +23,7 @@ from autograder.checks.vocabulary import (
     expect_close,
     expect_grad,
     expect_tensor,
+    kind,
 )
 from autograder.protocol.remote import Affine, RemoteObject, Submission
 
@@ -279,7 +280,7 @@ def expect_fresh_noise(sampler: Sampler, own: Parameterization, what: str) -> No
         squeezed = isinstance(alone, torch.Tensor) and alone.dim() < 2
         expect(
             not squeezed or alone.numel() != math.prod(shape),
-            f"With mu of shape {shape}, z has shape {tuple(alone.shape)}. Keep both axes, also for "
+            f"With mu of shape {shape}, z is {kind(alone)}. Keep both axes, also for "
             "one row or one latent.",
             "squeezed",
         )
