@@ -54,9 +54,9 @@ soak: setup ## run the long tests: 1,000 submissions, every attack in every tier
 	@PYTHONPATH=tests $(VENV)/python -m attacks.soak
 	@$(VENV)/vaelab verify --quick --twice
 
-fuzz: setup ## fuzz the two readers of untrusted bytes with atheris, a minute each
+fuzz: setup ## fuzz the three readers of untrusted bytes with atheris, a minute each
 	@$(VENV)/python -m pip install -q --target build/atheris atheris==3.0.0
-	@for reader in frames notebook; do \
+	@for reader in frames notebook result; do \
 		PYTHONPATH=tests:build/atheris $(VENV)/python -m attacks.fuzzing $$reader -max_total_time=60 || exit 1; \
 	done
 

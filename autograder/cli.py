@@ -342,7 +342,7 @@ def _grade(  # type: ignore[no-untyped-def]
     submissions: Path, assignment: str, out: Path, jobs: int, limits, sandbox, again: bool
 ) -> None:
     from autograder.course.sources import load_source
-    from autograder.grading.batch import expect_apart, find_submissions, grade_all
+    from autograder.grading.batch import expect_apart, expect_hidden, find_submissions, grade_all
     from autograder.records.text import printable
     from autograder.reports.output_folder import OutputFolder, grader_digest
 
@@ -352,6 +352,7 @@ def _grade(  # type: ignore[no-untyped-def]
     expect_apart(submissions, out)
     output = OutputFolder(out, grader_digest(assignment, limits, sandbox))
     with output.locked():
+        expect_hidden(sandbox, [submissions, out])
         secret = output.secret()
         entries = [replace(entry, secret=secret) for entry in entries]
         to_grade = entries if again else output.keep_valid(entries, assignment)

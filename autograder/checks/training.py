@@ -4,6 +4,9 @@ The judge never uses a loss that the submission reports. The worker trains with 
 `train_step` and streams the outputs of each step. The judge computes the loss from them, on its own
 copy of the data. If the task of a part has failed, the reference's part replaces it: that part runs
 in the judge, the submission's parts stay in the worker, and gradients pass between them as arrays.
+
+The streamed outputs only decide when training ends. The trained model is then confirmed in fresh
+workers; see `checks.confirmation`.
 """
 
 import math
@@ -14,16 +17,22 @@ from typing import Any
 import torch
 from torch import nn
 
+from autograder.checks.confirmation import apart, trained_state
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.vocabulary import CheckFailed, Skipped, Task, expect
 from autograder.course.reference import load_reference, run_reference
-from autograder.protocol.remote import RemoteObject, Submission
+from autograder.protocol.remote import Raised, RemoteObject, Submission
 
 CHUNK = 1000
 # A live notebook needs an answer within a second, so it uses an estimate on these images.
 NOTEBOOK_IMAGES = 3000
-# The factor by which the loss may be larger after an epoch that has passed.
+# Training images on which a trained model is confirmed, a random subset.
+CONFIRMED_IMAGES = 2000
+TEST_IMAGES = 1000
+# The factor by which their loss may be larger after an epoch that has passed.
 SLACK = 1.05
+# Images on which an untrained model is measured.
+UNTRAINED_IMAGES = 500
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,9 @@ class TrainingSpec:
             `train_step` returned after its first value.
         confirm: Computes the loss again from a trained model and images, through the bottleneck
             only.
+        new_images: Makes images that no submission can know, from test images.
+        below_new: The bound for the loss of these images; see `docs/calibration.md`.
+        untrained: A loss that no untrained model reaches: that of the best constant image.
         sizes: The notebook's variables that are the arguments of the class.
         task: The task's id.
         confirmed: How `confirm` computes it, for messages.
@@ -60,6 +72,8 @@ class TrainingSpec:
         data_full: The data set of the full profile, if it is another one.
         headline: The loss that the reference should reach on the test images of the full set.
         remark: Why the reference does not reach it; printed below the calibration table.
+        decoding: The parts of the model that decode; the worker that has them sees no image.
+        budget: The largest allowed number of trainable parameters; 0 for no limit.
     """
 
     model: str
@@ -70,6 +84,9 @@ class TrainingSpec:
     batch: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
     loss: Callable[..., torch.Tensor]
     confirm: Callable[..., torch.Tensor]
+    new_images: Callable[[torch.Tensor], torch.Tensor]
+    below_new: float
+    untrained: float
     sizes: tuple[str, ...] = ("hidden_dim", "latent_dim")
     task: str = "training"
     confirmed: str = (
@@ -88,6 +105,8 @@ class TrainingSpec:
     data_full: str = ""
     headline: float = math.nan
     remark: str = ""
+    decoding: tuple[str, ...] = ("decoder",)
+    budget: int = 0
 
     def threshold(self, source: str) -> float:
         """Return the loss threshold for the "full" or the "embedded" set."""
@@ -115,9 +134,13 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], spec: Training
         _expect_epochs(submission, spec)
         _confirm(model, x[:NOTEBOOK_IMAGES], labels[:NOTEBOOK_IMAGES], spec, spec.below)
         return model
+    _make_anew(submission, spec, x, labels)
     model = _train(submission, tasks, spec, settings, spec.batch(x, labels))
+    model = _in_fresh_workers(submission, model, spec)
+    rows = torch.randperm(len(x))[:CONFIRMED_IMAGES]
     # After an epoch that has passed, one noisy last step must not fail; a leak is far above this.
-    _confirm(model, x, labels, spec, spec.below * SLACK)
+    _confirm(model, x[rows], labels[rows], spec, spec.below * SLACK)
+    _confirm_on_new_images(submission, model, spec)
     return model
 
 
@@ -211,11 +234,13 @@ def _settings(submission: Submission, spec: TrainingSpec) -> dict[str, int]:
     return settings
 
 
-def _data(spec: TrainingSpec) -> tuple[torch.Tensor, torch.Tensor]:
+def _data(spec: TrainingSpec, *, train: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return images (N, C, H, W) in [0, 1] and labels (N,), of the training or the test part."""
     from vae_utils import load_dataset
 
-    images = load_dataset(spec.data, source="embedded", quiet=True)
-    images = images.subset(spec.images) if spec.images else images
+    images = load_dataset(spec.data, train=train, source="embedded", quiet=True)
+    count = spec.images if train else min(TEST_IMAGES, len(images))
+    images = images.subset(count) if count else images
     return images.images.float() / 255, images.labels
 
 
@@ -320,6 +345,67 @@ def _confirm(
         f"{spec.confirmed}, the loss is {loss:.{spec.digits}f} {spec.unit}; it should be below "
         f"{spec.below:g}.",
     )
+
+
+def _confirm_on_new_images(submission: Submission, model: Any, spec: TrainingSpec) -> None:
+    """Expect a small loss on images that the model's code cannot contain."""
+    x, labels = _data(spec, train=False)
+    loss = mean_confirmed(model, spec.new_images(x), labels, spec)
+    submission.facts["new_images"] = round(loss, spec.digits + 1)
+    expect(
+        math.isfinite(loss) and loss < spec.below_new,
+        f"On new images, which are shifted, turned and bent a little, the loss is "
+        f"{loss:.{spec.digits}f} {spec.unit}; it should be below {spec.below_new:g}. Does the "
+        "model store its training images, or does its code contain images?",
+        "not_on_new_images",
+    )
+
+
+# A new model, and the trained one in fresh workers
+
+
+def _make_anew(
+    submission: Submission, spec: TrainingSpec, x: torch.Tensor, labels: torch.Tensor
+) -> None:
+    """Give the model the values that it has after the cells alone; expect them to be untrained.
+
+    Checks may have changed the model since its worker ran the cells.
+
+    Raises:
+        CheckFailed: If the loss of the new model is one that only training reaches.
+    """
+    new = submission.fresh().object(spec.names[0])
+    submission.object(spec.names[0]).load_state(new.state(), strict=False)
+    rows = torch.randperm(len(x))[:UNTRAINED_IMAGES]
+    try:
+        loss = mean_confirmed(new, x[rows], labels[rows], spec)
+    except (CheckFailed, Raised, RuntimeError):
+        return  # an untrained model, or one with a wrong part, need not be measurable
+    expect(
+        not loss < spec.untrained,
+        f"Before the training, the loss is already {loss:.{spec.digits}f} {spec.unit}. Without "
+        f"training it cannot be below {spec.untrained:g}. Is the model trained in an earlier cell?",
+        "trained_before",
+    )
+
+
+def _in_fresh_workers(submission: Submission, model: Any, spec: TrainingSpec) -> Any:
+    """Return the trained model with the submission's parts in fresh workers.
+
+    Args:
+        submission: The submission.
+        model: The trained model: the submission's own, or the reference's with its parts.
+        spec: The training spec.
+    """
+    state = trained_state(submission.object(spec.names[0]), spec.budget)
+    fresh = apart(submission, spec.names[0], state, spec.decoding)
+    if isinstance(model, RemoteObject):
+        return fresh
+    fresh.eval()
+    for name, part in [*model.named_children(), *vars(model).items()]:
+        if isinstance(part, RemotePart):
+            part.remote = getattr(fresh, name)
+    return model
 
 
 # The reference's parts together with the submission's

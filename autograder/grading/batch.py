@@ -17,10 +17,13 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from autograder.course.locate import PACKAGE, current_course
 from autograder.grading import judge
 from autograder.grading.parent_death import EndWithParent, run_with_parent
 from autograder.records.results import Result
 from autograder.records.text import printable
+from autograder.sandbox import layout
+from autograder.sandbox.allowed import python_folders
 from autograder.sandbox.clock import Clock
 from autograder.sandbox.limits import MIB, Limits
 from autograder.sandbox.tiers import BEST, Sandbox
@@ -118,6 +121,31 @@ def expect_apart(submissions: Path, out: Path) -> None:
         raise BatchError(
             f"The output folder {out} is inside the folder of the submissions, {submissions}. "
             "Choose another folder with --out."
+        )
+
+
+def expect_hidden(sandbox: Sandbox, paths: Sequence[Path]) -> None:
+    """Expect that submissions cannot read the course, other submissions and results.
+
+    Args:
+        sandbox: The sandbox of the submissions; its tier is chosen.
+        paths: The folder of the submissions and the output folder.
+
+    Raises:
+        BatchError: If one of them can be read in a sandbox that claims to hide it.
+        SandboxError: If the sandbox does not work.
+    """
+    if sandbox.tier == "C":
+        return
+    course = current_course()
+    hidden = [course.root, course.solutions, course.root / "tests", course.checks, *paths]
+    hidden += [PACKAGE / "checks", PACKAGE / "grading"]
+    found = layout.readable(sandbox, [path for path in hidden if path.exists()])
+    if found:
+        raise BatchError(
+            f"Submissions could read {', '.join(found)}: the sandbox shows the folders of Python "
+            f"({', '.join(python_folders())}) to them. Move these files to another folder, or "
+            "install Python's environment in another one."
         )
 
 

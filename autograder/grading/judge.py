@@ -19,7 +19,8 @@ from autograder.grading.notebook import (
     read_bytes,
 )
 from autograder.protocol.ended import Ended
-from autograder.protocol.remote import Raised, Submission
+from autograder.protocol.frames import Frame
+from autograder.protocol.remote import Ask, Raised, Submission
 from autograder.records.results import GRADER_ERROR, SKIPPED, CheckOutcome, Result, TaskScore
 from autograder.records.text import sentence
 from autograder.sandbox.host import WorkerProcess
@@ -64,8 +65,9 @@ def judging(
         Ended: If the worker ended while it started or ran the submission's cells.
     """
     opened = open_notebook(path, assignment)
-    with WorkerProcess(limits or Limits(), sandbox) as worker:
-        yield Judging(assignment, _load(opened, worker, assignment, b""), worker)
+    with contextlib.ExitStack() as stack:
+        worker = stack.enter_context(WorkerProcess(limits or Limits(), sandbox))
+        yield Judging(assignment, _load(opened, worker, assignment, b"", stack), worker)
 
 
 def grade(
@@ -123,7 +125,7 @@ def grade(
         try:
             worker = stack.enter_context(WorkerProcess(limits or Limits(), sandbox))
             key = submission_key(secret, digest)
-            submission = _load(opened, worker, assignment, key, train)
+            submission = _load(opened, worker, assignment, key, stack, train)
             current = Judging(assignment, submission, worker)
             run_checks(current)
             if worker.ended:
@@ -139,9 +141,53 @@ def grade(
 
 
 def _load(
-    opened: Opened, worker: WorkerProcess, assignment: str, key: bytes, train: bool = True
+    opened: Opened,
+    worker: WorkerProcess,
+    assignment: str,
+    key: bytes,
+    stack: contextlib.ExitStack,
+    train: bool = True,
 ) -> Submission:
-    submission = Submission(worker.ask, assignment, key=key, train=train)
+    """Run a submission's cells in a worker.
+
+    Args:
+        opened: The submission.
+        worker: The worker.
+        assignment: The assignment's name.
+        key: The key of the random inputs; see `checks.seeds`.
+        stack: What ends further workers of this submission.
+        train: See `grade`.
+    """
+
+    def fresh() -> Submission:
+        another = stack.enter_context(_another(worker))
+        return _run_cells(Submission(_together(worker, another), assignment), opened)
+
+    submission = Submission(worker.ask, assignment, key=key, fresh=fresh, train=train)
+    return _run_cells(submission, opened)
+
+
+def _another(worker: WorkerProcess) -> WorkerProcess:
+    """Return a further worker for the same submission."""
+    return WorkerProcess(worker.limits, worker.sandbox, worker)
+
+
+def _together(worker: WorkerProcess, another: WorkerProcess) -> Ask:
+    """Return a function that asks `another`; if that ends, the submission ends."""
+
+    def ask(request: Frame, seconds: float | None) -> Iterator[Frame]:
+        try:
+            yield from another.ask(request, seconds)
+        except Ended as end:
+            worker.end(end)
+            raise
+
+    return ask
+
+
+def _run_cells(submission: Submission, opened: Opened) -> Submission:
+    """Run the cells of a submission, and return it; keep the exceptions that cells raise."""
+    assignment = submission.assignment
     checks = load_checks(assignment)
     submission.device_counts = checks.device_counts
     rule = checks.imports

@@ -67,6 +67,7 @@ class Submission:
         in_notebook: True if this is the student's own live notebook.
         train: False to skip the checks that train.
         key: The key of the random inputs of its checks; see `checks.seeds`.
+        fresh: Starts another worker that runs the same cells. The judge ends it with the first.
 
     Attributes:
         failed: Ids of the tasks that have failed so far.
@@ -89,8 +90,10 @@ class Submission:
         in_notebook: bool = False,
         train: bool = True,
         key: bytes = b"",
+        fresh: "Callable[[], Submission] | None" = None,
     ):
         self.key = key
+        self._fresh = fresh
         self._ask = ask
         self._unread: Iterator[Frame] = iter(())
         self._calls = 0
@@ -107,6 +110,16 @@ class Submission:
         self.tested: set[str] = set()
         self.kept: dict[str, Any] = {}
         self.seeded = False
+
+    def fresh(self) -> "Submission":
+        """Start a worker that has seen no input yet, and run the same cells in it.
+
+        Raises:
+            RuntimeError: If there are no worker processes, as in a live notebook.
+        """
+        if self._fresh is None:
+            raise RuntimeError("There are no worker processes here.")
+        return self._fresh()
 
     def run(self, source: str, name: str, seconds: float | None = None) -> None:
         """Run a cell.
@@ -374,6 +387,14 @@ class RemoteObject:
             names=list(names),
             takes=[list(shape) for shape in takes],
         )
+
+    def state(self) -> Any:
+        """Return the values of its parameters and buffers, by name."""
+        return self.submission.request("state", ref=self.ref)
+
+    def load_state(self, state: dict[str, torch.Tensor], *, strict: bool = True) -> None:
+        """Copy values into its parameters and buffers; with `strict`, into all of them."""
+        self.submission.request("load_state", ref=self.ref, state=state, strict=strict)
 
     def parameters(self) -> dict[str, torch.Tensor]:
         """Return its trainable parameters by name, each once; {} if it has none."""

@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -30,6 +31,18 @@ SYSTEM = (
 DEVICES = ("/dev/null", "/dev/urandom", "/dev/random")
 
 
+def image_folders() -> list[Path]:
+    """Return the folders with images, which no worker sees: the course's and scikit-learn's.
+
+    A trained model is confirmed on images that its worker has not seen; see `checks.confirmation`.
+    """
+    folders = [PACKAGE.parent / "vae_utils" / "embedded"]
+    if (sklearn := importlib.util.find_spec("sklearn")) and sklearn.origin:
+        datasets = Path(sklearn.origin).resolve().parent / "datasets"
+        folders += [datasets / "data", datasets / "images"]
+    return [folder for folder in folders if folder.is_dir()]
+
+
 def python_folders() -> list[str]:
     """Return the folders of this interpreter and its packages."""
     paths = [sys.prefix, sys.base_prefix, *(sysconfig.get_path(n) for n in ("purelib", "platlib"))]
@@ -47,32 +60,40 @@ def readable() -> tuple[list[str], list[str]]:
     """Return what a process of tier B may read; no mount can hide a file there.
 
     Returns:
-        The files and folders that it may read, and the folders that it may only list. If the grader
-        is installed among the packages, its own folder is in neither of them.
+        The files and folders that it may read, and the folders that it may only list. The folders
+        with images are in neither of them. If the grader is installed among the packages, nor is
+        its own folder.
     """
-    given = [str(PACKAGE.parent / path) for path in GIVEN]
+    images = image_folders()
     files, folders = [], []
     for folder in (*SYSTEM, *python_folders()):
-        shown, listed = without(Path(folder), PACKAGE)
+        shown, listed = without(Path(folder), [PACKAGE, *images])
         files += shown
         folders += listed
-    return [*files, *given, *DEVICES, "/proc/cpuinfo", "/proc/meminfo"], folders
+    for path in GIVEN:
+        shown, listed = without(PACKAGE.parent / path, images)
+        files += shown
+        folders += listed
+    return [*files, *DEVICES, "/proc/cpuinfo", "/proc/meminfo"], folders
 
 
-def without(folder: Path, hidden: Path) -> tuple[list[str], list[str]]:
-    """Return the paths of everything in a folder except `hidden`.
+def without(folder: Path, hidden: Sequence[Path]) -> tuple[list[str], list[str]]:
+    """Return the paths of everything in a folder except what is hidden.
 
     Returns:
-        The paths that together contain all of the folder except `hidden`, and the folders above
-        `hidden`.
+        The paths that together contain all of the folder except the hidden paths, and the folders
+        above the hidden paths.
     """
-    if not hidden.is_relative_to(folder):
+    if folder.is_symlink() and any(path.is_relative_to(folder.resolve()) for path in hidden):
+        return [], []  # another way to the same place, such as lib64 of an environment
+    inside = [path for path in hidden if path.is_relative_to(folder)]
+    if not inside:
         return [str(folder)], []
-    if hidden == folder:
+    if folder in inside:
         return [], []
     shown, listed = [], [str(folder)]
     for child in sorted(folder.iterdir()):
-        more, above = without(child, hidden)
+        more, above = without(child, inside)
         shown += more
         listed += above
     return shown, listed

@@ -4,7 +4,14 @@ import os
 import shutil
 from pathlib import Path
 
-from autograder.sandbox.allowed import DEVICES, GIVEN, PACKAGE, SYSTEM, python_folders
+from autograder.sandbox.allowed import (
+    DEVICES,
+    GIVEN,
+    PACKAGE,
+    SYSTEM,
+    image_folders,
+    python_folders,
+)
 from autograder.sandbox.inside.start import WRITABLE
 
 LIBRARY = "/vaelab"
@@ -30,6 +37,22 @@ def shown_at(path: str) -> str:
     """Return the path in the sandbox of a file or folder of Python."""
     covered = any(Path(path).is_relative_to(folder) for folder in WRITABLE)
     return ELSEWHERE + path if covered else path
+
+
+def places(path: str) -> list[str]:
+    """Return the paths at which the sandbox shows a file or folder of this machine.
+
+    It may be covered there, so only a look from inside tells whether it can be read.
+    """
+    real = os.path.realpath(path)
+    shown = {shown_at(folder): folder for folder in (*SYSTEM, *python_folders())}
+    shown |= {f"{LIBRARY}/{given}": str(PACKAGE.parent / given) for given in GIVEN}
+    found = {path, real}
+    for place, folder in shown.items():
+        source = os.path.realpath(folder)
+        if Path(real).is_relative_to(source):
+            found.add(os.path.normpath(Path(place, os.path.relpath(real, source))))
+    return sorted(found)
 
 
 def command(
@@ -85,9 +108,24 @@ def _allow_list(tmpfs_bytes: int) -> list[str]:
             words += ["--ro-bind", source, path]
     for path in DEVICES:
         words += ["--dev-bind", path, path]
-    # The grader can be installed among the packages: an empty folder covers it there.
-    if any(PACKAGE.is_relative_to(path) for path in there):
-        words += ["--tmpfs", shown_at(str(PACKAGE))]
+    # Empty folders cover the images, and the grader where it is installed among the packages.
+    hidden = [path for path in (PACKAGE, *image_folders()) if _is_below(path, there)]
+    covered = [shown_at(str(path)) for path in hidden]
+    for place in (*covered, *places_of_images()):
+        words += ["--perms", "0555", "--tmpfs", place, "--remount-ro", place]
     for folder in WRITABLE:
         words += ["--perms", "1777", "--size", str(tmpfs_bytes), "--tmpfs", folder]
     return words
+
+
+def places_of_images() -> list[str]:
+    """Return the paths in the sandbox of those folders of images that `GIVEN` contains."""
+    root = PACKAGE.parent
+    given = [str(root / path) for path in GIVEN]
+    inside = [folder for folder in image_folders() if _is_below(folder, given)]
+    return [f"{LIBRARY}/{folder.relative_to(root)}" for folder in inside]
+
+
+def _is_below(folder: Path, shown: list[str]) -> bool:
+    """Return whether a folder lies in one that the sandbox shows."""
+    return any(folder.is_relative_to(path) for path in shown)

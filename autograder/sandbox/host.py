@@ -29,6 +29,8 @@ class WorkerProcess:
     Args:
         limits: What the worker may use.
         sandbox: The sandbox to start it in.
+        first: The submission's first worker, if this is a further one. It gets the seconds that are
+            left of the first one's.
 
     Attributes:
         text: The first MiB of the printed text.
@@ -37,8 +39,11 @@ class WorkerProcess:
         SandboxError: If no tier was named and neither A nor B works on this machine.
     """
 
-    def __init__(self, limits: Limits, sandbox: Sandbox = BEST):
+    def __init__(
+        self, limits: Limits, sandbox: Sandbox = BEST, first: "WorkerProcess | None" = None
+    ):
         self.limits = limits
+        self.first = first
         self.sandbox = sandbox.resolved()
         self.text = bytearray()
         self._printed_bytes = 0
@@ -71,13 +76,19 @@ class WorkerProcess:
         except BaseException:
             self._close()
             raise
-        self._watcher.deadline = self._watcher.clock() + self.limits.seconds
+        seconds = self.first.seconds_left if self.first else self.limits.seconds
+        self._watcher.deadline = self._watcher.clock() + seconds
         return self
 
     @property
     def ended(self) -> Ended | None:
         """How the worker ended before its time; None if it did not."""
         return self._watcher.ended
+
+    @property
+    def seconds_left(self) -> float:
+        """The wall-clock seconds that the submission has left."""
+        return self._watcher.deadline - self._watcher.clock()
 
     @property
     def peak_mib(self) -> float:
@@ -123,6 +134,10 @@ class WorkerProcess:
             yield frame
             if not isinstance(frame.body, dict) or "item" not in frame.body:
                 return
+
+    def end(self, reason: Ended) -> None:
+        """End it because a further worker of its submission has ended."""
+        self._watcher.stop(reason.status, str(reason))
 
     # Frames.
 

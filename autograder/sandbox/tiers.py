@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.sandbox import bubblewrap, fork_server
+from autograder.sandbox.allowed import image_folders
 from autograder.sandbox.inside.system import SandboxError
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.process import (
@@ -179,6 +180,20 @@ def probe(tier: str, off: frozenset[str] = frozenset()) -> tuple[str, ...]:
         return (message if message.endswith(".") else f"{message}.",)
 
 
+def start_probe(sandbox: Sandbox, targets: str) -> list[str]:
+    """Run a probe in a sandbox; return the names that it reports.
+
+    Args:
+        sandbox: The sandbox; its tier is chosen.
+        targets: What it does, as JSON; see `inside.probes.main`.
+
+    Raises:
+        SandboxError: If the probe does not run.
+    """
+    found = _run(lambda pipes: start(sandbox, pipes, PROBE_LIMITS, "probe"), targets)
+    return found["succeeded"]
+
+
 def _attack(start_job: Callable[[Pipes], SandboxedProcess | PlainProcess]) -> list[str]:
     """Create targets, run the attacks in a sandbox, and return what they achieved."""
     os.environ["VAELAB_SECRET"] = "1"
@@ -203,6 +218,7 @@ def _attack(start_job: Callable[[Pipes], SandboxedProcess | PlainProcess]) -> li
             targets = {
                 "secret": str(secret),
                 "checks": str(Path(bubblewrap.PACKAGE, "checks", "__init__.py")),
+                "images": [*map(str, image_folders()), *bubblewrap.places_of_images()],
                 "folder": folder,
                 "tcp": tcp.getsockname()[1],
                 "udp": udp.getsockname()[1],

@@ -26,6 +26,7 @@ from autograder.protocol.codec import Decoder, Encoder
 from autograder.protocol.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
 from autograder.worker.devices import call_on_meta_device, chooses_device
 from autograder.worker.imports import guard
+from autograder.worker.placeholders import use_placeholders
 from autograder.worker.stubs import by_class, override, set_stub
 
 MESSAGE_LIMIT = 600
@@ -215,6 +216,19 @@ class Worker:
         grads = torch.autograd.grad(total, list(named.values()), allow_unused=True)
         used = (n for n, g in zip(named, grads, strict=True) if g is not None)
         return {name: named[name].detach() for name in used}
+
+    def do_state(self, ref: int) -> dict[str, Any]:
+        """Return the values of a module's parameters and buffers by name, each name once."""
+        state = nn.Module.state_dict(self.objects[ref])
+        return {
+            name: value.detach()
+            for name, value in state.items()
+            if isinstance(value, torch.Tensor) and not nn.parameter.is_lazy(value)
+        }
+
+    def do_load_state(self, ref: int, state: dict[str, torch.Tensor], strict: bool) -> None:
+        """Copy values into a module's parameters and buffers; with `strict`, into all of them."""
+        self.objects[ref].load_state_dict(state, strict=strict)
 
     def do_epoch(
         self, step: str, names: list[str], data: list, order: Any, size: int
@@ -418,5 +432,6 @@ def main(receive: int, send: int) -> None:
         send: File descriptor of the answers.
     """
     torch.set_num_threads(1)
+    use_placeholders()
     hide_autograder()
     serve(os.fdopen(receive, "rb", buffering=0), os.fdopen(send, "wb", buffering=0))

@@ -170,6 +170,40 @@ def unchecked_frames() -> Any:
     )
 
 
+class _Nothing(set[int]):
+    """A set that stays empty."""
+
+    def add(self, number: int) -> None:
+        pass
+
+
+def reused_arrays() -> Any:
+    """Decode each reference to an array, also to one that was used."""
+    make = Decoder.__init__
+
+    def without_memory(self: Decoder, *args: Any, **named: Any) -> None:
+        make(self, *args, **named)
+        self.used = _Nothing()
+
+    return patched(
+        mock.patch.object(Decoder, "__init__", without_memory),
+        mock.patch.object(Decoder, "expect_all_used", return_value=None),
+        in_process=False,
+    )
+
+
+def escaped_source() -> Any:
+    """Send text as ASCII, in which one character can take twelve bytes."""
+
+    def as_ascii(body: Any, ensure_ascii: bool) -> str:
+        return json.dumps(body)
+
+    return patched(
+        mock.patch.object(frames, "json", mock.Mock(dumps=as_ascii, loads=json.loads)),
+        in_process=False,
+    )
+
+
 def unchecked_notebook() -> Any:
     """Read a notebook without tests of its JSON."""
     return patched(replaced(notebook, _parse=lambda raw: json.loads(raw.decode())))
@@ -294,6 +328,8 @@ DISABLED_DEFENCES: dict[str, DisabledDefence] = {
     "trusted_output": trusted_output,
     "trusted_frames": trusted_frames,
     "unchecked_frames": unchecked_frames,
+    "reused_arrays": reused_arrays,
+    "escaped_source": escaped_source,
     "unchecked_notebook": unchecked_notebook,
     "followed_links": followed_links,
     "no_size_limit": no_size_limit,

@@ -1,7 +1,7 @@
-"""Fuzzes the two readers of untrusted bytes with atheris: `make fuzz`.
+"""Fuzzes the three readers of untrusted bytes with atheris: `make fuzz`.
 
-Run `python -m attacks.fuzzing frames` or `notebook`, followed by options of libFuzzer. It stops at
-the first input that a reader neither accepts nor refuses with its own exception.
+Run `python -m attacks.fuzzing frames`, `notebook` or `result`, followed by options of libFuzzer. It
+stops at the first input that a reader neither accepts nor refuses with its own exception.
 """
 
 import contextlib
@@ -12,12 +12,19 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(
-    include=["autograder.protocol.frames", "autograder.grading.notebook"]
+    include=[
+        "autograder.protocol.frames",
+        "autograder.grading.notebook",
+        "autograder.records.results",
+    ]
 ):
     from autograder.grading import notebook
     from autograder.protocol import frames
+    from autograder.records import results
 
 from autograder.build.notebooks import starter, to_text
+from autograder.grading.judge import unjudged
+from autograder.reports import table
 
 ASSIGNMENT = "00_reparameterization"
 
@@ -45,13 +52,22 @@ def read_notebook(data: bytes) -> None:
         frames.pack(frames.Frame({"source": cell.source, "name": cell.name}))
 
 
-READERS = {"frames": read_frame, "notebook": read_notebook}
+def read_result(data: bytes) -> None:
+    """Read bytes as the result of an earlier run."""
+    with contextlib.suppress(ValueError):
+        result = results.from_json(data.decode())
+        assert result.score < float("inf")
+        table.to_csv([result])
+
+
+READERS = {"frames": read_frame, "notebook": read_notebook, "result": read_result}
 SPECS = ('{"dtype": "float32", "shape": [2, 1]}', '{"dtype": "bool", "shape": []}')
 SEEDS = {
     "frames": [
         *(b'{"body": {"ok": 1}, "arrays": [%s]}\n12345678' % one.encode() for one in SPECS),
         frames.PREFIX.pack(frames.MAGIC, 9, 9),
     ],
+    "result": [results.to_json(unjudged(ASSIGNMENT, "ada", "missing", "no file")).encode()],
     "notebook": [
         to_text(starter(ASSIGNMENT)).encode(),
         b'{"nbformat": 4, "metadata": {"kernelspec": {"language": "R"}}, "cells": [{"cell_type": '

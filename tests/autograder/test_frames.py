@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from autograder.protocol import frames
 from autograder.protocol.frames import (
     DTYPES,
     MAGIC,
@@ -140,6 +141,14 @@ def test_an_invalid_description_of_an_array_is_refused(spec):
 @pytest.mark.parametrize("shape", [(0, 784), (3, 0), (0, 3, 64, 64), (0, 0)])
 def test_an_array_without_elements_is_read(shape):
     assert through(Frame(None, [np.zeros(shape, np.float32)])).arrays[0].shape == shape
+
+
+def test_without_the_limit_an_array_without_elements_takes_memory(monkeypatch):
+    """A reduction over its empty side has elements, though the frame has no bytes."""
+    monkeypatch.setattr(frames, "MAX_EMPTY", 1 << 40)
+    head = json.dumps({"body": None, "arrays": [{"dtype": "float32", "shape": [0, 2**22]}]})
+    (array,) = unpack(head.encode(), b"").arrays
+    assert array.sum(0).nbytes == 4 << 22
 
 
 def test_many_arrays_without_elements_are_refused():

@@ -7,16 +7,18 @@ import struct
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import psutil
 import pytest
 from run_as import WHO, answer
 
-from autograder.grading import judge
+from autograder.grading import batch, judge
+from autograder.grading.batch import BatchError
 from autograder.protocol.remote import Raised, Submission
 from autograder.quality import corpus
 from autograder.records.results import without_times
-from autograder.sandbox import bubblewrap, fork_server, tiers
+from autograder.sandbox import allowed, bubblewrap, fork_server, layout, tiers
 from autograder.sandbox.bubblewrap import find
 from autograder.sandbox.host import WorkerProcess
 from autograder.sandbox.inside.probes import ATTACKS
@@ -72,8 +74,13 @@ def test_every_attack_fails_in_a_tier(tier, who):
 @pytest.mark.parametrize(
     ("tier", "disabled", "possible"),
     [
-        ("A", "files", ["read outside file", "read check sources", "write outside file"]),
-        ("A", "files", ["connect to socket file"]),
+        (
+            "A",
+            "files",
+            ["read outside file", "read check sources", "write outside file"],
+        ),
+        ("A", "files", ["connect to socket file", "read images"]),
+        ("B", "files", ["read images"]),
         ("A", "network", ["connect to abstract socket"]),
         ("A", "network seccomp", ["connect by tcp"]),
         ("A", "seccomp", ["create namespace", "lock shared file"]),
@@ -85,7 +92,11 @@ def test_every_attack_fails_in_a_tier(tier, who):
         ),
         ("A", "rlimits", ["exceed process limit"]),
         ("A", "processes uid", ["kill outside process", "signal all processes"]),
-        ("B", "files", ["read outside file", "read check sources", "write outside file"]),
+        (
+            "B",
+            "files",
+            ["read outside file", "read check sources", "write outside file"],
+        ),
         ("B", "seccomp", ["create namespace", "lock shared file"]),
         ("B", "seccomp rlimits", ["exceed process limit"]),
         ("B", "seccomp", ["create memory file", "create shared mapping"]),
@@ -456,6 +467,83 @@ with WorkerProcess(Limits(), Sandbox("B")) as worker:
 print(json.dumps(kinds))
 """
     assert answer(source, json.dumps(list(cells)), who="user") == list(cells.values())
+
+
+# What lies inside a folder that the sandbox shows
+
+
+@pytest.fixture
+def environment(tmp_path, monkeypatch):
+    """Return a folder that the sandbox shows as one of Python's, with a clone of a course in it."""
+    folder = tmp_path / "env"
+    (folder / "src" / "course" / "solutions").mkdir(parents=True)
+    (folder / "src" / "course" / "solutions" / "03.py").write_text("the answer")
+    for path in (folder, *folder.rglob("*"), *folder.parents[:3]):
+        path.chmod(0o755)
+    python = allowed.python_folders()
+    for module in (allowed, bubblewrap):
+        monkeypatch.setattr(module, "python_folders", lambda: [*python, str(folder)])
+    return folder
+
+
+def test_a_course_inside_the_environment_is_found(environment, tmp_path):
+    """A worker could read it there; in another folder it could not."""
+    course, elsewhere = environment / "src" / "course", tmp_path / "elsewhere"
+    shown = bubblewrap.shown_at(str(course / "solutions" / "03.py"))
+    cold = Sandbox("A", use_fork_server=False)
+    assert run(f"found = open({shown!r}).read()", cold) == "the answer"
+    elsewhere.mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(course)
+    hidden = [course, course / "solutions", course / "solutions" / "03.py", elsewhere, link]
+    assert layout.readable(A, hidden) == sorted(map(str, {*hidden} - {elsewhere}))
+    with pytest.raises(BatchError, match=rf"could read {course}: .*Move these files"):
+        batch.expect_hidden(A, [course, elsewhere])
+    batch.expect_hidden(A, [elsewhere])
+    batch.expect_hidden(Sandbox("C"), [course])
+
+
+def test_the_graders_own_package_is_hidden_also_inside_the_environment(environment, monkeypatch):
+    package = environment / "lib" / "autograder"
+    (package / "checks").mkdir(parents=True)
+    hidden = [package, package / "checks"]
+    assert layout.readable(A, hidden) == sorted(map(str, hidden))
+    covered = bubblewrap._allow_list
+    tmpfs = ["--tmpfs", bubblewrap.shown_at(str(package))]
+    monkeypatch.setattr(bubblewrap, "_allow_list", lambda size: covered(size) + tmpfs)
+    assert layout.readable(A, hidden) == []
+
+
+HIDDEN_IN_B = """
+import json, sys
+from pathlib import Path
+from autograder.sandbox import layout
+from autograder.sandbox.allowed import PACKAGE
+from autograder.sandbox.tiers import Sandbox
+paths = [Path("/usr/share"), PACKAGE / "checks", PACKAGE / "worker"]
+print(json.dumps(layout.readable(Sandbox("B"), paths)))
+"""
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_what_a_worker_can_read_is_found_in_tier_b(who):
+    assert answer(HIDDEN_IN_B, who=who) == [str(allowed.PACKAGE / "worker"), "/usr/share"]
+
+
+MOUNTS = """\
+21 1 254:0 / / rw shared:1 - ext4 /dev/vda rw
+30 21 0:25 / /proc rw - proc proc rw
+40 21 254:0 /home/ada/my\\040course /opt/env/course rw - ext4 /dev/vda rw
+41 21 0:50 / /data rw - tmpfs tmpfs rw
+"""
+
+
+def test_a_second_mount_of_a_folder_is_an_alias():
+    mounts = layout.read_mounts(MOUNTS)
+    found = layout.aliases(Path("/home/ada/my course/solutions"), mounts)
+    assert found == {"/home/ada/my course/solutions", "/opt/env/course/solutions"}
+    assert "/home/ada/my course/x" in layout.aliases(Path("/opt/env/course/x"), mounts)
+    assert layout.aliases(Path("/data/x"), mounts) == {"/data/x"}
 
 
 # The system-call filter

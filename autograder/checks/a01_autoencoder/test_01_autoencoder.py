@@ -2,6 +2,7 @@
 
 import torch
 
+from autograder.checks.deformed import deformed_digits
 from autograder.checks.shared.autoencoder import (
     criterion_checks,
     decoded,
@@ -183,6 +184,7 @@ def error_through_the_code(model: RemoteObject, x: torch.Tensor) -> torch.Tensor
     return squared_error(model.decoder(encode(model.encoder, x)), x)
 
 
+BUDGET = 1_500_000
 SPEC = TrainingSpec(
     model="Autoencoder",
     data="mnist",
@@ -192,6 +194,10 @@ SPEC = TrainingSpec(
     batch=lambda x, labels: (x,),
     loss=lambda batch, x_hat: squared_error(x_hat, batch[0]),
     confirm=error_through_the_code,
+    new_images=deformed_digits,
+    below_new=0.06,
+    untrained=0.055,
+    budget=BUDGET,
     confirmed="With a decoder that gets only the codes of your encoder",
     digits=4,
     calls={"encoder": encode},
@@ -215,6 +221,6 @@ FAMILIES = (
     range_checks(DECODER),
     forward_checks("Autoencoder", 48, 3, latent_dim=3),
     criterion_checks(),
-    budget_checks(1_500_000, ("encoder", "decoder")),
+    budget_checks(BUDGET, ("encoder", "decoder")),
     training_checks(TASKS, SPEC, loss="the error"),
 )

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from autograder.checks.a02_denoising_autoencoder import denoising, noise
+from autograder.checks.deformed import deformed_digits
 from autograder.checks.shared.autoencoder import (
     PIXELS,
     criterion_checks,
@@ -143,6 +144,7 @@ def error_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
     return squared_error(model.decoder(encode(model.encoder, corrupted)), x)
 
 
+BUDGET = 15_000
 SPEC = TrainingSpec(
     model="DenoiseAE",
     data="mnist",
@@ -152,6 +154,10 @@ SPEC = TrainingSpec(
     batch=lambda x, labels: (x,),
     loss=lambda batch, x_hat: squared_error(x_hat, batch[0]),
     confirm=error_through_the_code,
+    new_images=deformed_digits,
+    below_new=0.04,
+    untrained=0.055,
+    budget=BUDGET,
     confirmed="In eval mode, with the grader's noise and only the codes of your encoder",
     sizes=(),
     digits=4,
@@ -178,6 +184,6 @@ FAMILIES = (
     forward_checks("DenoiseAE"),
     criterion_checks(),
     module_checks(denoising),
-    budget_checks(15_000, ("encoder", "decoder")),
+    budget_checks(BUDGET, ("encoder", "decoder")),
     training_checks(TASKS, SPEC, loss="the error"),
 )

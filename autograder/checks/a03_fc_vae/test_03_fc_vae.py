@@ -25,7 +25,8 @@ TASKS = (
 )
 
 
-SPEC = vae_plan(headline=106.0)
+BUDGET = 1_500_000
+SPEC = vae_plan(headline=106.0, budget=BUDGET)
 
 
 FAMILIES = (
@@ -34,6 +35,6 @@ FAMILIES = (
     vae_parts.forward_checks(
         "The image goes through encoder, heads, reparameterize and decoder, in both modes."
     ),
-    budget_checks(1_500_000, vae_parts.PARTS),
+    budget_checks(BUDGET, vae_parts.PARTS),
     training_checks(TASKS, SPEC),
 )

@@ -41,6 +41,7 @@ TASKS = (
     Task("training", 15, "Training, and digits on demand"),
 )
 CLASSES = 10
+BUDGET = 1_500_000
 
 
 # One-hot vectors
@@ -161,6 +162,7 @@ SPEC = vae_plan(
     sizes=("hidden_dim", "latent_dim", "conditional_vec_dim"),
     to_the_end=True,
     labelled=True,
+    budget=BUDGET,
     measure=lambda model: {"agreement": agreement(model).mean().item()},
 )
 # The share of samples of a model trained on the embedded digits. On all of MNIST it is 0.9.
@@ -220,6 +222,6 @@ FAMILIES = (
     vae_parts.forward_checks(
         "[x, c] goes to the encoder and [z, c] to the decoder, in both modes.", distinct_labels
     ),
-    budget_checks(1_500_000, vae_parts.PARTS),
+    budget_checks(BUDGET, vae_parts.PARTS),
     training_checks(TASKS, SPEC),
 )

@@ -12,6 +12,7 @@ from autograder.checks.a05_structured_cvae.completion import (
     expect_samples,
 )
 from autograder.checks.a05_structured_cvae.quarters import QUARTER_MISTAKES, quarter
+from autograder.checks.deformed import deformed_digits
 from autograder.checks.shared import vae_parts
 from autograder.checks.shared.gaussian import bce, vae_plan
 from autograder.checks.shared.networks import Part, part_checks, range_checks
@@ -229,6 +230,9 @@ BASELINE_PLAN = TrainingSpec(
     batch=lambda x, labels: (x,),
     loss=lambda batch, x_hat: bce(x_hat, batch[0]),
     confirm=lambda baseline, x: bce(baseline(quarter(x)).float(), x),
+    new_images=deformed_digits,
+    below_new=200.0,
+    untrained=175.0,
     confirmed="With quarters that the grader computes",
     sizes=("hidden_dim", "conditional_vec_dim"),
     to_the_end=True,

@@ -6,6 +6,8 @@ import torch
 
 from autograder.checks.a06_vq_vae import moving_averages, quantizer, vq_networks, whole_model
 from autograder.checks.a06_vq_vae.vq import nearest, perplexity, to_maps, to_rows
+from autograder.checks.confirmation import Apart
+from autograder.checks.deformed import deformed_photos
 from autograder.checks.shared.networks import module_checks
 from autograder.checks.training import RemotePart, TrainingSpec, expect_trained
 from autograder.checks.vocabulary import (
@@ -146,7 +148,7 @@ IN_USE = 4.0
 
 def codebook_and_places(model: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Find the codebook of a trained model, and its encoder's output for the quantizer."""
-    if isinstance(model, RemoteObject):
+    if isinstance(model, RemoteObject | Apart):
         codebook, given = model.vq_vae.embedding.weight.value(), model.given("vq_vae", x)
         z = given[0] if isinstance(given, tuple) and given else given
     else:
@@ -186,6 +188,10 @@ SPEC = TrainingSpec(
     batch=lambda x, labels: (x - 0.5, x.var().expand(len(x), 1, 1, 1)),
     loss=lambda batch, x_recon: ((x_recon - batch[0]) ** 2 / batch[1]).mean(),
     confirm=error_through_the_codebook,
+    new_images=deformed_photos,
+    below_new=0.3,
+    untrained=0.8,
+    decoding=("decoder", "vq_vae"),
     sizes=(
         "num_hiddens",
         "num_residual_layers",

@@ -20,6 +20,7 @@ from autograder.checks.a07_fashion_vae.stored_loss import (
     known_parts,
 )
 from autograder.checks.a07_fashion_vae.totals import KL_MISTAKES, RECON_MISTAKES
+from autograder.checks.deformed import deformed
 from autograder.checks.shared.calls import expect_called
 from autograder.checks.shared.gaussian import negative_elbo, sample
 from autograder.checks.shared.kl import Pair, kl_checks
@@ -249,6 +250,9 @@ SPEC = TrainingSpec(
     batch=lambda x, labels: (x,),
     loss=loss_of,
     confirm=loss_through_the_code,
+    new_images=deformed,
+    below_new=300.0,
+    untrained=330.0,
     sizes=("c1", "c2", "lat", "k"),
     confirmed=(
         "With each code sampled from your model's own mu and sigma, and decoded by your decoder"

@@ -16,6 +16,7 @@ from autograder.checks.a08_elbo_vae.bernoulli_elbo import (
     known_parts,
 )
 from autograder.checks.a08_elbo_vae.given_layers import expect_given_layers
+from autograder.checks.deformed import deformed_digits
 from autograder.checks.shared.calls import expect_called
 from autograder.checks.shared.gaussian import negative_elbo, sample
 from autograder.checks.shared.kl import Pair, kl_checks
@@ -245,6 +246,9 @@ SPEC = TrainingSpec(
     batch=lambda x, labels: (x.flatten(1),),
     loss=lambda batch, theta, mu, logsigma: negative_elbo(theta, batch[0], mu, 2 * logsigma),
     confirm=loss_through_the_code,
+    new_images=deformed_digits,
+    below_new=150.0,
+    untrained=175.0,
     sizes=("obs_dim", "latent_dim", "hidden_dim"),
     task="elbo",
     below_full=112.0,

@@ -31,6 +31,7 @@ from autograder.checks.a09_gaussian_vae.dequantization import (
 )
 from autograder.checks.a09_gaussian_vae.gaussian_elbo import SUM_MISTAKES, expect_means
 from autograder.checks.a09_gaussian_vae.lines import LINE_MISTAKES, expect_on_line, line
+from autograder.checks.deformed import deformed_digits
 from autograder.checks.shared.gaussian import sample
 from autograder.checks.shared.kl import kl_checks, kl_term
 from autograder.checks.shared.likelihood import GAUSSIAN, greys
@@ -366,6 +367,9 @@ SPEC = TrainingSpec(
     batch=lambda x, labels: (dequantize(x),),
     loss=lambda batch, mean, mu, logsigma, *terms: loss_in_bits(batch[0], mean, mu, logsigma),
     confirm=loss_through_the_code,
+    new_images=deformed_digits,
+    below_new=9.0,
+    untrained=7.7,
     sizes=("latent_dim",),
     confirmed="With each code sampled from your model's own mu and logsigma, and decoded",
     digits=2,

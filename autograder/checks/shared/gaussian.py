@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from autograder.checks.deformed import deformed_digits
 from autograder.checks.training import TrainingSpec
 
 
@@ -62,5 +63,8 @@ def vae_plan(
         "batch": lambda x, labels: (x,),
         "loss": lambda batch, x_hat, mu, logvar: negative_elbo(x_hat, batch[0], mu, logvar),
         "confirm": confirm,
+        "new_images": deformed_digits,
+        "below_new": 150.0,
+        "untrained": 175.0,
     }
     return TrainingSpec(**usual | settings)

@@ -8,6 +8,10 @@ HEADS = {
     "boolean": b'{"body": {"ok": 1}, "arrays": [{"dtype": "bool", "shape": [true]}]}',
     "object": b'{"body": {"ok": 1}, "arrays": [{"dtype": "object", "shape": [1]}]}',
     "vast": b'{"body": {"ok": 1}, "arrays": [{"dtype": "int8", "shape": [9000000000000000000]}]}',
+    "overflow": b'{"body": {"ok": 1}, "arrays": [{"dtype": "int8", "shape": [0, %d, %d, %d]}]}'
+    % (2**28, 2**28, 2**28),
+    "empty": b'{"body": {"ok": {"$array": 0}}, "arrays": [{"dtype": "int8", "shape": [0, %d, 4]}]}'
+    % 2**27,
     "deep": b'{"arrays": [], "body": ' + b"[" * 300_000 + b"]" * 300_000 + b"}",
     "digits": b'{"arrays": [], "body": {"ok": ' + b"9" * 100_000 + b"}}",
 }
@@ -26,8 +30,19 @@ def _send(raw):
                 sent += os.write(descriptor, raw[sent:])
 
 
+_sent = []
+
+
 def kl_divergence(mu, logvar):
     pick = "@VARIANT@"
+    if pick == "repeated" and _sent:
+        return mu
+    if pick == "repeated":
+        _sent.append(None)
+        body = b'{"body": {"ok": [%s]}, "arrays": [{"dtype": "int8", "shape": [%d]}]}'
+        arrays = b", ".join([b'{"$array": 0}'] * 80)
+        _send(_frame(body % (arrays, 1 << 24), data=bytes(1 << 24)))
+        return mu
     if pick in HEADS:
         _send(
             _frame(
