@@ -5,7 +5,7 @@ VENV := .venv/bin
 WORKERS ?= 3
 SIDE_BY_SIDE := -n $(WORKERS)
 
-.PHONY: help setup demo test compat verify compose fuzzchecks lab build lint bench soak fuzz gallery docs clean
+.PHONY: help setup demo test compat verify compose fuzzchecks lab build lint bench mutate soak fuzz gallery docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,9 @@ lint: setup ## ruff and mypy
 	@$(VENV)/python -m ruff check
 	@$(VENV)/python -m ruff format --check
 	@$(VENV)/python -m mypy
+
+mutate: setup ## change the references by small errors; each must lose its points (15 minutes)
+	@$(VENV)/vaelab mutate --report docs/mutation.md
 
 bench: setup ## measure speed, memory and the cost of the sandbox
 	@$(VENV)/python -m benchmarks

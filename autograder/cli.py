@@ -178,6 +178,58 @@ def verify(
 
 
 @app.command()
+def mutate(
+    names: Names = None,
+    jobs: Jobs = CORES,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train the mutants that lose nothing without training.")
+    ] = False,
+    count: Annotated[
+        int | None,
+        typer.Option("--sample", help="Grade this many mutants, chosen at random.", min=1),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write the report to this file, in Markdown.")
+    ] = None,
+    course: CourseDir = None,
+) -> None:
+    """Test the checks: change each reference by small errors and expect that each error is found.
+
+    The command fails if a changed reference, a mutant, keeps all points and is not in the list of
+    equivalents, or if it loses a task that the changed line does not belong to.
+    """
+    from autograder.course.sources import assignments
+    from autograder.quality import mutate as mutation
+    from autograder.sandbox.limits import Limits
+
+    console = Console()
+    sandbox = _sandbox(own=True)
+    verdicts: list[mutation.Verdict] = []
+    chosen = mutation.sample(names or assignments(), count) if count else None
+    for name in names or assignments():
+        some = None if chosen is None else [m for m in chosen if m.assignment == name]
+        if some == []:
+            continue
+        for listed in mutation.unused(name):
+            console.print(
+                f"{name}: no mutant is like the equivalent `{listed.line}`.", markup=False
+            )
+        with console.status(f"Grading the mutants of {name} …"):
+            limits = Limits(call_seconds=20.0)
+            found = list(mutation.run(name, jobs, limits, sandbox, train=train, chosen=some))
+        for one in found:
+            if one.is_problem:
+                console.print(Text(one.sentence(), style="red"))
+        verdicts += found
+        console.print(Text(f"{name}: {mutation.counted(found)}"))
+    if report:
+        report.write_text(mutation.report(verdicts), encoding="utf-8")
+        console.print(f"Report: {report}", soft_wrap=True)
+    if any(one.is_problem for one in verdicts):
+        raise typer.Exit(1)
+
+
+@app.command()
 def compose(
     names: Names = None,
     count: Annotated[

@@ -20,7 +20,7 @@ TESTS = Path(__file__).parent
 # Processor seconds of what is slow, by the start of a test's id, and of all the other tests.
 QUICK = 150
 SLOW = {
-    "autograder/test_corpus.py": 400,
+    "autograder/test_corpus.py": 520,
     "autograder/test_reference_notebooks.py": 250,
     "attacks/": 250,
     "package/test_wheel.py": 150,
@@ -30,6 +30,7 @@ SLOW = {
     "autograder/test_cli.py": 60,
     "autograder/test_demo.py": 60,
     "autograder/test_nbgrader.py": 50,
+    "autograder/test_compose.py": 40,
     "autograder/test_host.py": 30,
 }
 

@@ -8,6 +8,7 @@ a worker process or in the live notebook:
     torch.autograd.grad(z.sum(), mu)
 """
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -417,6 +418,15 @@ class RemoteObject:
         """Return its trainable parameters; None if it is callable and has no parameters at all."""
         found = self.submission.request("parameters", ref=self.ref, path=self.path)
         return None if found is None else _tensors_by_name(found)
+
+    def give_sizes(self, *args: Any) -> None:
+        """Call it once if it has lazy layers, which get their parameters at their first call.
+
+        An error of the call is not reported here: other checks call the same code.
+        """
+        if self.submission.request("lazy", ref=self.ref, path=self.path):
+            with contextlib.suppress(Raised):
+                self(*args)
 
     def used_parameters(self, *args: Any) -> dict[str, torch.Tensor]:
         """Call this part of a model; return the model's trainable parameters that it uses."""

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograder.course.sources import load_source
 from autograder.grading import batch
 from autograder.quality import corpus
 from autograder.quality.corpus import CorpusSubmission
-from autograder.quality.styles import STYLES, restyled
+from autograder.quality.styles import STYLES
 from autograder.quality.verify import problems_with
-from autograder.quality.ways import Filled, Ways, load_ways, pairs, seeded_pick
+from autograder.quality.ways import Ways, load_ways, pairs, seeded_pick
+from autograder.quality.written import chosen_ways, parts_of, write
 from autograder.records.results import Result
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import BEST, Sandbox
@@ -69,41 +69,16 @@ def compose(assignment: str, seed: int) -> Composition:
     Raises:
         CourseError: If a file of ways does not have the expected form.
     """
-    wanted = _styles(load_ways(assignment), seed)
-    chosen, written = _written(assignment, seed)
-    cells, before, after = {}, {}, {}
-    applied: set[str] = set()
-    for cell in load_source(assignment).of("solution"):
-        source, first = written[cell.id]
-        choices = f"{assignment} {cell.id} {seed}"
-        source, more, last, used = restyled(source, wanted, choices, cell.source)
-        applied |= set(used)
-        cells[cell.id] = source
-        before[cell.id] = "\n\n".join([*first, *more])
-        after[cell.id] = "\n\n".join(last)
-    styles = [STYLE + name for name in STYLES if name in applied]
-    parts = tuple(dict.fromkeys([*chosen, *styles]))
+    found = write(assignment, seeded_pick(seed), _styles(load_ways(assignment), seed), seed)
+    parts = (*found.ways, *(STYLE + name for name in found.styles))
     submission = CorpusSubmission(
         name=f"seed_{seed}",
         about="composed of " + ", ".join(parts),
-        cells=tuple(cells.items()),
-        before=tuple((name, text) for name, text in before.items() if text),
-        after=tuple((name, text) for name, text in after.items() if text),
+        cells=found.cells,
+        before=found.before,
+        after=found.after,
     )
     return Composition(assignment, seed, parts, submission)
-
-
-def _written(
-    assignment: str, seed: int
-) -> tuple[tuple[str, ...], dict[str, tuple[str, list[str]]]]:
-    """Choose the ways of a composition; return them, and the source of each cell before styles."""
-    ways = load_ways(assignment)
-    filled = Filled(ways, seeded_pick(seed))
-    cells = {
-        cell.id: filled.cell(ways.cells.get(cell.id, cell.source))
-        for cell in load_source(assignment).of("solution")
-    }
-    return tuple(f"{key.partition('#')[0]}.{way}" for key, way in filled.chosen.items()), cells
 
 
 def _styles(ways: Ways, seed: int) -> list[str]:
@@ -117,7 +92,8 @@ def _styles(ways: Ways, seed: int) -> list[str]:
 def uncovered(assignment: str, seeds: Iterable[int]) -> set[str]:
     """Return the ways that no composition of these seeds has."""
     every = load_ways(assignment).reached()
-    return every.difference(*(_written(assignment, seed)[0] for seed in seeds))
+    picks = (seeded_pick(seed) for seed in seeds)
+    return every.difference(*(parts_of(chosen_ways(assignment, pick)[0]) for pick in picks))
 
 
 def pairs_covered(compositions: Iterable[Composition]) -> int:

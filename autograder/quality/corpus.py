@@ -1,13 +1,14 @@
 """The submission corpus: correct and incorrect submissions of an assignment.
 
 Each corpus is data: `checks/a<assignment>/corpus.toml`. A submission is made from the reference
-by small edits. An incorrect submission names the tasks that must lose their points and the known
-mistake that the grader must recognise. A correct submission, even an unusual one, keeps all points.
+by small edits, or it is written in named ways of `ways.toml`. An incorrect submission names the
+tasks that must lose their points and the known mistake that the grader must recognise. A correct
+submission, even an unusual one, keeps all points.
 """
 
 import copy
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -15,6 +16,7 @@ from nbformat.v4 import new_code_cell
 
 from autograder.build.notebooks import reference, to_text
 from autograder.course.locate import CourseError, current_course
+from autograder.quality.written import write_named
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class CorpusSubmission:
         cells: Pairs (id, source) of cells that replace cells of the reference.
         before: Pairs (id, source) of the student's own cells before cells of the reference.
         after: Pairs (id, source) of the student's own cells after cells of the reference.
+        ways: Pairs (slot, way) of `ways.toml`; None if the reference's text is used.
+        styles: The styles that the ways are written in.
         status: The expected status.
     """
 
@@ -57,6 +61,8 @@ class CorpusSubmission:
     cells: tuple[tuple[str, str], ...] = ()
     before: tuple[tuple[str, str], ...] = ()
     after: tuple[tuple[str, str], ...] = ()
+    ways: tuple[tuple[str, str], ...] | None = None
+    styles: tuple[str, ...] = ()
     status: str = "graded"
     note: str | None = None
 
@@ -94,6 +100,8 @@ def load_corpus(assignment: str) -> dict[str, CorpusSubmission]:
             cells=tuple(entry.get("cells", {}).items()),
             before=tuple(entry.get("before", {}).items()),
             after=tuple(entry.get("after", {}).items()),
+            ways=tuple(entry["ways"].items()) if "ways" in entry else None,
+            styles=tuple(entry.get("styles", ())),
             status=entry.get("status", "graded"),
             note=entry.get("note"),
         )
@@ -104,8 +112,18 @@ def make(assignment: str, submission: CorpusSubmission) -> NotebookNode:
     """Return the notebook of a corpus submission.
 
     Raises:
-        CourseError: If the text of an edit does not occur exactly once in its cell.
+        CourseError: If the text of an edit does not occur exactly once in its cell, or if a way
+            or a style does not exist.
     """
+    if submission.ways is not None:
+        made = write_named(assignment, dict(submission.ways), submission.styles)
+        submission = replace(
+            submission,
+            ways=None,
+            cells=made.cells + submission.cells,
+            before=made.before + submission.before,
+            after=made.after + submission.after,
+        )
     notebook = copy.deepcopy(reference(assignment))
     cells = {c.metadata.nbgrader.grade_id: c for c in notebook.cells if "nbgrader" in c.metadata}
     for name, source in submission.cells:

@@ -24,9 +24,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autograder.checks import shared
 from autograder.course.locate import CourseError, current_course
 
 FILE = "ways.toml"
+SHARED = Path(str(shared.__file__)).parent / FILE
 SLOT = re.compile(r"\{\{(\w+)(#\w+)?(?:\.(\w+))?\}\}")
 OWN_LINE = re.compile(r"^( *)\{\{(\w+)(#\w+)?(?:\.(\w+))?\}\} *(\n|\Z)", re.MULTILINE)
 TEXT, BEFORE = "text", "before"
@@ -85,15 +87,15 @@ def load_ways(assignment: str) -> Ways:
     Raises:
         CourseError: If a file does not have the expected form.
     """
-    checks = current_course().checks
-    return _load(checks / f"a{assignment}" / FILE, checks / "shared" / FILE)
+    # A copy of the course has no shared families of its own: it uses the installed ones.
+    return _load(current_course().checks / f"a{assignment}" / FILE, SHARED)
 
 
 @functools.cache
-def _load(own: Path, shared: Path) -> Ways:
+def _load(own: Path, common: Path) -> Ways:
     slots: dict[str, dict[str, dict[str, str]]] = {}
     found: dict[str, Any] = {}
-    for path in (shared, own):
+    for path in (common, own):
         found = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         unknown = set(found) - ENTRIES
         if unknown:

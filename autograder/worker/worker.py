@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from autograder.protocol.codec import Decoder, Encoder
 from autograder.protocol.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
@@ -207,7 +208,13 @@ class Worker:
         if not isinstance(part, nn.Module):
             return None if callable(part) else {}
         every = dict(part.named_parameters())
-        return {name: p.detach() for name, p in every.items() if p.requires_grad} if every else None
+        found = {name: p for name, p in every.items() if p.requires_grad and not is_lazy(p)}
+        return {name: p.detach() for name, p in found.items()} if every else None
+
+    def do_lazy(self, ref: int, path: str = "") -> bool:
+        """Return whether a module has layers that get their sizes at its first call."""
+        part = self.reach(ref, path)
+        return isinstance(part, nn.Module) and any(map(is_lazy, part.parameters()))
 
     def do_used_parameters(self, ref: int, path: str, args: list) -> dict[str, Any]:
         """Return the trainable parameters of a model that a call of one of its parts uses."""

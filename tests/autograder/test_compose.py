@@ -1,15 +1,18 @@
 """Right submissions that are composed of ways to write each part."""
 
 import ast
+import os
 
 import pytest
 import torch
 
 from autograder.course.sources import assignments
+from autograder.grading.judge import unjudged
 from autograder.quality import compose as composing
 from autograder.quality.compose import Graded, Plan, Report, compose, plan, suspects, uncovered
 from autograder.quality.styles import STYLES, restyled
 from autograder.quality.ways import Filled, Ways, load_ways, seeded_pick
+from autograder.sandbox.limits import Limits
 
 EVERY = assignments()
 
@@ -96,12 +99,12 @@ def test_a_plan_spreads_the_trained_ones_over_the_assignments():
     assert sum(len(one.seeds) for one in plan(EVERY, None, 0, 0).values()) >= 2000
 
 
-def test_a_report_names_parts_messages_and_the_command_that_repeats_a_loss(graded):
-    results = graded("03_fc_vae")
+def test_a_report_names_parts_messages_and_the_command_that_repeats_a_loss():
+    result = unjudged("03_fc_vae", "seed_1", "graded", "")
     good, bad = compose("03_fc_vae", 0), compose("03_fc_vae", 1)
     both = (
-        Graded(good, results["reference"], ()),
-        Graded(bad, results["kl_sign"], ("seed_1: lost tasks: kl_divergence",)),
+        Graded(good, result, ()),
+        Graded(bad, result, ("seed_1: lost tasks: kl_divergence",)),
     )
     report = Report(Plan("03_fc_vae", range(2)), both, (), 1.0)
     assert [one.composition.seed for one in report.failing] == [1]
@@ -111,3 +114,16 @@ def test_a_report_names_parts_messages_and_the_command_that_repeats_a_loss(grade
     assert bad.parts[0] in text
     assert suspects(both)[next(p for p in bad.parts if p not in good.parts)] == (1, 1)
     assert composing.pairs_covered([good]) > 100
+
+
+# Different from the seeds of other tests, so that they add cases.
+SAMPLE = (11, 12)
+
+
+@pytest.mark.parametrize("assignment", EVERY)
+def test_a_sample_of_the_compositions_keeps_all_points(assignment, tmp_path):
+    """`make compose` grades 2,000 of them, and trains 50."""
+    sample = [compose(assignment, seed) for seed in SAMPLE]
+    jobs = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+    found = list(composing.grade(sample, tmp_path, jobs, Limits(call_seconds=20.0)))
+    assert [one.problems for one in found] == [(), ()]

@@ -8,6 +8,7 @@ from autograder.course.sources import assignments
 from autograder.grading.batch import Entry, grade_all
 from autograder.quality.corpus import load_corpus, make, write
 from autograder.quality.verify import lost, problems_with, verify
+from autograder.quality.written import write_named
 from autograder.records.results import SKIPPED
 from autograder.sandbox.limits import Limits
 
@@ -25,6 +26,11 @@ def test_each_corpus_has_enough_correct_and_incorrect_submissions(assignment):
     corpus = load_corpus(assignment).values()
     assert sum(bool(one.loses) and one.status == "graded" for one in corpus) >= 8
     assert sum(not one.loses for one in corpus) >= 3
+
+
+def test_the_corpora_have_200_correct_submissions():
+    every = [one for assignment in EVERY for one in load_corpus(assignment).values()]
+    assert sum(not one.loses and one.status == "graded" for one in every) >= 200
 
 
 @pytest.mark.parametrize("assignment", EVERY)
@@ -95,6 +101,15 @@ def test_an_edit_that_does_not_fit_raises():
         wrong = type(edit)(edit.cell, find, "")
         with pytest.raises(CourseError, match="expected once"):
             make("03_fc_vae", type(submission)("x", "y", edits=(wrong,)))
+
+
+@pytest.mark.parametrize(
+    ("ways", "styles"),
+    [({"sample": "no_such_way"}, ()), ({"no_such_slot": "usual"}, ()), ({}, ("no_such_style",))],
+)
+def test_a_way_or_a_style_that_nothing_uses_raises(ways, styles):
+    with pytest.raises(CourseError, match="no_such"):
+        write_named("03_fc_vae", ways, styles)
 
 
 def test_verify_reports_unexpected_results(graded):

@@ -10,8 +10,15 @@ from autograder.checks.shared.autoencoder import (
     forward_checks,
     squared_error,
 )
-from autograder.checks.shared.networks import Part, budget_checks, part_checks, range_checks
+from autograder.checks.shared.networks import (
+    Part,
+    budget_checks,
+    nonlinearity_checks,
+    part_checks,
+    range_checks,
+)
 from autograder.checks.shared.parts import images, new_model
+from autograder.checks.shared.widths import width_checks
 from autograder.checks.training import TrainingSpec, training_checks
 from autograder.checks.vocabulary import (
     CheckFailed,
@@ -219,6 +226,17 @@ FAMILIES = (
         own_layers="decoder",
     ),
     range_checks(DECODER),
+    *(
+        width_checks(
+            part.task,
+            lambda submission, hidden: new_model(submission, "Autoencoder", hidden, 5),
+            part.task,
+            lambda part=part: part.inputs(None, 2, 5),  # type: ignore[misc]
+        )
+        for part in (ENCODER, DECODER)
+    ),
+    nonlinearity_checks(ENCODER, 5),
+    nonlinearity_checks(DECODER, 3, lambda image: image.logit(1e-6), 1e-3),
     forward_checks("Autoencoder", 48, 3, latent_dim=3),
     criterion_checks(),
     budget_checks(BUDGET, ("encoder", "decoder")),

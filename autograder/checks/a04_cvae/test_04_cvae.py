@@ -222,6 +222,6 @@ FAMILIES = (
     vae_parts.forward_checks(
         "[x, c] goes to the encoder and [z, c] to the decoder, in both modes.", distinct_labels
     ),
-    budget_checks(BUDGET, vae_parts.PARTS),
+    budget_checks(BUDGET, vae_parts.PARTS, lambda: (images(2), torch.eye(10)[:2])),
     training_checks(TASKS, SPEC),
 )

@@ -15,10 +15,16 @@ from autograder.checks.a05_structured_cvae.quarters import QUARTER_MISTAKES, qua
 from autograder.checks.deformed import deformed_digits
 from autograder.checks.shared import vae_parts
 from autograder.checks.shared.gaussian import bce, vae_plan
-from autograder.checks.shared.networks import Part, part_checks, range_checks
-from autograder.checks.shared.parts import images
+from autograder.checks.shared.networks import (
+    Part,
+    nonlinearity_checks,
+    part_checks,
+    range_checks,
+)
+from autograder.checks.shared.parts import images, new_model
 from autograder.checks.shared.repeats import expect_new_noise
 from autograder.checks.shared.vae_methods import vae_method_checks
+from autograder.checks.shared.widths import width_checks
 from autograder.checks.training import (
     TrainingSpec,
     expect_trained,
@@ -152,10 +158,12 @@ def decoder_parameters(submission: Submission, model: RemoteObject) -> dict[str,
 @check("same_capacity")
 def test_same_capacity(submission: Submission) -> None:
     """Your `baseline` has as many parameters as your model's decoder, within 10 %."""
-    model = submission.object("model")
+    model, baseline_model = submission.object("model"), submission.object("baseline")
+    model.give_sizes(images(2), torch.rand(2, QUARTER))
+    baseline_model.give_sizes(torch.rand(2, QUARTER))
     own = model.parameters()
     decoder = sum(p.numel() for p in decoder_parameters(submission, model).values()) if own else 0
-    baseline = sum(p.numel() for p in submission.object("baseline").parameters().values())
+    baseline = sum(p.numel() for p in baseline_model.parameters().values())
     if not own or not baseline:
         raise CheckFailed("`model` or `baseline` has no trainable parameters yet.", todo=True)
     counts = [decoder]
@@ -321,5 +329,12 @@ FAMILIES = (
         own_layers="",
     ),
     range_checks(BASELINE_PART),
+    width_checks(
+        "baseline",
+        lambda submission, hidden: new_model(submission, "BaselineNN", hidden, QUARTER),
+        "",
+        lambda: torch.rand(2, QUARTER),
+    ),
+    nonlinearity_checks(BASELINE_PART, 3, lambda image: image.logit(1e-6), 1e-3),
     training_checks(TASKS, SPEC, loss="the CVAE's loss"),
 )

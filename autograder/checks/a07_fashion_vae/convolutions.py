@@ -76,10 +76,9 @@ def linear_size(name: str, sizes: Sizes) -> CheckFailed:
     return CheckFailed(message, "linear_size_as_printed")
 
 
-def shapes(module: RemoteObject, part: str = "") -> list[tuple[int, ...]]:
-    """Return the sorted shapes of a module's parameters, or of one part's."""
-    named = module.parameters().items()
-    return sorted(tuple(p.shape) for name, p in named if name.startswith(part))
+def shapes(module: RemoteObject) -> list[tuple[int, ...]]:
+    """Return the sorted shapes of a module's parameters."""
+    return sorted(tuple(p.shape) for p in module.parameters().values())
 
 
 def expect_images(got: Any, n: int, sizes: Sizes) -> torch.Tensor:

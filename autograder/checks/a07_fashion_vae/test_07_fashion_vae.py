@@ -106,7 +106,7 @@ def test_vae_holds_its_parts(submission: Submission) -> None:
         vae(images(1))  # Reports an unfinished model.
     for part, module in alone.items():
         expect(
-            shapes(vae, f"{part}.") == shapes(module),
+            shapes(getattr(vae, part)) == shapes(module),
             f"`self.{part}` of `VAE(c1, c2, lat, k)` does not have the layers "
             f"of `{part.capitalize()}(c1, c2, lat, k)`. Do you pass all four sizes, in this order?",
             "sizes_not_passed",

@@ -154,7 +154,9 @@ def convolution_checks(part: Part) -> Checks:
     )
     def convolves(submission: Submission) -> None:
         what = part.task.capitalize()
-        weights = part.make(submission, *part.small).parameters().values()
+        made = part.make(submission, *part.small)
+        made.give_sizes(part.inputs(made, 2, *part.small))
+        weights = made.parameters().values()
         if not weights:
             raise CheckFailed(f"`{what}` has no layers yet.", todo=True)
         count = sum(p.dim() == 4 for p in weights)

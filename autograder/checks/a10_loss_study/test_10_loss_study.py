@@ -11,6 +11,7 @@ from autograder.checks.shared.networks import (
     Part,
     head_checks,
     module_checks,
+    nonlinearity_checks,
     part_checks,
     range_checks,
 )
@@ -179,6 +180,8 @@ FAMILIES = (
         detached="detached",
     ),
     range_checks(DECODER, 16, models=4),
+    nonlinearity_checks(ENCODER, 5),
+    nonlinearity_checks(DECODER, 3, lambda image: image.logit(1e-6), 1e-3),
     sampling_checks(
         "reparameterize",
         method_sampler(any_vae, "reparameterize"),

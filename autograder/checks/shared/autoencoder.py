@@ -153,6 +153,7 @@ class _KnownParts:
     They take the shapes that the submission's own parts take.
 
     Attributes:
+        image: The shape of one image that the submission's encoder takes.
         code: The shape of one code.
         to_code: The encoder's map, (784, size of a code).
         to_pixels: The decoder's map, (size of a code, 784).
@@ -160,16 +161,21 @@ class _KnownParts:
 
     def __init__(self, submission: Submission, model: RemoteObject, name: str, *args: int):
         self.model = model
+        self.image: tuple[int, ...] = (1, 28, 28)
         self.code: tuple[int, ...] = (3,)
         with contextlib.suppress(Raised, CheckFailed):
-            own = new_model(submission, name, *args)
-            code = encode(own.encoder, images(2))
+            own, x = new_model(submission, name, *args), images(2)
+            code = encode(own.encoder, x)
             if isinstance(code, torch.Tensor) and code.dim() > 1 and 0 < code[0].numel() <= PIXELS:
                 self.code = tuple(code.shape[1:])
+            try:
+                own.encoder(x)
+            except Raised:
+                self.image = (PIXELS,)  # it takes rows: `forward` has to flatten the images
         size = math.prod(self.code)
         self.to_code = torch.randn(PIXELS, size) / 28
         self.to_pixels = torch.randn(size, PIXELS) * math.sqrt(3 / size)
-        model.set_stub("encoder", Affine([self.to_code], self.code), takes=[(1, 28, 28)])
+        model.set_stub("encoder", Affine([self.to_code], self.code), takes=[self.image])
         model.set_stub("decoder", Affine([self.to_pixels], (1, 28, 28)), takes=[self.code])
 
     def decode(self, code: torch.Tensor) -> torch.Tensor:
@@ -178,7 +184,7 @@ class _KnownParts:
 
     def expect_accepted_shapes(self) -> None:
         """Expect that a call of `forward` that failed gave both parts inputs of the right shape."""
-        for part, row in (("encoder", (1, 28, 28)), ("decoder", self.code)):
+        for part, row in (("encoder", self.image), ("decoder", self.code)):
             shape = tuple(seen_by(self.model, part).shape)
             expect(
                 len(shape) == 1 or shape[1:] == row,

@@ -16,6 +16,7 @@ from autograder.checks.shared.parts import (
     expect_own_layers,
     expect_own_rows,
     expect_pixel_range,
+    images,
     outputs_of,
 )
 from autograder.checks.vocabulary import CheckFailed, check, expect, expect_grad
@@ -136,7 +137,13 @@ def row_checks(part: Part, ignored: str | None = None, detached: str | None = No
             for number, what in enumerate(part.gives):
                 # A graph can be used for one gradient only: call the part for each output.
                 output = part.outputs(made, x, *part.small)[number]
-                expect_grad(output, {part.argument: x}, f"the {what}", detached)
+                (grad,) = expect_grad(output, {part.argument: x}, f"the {what}", detached)
+                # Another output that is not detached passes a gradient of zeros.
+                expect(
+                    bool(grad.any()),
+                    f"No gradient reaches `{part.argument}` from the {what}. Is it detached?",
+                    detached,
+                )
 
     return (rows,)
 
@@ -257,7 +264,11 @@ def nonlinearity_checks(
     return (not_linear,)
 
 
-def budget_checks(budget: int, parts: tuple[str, ...]) -> Checks:
+def budget_checks(
+    budget: int,
+    parts: tuple[str, ...],
+    inputs: Callable[[], tuple[torch.Tensor, ...]] = lambda: (images(2),),
+) -> Checks:
     """Make the check that the notebook's `model` has at most `budget` trainable parameters.
 
     The parameters of the optimizer count too, even if they are not in the model.
@@ -266,6 +277,7 @@ def budget_checks(budget: int, parts: tuple[str, ...]) -> Checks:
         budget: The largest allowed number of trainable parameters.
         parts: Attributes of the model that must not be frozen. A method, or a module without
             parameters, uses parameters of the model.
+        inputs: Makes inputs of the model; a call gives lazy layers their sizes.
     """
     allowed = f"{budget / 1e6:g} million" if budget >= 1e6 else f"{budget:,}"
 
@@ -276,6 +288,7 @@ def budget_checks(budget: int, parts: tuple[str, ...]) -> Checks:
     )
     def within_budget(submission: Submission) -> None:
         model = submission.object("model")
+        model.give_sizes(*inputs())
         parameters = model.parameters()
         if not parameters:
             raise CheckFailed("`model` has no trainable parameters yet.", todo=True)

@@ -17,12 +17,14 @@ from autograder.checks.shared.networks import (
     head_checks,
     layer_checks,
     named_check,
+    nonlinearity_checks,
     part_checks,
     range_checks,
     shape_checks,
 )
 from autograder.checks.shared.parts import expect_own_rows, images, model_or_bare, new_model
 from autograder.checks.shared.sampling import expect_new_draws, mean_in_eval_accepted
+from autograder.checks.shared.widths import width_checks
 from autograder.checks.shared.wiring import (
     FEATURES,
     LATENTS,
@@ -166,6 +168,7 @@ def vae_checks(conditions: tuple[int, ...] = (0,)) -> Checks:
             *head_checks(encoder, (32, usual, usual), same=None),
             *condition_checks(encoder, PIXELS),
             *layer_checks(encoder, "encoder"),
+            *hidden_checks(encoder, decoder),
             *shape_checks(decoder, f"Rows [z, c] become images (N, 1, 28, 28), for {sizes}."),
             *range_checks(decoder),
             *condition_checks(decoder, 5),
@@ -184,6 +187,25 @@ def vae_checks(conditions: tuple[int, ...] = (0,)) -> Checks:
             own_layers="decoder",
         ),
         *range_checks(decoder),
+        *hidden_checks(encoder, decoder),
+    )
+
+
+def hidden_checks(encoder: Part, decoder: Part) -> Checks:
+    """Make the checks that both parts follow `hidden_dim` and are no linear maps."""
+
+    def model(submission: Submission, hidden_dim: int) -> RemoteObject:
+        _, condition, _ = encoder.small
+        return new_model(submission, "myVAE", hidden_dim, 5, *_given(condition))
+
+    def rows(part: Part) -> Callable[[], torch.Tensor]:
+        return lambda: part.inputs(None, 2, *part.small)
+
+    return (
+        *width_checks("encoder", model, "encoder", rows(encoder)),
+        *nonlinearity_checks(encoder, 5),
+        *width_checks("decoder", model, "decoder", rows(decoder)),
+        *nonlinearity_checks(decoder, 3, lambda image: image.logit(1e-6), 1e-3),
     )
 
 

@@ -1,0 +1,54 @@
+"""The check that a part has as many features as `hidden_dim` says."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from autograder.checks.shared.networks import Checks, named_check
+from autograder.checks.vocabulary import expect
+from autograder.protocol.remote import Raised, RemoteObject, Submission
+
+WIDTHS = (24, 48)
+
+
+def width_checks(
+    task: str,
+    make: Callable[[Submission, int], RemoteObject],
+    path: str,
+    inputs: Callable[[], torch.Tensor],
+) -> Checks:
+    """Make the check that the size of a part follows `hidden_dim`.
+
+    Args:
+        task: The task's id.
+        make: Makes the model for a value of `hidden_dim`, in eval mode.
+        path: The part's attribute; "" for the model itself.
+        inputs: Makes an input of the part.
+    """
+
+    @named_check(
+        task,
+        f"{task}_follows_hidden_dim",
+        f"The number of hidden features of the {task} follows `hidden_dim`.",
+    )
+    def follows(submission: Submission) -> None:
+        counts = [_count(make(submission, width), path, inputs()) for width in WIDTHS]
+        expect(
+            counts[0] != counts[1] or not counts[0],
+            f"The {task} uses {counts[0]:,} parameters for every `hidden_dim`. Are its layers made "
+            "with `hidden_dim`?",
+            "hidden_dim_ignored",
+        )
+
+    return (follows,)
+
+
+def _count(model: RemoteObject, path: str, x: torch.Tensor) -> int:
+    """Return how many parameters a part uses; without gradients, how many it has."""
+    part: Any = getattr(model, path) if path else model
+    try:
+        used = part.used_parameters(x)
+    except Raised:
+        used = part.parameters()
+    return sum(p.numel() for p in used.values())

@@ -1,0 +1,321 @@
+"""Mutation testing of the checks: every small change of a reference must lose points.
+
+`mutants` makes the changes. Each mutant is graded like a submission. It must lose a task that its
+changed line belongs to, and no other task. A mutant that is right too stands in the assignment's
+list of equivalents, with a reason. The lists are in `checks/a<assignment>/mutants.toml`.
+"""
+
+import random
+import tempfile
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autograder.checks.registry import load_checks
+from autograder.course.locate import CourseError, current_course
+from autograder.grading import batch
+from autograder.quality import corpus
+from autograder.quality.corpus import CorpusSubmission
+from autograder.quality.mutants import Mutant, mutants_of
+from autograder.quality.verify import lost
+from autograder.records.results import Result
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.tiers import BEST, Sandbox
+
+KILLED, TRAINED, EQUIVALENT = "killed", "killed when trained", "equivalent"
+ELSEWHERE, SURVIVED, FAILED = "lost elsewhere", "survived", "not graded"
+VERDICTS = (KILLED, TRAINED, EQUIVALENT, ELSEWHERE, SURVIVED, FAILED)
+
+
+@dataclass(frozen=True)
+class Equivalent:
+    """A change that is right too, or a matter of taste.
+
+    Attributes:
+        line: The text of the changed line, without its indentation.
+        operator: The operator; "" for all operators.
+        change: The change as the report shows it; "" for every change of this line and operator.
+        reason: Why nothing needs to be lost.
+    """
+
+    line: str
+    operator: str
+    change: str
+    reason: str
+
+    def covers(self, mutant: Mutant) -> bool:
+        """Return whether this entry is about a mutant."""
+        return (
+            self.line == mutant.line
+            and self.operator in ("", mutant.operator)
+            and self.change in ("", mutant.change)
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the grader did with one mutant.
+
+    Attributes:
+        mutant: The mutant.
+        kind: One of `VERDICTS`.
+        expected: The tasks that it may lose.
+        lost: The tasks that it has lost.
+        note: The reason of an equivalent, or the first message of the result.
+    """
+
+    mutant: Mutant
+    kind: str
+    expected: tuple[str, ...]
+    lost: tuple[str, ...]
+    note: str
+
+    @property
+    def is_problem(self) -> bool:
+        """True if the checks, or the lists, need work."""
+        return self.kind in (ELSEWHERE, SURVIVED, FAILED)
+
+    def sentence(self) -> str:
+        """Return the verdict and the change in one line."""
+        mutant = self.mutant
+        tasks = f"lost {_list(self.lost)}, expected {_list(self.expected)}"
+        return (
+            f"{mutant.assignment}: {self.kind}: {mutant.operator} in `{mutant.line}`: "
+            f"{mutant.change} ({tasks})"
+        )
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names) or "nothing"
+
+
+def counted(verdicts: Sequence[Verdict]) -> str:
+    """Return how many verdicts of each kind there are, in words."""
+    counts = Counter(verdict.kind for verdict in verdicts)
+    kinds = ", ".join(f"{counts[kind]} {kind}" for kind in VERDICTS if counts[kind])
+    return f"{len(verdicts)} mutants: {kinds or 'none'}"
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The data file of an assignment: which code belongs to which tasks, and the equivalents.
+
+    Attributes:
+        tasks: Tasks by place: a line's text, "function:target", "function" or "class".
+        equivalents: The changes that need not lose points.
+        broken: Tasks that a change may lose as well if the class cannot be made any more.
+    """
+
+    tasks: Mapping[str, tuple[str, ...]]
+    equivalents: tuple[Equivalent, ...]
+    broken: Mapping[str, tuple[str, ...]]
+
+
+def load_lists(assignment: str) -> Lists:
+    """Read `mutants.toml` of an assignment.
+
+    Raises:
+        CourseError: If the file does not exist.
+    """
+    path = current_course().checks / f"a{assignment}" / "mutants.toml"
+    if not path.is_file():
+        raise CourseError(
+            f"{assignment} has no list of mutants: the file {path} does not exist. Create it; the "
+            "files of the other assignments are examples."
+        )
+    data = tomllib.loads(path.read_text(encoding="utf-8"))
+    return Lists(
+        {place: tuple(tasks) for place, tasks in data.get("tasks", {}).items()},
+        tuple(
+            Equivalent(e["line"], e.get("operator", ""), e.get("change", ""), e["reason"])
+            for e in data.get("equivalent", ())
+        ),
+        {place: tuple(tasks) for place, tasks in data.get("broken", {}).items()},
+    )
+
+
+def expected_tasks(mutant: Mutant, lists: Lists) -> tuple[str, ...]:
+    """Return the tasks that the changed line belongs to.
+
+    The data file names them by place. Without an entry, they are the tasks whose parts or names
+    include the function or what the line is assigned to.
+
+    Raises:
+        CourseError: If there are none.
+    """
+    target = mutant.target.removeprefix("self.")
+    for place in _places(mutant):
+        if place in lists.tasks:
+            return lists.tasks[place]
+    tasks = load_checks(mutant.assignment).tasks
+    for name in (target, mutant.function.rpartition(".")[2], mutant.function.partition(".")[0]):
+        found = tuple(t.id for t in tasks if name in (t.id, *t.parts, *t.names))
+        if found:
+            return found
+    raise CourseError(
+        f"{mutant.assignment}: the change of `{mutant.line}` in `{_places(mutant)[1]}` belongs to "
+        "no task. Name its tasks in mutants.toml."
+    )
+
+
+def _places(mutant: Mutant) -> tuple[str, ...]:
+    function = mutant.function
+    return mutant.line, f"{function}:{mutant.target}", function, function.partition(".")[0]
+
+
+def judge(mutant: Mutant, result: Result, lists: Lists, *, trained: bool = False) -> Verdict:
+    """Compare the result of a mutant with what is expected of it.
+
+    Args:
+        mutant: The mutant.
+        result: Its result.
+        lists: The data file of its assignment.
+        trained: Whether its result includes training, after one without training.
+    """
+    expected, found = expected_tasks(mutant, lists), lost(result)
+    reasons = [e.reason for e in lists.equivalents if e.covers(mutant)]
+    message = next((c.message for c in result.checks if c.task in found and c.message), "")
+
+    def verdict(kind: str, note: str = message) -> Verdict:
+        return Verdict(mutant, kind, expected, found, note)
+
+    if result.status != "graded":
+        return verdict(FAILED, result.message)
+    if not found:
+        return verdict(EQUIVALENT, reasons[0]) if reasons else verdict(SURVIVED)
+    if trained:
+        return verdict(TRAINED)
+    also = {task for place in _places(mutant) for task in lists.broken.get(place, ())}
+    if not set(found) & set(expected) or not set(found) <= {*expected, *also}:
+        return verdict(EQUIVALENT, reasons[0]) if reasons else verdict(ELSEWHERE)
+    return verdict(KILLED)
+
+
+def run(
+    assignment: str,
+    jobs: int,
+    limits: Limits,
+    sandbox: Sandbox = BEST,
+    *,
+    train: bool = False,
+    chosen: Sequence[Mutant] | None = None,
+) -> Iterator[Verdict]:
+    """Grade the mutants of an assignment.
+
+    Args:
+        assignment: The assignment's name.
+        jobs: How many mutants to grade at the same time.
+        limits: The limits of each mutant.
+        sandbox: The sandbox of each mutant.
+        train: Whether to train the survivors as well.
+        chosen: The mutants to grade; None for all.
+
+    Yields:
+        One verdict for each mutant.
+
+    Raises:
+        CourseError: If the assignment has no data file, or if a mutant belongs to no task.
+    """
+    lists = load_lists(assignment)
+    mutants = {m.name: m for m in (mutants_of(assignment) if chosen is None else chosen)}
+    for mutant in mutants.values():
+        expected_tasks(mutant, lists)
+    with tempfile.TemporaryDirectory(prefix="vaelab-mutate-") as folder:
+        entries = {name: _entry(one, Path(folder)) for name, one in mutants.items()}
+        again = []
+        for result in batch.grade_all(list(entries.values()), assignment, jobs, limits, sandbox):
+            found = judge(mutants[result.student], result, lists)
+            if train and found.kind == SURVIVED:
+                again.append(replace(entries[result.student], train=True))
+            else:
+                yield found
+        for result in batch.grade_all(again, assignment, jobs, limits, sandbox) if again else ():
+            yield judge(mutants[result.student], result, lists, trained=True)
+
+
+def _entry(mutant: Mutant, folder: Path) -> batch.Entry:
+    submission = CorpusSubmission(mutant.name, mutant.change, cells=((mutant.cell, mutant.source),))
+    notebook = corpus.make(mutant.assignment, submission)
+    path = corpus.write(notebook, folder, mutant.name, mutant.assignment)
+    return batch.Entry(mutant.name, path, train=False)
+
+
+def sample(assignments: Iterable[str], count: int, seed: int = 0) -> list[Mutant]:
+    """Choose mutants at random, the same ones each time; equivalents are not among them."""
+    every = [
+        mutant
+        for assignment in assignments
+        for mutant in mutants_of(assignment)
+        if not any(e.covers(mutant) for e in load_lists(assignment).equivalents)
+    ]
+    return random.Random(seed).sample(every, min(count, len(every)))
+
+
+def unused(assignment: str) -> list[Equivalent]:
+    """Return the equivalents that are about no mutant any more."""
+    mutants = mutants_of(assignment)
+    listed = load_lists(assignment).equivalents
+    return [e for e in listed if not any(e.covers(mutant) for mutant in mutants)]
+
+
+# The report.
+
+
+def report(verdicts: Sequence[Verdict]) -> str:
+    """Return the report by assignment and by operator, in Markdown."""
+    lines = [
+        "# Mutation testing",
+        "",
+        "`vaelab mutate` changes the reference solutions by small errors and grades each changed "
+        "solution, a *mutant*. Each mutant must lose a task that the changed line belongs to, and "
+        "no other one. This page is the command's report: `vaelab mutate --report "
+        "docs/mutation.md` writes it. Do not edit it.",
+        "",
+        "- *killed*: the mutant loses its task, without training.",
+        "- *killed when trained*: it loses points only after training.",
+        "- *equivalent*: the change is right too, or a matter of taste. Each has a reason below.",
+        "- *lost elsewhere*: it loses a task that the changed line does not belong to.",
+        "- *survived*: it loses nothing.",
+        "",
+    ]
+    lines += _table("assignment", verdicts, [v.mutant.assignment for v in verdicts])
+    lines += _table("operator", verdicts, [v.mutant.operator for v in verdicts])
+    for kind, title in (
+        (SURVIVED, "Survivors"),
+        (ELSEWHERE, "Lost elsewhere"),
+        (FAILED, "Not graded"),
+        (EQUIVALENT, "Equivalents"),
+    ):
+        chosen = [v for v in verdicts if v.kind == kind]
+        if chosen:
+            lines += [f"## {title}", "", "| assignment | line | operator: change | note |"]
+            lines += ["| --- | --- | --- | --- |", *map(_row, chosen), ""]
+    return "\n".join(lines)
+
+
+def _table(name: str, verdicts: Sequence[Verdict], keys: Sequence[str]) -> list[str]:
+    counts = Counter((key, v.kind) for key, v in zip(keys, verdicts, strict=True))
+    lines = [f"| {name} | mutants | {' | '.join(VERDICTS)} |", "| --- |" + " --: |" * 7]
+    for key in [*sorted(set(keys)), ""]:
+        row = [
+            sum(n for (k, v), n in counts.items() if v == kind and k == (key or k))
+            for kind in VERDICTS
+        ]
+        cells = " | ".join(map(str, (sum(row), *row)))
+        lines.append(f"| {key or '**all**'} | {cells} |")
+    return [*lines, ""]
+
+
+def _row(verdict: Verdict) -> str:
+    mutant = verdict.mutant
+    note = verdict.note
+    if verdict.kind == ELSEWHERE:
+        note = f"lost {_list(verdict.lost)}; expected {_list(verdict.expected)}"
+    change = f"{mutant.operator}: `{_cell(mutant.change)}`"
+    return f"| {mutant.assignment} | `{_cell(mutant.line)}` | {change} | {_cell(note)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("`", "ˋ").replace("\n", " ")
