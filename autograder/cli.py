@@ -339,6 +339,58 @@ def grade(
 
 
 @app.command()
+def explain(
+    result: Annotated[Path, typer.Argument(help="The result: OUT/results/<student>.json.")],
+    check: Annotated[
+        str, typer.Argument(help="The check's name in the result, or <task>.<check>.")
+    ],
+    submission: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The notebook that was graded. Default: the student's notebook in a folder "
+            "`submissions` beside OUT.",
+        ),
+    ] = None,
+    script: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the script to this file.")
+    ] = None,
+    no_sandbox: NoSandbox = False,
+    course: CourseDir = None,
+) -> None:
+    """Explain a check of a result: what was asked, what came back, what was expected.
+
+    The check runs again on the submission, with the same inputs. With `--script`, the command also
+    writes a script that reproduces the check by hand. The script needs PyTorch only.
+
+    The exit code is 1 if the check has another outcome or message than in the result.
+    """
+    from autograder.grading.explain import ExplainError, read_result
+    from autograder.grading.explain import explain as explain_check
+    from autograder.records.results import write_text
+    from autograder.reports.output_folder import SECRET, OutputFolder
+
+    found, out = read_result(result), result.resolve().parent.parent
+    if not (out / SECRET).exists():
+        raise ExplainError(
+            f"{out / SECRET} does not exist. The inputs of a check depend on this file, so the "
+            "result must be in its output folder."
+        )
+    name = found.assignment
+    default = out.parent / "submissions" / found.student / name / f"{name}.ipynb"
+    secret, sandbox = OutputFolder(out).secret(), _sandbox(no_sandbox)
+    explained = explain_check(found, check, submission or default, sandbox=sandbox, secret=secret)
+    for line in explained.lines:
+        typer.echo(line)
+    if script and explained.script:
+        write_text(script, explained.script)
+        typer.echo(f"Script: {script}")
+        typer.echo("It runs the student's code without a sandbox. Read it before you run it.")
+    if not explained.same:
+        raise typer.Exit(1)
+
+
+@app.command()
 def demo(
     out: Annotated[
         Path, typer.Option(help="Output folder for the submissions and results.")
@@ -479,6 +531,7 @@ def _table(results) -> Table:  # type: ignore[no-untyped-def]
 def main() -> None:
     """Run the command; print a user's error as one line without a traceback."""
     from autograder.grading.batch import BatchError
+    from autograder.grading.explain import ExplainError
     from autograder.sandbox.inside.system import SandboxError
 
     try:
@@ -490,6 +543,6 @@ def main() -> None:
             err=True,
         )
         sys.exit(2)
-    except (CourseError, BatchError) as error:
+    except (CourseError, BatchError, ExplainError) as error:
         typer.echo(f"vaelab: {error}", err=True)
         sys.exit(2)

@@ -17,6 +17,7 @@ from autograder.protocol.remote import MESSAGE_LIMIT, Raised, Submission
 from autograder.records.results import GRADER_ERROR, SKIPPED, CheckOutcome
 from autograder.records.text import printable, sentence
 
+LONGEST_MESSAGE = 4000
 SEEDED = (
     "A call of your code sets a seed for PyTorch's random numbers: every sample after it is the "
     "same again. Set a seed once, outside your classes."
@@ -69,6 +70,8 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
             outcome, message = GRADER_ERROR, grader_error(error)
     if outcome not in ("passed", SKIPPED):
         submission.failed.add(note.task)
+    if len(message) > LONGEST_MESSAGE:  # it can contain text that the submission sent
+        message = message[: LONGEST_MESSAGE - 1] + "…"
     seconds = round(time.monotonic() - started, 3)
     return CheckOutcome(
         note.name, note.task, task.points, note.sentence, outcome, message, mistake, seconds

@@ -74,6 +74,23 @@ class ImportRule:
     forbidden: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The comparison of two tensors that failed.
+
+    Attributes:
+        what: The name of the values in the message.
+        got: The computed values, any shape.
+        expected: The right values, of the same shape.
+        tolerance: Largest accepted difference, relative to the largest right value (at least 1).
+    """
+
+    what: str
+    got: torch.Tensor
+    expected: torch.Tensor
+    tolerance: float
+
+
 class CheckFailed(AssertionError):  # noqa: N818 - a verdict on the work
     """A check has failed.
 
@@ -81,13 +98,22 @@ class CheckFailed(AssertionError):  # noqa: N818 - a verdict on the work
         message: What is wrong, for the student.
         mistake: The name of the known mistake, or None.
         todo: True if the work has not been started.
+        comparison: The comparison that failed, or None. Only an instructor sees it.
     """
 
-    def __init__(self, message: str, mistake: str | None = None, *, todo: bool = False):
+    def __init__(
+        self,
+        message: str,
+        mistake: str | None = None,
+        *,
+        todo: bool = False,
+        comparison: Comparison | None = None,
+    ):
         super().__init__(message)
         self.message = message
         self.mistake = mistake
         self.todo = todo
+        self.comparison = comparison
 
 
 class Skipped(Exception):  # noqa: N818 - not an error
@@ -197,13 +223,18 @@ def expect_close(
     """
     if close(got, right, tolerance):
         return
+    compared = Comparison(what, got, right, tolerance)
     shown = f"xpected {difference(right, got)}."
     for mistake in mistakes:
         wrong = mistake.formula(*inputs).double()
         if close(got, wrong, tolerance):
-            raise CheckFailed(f"{mistake.says} E{shown}", mistake.name)
-    otherwise()
-    raise CheckFailed(f"{what} has the wrong value: e{shown}")
+            raise CheckFailed(f"{mistake.says} E{shown}", mistake.name, comparison=compared)
+    try:
+        otherwise()
+    except CheckFailed as verdict:
+        verdict.comparison = compared
+        raise
+    raise CheckFailed(f"{what} has the wrong value: e{shown}", comparison=compared)
 
 
 def expect_grad(

@@ -152,8 +152,7 @@ class Submission:
             value: The value.
             as_array: Whether a tensor becomes a NumPy array in the worker.
         """
-        reply = self.request("hold", value=value, as_array=as_array)
-        return RemoteObject(self, reply["$ref"], kind=reply["type"])
+        return self._kept(self.request("hold", value=value, as_array=as_array))
 
     def restrict(self, allowed: Sequence[str] | None, forbidden: Sequence[str]) -> None:
         """Apply an import rule to the cells that follow; see `worker.imports.guard`."""
@@ -414,6 +413,18 @@ class RemoteObject:
         """Return its trainable parameters by name, each once; {} if it has none."""
         return self.own_parameters() or {}
 
+    def seen(self) -> torch.Tensor:
+        """Return the first inputs of all calls of this stub; see `worker.stubs`.
+
+        Raises:
+            Raised: If the worker sends anything but a tensor of rows.
+        """
+        path = f"{self.path}.seen".lstrip(".")
+        got = self.submission.request("call", ref=self.ref, path=path, args=[], kwargs={})
+        if not isinstance(got, torch.Tensor) or got.dim() == 0:
+            raise Raised(INVALID_ANSWER)
+        return got
+
     def own_parameters(self) -> dict[str, torch.Tensor] | None:
         """Return its trainable parameters; None if it is callable and has no parameters at all."""
         found = self.submission.request("parameters", ref=self.ref, path=self.path)
@@ -424,7 +435,7 @@ class RemoteObject:
 
         An error of the call is not reported here: other checks call the same code.
         """
-        if self.submission.request("lazy", ref=self.ref, path=self.path):
+        if self.submission.request("lazy", ref=self.ref, path=self.path) is True:
             with contextlib.suppress(Raised):
                 self(*args)
 
@@ -438,7 +449,8 @@ class RemoteObject:
 
 
 def _tensors_by_name(found: Any) -> dict[str, torch.Tensor]:
-    if isinstance(found, dict) and all(isinstance(p, torch.Tensor) for p in found.values()):
+    tensors = found.values() if isinstance(found, dict) else [None]
+    if all(isinstance(p, torch.Tensor) and p.is_floating_point() for p in tensors):
         return found
     raise Raised(INVALID_ANSWER)
 

@@ -64,10 +64,10 @@ def code_shape(model: RemoteObject) -> tuple[int, ...]:
     try:
         return tuple(codes_of(model, images(2)).shape[1:])
     except (Raised, CheckFailed) as error:
-        weights = [w for w in model.decoder.state_dict().values() if w.dim() > 1]
+        weights = [w for w in model.decoder.parameters().values() if w.dim() > 1]
+        channels = dict.fromkeys(weights[0].shape[:2]) if weights else ()
         sides = ((n, n) for n in (3, 7, 4, 2, 5, 6, 14, 1))
-        shapes = [(c, *side) for side in sides for c in dict.fromkeys(weights[0].shape[:2])]
-        for shape in shapes if weights else []:
+        for shape in ((c, *side) for side in sides for c in channels):
             try:
                 decoded(model, torch.randn(1, *shape))
             except (Raised, CheckFailed):

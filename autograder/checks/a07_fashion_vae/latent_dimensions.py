@@ -21,7 +21,8 @@ from autograder.protocol.remote import Affine, Other, Raised, RemoteObject, Subm
 
 def two_dims(got: Any) -> torch.Tensor:
     """Expect two integers, in a tuple or a tensor."""
-    items = list(got) if isinstance(got, tuple | torch.Tensor) and len(got) == 2 else []
+    several = isinstance(got, tuple) or (isinstance(got, torch.Tensor) and got.dim() > 0)
+    items = list(got) if several and len(got) == 2 else []
     whole = [
         int(item)
         for item in items
@@ -159,8 +160,8 @@ def test_quantiles(submission: Submission) -> None:
     value = submission.value("values")
     if isinstance(value, Other) and value.kind == "ellipsis":
         raise CheckFailed("`values` is not filled in yet.", todo=True)
-    if isinstance(value, tuple):
-        value = torch.tensor([float(item) for item in value], dtype=torch.float64)
+    if isinstance(value, tuple) and all(type(item) in (int, float) for item in value):
+        value = torch.tensor(value, dtype=torch.float64)
     expect(
         isinstance(value, torch.Tensor) and not bool(torch.isinf(value).any()),
         "The first and last of `values` are infinite, because their probabilities are 0 and 1. "

@@ -220,7 +220,12 @@ def test_backward(submission: Submission) -> None:
         "not detach it.",
         "no_backward",
     )
-    got = torch.stack([torch.zeros(()) if grad is None else grad for grad in found])
+    got = torch.stack(
+        [
+            torch.zeros(()).double() if grad is None else expect_tensor(grad, (), "The gradient")
+            for grad in found
+        ]
+    )
     right = gradients(parts.loss(x), parts)
     expect_close(got, right, "The gradient after `backward`", (parts, x), GRADIENT_MISTAKES)
 

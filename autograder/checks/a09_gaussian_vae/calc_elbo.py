@@ -110,11 +110,10 @@ def _found_order(submission: Submission) -> tuple[int, int, int]:
     mu, logsigma = 2 + torch.rand(n, latents), -torch.rand(n, latents)
     x, other = with_posterior(mu, logsigma), with_posterior(mu, logsigma)
     other.flatten(1)[:, 2 * latents :] = 0.2
-    z_start = len(three_values(vae, other)[0])
-    values = [torch.as_tensor(v).double() for v in three_values(vae, x)]
-    others = [torch.as_tensor(v).double() for v in three_values(vae, other)]
-    if any(v.shape != (n,) for v in values + others) or z_start != n:
+    given = [*three_values(vae, other), *three_values(vae, x), *three_values(vae, other)]
+    if not all(isinstance(value, torch.Tensor) and value.shape == (n,) for value in given):
         return 0, 1, 2
+    values, others = ([value.double() for value in given[i : i + 3]] for i in (3, 6))
     fixed = [i for i in range(3) if torch.allclose(values[i], others[i], rtol=1e-5)]
     if len(fixed) != 1:
         return 0, 1, 2
@@ -128,6 +127,8 @@ def _found_order(submission: Submission) -> tuple[int, int, int]:
         return (two, one, kl) if is_sum(two, one) else (one, two, kl)
     # Also a KL that is subtracted fits these sums: the right term decides.
     z = vae.decoder.seen()[n : 2 * n].double()
+    if z.shape != (n, latents):
+        return 0, 1, 2
     mean = (z @ weights.double()).sigmoid().unflatten(1, IMAGE)
     right = GAUSSIAN.term(EACH_IMAGE, mean, x.double(), sigma_x)
     swapped = torch.allclose(values[0], right, rtol=1e-4) and is_sum(1, 0)

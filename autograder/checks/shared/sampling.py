@@ -23,7 +23,6 @@ from autograder.checks.vocabulary import (
     expect_close,
     expect_grad,
     expect_tensor,
-    kind,
 )
 from autograder.protocol.remote import Affine, RemoteObject, Submission
 
@@ -277,11 +276,11 @@ def expect_fresh_noise(sampler: Sampler, own: Parameterization, what: str) -> No
     """Expect separate noise for every entry, and new noise at every call, for any shape."""
     for shape in ((1, 5), (5, 1), (1, 1)):
         alone = sampler(*own.prior(*shape))
-        squeezed = isinstance(alone, torch.Tensor) and alone.dim() < 2
+        found = tuple(alone.shape) if isinstance(alone, torch.Tensor) else shape
         expect(
-            not squeezed or alone.numel() != math.prod(shape),
-            f"With mu of shape {shape}, z is {kind(alone)}. Keep both axes, also for "
-            "one row or one latent.",
+            len(found) > 1 or math.prod(found) != math.prod(shape),
+            f"With mu of shape {shape}, z has shape {found}. Keep both axes, also for one row or "
+            "one latent.",
             "squeezed",
         )
         expect_tensor(alone, shape, what)
