@@ -396,19 +396,6 @@ class RemoteObject:
         """Copy values into its parameters and buffers; with `strict`, into all of them."""
         self.submission.request("load_state", ref=self.ref, state=state, strict=strict)
 
-    def seen(self) -> torch.Tensor:
-        """Return the first inputs of all calls of this stub so far; see `worker.stubs.Stub`.
-
-        Raises:
-            Raised: If the answer is no tensor.
-        """
-        found = self.submission.request(
-            "call", ref=self.ref, path=f"{self.path}.seen", args=[], kwargs={}
-        )
-        if isinstance(found, torch.Tensor) and found.dim():
-            return found
-        raise Raised(INVALID_ANSWER)
-
     def parameters(self) -> dict[str, torch.Tensor]:
         """Return its trainable parameters by name, each once; {} if it has none."""
         return self.own_parameters() or {}
