@@ -19,6 +19,7 @@ from torch import nn
 
 from autograder.checks.confirmation import apart, trained_state
 from autograder.checks.shared.networks import Checks, named_check
+from autograder.checks.stand_ins import define_missing
 from autograder.checks.vocabulary import CheckFailed, Skipped, Task, expect
 from autograder.course.reference import load_reference, run_reference
 from autograder.protocol.remote import Raised, RemoteObject, Submission
@@ -128,6 +129,7 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], spec: Training
     settings = _settings(submission, spec)
     if not submission.train:
         raise Skipped
+    define_missing(submission, tasks, submission.failed, spec.names[0])
     x, labels = _data(spec)
     if submission.in_notebook:
         model: Any = submission.object(spec.names[0])

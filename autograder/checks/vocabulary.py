@@ -34,6 +34,8 @@ class Task:
             replace them.
         no_seed: Whether its parts may not set a seed. False for all but one of several tasks with
             the same part: one of them reports it.
+        classes: Classes of the notebook that are these parts. If they cannot be made, stand-ins
+            take their places, so that the model of the other parts exists.
     """
 
     id: str
@@ -43,6 +45,7 @@ class Task:
     uses: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     no_seed: bool = True
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,9 @@ def expect_tensor(got: Any, shape: Sequence[int], what: str) -> torch.Tensor:
         return got.double()
     if not torch.isfinite(got).all():
         bad = int((~torch.isfinite(got)).sum())
-        raise CheckFailed(f"{what} has {bad} value{'s' * (bad > 1)} that are not finite.")
+        raise CheckFailed(
+            f"{what} has {bad} value{'s that are' if bad > 1 else ' that is'} not finite."
+        )
     return got.double()
 
 

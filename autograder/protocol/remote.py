@@ -74,6 +74,7 @@ class Submission:
         failed: Ids of the tasks that have failed so far.
         cell_errors: The exceptions that the submission's cells raised, by cell id.
         sources: The text of the submission's cells, by cell id; {} in a notebook.
+        repaired: The arguments of `repair`, for further workers.
         facts: Measured values for the report.
         remarks: Messages for the student that cost no points.
         device_counts: True if a tensor on another device than the input costs points.
@@ -104,6 +105,7 @@ class Submission:
         self.failed: set[str] = set()
         self.cell_errors: dict[str, Raised] = {}
         self.sources: dict[str, str] = {}
+        self.repaired: list[tuple[str, str]] = []
         self.facts: dict[str, Any] = {}
         self.remarks: list[str] = []
         self.device_counts = False
@@ -120,7 +122,10 @@ class Submission:
         """
         if self._fresh is None:
             raise RuntimeError("There are no worker processes here.")
-        return self._fresh()
+        another = self._fresh()
+        for source, cell in self.repaired:
+            another.repair(source, cell)
+        return another
 
     def run(self, source: str, name: str, seconds: float | None = None) -> None:
         """Run a cell.
@@ -134,6 +139,13 @@ class Submission:
             Raised: If the cell raises an exception.
         """
         self.request("run", source=source, name=name, seconds=seconds)
+
+    def repair(self, source: str, cell: str) -> None:
+        """Define names that a cell needs, then run it again, here and in every further worker."""
+        self.repaired.append((source, cell))
+        self.run(source, "stand_ins")
+        with contextlib.suppress(Raised):
+            self.rerun(cell)
 
     def rerun(self, name: str) -> None:
         """Run a cell of the submission again, with the names that are defined now.

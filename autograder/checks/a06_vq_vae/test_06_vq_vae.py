@@ -23,14 +23,20 @@ from autograder.protocol.remote import RemoteObject, Submission
 
 TASKS = (
     Task("units", 5, "Units"),
-    Task("nearest_code", 10, "Nearest code", parts=("vq_vae",)),
+    Task("nearest_code", 10, "Nearest code", parts=("vq_vae",), classes=("VectorQuantizer",)),
     Task("straight_through", 10, "Straight-through output", parts=("vq_vae",), no_seed=False),
     Task("vq_loss", 15, "Codebook and commitment loss", parts=("vq_vae",), no_seed=False),
     Task("perplexity", 5, "Perplexity", parts=("vq_vae",), no_seed=False),
-    Task("ema", 10, "Moving averages", parts=("vq_vae",)),
-    Task("residual", 5, "Residual blocks", parts=("encoder", "decoder")),
-    Task("encoder", 5, "Encoder", parts=("encoder",)),
-    Task("decoder", 5, "Decoder", parts=("decoder",)),
+    Task("ema", 10, "Moving averages", parts=("vq_vae",), classes=("VectorQuantizerEMA",)),
+    Task(
+        "residual",
+        5,
+        "Residual blocks",
+        parts=("encoder", "decoder"),
+        classes=("Residual", "ResidualStack"),
+    ),
+    Task("encoder", 5, "Encoder", parts=("encoder",), classes=("Encoder",)),
+    Task("decoder", 5, "Decoder", parts=("decoder",), classes=("Decoder",)),
     Task("model", 5, "Whole model", parts=("forward",), uses=("encoder", "vq_vae", "decoder")),
     Task("training", 5, "Training"),
 )

@@ -176,7 +176,7 @@ def explain_elbo(got: torch.Tensor, vae: RemoteObject, parts: KnownParts, x: tor
     """Explain an ELBO that no known mistake computes."""
     expect_called(vae, PARTS, "elbo")
     if len(x) > 2:
-        expect_weights(got, -parts.likelihood(x), parts.kl(x), "Your ELBO", sign=-1.0)
+        expect_weights(got, -parts.likelihood(x), parts.kl(x), "your ELBO", sign=-1.0)
 
 
 def expect_elbo(got: torch.Tensor, vae: RemoteObject, parts: KnownParts, x: torch.Tensor) -> None:
