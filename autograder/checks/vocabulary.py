@@ -246,7 +246,7 @@ def expect_close(
 
 
 def expect_grad(
-    output: torch.Tensor, inputs: dict[str, torch.Tensor], what: str, mistake: str | None = None
+    output: Any, inputs: dict[str, torch.Tensor], what: str, mistake: str | None = None
 ) -> tuple[torch.Tensor, ...]:
     """Expect that gradients flow from the sum of `output` to each input; return the gradients.
 
@@ -257,10 +257,13 @@ def expect_grad(
         mistake: The name of the known mistake if no gradient reaches one of them.
 
     Raises:
-        CheckFailed: If no gradient reaches one of them.
+        CheckFailed: If no gradient reaches one of them, or `output` is no tensor.
     """
     if not isinstance(output, torch.Tensor):
-        raise CheckFailed(f"{what} should be a tensor, got {kind(output)}.")
+        if isinstance(output, Other) and output.kind == "ellipsis":
+            raise CheckFailed(NOT_STARTED, todo=True)
+        start = what[0].upper() + what[1:]
+        raise CheckFailed(f"{start} should be a tensor, got {kind(output)}.")
     grads: tuple[torch.Tensor | None, ...] = (None,) * len(inputs)
     if output.requires_grad:
         grads = torch.autograd.grad(output.sum(), list(inputs.values()), allow_unused=True)

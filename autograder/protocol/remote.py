@@ -539,7 +539,8 @@ class _Taped(torch.autograd.Function):
         back = ctx.submission.request("backward", tape=ctx.tape, grads=list(grads))
         fits = isinstance(back, tuple) and len(back) == len(ctx.shapes)
         if not fits or not all(
-            grad is None or (isinstance(grad, torch.Tensor) and grad.shape == shape)
+            grad is None
+            or (isinstance(grad, torch.Tensor) and grad.shape == shape and grad.is_floating_point())
             for grad, shape in zip(back, ctx.shapes, strict=True)
         ):
             raise Raised(
