@@ -281,6 +281,7 @@ def calibrate(
     """Train each reference for all of its epochs; compare its loss with the threshold."""
     from autograder.course.sources import assignments
     from autograder.quality import calibrate as calibration
+    from autograder.quality import new_images
     from autograder.records.results import write_text
 
     found = {name: calibration.training_spec(name) for name in assignments()}
@@ -293,7 +294,8 @@ def calibrate(
         for seed in range(seeds):
             run = calibration.train(name, spec, seed, source, typer.echo)
             runs = calibration.save_run(run, out / "calibration.json")
-            write_text(out / "calibration.md", calibration.as_markdown(runs, specs))
+            more = new_images.section(out / "new_images.json")
+            write_text(out / "calibration.md", calibration.as_markdown(runs, specs) + more)
     typer.echo(f"Table: {out / 'calibration.md'}")
 
 
@@ -329,13 +331,65 @@ def grade(
     Each result is written as soon as it is there. You can interrupt the command and start it
     again: it then grades only submissions that are new, changed or not graded yet.
 
-    The exit code is 0 if all submissions were graded, 1 if the grader failed for a submission, and
-    2 for an error in the command. Scores do not change the exit code.
+    The exit code is 0 if all submissions were graded, 1 if the grader failed for a submission or
+    for one of its tasks, and 2 for an error in the command. Scores do not change the exit code.
     """
     from autograder.sandbox.limits import Limits
 
     limits = Limits(seconds=timeout, call_seconds=call_timeout, memory_mib=memory)
     _grade(submissions, assignment, out, jobs, limits, _sandbox(no_sandbox), again)
+
+
+@app.command()
+def explain(
+    result: Annotated[Path, typer.Argument(help="The result: OUT/results/<student>.json.")],
+    check: Annotated[
+        str, typer.Argument(help="The check's name in the result, or <task>.<check>.")
+    ],
+    submission: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The notebook that was graded. Default: the student's notebook in a folder "
+            "`submissions` beside OUT.",
+        ),
+    ] = None,
+    script: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the script to this file.")
+    ] = None,
+    no_sandbox: NoSandbox = False,
+    course: CourseDir = None,
+) -> None:
+    """Explain a check of a result: what was asked, what came back, what was expected.
+
+    The check runs again on the submission, with the same inputs. With `--script`, the command also
+    writes a script that reproduces the check by hand. The script needs PyTorch only.
+
+    The exit code is 1 if the check has another outcome or message than in the result.
+    """
+    from autograder.grading.explain import ExplainError, read_result
+    from autograder.grading.explain import explain as explain_check
+    from autograder.records.results import write_text
+    from autograder.reports.output_folder import SECRET, OutputFolder
+
+    found, out = read_result(result), result.resolve().parent.parent
+    if not (out / SECRET).exists():
+        raise ExplainError(
+            f"{out / SECRET} does not exist. The inputs of a check depend on this file, so the "
+            "result must be in its output folder."
+        )
+    name = found.assignment
+    default = out.parent / "submissions" / found.student / name / f"{name}.ipynb"
+    secret, sandbox = OutputFolder(out).secret(), _sandbox(no_sandbox)
+    explained = explain_check(found, check, submission or default, sandbox=sandbox, secret=secret)
+    for line in explained.lines:
+        typer.echo(line)
+    if script and explained.script:
+        write_text(script, explained.script)
+        typer.echo(f"Script: {script}")
+        typer.echo("It runs the student's code without a sandbox. Read it before you run it.")
+    if not explained.same:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -438,11 +492,11 @@ def _grade(  # type: ignore[no-untyped-def]
     console.print(_table(results))
     console.print(f"Scores: {out / 'scores.csv'}", soft_wrap=True)
     console.print(f"Report: {(out / 'index.html').resolve()}", soft_wrap=True)
-    failed = sum(result.status == "not_graded" for result in results)
+    failed = sum(not result.is_complete for result in results)
     if failed:
         typer.echo(
-            f"The grader failed for {failed} of {len(results)} submissions. "
-            "Run the same command again to grade them.",
+            f"The grader failed for {failed} of {len(results)} submissions, or for some of their "
+            "tasks. Run the same command again to grade them.",
             err=True,
         )
         raise typer.Exit(1)
@@ -457,7 +511,11 @@ def _table(results) -> Table:  # type: ignore[no-untyped-def]
     table.add_column("points", justify="right")
     table.add_column("lost tasks (known mistakes)", overflow="fold")
     for result in results:
-        lost = [t.task for t in result.tasks if not t.pending and t.points < t.max_points]
+        lost = [
+            t.task
+            for t in result.tasks
+            if not t.pending and not t.not_graded and t.points < t.max_points
+        ]
         mistakes = sorted({c.mistake for c in result.checks if c.mistake})
         text = ", ".join(lost) if len(lost) < 4 else f"{len(lost)} tasks"
         points = f"{result.score:g} / {result.max_score:g}"
@@ -475,6 +533,7 @@ def _table(results) -> Table:  # type: ignore[no-untyped-def]
 def main() -> None:
     """Run the command; print a user's error as one line without a traceback."""
     from autograder.grading.batch import BatchError
+    from autograder.grading.explain import ExplainError
     from autograder.sandbox.inside.system import SandboxError
 
     try:
@@ -486,6 +545,6 @@ def main() -> None:
             err=True,
         )
         sys.exit(2)
-    except (CourseError, BatchError) as error:
+    except (CourseError, BatchError, ExplainError) as error:
         typer.echo(f"vaelab: {error}", err=True)
         sys.exit(2)

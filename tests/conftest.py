@@ -31,7 +31,8 @@ SLOW = {
     "autograder/test_demo.py": 60,
     "autograder/test_nbgrader.py": 50,
     "autograder/test_compose.py": 40,
-    "autograder/test_host.py": 30,
+    "autograder/test_host.py": 60,
+    "autograder/test_explain.py": 25,
 }
 
 
@@ -40,7 +41,8 @@ SHARED = (
     r"attacks/test_attacks\.py.*\[([AB])-",  # the judge of one tier
     r"autograder/test_corpus\.py::\w+(?:\[(\d\d_[a-z_]+).*)?$",  # a graded corpus
     r"autograder/test_batch\.py::test_a_result_does_not_depend()",
-    r"(test_contributing|test_demo|test_nbgrader|test_wheel|test_gallery)\.py",  # a module fixture
+    # a module fixture
+    r"(test_contributing|test_demo|test_explain|test_nbgrader|test_wheel|test_gallery)\.py",
 )
 FIRST_CORPUS = "03_fc_vae"  # the corpus of the tests that name none in their id
 

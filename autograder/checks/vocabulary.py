@@ -34,6 +34,8 @@ class Task:
             replace them.
         no_seed: Whether its parts may not set a seed. False for all but one of several tasks with
             the same part: one of them reports it.
+        classes: Classes of the notebook that are these parts. If they cannot be made, stand-ins
+            take their places, so that the model of the other parts exists.
     """
 
     id: str
@@ -43,6 +45,7 @@ class Task:
     uses: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     no_seed: bool = True
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,23 @@ class ImportRule:
     forbidden: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The comparison of two tensors that failed.
+
+    Attributes:
+        what: The name of the values in the message.
+        got: The computed values, any shape.
+        expected: The right values, of the same shape.
+        tolerance: Largest accepted difference, relative to the largest right value (at least 1).
+    """
+
+    what: str
+    got: torch.Tensor
+    expected: torch.Tensor
+    tolerance: float
+
+
 class CheckFailed(AssertionError):  # noqa: N818 - a verdict on the work
     """A check has failed.
 
@@ -81,26 +101,36 @@ class CheckFailed(AssertionError):  # noqa: N818 - a verdict on the work
         message: What is wrong, for the student.
         mistake: The name of the known mistake, or None.
         todo: True if the work has not been started.
+        comparison: The comparison that failed, or None. Only an instructor sees it.
     """
 
-    def __init__(self, message: str, mistake: str | None = None, *, todo: bool = False):
+    def __init__(
+        self,
+        message: str,
+        mistake: str | None = None,
+        *,
+        todo: bool = False,
+        comparison: Comparison | None = None,
+    ):
         super().__init__(message)
         self.message = message
         self.mistake = mistake
         self.todo = todo
+        self.comparison = comparison
 
 
 class Skipped(Exception):  # noqa: N818 - not an error
     """A check that trains was skipped: grading without training was requested."""
 
 
-def check(task: str, *, in_notebook: bool = True) -> Callable[[F], F]:
+def check(task: str, *, in_notebook: bool = True, live: str = "") -> Callable[[F], F]:
     """Mark a pytest function as a check of `task`.
 
     Args:
         task: The task's id.
         in_notebook: False for a check that is slow or must not be visible to students. It runs
             when the submission is graded, and not in the student's notebook.
+        live: The sentence in the student's notebook, if the check does something else there.
     """
 
     def mark(function: F) -> F:
@@ -111,6 +141,7 @@ def check(task: str, *, in_notebook: bool = True) -> Callable[[F], F]:
             task=task,
             sentence=(inspect.getdoc(function) or "").splitlines()[0],
             in_notebook=in_notebook,
+            live=live,
         )
         return function
 
@@ -125,6 +156,7 @@ class CheckInfo:
     task: str
     sentence: str
     in_notebook: bool
+    live: str = ""
 
 
 def fail(message: str, mistake: str | None = None) -> None:
@@ -166,7 +198,9 @@ def expect_tensor(got: Any, shape: Sequence[int], what: str) -> torch.Tensor:
         return got.double()
     if not torch.isfinite(got).all():
         bad = int((~torch.isfinite(got)).sum())
-        raise CheckFailed(f"{what} has {bad} value{'s' * (bad > 1)} that are not finite.")
+        raise CheckFailed(
+            f"{what} has {bad} value{'s that are' if bad > 1 else ' that is'} not finite."
+        )
     return got.double()
 
 
@@ -197,17 +231,22 @@ def expect_close(
     """
     if close(got, right, tolerance):
         return
+    compared = Comparison(what, got, right, tolerance)
     shown = f"xpected {difference(right, got)}."
     for mistake in mistakes:
         wrong = mistake.formula(*inputs).double()
         if close(got, wrong, tolerance):
-            raise CheckFailed(f"{mistake.says} E{shown}", mistake.name)
-    otherwise()
-    raise CheckFailed(f"{what} has the wrong value: e{shown}")
+            raise CheckFailed(f"{mistake.says} E{shown}", mistake.name, comparison=compared)
+    try:
+        otherwise()
+    except CheckFailed as verdict:
+        verdict.comparison = compared
+        raise
+    raise CheckFailed(f"{what} has the wrong value: e{shown}", comparison=compared)
 
 
 def expect_grad(
-    output: torch.Tensor, inputs: dict[str, torch.Tensor], what: str, mistake: str | None = None
+    output: Any, inputs: dict[str, torch.Tensor], what: str, mistake: str | None = None
 ) -> tuple[torch.Tensor, ...]:
     """Expect that gradients flow from the sum of `output` to each input; return the gradients.
 
@@ -218,8 +257,13 @@ def expect_grad(
         mistake: The name of the known mistake if no gradient reaches one of them.
 
     Raises:
-        CheckFailed: If no gradient reaches one of them.
+        CheckFailed: If no gradient reaches one of them, or `output` is no tensor.
     """
+    if not isinstance(output, torch.Tensor):
+        if isinstance(output, Other) and output.kind == "ellipsis":
+            raise CheckFailed(NOT_STARTED, todo=True)
+        start = what[0].upper() + what[1:]
+        raise CheckFailed(f"{start} should be a tensor, got {kind(output)}.")
     grads: tuple[torch.Tensor | None, ...] = (None,) * len(inputs)
     if output.requires_grad:
         grads = torch.autograd.grad(output.sum(), list(inputs.values()), allow_unused=True)

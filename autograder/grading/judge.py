@@ -21,7 +21,7 @@ from autograder.grading.notebook import (
 from autograder.protocol.ended import Ended
 from autograder.protocol.frames import Frame
 from autograder.protocol.remote import Ask, Raised, Submission
-from autograder.records.results import CheckOutcome, Result, TaskScore
+from autograder.records.results import GRADER_ERROR, SKIPPED, CheckOutcome, Result, TaskScore
 from autograder.records.text import sentence
 from autograder.sandbox.host import WorkerProcess
 from autograder.sandbox.limits import Limits
@@ -29,6 +29,7 @@ from autograder.sandbox.tiers import BEST, Sandbox
 
 JUDGE_MEMORY = "What the submission sent takes more memory than a judge may use."
 SHOWN_NOTES = 20
+Around = Callable[[Ask], Ask]
 
 
 @dataclass(eq=False)
@@ -56,9 +57,25 @@ class Judging:
 
 @contextlib.contextmanager
 def judging(
-    path: Path, assignment: str, limits: Limits | None = None, sandbox: Sandbox = BEST
+    path: Path,
+    assignment: str,
+    limits: Limits | None = None,
+    sandbox: Sandbox = BEST,
+    *,
+    key: bytes = b"",
+    train: bool = True,
+    around: Around = lambda ask: ask,
 ) -> Iterator[Judging]:
     """Open a submission in its own worker and run its cells, so that it can be checked.
+
+    Args:
+        path: The notebook.
+        assignment: The assignment's name.
+        limits: The limits of the submission; None for the default limits.
+        sandbox: The sandbox of its worker.
+        key: The key of the random inputs; see `checks.seeds`.
+        train: False to skip the checks that train.
+        around: Replaces the function that asks the worker, for example by one that records.
 
     Raises:
         UnreadableError: If the file is not a readable notebook.
@@ -67,7 +84,8 @@ def judging(
     opened = open_notebook(path, assignment)
     with contextlib.ExitStack() as stack:
         worker = stack.enter_context(WorkerProcess(limits or Limits(), sandbox))
-        yield Judging(assignment, _load(opened, worker, assignment, b"", stack), worker)
+        submission = _load(opened, worker, assignment, key, stack, train, around)
+        yield Judging(assignment, submission, worker)
 
 
 def grade(
@@ -147,6 +165,7 @@ def _load(
     key: bytes,
     stack: contextlib.ExitStack,
     train: bool = True,
+    around: Around = lambda ask: ask,
 ) -> Submission:
     """Run a submission's cells in a worker.
 
@@ -157,13 +176,14 @@ def _load(
         key: The key of the random inputs; see `checks.seeds`.
         stack: What ends further workers of this submission.
         train: See `grade`.
+        around: See `judging`.
     """
 
     def fresh() -> Submission:
         another = stack.enter_context(_another(worker))
         return _run_cells(Submission(_together(worker, another), assignment), opened)
 
-    submission = Submission(worker.ask, assignment, key=key, fresh=fresh, train=train)
+    submission = Submission(around(worker.ask), assignment, key=key, fresh=fresh, train=train)
     return _run_cells(submission, opened)
 
 
@@ -241,8 +261,11 @@ def _scores(
         every.append(done.get((note.task, note.name), not_run))
     tasks = []
     for task in checks.tasks:
-        passed = all(c.outcome == "passed" for c in every if c.task == task.id)
-        tasks.append(TaskScore(task.id, task.title, task.points if passed else 0.0, task.points))
+        outcomes_of = {c.outcome for c in every if c.task == task.id}
+        points = task.points if outcomes_of == {"passed"} else 0.0
+        # A check that failed loses the task, whatever the others would have said.
+        open_ = GRADER_ERROR in outcomes_of and outcomes_of <= {"passed", SKIPPED, GRADER_ERROR}
+        tasks.append(TaskScore(task.id, task.title, points, task.points, not_graded=open_))
     for cell in load_source(assignment).of("answer"):
         tasks.append(
             TaskScore(cell.id, cell.id.replace("_", " ").capitalize(), 0.0, cell.points, True)

@@ -6,6 +6,7 @@ number, its seed, so a composition that loses points can be made again.
 """
 
 import contextlib
+import os
 import random
 import tempfile
 import time
@@ -183,13 +184,15 @@ class Report:
         plan: What was graded.
         graded: The results.
         uncovered: The ways that no composition of the plan has.
-        seconds: How long it took.
+        seconds: How long it took by the clock.
+        cpu_seconds: Processor time of this process and of the judges and workers that it started.
     """
 
     plan: Plan
     graded: tuple[Graded, ...]
     uncovered: tuple[str, ...]
     seconds: float
+    cpu_seconds: float
 
     @property
     def failing(self) -> tuple[Graded, ...]:
@@ -204,7 +207,7 @@ class Report:
             f"{name}: {len(self.graded)} compositions of {len(parts)} ways and styles, "
             f"{pairs_covered(one.composition for one in self.graded):,} pairs of them, "
             f"{len(self.plan.trained)} trained: {len(self.failing)} lose points. "
-            f"{self.seconds:.0f} s."
+            f"{self.seconds:.0f} s, {self.cpu_seconds:.0f} s of CPU."
         ]
         if self.uncovered:
             found.append(f"  not covered: {', '.join(self.uncovered)}")
@@ -235,13 +238,19 @@ def run(
         sandbox: The sandbox of each one.
         out: A folder that keeps the notebooks; None for a temporary one.
     """
-    started = time.monotonic()
+    started, cpu = time.monotonic(), _cpu_seconds()
     compositions = [compose(what.assignment, seed) for seed in what.seeds]
     with contextlib.ExitStack() as stack:
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vaelab-")))
         graded = tuple(grade(compositions, folder, jobs, limits, sandbox, what.trained))
-    seconds = time.monotonic() - started
-    return Report(what, graded, tuple(sorted(uncovered(what.assignment, what.seeds))), seconds)
+    missing = tuple(sorted(uncovered(what.assignment, what.seeds)))
+    return Report(what, graded, missing, time.monotonic() - started, _cpu_seconds() - cpu)
+
+
+def _cpu_seconds() -> float:
+    """Return the processor time of this process and of its children that have ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def suspects(graded: Sequence[Graded]) -> dict[str, tuple[int, int]]:

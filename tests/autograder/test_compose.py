@@ -106,7 +106,7 @@ def test_a_report_names_parts_messages_and_the_command_that_repeats_a_loss():
         Graded(good, result, ()),
         Graded(bad, result, ("seed_1: lost tasks: kl_divergence",)),
     )
-    report = Report(Plan("03_fc_vae", range(2)), both, (), 1.0)
+    report = Report(Plan("03_fc_vae", range(2)), both, (), 1.0, 2.0)
     assert [one.composition.seed for one in report.failing] == [1]
     text = "\n".join(report.lines())
     assert "vaelab compose 03_fc_vae --seed 1 --count 1" in text

@@ -50,8 +50,8 @@ from autograder.records.text import sentence
 
 PARTS = ("encoder", "decoder", "r_loss", "kl_loss", "gaussian")
 TASKS = (
-    Task("encoder", 14, "Encoder", parts=("encoder",)),
-    Task("decoder", 14, "Decoder", parts=("decoder",)),
+    Task("encoder", 14, "Encoder", parts=("encoder",), classes=("Encoder",)),
+    Task("decoder", 14, "Decoder", parts=("decoder",), classes=("Decoder",)),
     Task("r_loss", 8, "Reconstruction loss", parts=("r_loss",)),
     Task("kl_loss", 10, "KL divergence", parts=("kl_loss",)),
     Task("gaussian", 10, "Reparameterized sample", parts=("gaussian",)),
@@ -220,7 +220,12 @@ def test_backward(submission: Submission) -> None:
         "not detach it.",
         "no_backward",
     )
-    got = torch.stack([torch.zeros(()) if grad is None else grad for grad in found])
+    got = torch.stack(
+        [
+            torch.zeros(()).double() if grad is None else expect_tensor(grad, (), "The gradient")
+            for grad in found
+        ]
+    )
     right = gradients(parts.loss(x), parts)
     expect_close(got, right, "The gradient after `backward`", (parts, x), GRADIENT_MISTAKES)
 

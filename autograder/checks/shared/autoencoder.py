@@ -122,7 +122,7 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
             )
             x_hat = expect_tensor(got, (n, 1, 28, 28), "`x_hat`")
             expect(
-                torch.equal(x_hat, torch.as_tensor(model(x)).double()),
+                torch.equal(x_hat, expect_tensor(model(x), tuple(x_hat.shape), "`x_hat`")),
                 "`forward` returns different results for the same images: it uses random "
                 "numbers. Noise should be added to the images outside the model.",
                 "noise_in_forward",

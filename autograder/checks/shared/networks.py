@@ -31,12 +31,19 @@ def module_checks(module: ModuleType) -> Checks:
     return tuple(value for value in vars(module).values() if hasattr(value, "check"))
 
 
-def named_check(task: str, name: str, sentence: str) -> Callable[[Check], Check]:
-    """Mark a function as a check of `task`, with a name and a sentence that are computed."""
+def named_check(task: str, name: str, sentence: str, live: str = "") -> Callable[[Check], Check]:
+    """Mark a function as a check of `task`, with a name and a sentence that are computed.
+
+    Args:
+        task: The task's id.
+        name: The check's name.
+        sentence: Its sentence.
+        live: Its sentence in the student's notebook, if the check does something else there.
+    """
 
     def mark(function: Check) -> Check:
         function.__name__, function.__doc__ = f"test_{name}", sentence
-        return check(task)(function)
+        return check(task, live=live)(function)
 
     return mark
 
@@ -282,6 +289,24 @@ def nonlinearity_checks(
     return (not_linear,)
 
 
+def trained_tensors(groups: Any) -> list[torch.Tensor]:
+    """Return the tensors that an optimizer changes, from the value of its `param_groups`.
+
+    Raises:
+        CheckFailed: If the value is not the one of an optimizer of PyTorch.
+    """
+    items = groups if isinstance(groups, tuple) else (groups,)
+    found = [group.get("params") if isinstance(group, dict) else None for group in items]
+    known = [one for one in found if isinstance(one, tuple)]
+    tensors = [p for one in known for p in one if isinstance(p, torch.Tensor)]
+    expect(
+        len(known) == len(found) and len(tensors) == sum(map(len, known)),
+        "`optimizer.param_groups` is not a list of groups with `params`. Use an optimizer of "
+        "`torch.optim`.",
+    )
+    return tensors
+
+
 def budget_checks(
     budget: int,
     parts: tuple[str, ...],
@@ -314,11 +339,8 @@ def budget_checks(
             # A layer may have two names, and a part may be a method: ask the part itself.
             own = getattr(model, part).own_parameters()
             expect(own is None or bool(own), f"`model.{part}` has no trainable parameters yet.")
-        trained = submission.object("optimizer").param_groups.value()
-        count = max(
-            sum(p.numel() for p in parameters.values()),
-            sum(p.numel() for group in trained for p in group["params"]),
-        )
+        trained = trained_tensors(submission.object("optimizer").param_groups.value())
+        count = max(sum(p.numel() for p in parameters.values()), sum(p.numel() for p in trained))
         expect(
             count <= budget,
             f"Your model has {count:,} trainable parameters; the budget is {budget:,}. Which layer "

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from autograder.checks.vocabulary import expect, expect_close
+from autograder.checks.vocabulary import expect, expect_close, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
 
@@ -121,9 +121,18 @@ def expect_own_rows(
     Raises:
         CheckFailed: If one of the two is not true.
     """
-    batch = outputs_of(part(x))
+    batch, single = outputs_of(part(x)), outputs_of(part(x[2:3]))
+    for out in (*batch, *single):
+        expect(
+            isinstance(out, torch.Tensor) and out.dim() > 0 and out.numel() > 0,
+            f"Expected one row of numbers for each of {len(x)} inputs, got {kind(out)}.",
+        )
+    expect(
+        len(batch) == len(single),
+        f"One input gives {len(single)} outputs, and {len(x)} inputs give {len(batch)}.",
+    )
     expect(float(batch[0].std(0).max()) > 1e-6, ignored, mistake)
-    for alone, out in zip(outputs_of(part(x[2:3])), batch, strict=True):
+    for alone, out in zip(single, batch, strict=True):
         expect_close(alone, out[2:3], f"{row} alone, and in a batch,")
 
 
@@ -142,8 +151,10 @@ def expect_inputs_kept(submission: Submission, name: str, inputs: dict[str, torc
     held = {key: submission.hold(value) for key, value in inputs.items()}
     submission.object(name)(*held.values())
     for key, before in inputs.items():
+        after = held[key].value()
+        same = isinstance(after, torch.Tensor) and after.dtype == before.dtype
         expect(
-            torch.equal(held[key].value(), before),
+            same and torch.equal(after, before),
             f"After a call of `{name}`, the caller's `{key}` contains different numbers. Which of "
             "your operations works in place?",
             "input_changed",

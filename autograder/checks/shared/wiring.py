@@ -332,7 +332,7 @@ def expect_joined(
     Raises:
         CheckFailed: With the known mistake that produces such rows.
     """
-    if not len(seen):
+    if not len(seen) or seen.dim() < 2:
         return
     n, condition = c.shape
     width = left.shape[1] if left is not None else 3
