@@ -281,6 +281,7 @@ def calibrate(
     """Train each reference for all of its epochs; compare its loss with the threshold."""
     from autograder.course.sources import assignments
     from autograder.quality import calibrate as calibration
+    from autograder.quality import new_images
     from autograder.records.results import write_text
 
     found = {name: calibration.training_spec(name) for name in assignments()}
@@ -293,7 +294,8 @@ def calibrate(
         for seed in range(seeds):
             run = calibration.train(name, spec, seed, source, typer.echo)
             runs = calibration.save_run(run, out / "calibration.json")
-            write_text(out / "calibration.md", calibration.as_markdown(runs, specs))
+            more = new_images.section(out / "new_images.json")
+            write_text(out / "calibration.md", calibration.as_markdown(runs, specs) + more)
     typer.echo(f"Table: {out / 'calibration.md'}")
 
 

@@ -75,9 +75,8 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
     if len(message) > LONGEST_MESSAGE:  # it can contain text that the submission sent
         message = message[: LONGEST_MESSAGE - 1] + "…"
     seconds = round(time.monotonic() - started, 3)
-    return CheckOutcome(
-        note.name, note.task, task.points, note.sentence, outcome, message, mistake, seconds
-    )
+    says = (note.live if submission.in_notebook else "") or note.sentence
+    return CheckOutcome(note.name, note.task, task.points, says, outcome, message, mistake, seconds)
 
 
 def grader_error(error: Exception) -> str:

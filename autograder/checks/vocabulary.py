@@ -123,13 +123,14 @@ class Skipped(Exception):  # noqa: N818 - not an error
     """A check that trains was skipped: grading without training was requested."""
 
 
-def check(task: str, *, in_notebook: bool = True) -> Callable[[F], F]:
+def check(task: str, *, in_notebook: bool = True, live: str = "") -> Callable[[F], F]:
     """Mark a pytest function as a check of `task`.
 
     Args:
         task: The task's id.
         in_notebook: False for a check that is slow or must not be visible to students. It runs
             when the submission is graded, and not in the student's notebook.
+        live: The sentence in the student's notebook, if the check does something else there.
     """
 
     def mark(function: F) -> F:
@@ -140,6 +141,7 @@ def check(task: str, *, in_notebook: bool = True) -> Callable[[F], F]:
             task=task,
             sentence=(inspect.getdoc(function) or "").splitlines()[0],
             in_notebook=in_notebook,
+            live=live,
         )
         return function
 
@@ -154,6 +156,7 @@ class CheckInfo:
     task: str
     sentence: str
     in_notebook: bool
+    live: str = ""
 
 
 def fail(message: str, mistake: str | None = None) -> None:

@@ -174,6 +174,16 @@ class Submission:
         """Return the value of a global: a number, a string, a tensor, or a list or dict of them."""
         return self.object(name).value()
 
+    def length(self, name: str) -> int | None:
+        """Return the length of a global; None if it does not exist or has no length."""
+        found = self.request("length", name=name)
+        return found if type(found) is int else None
+
+    def updates(self, name: str) -> int:
+        """Return how often an optimizer has updated a global model, in a live notebook."""
+        found = self.request("updates", name=name)
+        return found if type(found) is int else 0
+
     def object(self, name: str) -> "RemoteObject":
         """Return the object with a global name."""
         return self._kept(self.request("object", name=name), name)
