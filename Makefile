@@ -5,10 +5,10 @@ VENV := .venv/bin
 WORKERS ?= 3
 SIDE_BY_SIDE := -n $(WORKERS)
 
-.PHONY: help setup demo test compat verify compose lab build lint bench mutate soak fuzz gallery docs clean
+.PHONY: help setup demo test compat verify compose fuzzchecks lab build lint bench mutate soak fuzz gallery docs clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: ## create .venv or update it (every other target does this first)
 	@$(PYTHON) tools/setup.py
@@ -28,6 +28,9 @@ verify: setup ## test every assignment on its whole submission corpus, with all 
 
 compose: setup ## grade 2,000 right compositions of ways to write each part, 50 of them trained
 	@$(VENV)/vaelab compose --train 50
+
+fuzzchecks: setup ## let each function of each reference return odd values; no check may raise
+	@$(VENV)/python -m autograder.quality.fuzz
 
 lab: setup ## open the notebooks in JupyterLab
 	@set --; \

@@ -281,6 +281,7 @@ def calibrate(
     """Train each reference for all of its epochs; compare its loss with the threshold."""
     from autograder.course.sources import assignments
     from autograder.quality import calibrate as calibration
+    from autograder.quality import new_images
     from autograder.records.results import write_text
 
     found = {name: calibration.training_spec(name) for name in assignments()}
@@ -293,7 +294,8 @@ def calibrate(
         for seed in range(seeds):
             run = calibration.train(name, spec, seed, source, typer.echo)
             runs = calibration.save_run(run, out / "calibration.json")
-            write_text(out / "calibration.md", calibration.as_markdown(runs, specs))
+            more = new_images.section(out / "new_images.json")
+            write_text(out / "calibration.md", calibration.as_markdown(runs, specs) + more)
     typer.echo(f"Table: {out / 'calibration.md'}")
 
 
@@ -329,8 +331,8 @@ def grade(
     Each result is written as soon as it is there. You can interrupt the command and start it
     again: it then grades only submissions that are new, changed or not graded yet.
 
-    The exit code is 0 if all submissions were graded, 1 if the grader failed for a submission, and
-    2 for an error in the command. Scores do not change the exit code.
+    The exit code is 0 if all submissions were graded, 1 if the grader failed for a submission or
+    for one of its tasks, and 2 for an error in the command. Scores do not change the exit code.
     """
     from autograder.sandbox.limits import Limits
 
@@ -490,11 +492,11 @@ def _grade(  # type: ignore[no-untyped-def]
     console.print(_table(results))
     console.print(f"Scores: {out / 'scores.csv'}", soft_wrap=True)
     console.print(f"Report: {(out / 'index.html').resolve()}", soft_wrap=True)
-    failed = sum(result.status == "not_graded" for result in results)
+    failed = sum(not result.is_complete for result in results)
     if failed:
         typer.echo(
-            f"The grader failed for {failed} of {len(results)} submissions. "
-            "Run the same command again to grade them.",
+            f"The grader failed for {failed} of {len(results)} submissions, or for some of their "
+            "tasks. Run the same command again to grade them.",
             err=True,
         )
         raise typer.Exit(1)
@@ -509,7 +511,11 @@ def _table(results) -> Table:  # type: ignore[no-untyped-def]
     table.add_column("points", justify="right")
     table.add_column("lost tasks (known mistakes)", overflow="fold")
     for result in results:
-        lost = [t.task for t in result.tasks if not t.pending and t.points < t.max_points]
+        lost = [
+            t.task
+            for t in result.tasks
+            if not t.pending and not t.not_graded and t.points < t.max_points
+        ]
         mistakes = sorted({c.mistake for c in result.checks if c.mistake})
         text = ", ".join(lost) if len(lost) < 4 else f"{len(lost)} tasks"
         points = f"{result.score:g} / {result.max_score:g}"

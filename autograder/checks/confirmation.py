@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from autograder.checks.vocabulary import CheckFailed, expect
-from autograder.protocol.remote import Raised, RemoteObject, Submission
+from autograder.protocol.remote import Raised, RemoteObject
 
 # Values that are no parameters, such as the statistics of batch normalisation.
 SPARE_SHARE, SPARE_VALUES = 0.05, 2000
@@ -85,19 +85,14 @@ def trained_state(model: RemoteObject, budget: int) -> State:
     return state
 
 
-def apart(submission: Submission, name: str, state: State, parts: Sequence[str]) -> Apart:
-    """Put a trained state into two fresh workers.
-
-    Args:
-        submission: The submission.
-        name: The notebook's variable for the model.
-        state: The state.
-        parts: The names of the parts that are taken from the worker that decodes.
+def apart(
+    encoding: RemoteObject, decoding: RemoteObject, state: State, parts: Sequence[str]
+) -> Apart:
+    """Put a trained state into two fresh models; see `Apart`.
 
     Raises:
-        CheckFailed: If the state does not fit the model that the cells make.
+        CheckFailed: If the state does not fit the models, which the same cells made.
     """
-    encoding, decoding = (submission.fresh().object(name) for _ in range(2))
     for model in (encoding, decoding):
         try:
             model.load_state(state)

@@ -2,7 +2,9 @@
 
 import re
 import time
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -12,13 +14,18 @@ from autograder.checks.shared.device import device_remarks
 from autograder.checks.vocabulary import NOT_STARTED, CheckFailed, Skipped, Task, expect
 from autograder.protocol.ended import Ended
 from autograder.protocol.remote import MESSAGE_LIMIT, Raised, Submission
-from autograder.records.results import SKIPPED, CheckOutcome
+from autograder.records.results import GRADER_ERROR, SKIPPED, CheckOutcome
 from autograder.records.text import printable, sentence
 
 LONGEST_MESSAGE = 4000
 SEEDED = (
     "A call of your code sets a seed for PyTorch's random numbers: every sample after it is the "
     "same again. Set a seed once, outside your classes."
+)
+
+NOT_YOURS = (
+    "An error of the grader, not of your work: this check could not be completed. Its task is not "
+    "graded, and no points are lost."
 )
 
 
@@ -42,8 +49,10 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
         try:
             function(submission)
             # A seed that a part of a model sets makes the noise of every other part the same.
-            seeded = submission.seeded and task.parts and task.no_seed
-            expect(not seeded, SEEDED, "reseeded")
+            # Later tasks call this part too: one task is charged.
+            if submission.seeded and task.parts and task.no_seed:
+                charged = submission.kept.setdefault("sets_a_seed", task.id)
+                expect(charged != task.id, SEEDED, "reseeded")
             _remark_on_devices(submission)
             message = " ".join(submission.remarks[remarks:])
         except CheckFailed as verdict:
@@ -60,18 +69,25 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
         except Exception as error:
             if is_out_of_memory(error):
                 raise MemoryError from error
-            # The check could not compute with what the submission returned.
-            outcome = "failed"
-            message = printable(
-                f"The check could not use what your code returned: {error}", MESSAGE_LIMIT
-            )
+            outcome, message = GRADER_ERROR, grader_error(error)
     if outcome not in ("passed", SKIPPED):
         submission.failed.add(note.task)
     if len(message) > LONGEST_MESSAGE:  # it can contain text that the submission sent
         message = message[: LONGEST_MESSAGE - 1] + "…"
     seconds = round(time.monotonic() - started, 3)
-    return CheckOutcome(
-        note.name, note.task, task.points, note.sentence, outcome, message, mistake, seconds
+    says = (note.live if submission.in_notebook else "") or note.sentence
+    return CheckOutcome(note.name, note.task, task.points, says, outcome, message, mistake, seconds)
+
+
+def grader_error(error: Exception) -> str:
+    """Describe an exception of a check itself, for the person who repairs the check.
+
+    What a submission sends is validated before it is used, so such an exception is a bug here.
+    """
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(frame.filename).name}, line {frame.lineno}"
+    return printable(
+        f"{NOT_YOURS} Please report it: {type(error).__name__}: {error} ({where}).", MESSAGE_LIMIT
     )
 
 
@@ -94,7 +110,7 @@ def explain(error: Raised, submission: Submission) -> CheckFailed:
     """Convert an exception of the submission to a failed check, with a message for the student."""
     missing = re.match(r"name '(\w+)' is not defined", error.text)
     if error.kind == "NameError" and missing:
-        cell = _defining_cell(missing[1], submission)
+        cell = defining_cell(missing[1], submission)
         if cell:
             cause = submission.cell_errors[cell]
             if _not_started(cause):
@@ -114,7 +130,7 @@ def explain(error: Raised, submission: Submission) -> CheckFailed:
     return CheckFailed(sentence(f"Your code raised {error}"), _rule_broken(error))
 
 
-def _defining_cell(name: str, submission: Submission) -> str | None:
+def defining_cell(name: str, submission: Submission) -> str | None:
     """Return the cell that would have defined a name, if it raised an exception."""
     defines = re.compile(rf"^(?:(?:class|def)\s+{name}\b|(?:.*,\s*)?{name}\s*(?:,.*)?=)", re.M)
     imports = re.compile(rf"^\s*(?:import|from)\s.*\b{name}\b", re.M)

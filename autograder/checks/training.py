@@ -19,6 +19,7 @@ from torch import nn
 
 from autograder.checks.confirmation import apart, trained_state
 from autograder.checks.shared.networks import Checks, named_check
+from autograder.checks.stand_ins import define_missing
 from autograder.checks.vocabulary import CheckFailed, Skipped, Task, expect
 from autograder.course.reference import load_reference, run_reference
 from autograder.protocol.remote import Raised, RemoteObject, Submission
@@ -128,15 +129,16 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], spec: Training
     settings = _settings(submission, spec)
     if not submission.train:
         raise Skipped
-    x, labels = _data(spec)
+    define_missing(submission, tasks, submission.failed, spec.names[0])
+    x, labels = training_images(spec)
     if submission.in_notebook:
         model: Any = submission.object(spec.names[0])
-        _expect_epochs(submission, spec)
+        _expect_epochs(submission, spec, settings)
         _confirm(model, x[:NOTEBOOK_IMAGES], labels[:NOTEBOOK_IMAGES], spec, spec.below)
         return model
-    _make_anew(submission, spec, x, labels)
+    _make_anew(submission, tasks, spec, x, labels)
     model = _train(submission, tasks, spec, settings, spec.batch(x, labels))
-    model = _in_fresh_workers(submission, model, spec)
+    model = _in_fresh_workers(submission, tasks, model, spec)
     rows = torch.randperm(len(x))[:CONFIRMED_IMAGES]
     # After an epoch that has passed, one noisy last step must not fail; a leak is far above this.
     _confirm(model, x[rows], labels[rows], spec, spec.below * SLACK)
@@ -163,11 +165,21 @@ def training_checks(
     """
     falls = f"{loss} falls below {spec.below:g}{limit}{within or f' within {spec.epochs} epochs'}"
 
-    @named_check(spec.task, "training_loss", f"Trained from scratch with your settings, {falls}.")
+    sentence = f"Trained from scratch with your settings, {falls}."
+
+    @named_check(spec.task, "training_loss", sentence, live_sentence(spec, loss, limit))
     def reached(submission: Submission) -> None:
         submission.kept[spec.names[0]] = expect_trained(submission, tasks, spec)
 
     return (reached,)
+
+
+def live_sentence(spec: TrainingSpec, loss: str, limit: str = "") -> str:
+    """Return the sentence of a training check in a live notebook, which does not train."""
+    return (
+        f"The `{spec.names[0]}` in this notebook, trained for at most `n_epochs` epochs: {loss} is "
+        f"below {spec.below:g}{limit}."
+    )
 
 
 def train_reference(submission: Submission, spec: TrainingSpec) -> nn.Module:
@@ -180,7 +192,7 @@ def train_reference(submission: Submission, spec: TrainingSpec) -> nn.Module:
         raise Skipped
     names = run_reference(submission.assignment)
     model, optimizer, step = (names[name] for name in (*spec.names, spec.step))
-    batch = spec.batch(*_data(spec))
+    batch = spec.batch(*training_images(spec))
     generator = torch.Generator().manual_seed(0)
     for _ in range(settings["n_epochs"]):
         for _step in steps(step, model, optimizer, batch, names["batch_size"], generator):
@@ -234,21 +246,44 @@ def _settings(submission: Submission, spec: TrainingSpec) -> dict[str, int]:
     return settings
 
 
-def _data(spec: TrainingSpec, *, train: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return images (N, C, H, W) in [0, 1] and labels (N,), of the training or the test part."""
+def training_images(spec: TrainingSpec) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the training images (N, C, H, W) in [0, 1] and their labels (N,)."""
+    return _images(spec, spec.images, train=True)
+
+
+def confirmation_images(spec: TrainingSpec) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return new images (N, C, H, W) in [0, 1], made from test images, and their labels (N,)."""
+    x, labels = _images(spec, TEST_IMAGES, train=False)
+    return spec.new_images(x), labels
+
+
+def _images(spec: TrainingSpec, most: int, *, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return at most this many images, a random subset, and their labels; 0 for all images."""
     from vae_utils import load_dataset
 
-    images = load_dataset(spec.data, train=train, source="embedded", quiet=True)
-    count = spec.images if train else min(TEST_IMAGES, len(images))
-    images = images.subset(count) if count else images
-    return images.images.float() / 255, images.labels
+    found = load_dataset(spec.data, train=train, source="embedded", quiet=True)
+    found = found.subset(most) if 0 < most < len(found) else found
+    return found.images.float() / 255, found.labels
 
 
-def _expect_epochs(submission: Submission, spec: TrainingSpec) -> None:
+def _expect_epochs(submission: Submission, spec: TrainingSpec, settings: dict[str, int]) -> None:
+    """Expect that the live model had at most the epochs of the settings, all of its runs together.
+
+    The grader trains a new model for these epochs.
+    """
     done = submission.value(spec.losses)
     count = len(done) if isinstance(done, tuple) else 0
     expect(count > 0, f"`{spec.losses}` is empty: run the training cell first.")
     expect(count <= spec.epochs, f"Training took {count} epochs; the budget is {spec.epochs}.")
+    updates, images = submission.updates(spec.names[0]), submission.length("train_set")
+    most = settings["n_epochs"] * math.ceil((images or 0) / settings["batch_size"])
+    expect(
+        not images or updates <= most,
+        f"`{spec.names[0]}` has been updated {updates:,} times, but `n_epochs` epochs have only "
+        f"{most:,} updates. Was it trained more than once? The grader trains a new model once. Run "
+        "the cell with your settings again, which makes a new model, and then train it once.",
+        "trained_twice",
+    )
 
 
 # One epoch, in the worker or in the judge
@@ -349,8 +384,7 @@ def _confirm(
 
 def _confirm_on_new_images(submission: Submission, model: Any, spec: TrainingSpec) -> None:
     """Expect a small loss on images that the model's code cannot contain."""
-    x, labels = _data(spec, train=False)
-    loss = mean_confirmed(model, spec.new_images(x), labels, spec)
+    loss = mean_confirmed(model, *confirmation_images(spec), spec)
     submission.facts["new_images"] = round(loss, spec.digits + 1)
     expect(
         math.isfinite(loss) and loss < spec.below_new,
@@ -364,8 +398,19 @@ def _confirm_on_new_images(submission: Submission, model: Any, spec: TrainingSpe
 # A new model, and the trained one in fresh workers
 
 
+def _fresh_model(submission: Submission, tasks: Sequence[Task], spec: TrainingSpec) -> RemoteObject:
+    """Return the model that the cells make in a fresh worker."""
+    fresh = submission.fresh()
+    define_missing(fresh, tasks, submission.failed, spec.names[0])
+    return fresh.object(spec.names[0])
+
+
 def _make_anew(
-    submission: Submission, spec: TrainingSpec, x: torch.Tensor, labels: torch.Tensor
+    submission: Submission,
+    tasks: Sequence[Task],
+    spec: TrainingSpec,
+    x: torch.Tensor,
+    labels: torch.Tensor,
 ) -> None:
     """Give the model the values that it has after the cells alone; expect them to be untrained.
 
@@ -374,7 +419,7 @@ def _make_anew(
     Raises:
         CheckFailed: If the loss of the new model is one that only training reaches.
     """
-    new = submission.fresh().object(spec.names[0])
+    new = _fresh_model(submission, tasks, spec)
     submission.object(spec.names[0]).load_state(new.state(), strict=False)
     rows = torch.randperm(len(x))[:UNTRAINED_IMAGES]
     try:
@@ -389,16 +434,20 @@ def _make_anew(
     )
 
 
-def _in_fresh_workers(submission: Submission, model: Any, spec: TrainingSpec) -> Any:
+def _in_fresh_workers(
+    submission: Submission, tasks: Sequence[Task], model: Any, spec: TrainingSpec
+) -> Any:
     """Return the trained model with the submission's parts in fresh workers.
 
     Args:
         submission: The submission.
+        tasks: All tasks of the assignment.
         model: The trained model: the submission's own, or the reference's with its parts.
         spec: The training spec.
     """
     state = trained_state(submission.object(spec.names[0]), spec.budget)
-    fresh = apart(submission, spec.names[0], state, spec.decoding)
+    encoding, decoding = (_fresh_model(submission, tasks, spec) for _ in range(2))
+    fresh = apart(encoding, decoding, state, spec.decoding)
     if isinstance(model, RemoteObject):
         return fresh
     fresh.eval()

@@ -34,6 +34,8 @@ class Task:
             replace them.
         no_seed: Whether its parts may not set a seed. False for all but one of several tasks with
             the same part: one of them reports it.
+        classes: Classes of the notebook that are these parts. If they cannot be made, stand-ins
+            take their places, so that the model of the other parts exists.
     """
 
     id: str
@@ -43,6 +45,7 @@ class Task:
     uses: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     no_seed: bool = True
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,13 +123,14 @@ class Skipped(Exception):  # noqa: N818 - not an error
     """A check that trains was skipped: grading without training was requested."""
 
 
-def check(task: str, *, in_notebook: bool = True) -> Callable[[F], F]:
+def check(task: str, *, in_notebook: bool = True, live: str = "") -> Callable[[F], F]:
     """Mark a pytest function as a check of `task`.
 
     Args:
         task: The task's id.
         in_notebook: False for a check that is slow or must not be visible to students. It runs
             when the submission is graded, and not in the student's notebook.
+        live: The sentence in the student's notebook, if the check does something else there.
     """
 
     def mark(function: F) -> F:
@@ -137,6 +141,7 @@ def check(task: str, *, in_notebook: bool = True) -> Callable[[F], F]:
             task=task,
             sentence=(inspect.getdoc(function) or "").splitlines()[0],
             in_notebook=in_notebook,
+            live=live,
         )
         return function
 
@@ -151,6 +156,7 @@ class CheckInfo:
     task: str
     sentence: str
     in_notebook: bool
+    live: str = ""
 
 
 def fail(message: str, mistake: str | None = None) -> None:
@@ -192,7 +198,9 @@ def expect_tensor(got: Any, shape: Sequence[int], what: str) -> torch.Tensor:
         return got.double()
     if not torch.isfinite(got).all():
         bad = int((~torch.isfinite(got)).sum())
-        raise CheckFailed(f"{what} has {bad} value{'s' * (bad > 1)} that are not finite.")
+        raise CheckFailed(
+            f"{what} has {bad} value{'s that are' if bad > 1 else ' that is'} not finite."
+        )
     return got.double()
 
 
@@ -238,7 +246,7 @@ def expect_close(
 
 
 def expect_grad(
-    output: torch.Tensor, inputs: dict[str, torch.Tensor], what: str, mistake: str | None = None
+    output: Any, inputs: dict[str, torch.Tensor], what: str, mistake: str | None = None
 ) -> tuple[torch.Tensor, ...]:
     """Expect that gradients flow from the sum of `output` to each input; return the gradients.
 
@@ -249,10 +257,13 @@ def expect_grad(
         mistake: The name of the known mistake if no gradient reaches one of them.
 
     Raises:
-        CheckFailed: If no gradient reaches one of them.
+        CheckFailed: If no gradient reaches one of them, or `output` is no tensor.
     """
     if not isinstance(output, torch.Tensor):
-        raise CheckFailed(f"{what} should be a tensor, got {kind(output)}.")
+        if isinstance(output, Other) and output.kind == "ellipsis":
+            raise CheckFailed(NOT_STARTED, todo=True)
+        start = what[0].upper() + what[1:]
+        raise CheckFailed(f"{start} should be a tensor, got {kind(output)}.")
     grads: tuple[torch.Tensor | None, ...] = (None,) * len(inputs)
     if output.requires_grad:
         grads = torch.autograd.grad(output.sum(), list(inputs.values()), allow_unused=True)

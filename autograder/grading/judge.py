@@ -21,7 +21,7 @@ from autograder.grading.notebook import (
 from autograder.protocol.ended import Ended
 from autograder.protocol.frames import Frame
 from autograder.protocol.remote import Ask, Raised, Submission
-from autograder.records.results import CheckOutcome, Result, TaskScore
+from autograder.records.results import GRADER_ERROR, SKIPPED, CheckOutcome, Result, TaskScore
 from autograder.records.text import sentence
 from autograder.sandbox.host import WorkerProcess
 from autograder.sandbox.limits import Limits
@@ -261,8 +261,11 @@ def _scores(
         every.append(done.get((note.task, note.name), not_run))
     tasks = []
     for task in checks.tasks:
-        passed = all(c.outcome == "passed" for c in every if c.task == task.id)
-        tasks.append(TaskScore(task.id, task.title, task.points if passed else 0.0, task.points))
+        outcomes_of = {c.outcome for c in every if c.task == task.id}
+        points = task.points if outcomes_of == {"passed"} else 0.0
+        # A check that failed loses the task, whatever the others would have said.
+        open_ = GRADER_ERROR in outcomes_of and outcomes_of <= {"passed", SKIPPED, GRADER_ERROR}
+        tasks.append(TaskScore(task.id, task.title, points, task.points, not_graded=open_))
     for cell in load_source(assignment).of("answer"):
         tasks.append(
             TaskScore(cell.id, cell.id.replace("_", " ").capitalize(), 0.0, cell.points, True)

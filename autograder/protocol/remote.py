@@ -74,6 +74,7 @@ class Submission:
         failed: Ids of the tasks that have failed so far.
         cell_errors: The exceptions that the submission's cells raised, by cell id.
         sources: The text of the submission's cells, by cell id; {} in a notebook.
+        repaired: The arguments of `repair`, for further workers.
         facts: Measured values for the report.
         remarks: Messages for the student that cost no points.
         device_counts: True if a tensor on another device than the input costs points.
@@ -104,6 +105,7 @@ class Submission:
         self.failed: set[str] = set()
         self.cell_errors: dict[str, Raised] = {}
         self.sources: dict[str, str] = {}
+        self.repaired: list[tuple[str, str]] = []
         self.facts: dict[str, Any] = {}
         self.remarks: list[str] = []
         self.device_counts = False
@@ -120,7 +122,10 @@ class Submission:
         """
         if self._fresh is None:
             raise RuntimeError("There are no worker processes here.")
-        return self._fresh()
+        another = self._fresh()
+        for source, cell in self.repaired:
+            another.repair(source, cell)
+        return another
 
     def run(self, source: str, name: str, seconds: float | None = None) -> None:
         """Run a cell.
@@ -134,6 +139,13 @@ class Submission:
             Raised: If the cell raises an exception.
         """
         self.request("run", source=source, name=name, seconds=seconds)
+
+    def repair(self, source: str, cell: str) -> None:
+        """Define names that a cell needs, then run it again, here and in every further worker."""
+        self.repaired.append((source, cell))
+        self.run(source, "stand_ins")
+        with contextlib.suppress(Raised):
+            self.rerun(cell)
 
     def rerun(self, name: str) -> None:
         """Run a cell of the submission again, with the names that are defined now.
@@ -161,6 +173,16 @@ class Submission:
     def value(self, name: str) -> Any:
         """Return the value of a global: a number, a string, a tensor, or a list or dict of them."""
         return self.object(name).value()
+
+    def length(self, name: str) -> int | None:
+        """Return the length of a global; None if it does not exist or has no length."""
+        found = self.request("length", name=name)
+        return found if type(found) is int else None
+
+    def updates(self, name: str) -> int:
+        """Return how often an optimizer has updated a global model, in a live notebook."""
+        found = self.request("updates", name=name)
+        return found if type(found) is int else 0
 
     def object(self, name: str) -> "RemoteObject":
         """Return the object with a global name."""
@@ -517,7 +539,8 @@ class _Taped(torch.autograd.Function):
         back = ctx.submission.request("backward", tape=ctx.tape, grads=list(grads))
         fits = isinstance(back, tuple) and len(back) == len(ctx.shapes)
         if not fits or not all(
-            grad is None or (isinstance(grad, torch.Tensor) and grad.shape == shape)
+            grad is None
+            or (isinstance(grad, torch.Tensor) and grad.shape == shape and grad.is_floating_point())
             for grad, shape in zip(back, ctx.shapes, strict=True)
         ):
             raise Raised(

@@ -25,7 +25,8 @@ STATUSES = {
 }
 PART = ".part"  # the suffix of a file that is being written
 SKIPPED = "skipped"
-OUTCOMES = ("passed", "failed", "todo", "not_run", SKIPPED)
+GRADER_ERROR = "grader_error"
+OUTCOMES = ("passed", "failed", "todo", "not_run", SKIPPED, GRADER_ERROR)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class CheckOutcome:
         points: The points of the task. It earns them if all of its checks pass.
         sentence: What the check expects.
         outcome: One of `OUTCOMES`. `SKIPPED` occurs only if grading without training was
-            requested.
+            requested. `GRADER_ERROR`: the check itself raised an exception.
         message: What is wrong, in words for the student. If the check passed: a remark that costs
             no points, or "".
         mistake: The name of the recognised known mistake, or None.
@@ -62,9 +63,10 @@ class TaskScore:
     Attributes:
         task: The task's id.
         title: A short title for the student.
-        points: Earned points; 0 while `pending` is true.
+        points: Earned points; 0 while `pending` or `not_graded` is true.
         max_points: The largest number of points that the task can earn.
         pending: True if a person must grade the task.
+        not_graded: True if an error of the grader left it open whether the task is right.
     """
 
     task: str
@@ -72,6 +74,7 @@ class TaskScore:
     points: float
     max_points: float
     pending: bool = False
+    not_graded: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,13 +116,24 @@ class Result:
 
     @property
     def max_score(self) -> float:
-        """The points that the judge can give; written tasks count in `pending` instead."""
-        return sum(task.max_points for task in self.tasks if not task.pending)
+        """The points that the judge has decided; others count in `pending` or `not_graded`."""
+        decided = (task for task in self.tasks if not task.pending and not task.not_graded)
+        return sum(task.max_points for task in decided)
 
     @property
     def pending(self) -> float:
         """The points of the tasks that a person must grade."""
         return sum(task.max_points for task in self.tasks if task.pending)
+
+    @property
+    def not_graded(self) -> float:
+        """The points of the tasks that an error of the grader left open. They are not lost."""
+        return sum(task.max_points for task in self.tasks if task.not_graded)
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether the grader did its work: no error of its own left anything open."""
+        return self.status != "not_graded" and not self.not_graded
 
 
 def to_json(result: Result) -> str:
@@ -128,6 +142,7 @@ def to_json(result: Result) -> str:
         "score": result.score,
         "max_score": result.max_score,
         "pending": result.pending,
+        "not_graded": result.not_graded,
     }
     return json.dumps(body, indent=2, ensure_ascii=True) + "\n"
 
@@ -154,7 +169,7 @@ def from_json(text: str) -> Result:
         raise ValueError("the JSON is nested too deeply") from error
     if not isinstance(body, dict):
         raise ValueError("a result must be a JSON object")
-    for derived in ("score", "max_score", "pending"):
+    for derived in ("score", "max_score", "pending", "not_graded"):
         body.pop(derived, None)
     for name in ("tasks", "checks", "notes"):
         if not isinstance(body.get(name), list):

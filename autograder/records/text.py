@@ -5,9 +5,9 @@ import html
 import os
 import unicodedata
 
-from autograder.records.results import SKIPPED
+from autograder.records.results import GRADER_ERROR, SKIPPED
 
-SIGNS = {"passed": "✓", "failed": "✗", "todo": "○", "not_run": "–", SKIPPED: "–"}
+SIGNS = {"passed": "✓", "failed": "✗", "todo": "○", "not_run": "–", SKIPPED: "–", GRADER_ERROR: "!"}
 NAME_BYTES = 200
 # Hexadecimal digits of a digest in a file name: 160 bits, so that no one finds two equal ones.
 DIGEST_DIGITS = 40

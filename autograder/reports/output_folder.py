@@ -194,7 +194,7 @@ class OutputFolder:
         return None
 
     def _is_valid(self, result: Result, entry: Entry) -> bool:
-        if not self.grader or result.grader != self.grader or result.status == "not_graded":
+        if not self.grader or result.grader != self.grader or not result.is_complete:
             return False
         try:
             return hashlib.sha256(read_bytes(entry.path)).hexdigest() == result.digest

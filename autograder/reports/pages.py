@@ -71,7 +71,9 @@ def feedback_page(result: Result) -> str:
 
 def class_page(results: Sequence[Result]) -> str:
     """Return the class page as HTML: scores, pass rate of each task, most frequent mistakes."""
-    shares = [100 * r.score / r.max_score for r in results if r.status == "graded"]
+    # A submission without a decided task has no share.
+    decided = [r for r in results if r.status == "graded" and r.max_score]
+    shares = [100 * r.score / r.max_score for r in decided]
     return _render(
         "class.html",
         results=results,
@@ -85,6 +87,7 @@ def class_page(results: Sequence[Result]) -> str:
         median=statistics.median(shares) if shares else None,
         graded=len(shares),
         others=[r for r in results if r.status != "graded"],
+        open=sum(1 for r in results if r.not_graded),
     )
 
 

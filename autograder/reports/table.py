@@ -5,10 +5,10 @@ import io
 import unicodedata
 from collections.abc import Sequence
 
-from autograder.records.results import Result
+from autograder.records.results import Result, TaskScore
 from autograder.records.text import printable
 
-PENDING = "pending"
+PENDING, NOT_GRADED = "pending", "not graded"
 # A spreadsheet may read a text that starts so as a formula. Some accept other forms of a character,
 # such as the full-width one; its normal form NFKC is one of these.
 FORMULA = ("=", "+", "-", "−", "@", "\\")
@@ -17,16 +17,24 @@ SEPARATORS = (",", ";", "|", "\t", '"', "'", ":")
 
 
 def to_csv(results: Sequence[Result]) -> str:
-    """Return the scores as CSV text; the points of a pending task are the word "pending"."""
+    """Return the scores as CSV text.
+
+    The points of a pending task are the word "pending", those of a task that an error of the grader
+    left open are the words "not graded".
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     tasks = [task.task for task in results[0].tasks] if results else []
     writer.writerow(["student", "status", "score", "max_score", *tasks, "tier"])
     for result in results:
-        points = [PENDING if task.pending else f"{task.points:g}" for task in result.tasks]
+        points = [_points(task) for task in result.tasks]
         row = [result.status, f"{result.score:g}", f"{result.max_score:g}", *points, result.tier]
         writer.writerow([plain(result.student), *row])
     return text.getvalue()
+
+
+def _points(task: TaskScore) -> str:
+    return PENDING if task.pending else NOT_GRADED if task.not_graded else f"{task.points:g}"
 
 
 def plain(name: str) -> str:

@@ -22,9 +22,11 @@ def notebook_checks(assignment: str) -> Callable[[str], float]:
         defines now, shows their results, and returns the points that the task would earn.
     """
     from autograder.worker.devices import preload
+    from autograder.worker.updates import count_updates
 
     checks = load_checks(assignment)
     preload()
+    count_updates()
 
     def check(task_id: str) -> float:
         names = sys._getframe(1).f_globals

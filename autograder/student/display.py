@@ -5,24 +5,36 @@ import textwrap
 
 from autograder.checks.vocabulary import Task
 from autograder.records.causes import shown_messages
-from autograder.records.results import CheckOutcome
+from autograder.records.results import GRADER_ERROR, CheckOutcome
 from autograder.records.text import SIGNS, marked
 
 WIDTH = 88
-COLOURS = {"passed": "#00724f", "failed": "#b3401d", "todo": "#5b6470", "not_run": "#5b6470"}
+COLOURS = {
+    "passed": "#00724f",
+    "failed": "#b3401d",
+    "todo": "#5b6470",
+    "not_run": "#5b6470",
+    GRADER_ERROR: "#5b6470",
+}
 VERDICTS = {
     "passed": "All checks passed",
     "failed": "Not passed yet",
     "todo": "Not started",
     "not_run": "Not run",
+    GRADER_ERROR: "Not checked: error of the grader",
 }
 
 
 def verdict(outcomes: list[CheckOutcome]) -> str:
-    """Return the common outcome if all are "todo" or all are "passed", else "failed"."""
+    """Return the common outcome if all are "todo" or all are "passed", else "failed".
+
+    If the grader had an error and no check failed, the outcome is that error.
+    """
     found = {outcome.outcome for outcome in outcomes}
     if found <= {"todo"}:
         return "todo"
+    if GRADER_ERROR in found and found <= {"passed", GRADER_ERROR}:
+        return GRADER_ERROR
     return "passed" if found == {"passed"} else "failed"
 
 

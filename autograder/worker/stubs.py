@@ -63,7 +63,9 @@ class Stub(nn.Module):
             RuntimeError: If neither the stub nor the part takes inputs of this shape.
         """
         tensors = self._tensors(inputs, named)
-        self._inputs.append(_as_rows(tensors[0].detach().clone(), self._outputs[0]["weights"][0]))
+        first = tensors[0].detach()
+        if first.device.type != "meta":
+            self._inputs.append(_as_rows(first.clone(), self._outputs[0]["weights"][0]))
         self._expect_accepted(tensors)
         outputs = tuple(
             self._map(tensors, output, bias)

@@ -15,7 +15,7 @@ import signal
 import sys
 import traceback
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from autograder.worker.devices import call_on_meta_device, chooses_device
 from autograder.worker.imports import guard
 from autograder.worker.placeholders import use_placeholders
 from autograder.worker.stubs import by_class, override, set_stub
+from autograder.worker.updates import updates_of
 
 MESSAGE_LIMIT = 600
 CELL = "<cell {}>"
@@ -88,6 +89,15 @@ class Worker:
     def do_object(self, name: str) -> dict[str, Any]:
         """Keep the object with a global name; return its reference."""
         return self.keep(self.find(name))
+
+    def do_length(self, name: str) -> int | None:
+        """Return the length of the object with a global name; None if it has no length."""
+        value = self.namespace.get(name)
+        return len(value) if isinstance(value, Sized) else None
+
+    def do_updates(self, name: str) -> int:
+        """Return how often an optimizer has updated a model, in a live notebook."""
+        return updates_of(self.find(name))
 
     def do_new(self, name: str, args: list, kwargs: dict, bare: bool) -> Any:
         """Create an instance; with `bare`, call `nn.Module.__init__` instead of its own."""

@@ -58,7 +58,7 @@ DISABLED = {
     # The submission runs in this process, which can read every file.
     "hidden_images": lambda: mock.patch.object(judge, "WorkerProcess", InProcessWorker),
     "fresh_workers": lambda: mock.patch.object(
-        training, "_in_fresh_workers", side_effect=lambda submission, model, spec: model
+        training, "_in_fresh_workers", side_effect=lambda submission, tasks, model, spec: model
     ),
     "new_images": lambda: mock.patch.object(training, "_confirm_on_new_images"),
     "new_model": lambda: mock.patch.object(training, "_make_anew"),

@@ -1,9 +1,11 @@
 """`check("…")` in a notebook shows check results and returns a float for nbgrader."""
 
+import functools
 import io
 from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
+import torch
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.testing.globalipapp import start_ipython
 
@@ -13,6 +15,7 @@ from autograder.course.regions import solved
 from autograder.course.sources import load_source
 from autograder.records.results import CheckOutcome
 from autograder.student import check, display
+from autograder.worker.updates import count_updates
 
 A = "03_fc_vae"
 TASK = Task("kl_divergence", 15, "KL divergence")
@@ -106,3 +109,39 @@ def test_check_returns_a_float_and_writes_nothing_to_stderr():
 def test_every_check_has_a_sentence():
     for function in load_checks(A).functions:
         assert info(function).sentence.endswith(".")
+
+
+def trained_live(updates: int, optimizer=None) -> CheckOutcome:
+    """Update a new model some times; `n_epochs` epochs have two updates. Return its check."""
+    count_updates()
+    names = names_of(lambda text: text.replace("n_epochs = 10", "n_epochs = 1"))
+    names |= {"train_set": range(100), "train_losses": [100.0]}
+    model = names["model"]
+    step = (optimizer or type(names["optimizer"]))(model.parameters(), lr=1e-3)
+    for _ in range(updates):
+        model.decoder[0].weight.sum().backward()
+        step.step()
+    (found,) = outcomes("training", names)
+    return found
+
+
+class Inherited(torch.optim.Adam):
+    def step(self):
+        super().step()
+
+
+@pytest.mark.parametrize(
+    "optimizer", [None, Inherited, functools.partial(torch.optim.Adam, fused=True), torch.optim.SGD]
+)
+def test_a_model_that_was_trained_twice_is_told_in_the_notebook(optimizer):
+    """The reference has a batch size of 64: 100 images are two updates. The grader trains once."""
+    assert "has been updated 3 times" in trained_live(3, optimizer).message
+    assert "has been updated" not in trained_live(2, optimizer).message
+
+
+def test_the_training_check_in_a_notebook_says_that_it_measures_the_existing_model():
+    found = trained_live(2)
+    assert found.sentence.startswith("The `model` in this notebook")
+    assert "the loss is 5" in found.message
+    for function in load_checks(A).of("training"):
+        assert info(function).sentence.startswith("Trained from scratch")

@@ -1,10 +1,17 @@
 """Exceptions of a submission become outcomes with the right message."""
 
+import itertools
+
 import pytest
 
 from autograder.checks.evaluate import evaluate
+from autograder.checks.registry import info, load_checks
 from autograder.checks.vocabulary import Task, check
 from autograder.protocol.remote import Submission, direct
+from autograder.quality.fuzz import fuzz
+from autograder.records.results import GRADER_ERROR, CheckOutcome, Result, from_json, to_json
+from autograder.reports.pages import class_page, feedback_page
+from autograder.reports.table import to_csv
 from autograder.worker.worker import Worker
 
 TASK = Task("work", 1.0, "Work")
@@ -55,3 +62,59 @@ def test_other_exceptions_are_reported_with_their_line(body):
     got = outcome_of(f"def work():\n    {body}\n")
     assert got.outcome == "failed"
     assert body in got.message
+
+
+@check("work")
+def trusts_work(submission: Submission) -> None:
+    """This check has a bug: it uses what `work` returns without validation."""
+    assert submission.object("work")() + 1 > 0
+
+
+def result_of(*kinds: str):
+    from autograder.grading import judge
+
+    task = load_checks("03_fc_vae").tasks[0]
+    names = [info(f).name for f in load_checks("03_fc_vae").of(task.id)]
+    outcomes = [
+        CheckOutcome(name, task.id, task.points, "It works.", kind, "", None, 0.0)
+        for name, kind in itertools.zip_longest(names, kinds, fillvalue=kinds[-1])
+    ]
+    tasks, checks = judge._scores("03_fc_vae", outcomes, "", {})
+    return Result("03_fc_vae", "ada", "graded", "", tasks, checks, (), {}, 0.0)
+
+
+def test_an_exception_of_a_check_is_an_error_of_the_grader():
+    submission = Submission(direct(Worker({"__name__": "__main__"})), "none")
+    submission.run("def work():\n    return 'text'", "cell")
+    got = evaluate(trusts_work, TASK, submission)
+    assert got.outcome == GRADER_ERROR
+    assert "not of your work" in got.message
+    assert "TypeError" in got.message
+    assert "test_evaluate.py, line" in got.message
+
+
+def test_an_error_of_the_grader_loses_no_points():
+    result = result_of("passed", GRADER_ERROR, "passed")
+    task = result.tasks[0]
+    assert (task.points, task.not_graded, result.not_graded) == (0, True, task.max_points)
+    assert result.max_score == sum(t.max_points for t in result.tasks[1:] if not t.pending)
+    assert not result.is_complete
+    assert from_json(to_json(result)) == result
+    assert "not graded" in to_csv([result])
+    assert "are not graded: the grader had an error" in feedback_page(result)
+    assert "an error of the grader left tasks ungraded" in class_page([result])
+
+
+def test_a_failed_check_loses_the_task_in_spite_of_an_error_of_the_grader():
+    result = result_of("passed", GRADER_ERROR, "failed")
+    assert not result.tasks[0].not_graded
+    assert result.not_graded == 0
+
+
+@pytest.mark.parametrize("assignment", ["00_reparameterization", "03_fc_vae"])
+def test_odd_results_of_a_function_are_no_error_of_the_grader(assignment):
+    """`make fuzzchecks` tries every function, every change and every check."""
+    functions = ("kl_divergence", "myVAE.forward")
+    found = list(fuzz(assignment, ("none", "parts texts", "parts wrapped"), functions))
+    assert len(found) >= 3
+    assert [str(error) for error in found if error] == []

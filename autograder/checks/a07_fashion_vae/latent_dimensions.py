@@ -154,16 +154,23 @@ QUANTILE_MISTAKES = (
 )
 
 
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number, or a tensor of one number."""
+    one = isinstance(value, torch.Tensor) and value.numel() == 1 and not value.is_complex()
+    return one or type(value) in (int, float)
+
+
 @check("quantiles")
 def test_quantiles(submission: Submission) -> None:
     """`values` is norm.ppf of 7 evenly spaced probabilities from 0.05 to 0.95."""
     value = submission.value("values")
     if isinstance(value, Other) and value.kind == "ellipsis":
         raise CheckFailed("`values` is not filled in yet.", todo=True)
-    if isinstance(value, tuple) and all(type(item) in (int, float) for item in value):
-        value = torch.tensor(value, dtype=torch.float64)
+    if isinstance(value, tuple) and all(map(is_number, value)):
+        # A list of NumPy's numbers arrives as tensors without axes.
+        value = torch.tensor([float(item) for item in value], dtype=torch.float64)
     expect(
-        isinstance(value, torch.Tensor) and not bool(torch.isinf(value).any()),
+        not isinstance(value, torch.Tensor) or not bool(torch.isinf(value).any()),
         "The first and last of `values` are infinite, because their probabilities are 0 and 1. "
         "Use probabilities from 0.05 to 0.95.",
         "infinite_ends",

@@ -50,8 +50,8 @@ from autograder.records.text import sentence
 
 PARTS = ("encoder", "decoder", "r_loss", "kl_loss", "gaussian")
 TASKS = (
-    Task("encoder", 14, "Encoder", parts=("encoder",)),
-    Task("decoder", 14, "Decoder", parts=("decoder",)),
+    Task("encoder", 14, "Encoder", parts=("encoder",), classes=("Encoder",)),
+    Task("decoder", 14, "Decoder", parts=("decoder",), classes=("Decoder",)),
     Task("r_loss", 8, "Reconstruction loss", parts=("r_loss",)),
     Task("kl_loss", 10, "KL divergence", parts=("kl_loss",)),
     Task("gaussian", 10, "Reparameterized sample", parts=("gaussian",)),

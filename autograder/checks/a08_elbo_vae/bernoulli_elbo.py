@@ -52,9 +52,15 @@ class KnownParts:
         def by_x(value: torch.Tensor) -> torch.Tensor:
             return torch.autograd.grad(value.sum(), x)[0]
 
+        # With detached codes, x has a gradient as the target of the likelihood only.
+        def target() -> torch.Tensor:
+            return -BERNOULLI.term(EACH_IMAGE, self.theta(x).detach(), x)
+
         for wrong, what in (
             (by_x(self.likelihood(x)), "the KL"),
             (-by_x(self.kl(x)), "the likelihood"),
+            (by_x(target() - self.kl(x)), "z, from the likelihood to the encoder"),
+            (by_x(target()), "mu and logsigma"),
         ):
             expect(
                 not torch.allclose(got, wrong, atol=1e-3),

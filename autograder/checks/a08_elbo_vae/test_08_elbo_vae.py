@@ -41,7 +41,7 @@ from autograder.checks.shared.sampling import (
     method_sampler,
     sampling_checks,
 )
-from autograder.checks.training import TrainingSpec, expect_trained
+from autograder.checks.training import TrainingSpec, expect_trained, live_sentence
 from autograder.checks.vocabulary import (
     ImportRule,
     Task,
@@ -176,7 +176,7 @@ def explain_elbo(got: torch.Tensor, vae: RemoteObject, parts: KnownParts, x: tor
     """Explain an ELBO that no known mistake computes."""
     expect_called(vae, PARTS, "elbo")
     if len(x) > 2:
-        expect_weights(got, -parts.likelihood(x), parts.kl(x), "Your ELBO", sign=-1.0)
+        expect_weights(got, -parts.likelihood(x), parts.kl(x), "your ELBO", sign=-1.0)
 
 
 def expect_elbo(got: torch.Tensor, vae: RemoteObject, parts: KnownParts, x: torch.Tensor) -> None:
@@ -257,7 +257,7 @@ SPEC = TrainingSpec(
 
 
 # After the other checks of its task: a wrong `elbo` is replaced by the reference's for training.
-@check("elbo")
+@check("elbo", live=live_sentence(SPEC, "−ELBO", " nats"))
 def test_elbo_threshold(submission: Submission) -> None:
     """Trained from scratch with your settings, −ELBO falls below 125 nats within 5 epochs."""
     expect_trained(submission, TASKS, SPEC)

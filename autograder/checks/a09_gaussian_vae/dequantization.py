@@ -26,20 +26,22 @@ def dequantize(x: torch.Tensor) -> torch.Tensor:
 # The effect of a mistake on an image: the means of black and of white pixels, and the standard
 # deviation of each.
 UNIFORM = 1 / math.sqrt(12)
+HALF_NORMAL = math.sqrt(2 / math.pi)  # the mean of |ε|, with ε standard normal
+NO_NOISE = "The output has no noise: pixels still have only 256 values. Add uniform noise."
 MISTAKES = (
     (
         0,
         255 / 256,
         0,
         "no_noise",
-        "The output has no noise: pixels still have only 256 values. Add uniform noise.",
+        NO_NOISE,
     ),
     (
         0,
         1,
         0,
         "no_noise",
-        "The output has no noise: pixels still have only 256 values. Add uniform noise.",
+        NO_NOISE,
     ),
     (
         0.5 / 255,
@@ -87,6 +89,27 @@ MISTAKES = (
     ),
     (0, 255 / 256, 1 / 256, "gaussian_noise", "Your noise is Gaussian. It should be uniform."),
     (0, 1, 1 / 255, "gaussian_noise", "Your noise is Gaussian. It should be uniform."),
+    (
+        HALF_NORMAL / 256,
+        (255 + HALF_NORMAL) / 256,
+        math.sqrt(1 - HALF_NORMAL**2) / 256,
+        "gaussian_noise",
+        "Your noise is the absolute value of Gaussian noise. It should be uniform.",
+    ),
+    (
+        -0.5 / 256,
+        254.5 / 256,
+        UNIFORM / 256,
+        "noise_subtracted",
+        "The noise is subtracted, so black becomes negative. A bin begins at its grey level.",
+    ),
+    (
+        0.25 / 256,
+        255.25 / 256,
+        UNIFORM / 512,
+        "noise_too_narrow",
+        "Your noise fills only half of each bin. It should be as wide as one bin.",
+    ),
 )
 
 
@@ -107,6 +130,7 @@ def expect_bins(black: torch.Tensor, white: torch.Tensor) -> None:
             says,
             name,
         )
+    expect(found > 0, NO_NOISE, "no_noise")
     for level, pixels in ((0, black), (255, white)):
         u = 256 * pixels - level
         # float32 may round up to the upper edge of the bin.
@@ -236,6 +260,16 @@ BITS_MISTAKES = (
         lambda nats, pixels: nats / (pixels * math.log(2)) + math.log(256),
     ),
     Mistake(
+        "bits_log10",
+        "A nat is 1 / ln 2 bits. You use the logarithm of another number.",
+        lambda nats, pixels: nats / (pixels * math.log(10)) + 8,
+    ),
+    Mistake(
+        "bits_log10",
+        "A nat is 1 / ln 2 bits. You use the logarithm of another base.",
+        lambda nats, pixels: nats / (pixels * math.log10(2)) + 8,
+    ),
+    Mistake(
         "bits_in_nats",
         "A nat is 1 / ln 2 bits: divide by ln 2, don't multiply.",
         lambda nats, pixels: nats * math.log(2) / pixels + 8,
@@ -288,7 +322,8 @@ def test_bits_of_tensors(submission: Submission) -> None:
 @check("bits_per_dim")
 def test_bits_of_numbers(submission: Submission) -> None:
     """`bits_per_dim` also accepts a plain number. An untrained model has 8 bits per dimension."""
-    for nats, right in ((0.0, 8.0), (-784 * math.log(2), 7.0), (3 * 784 * math.log(2), 11.0)):
+    # Several mistakes have one value at 0: the first number tells them apart.
+    for nats, right in ((3 * 784 * math.log(2), 11.0), (0.0, 8.0), (-784 * math.log(2), 7.0)):
         got = submission.object("bits_per_dim")(nats, 784)
         expect(
             isinstance(got, int | float) or (isinstance(got, torch.Tensor) and got.numel() == 1),
@@ -299,5 +334,5 @@ def test_bits_of_numbers(submission: Submission) -> None:
             torch.tensor(right),
             f"The number of bits of {nats:.1f} nats at D = 784",
             (torch.tensor(nats), 784),
-            BITS_MISTAKES,
+            BITS_MISTAKES if nats > 0 else (),
         )

@@ -57,4 +57,16 @@ def expect_means(x: torch.Tensor, mean: torch.Tensor, sigma: float) -> None:
         "it unchanged.",
         torch.sigmoid,
     )
-    expect_close(x, mean, "The output of `sample`", (mean,), (squashed,))
+    # Clamped noise is visible where it is not cut off.
+    inside = noise[((mean - 0.5).abs() < 0.1) & (x > 0) & (x < 1)]
+    expect(
+        len(inside) < 50 or abs(float(inside.std()) - sigma) > 0.4 * sigma,
+        "`sample` adds noise to the means. Return the means without noise.",
+        "noise_added",
+    )
+    bytes_ = Mistake(
+        "scaled_to_bytes",
+        "`sample` multiplies the means by 255. Return them unchanged, in [0, 1].",
+        lambda mean: 255 * mean,
+    )
+    expect_close(x, mean, "The output of `sample`", (mean,), (squashed, bytes_))

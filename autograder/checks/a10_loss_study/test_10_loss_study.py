@@ -39,10 +39,10 @@ from autograder.checks.vocabulary import (
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
 TASKS = (
-    Task("encoder", 15, "Encoder"),
-    Task("decoder", 15, "Decoder"),
-    Task("reparameterize", 10, "Reparameterization"),
-    Task("forward", 5, "Forward pass"),
+    Task("encoder", 15, "Encoder", parts=("encoder",)),
+    Task("decoder", 15, "Decoder", parts=("decoder",)),
+    Task("reparameterize", 10, "Reparameterization", parts=("reparameterize",)),
+    Task("forward", 5, "Forward pass", parts=("forward",)),
     Task("bce", 10, "Cross-entropy"),
     Task("squared_error", 10, "Squared error"),
     Task("kl_divergence", 10, "KL divergence"),

@@ -14,10 +14,11 @@ def sum_mistakes(what: str, *, sign: str, subtracted: str = "kl_subtracted") -> 
     Returns:
         Mistakes with formulas of the two terms; each returns a loss.
     """
+    start = what[:1].upper() + what[1:]
     return (
         Mistake(
             sign,
-            f"{what} has the wrong sign. A loss is small where the model is good; an ELBO is "
+            f"{start} has the wrong sign. A loss is small where the model is good; an ELBO is "
             "large.",
             lambda recon, kl: -recon - kl,
         ),

@@ -98,6 +98,29 @@ ENTRY_MISTAKES: tuple[tuple[str, str, Pair], ...] = (
         lambda m, s: 0.5 * (m**2 + s**2 - 1) - s.log() ** 2,
     ),
     (
+        "kl_log_absolute",
+        "Your KL uses the absolute value of log σ. Use log σ itself: it may be negative.",
+        lambda m, s: 0.5 * (m**2 + s**2 - 1) - s.log().abs(),
+    ),
+    *(
+        (
+            "kl_sigma_power",
+            "Your KL uses another power of σ where σ² is needed.",
+            lambda m, s, power=power: 0.5 * (m**2 + s**power - 1) - s.log(),
+        )
+        for power in (3, 4, 0.5)
+    ),
+    (
+        "kl_absolute_entries",
+        "Your KL adds up absolute values of its terms. Add the terms themselves.",
+        lambda m, s: 0.5 * (m**2 + s**2 - 1).abs() - s.log(),
+    ),
+    (
+        "kl_clamped_inside",
+        "A part of your KL is clamped at 0. Its terms may be negative; only their sum is not.",
+        lambda m, s: 0.5 * (m**2 + s**2 - 1).clamp(min=0) - s.log(),
+    ),
+    (
         "kl_mu_sign",
         "In your KL, mu² has the wrong sign: a mean far from 0 must make the KL larger.",
         lambda m, s: 0.5 * (s**2 - 1 - m**2) - s.log(),
@@ -329,12 +352,14 @@ def expect_kl_values(
     tolerance: float = 1e-4,
 ) -> None:
     """Expect the closed form at random posteriors, for several images and for one."""
-    for n, latent_dim in ((5, 4), (1, 3), (3, 20)):
+    # 1 / 7 is no factor in `FACTORS`: a mean over the latents is no wrong factor.
+    for n, latent_dim in ((5, 7), (1, 3), (3, 20)):
         inputs = own.posterior(n, latent_dim)
         right = kl_term(*inputs, own, reduction)
 
         def explain() -> None:
             expect_no_floor(kl, own)
+            expect_no_cap(kl, own)
             expect_known_terms(kl, own, reduction)
 
         expect_close(
@@ -362,6 +387,21 @@ def expect_no_floor(kl: Pair, own: Parameterization) -> None:
         f"Your KL is {at_prior:.4g} at N(0, I) and also near it: it has a lower limit, such as "
         '"free bits". The KL is 0 at N(0, I), without a limit.',
         "kl_floor",
+    )
+
+
+def expect_no_cap(kl: Pair, own: Parameterization) -> None:
+    """Expect that the KL has no upper limit.
+
+    Raises:
+        CheckFailed: If it has one.
+    """
+    mu, value = own.prior(1, 4)
+    far, farther = float(kl(mu + 30.0, value).sum()), float(kl(mu + 40.0, value).sum())
+    expect(
+        far != farther or far == 0,
+        f"Your KL has an upper limit, {far:.4g}. It has none: do not clamp it.",
+        "kl_cap",
     )
 
 

@@ -59,6 +59,8 @@ def expect_known_terms(kl: Pair, own: Parameterization, reduction: Reduction) ->
     if weights is None:
         return
     shares = weights / WEIGHTS
+    if float((shares - 1).abs().max()) <= TOLERANCE:
+        return
     scale = float(shares[0])
     if float((shares - scale).abs().max()) <= TOLERANCE * max(1.0, abs(scale)):
         expect(
@@ -87,8 +89,8 @@ def expect_known_terms(kl: Pair, own: Parameterization, reduction: Reduction) ->
             f"Your KL uses the logarithm to base {name}. It needs the natural logarithm.",
             "kl_log_base",
         )
-    if len(wrong) <= 2:
-        raise CheckFailed(f"In your KL {' and '.join(wrong)}.", "kl_factor")
+    if len(wrong) <= 3:
+        raise CheckFailed(f"In your KL, {'; '.join(wrong)}.", "kl_factor")
 
 
 def _times(share: float) -> str:

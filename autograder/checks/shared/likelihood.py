@@ -87,6 +87,22 @@ BERNOULLI = Likelihood(
             lambda x_hat, x: -x * x_hat.log(),
         ),
         (
+            "recon_half",
+            "Half of your cross-entropy is missing: white pixels have a probability too.",
+            lambda x_hat, x: -(1 - x) * (1 - x_hat).log(),
+        ),
+        (
+            "recon_squared_error",
+            "Your reconstruction term is half a squared error. It should be the binary "
+            "cross-entropy.",
+            lambda x_hat, x: 0.5 * (x_hat - x) ** 2,
+        ),
+        (
+            "recon_absolute_error",
+            "Your reconstruction term is an absolute error. It should be the binary cross-entropy.",
+            lambda x_hat, x: (x_hat - x).abs(),
+        ),
+        (
             "recon_not_log",
             "Your reconstruction term uses the probability where its logarithm is needed.",
             lambda x_hat, x: -(x * x_hat + (1 - x) * (1 - x_hat)),
@@ -180,6 +196,23 @@ GAUSSIAN = Likelihood(
             lambda x_hat, x, sigma: gaussian(x_hat, x, 1.0),
         ),
         (
+            "recon_sigma_ignored",
+            "Your density uses the constant 0.1 in place of `sigma_x`.",
+            lambda x_hat, x, sigma: gaussian(x_hat, x, 0.1),
+        ),
+        (
+            "recon_rounded",
+            "You round the grey pixels of the images to black and white. Use them unchanged.",
+            lambda x_hat, x, sigma: gaussian(x_hat, x.round(), sigma),
+        ),
+        (
+            "recon_not_squared",
+            "Your density uses the differences without their square.",
+            lambda x_hat, x, sigma: (
+                (x_hat - x).abs() / (2 * sigma) + math.log(sigma) + HALF_LOG_TWO_PI
+            ),
+        ),
+        (
             "recon_squared_error",
             "This is a squared error. The logarithm of a density is needed, with its σ_x and its "
             "constants.",
@@ -237,6 +270,8 @@ REDUCTION_MISTAKES: dict[Reduction, tuple[Entry, ...]] = {
         (*PIXELS_TOO, lambda e: e.flatten(1).mean(1)),
         (*MIXED, lambda e: e.sum()),
         (*MIXED, lambda e: e.sum() / len(e)),
+        (*MIXED, lambda e: e.sum().expand(len(e))),
+        (*MIXED, lambda e: (e.sum() / len(e)).expand(len(e))),
         (*MIXED, lambda e: e.mean()),
     ),
     MEAN: (

@@ -3,6 +3,8 @@
 The values that a submission should combine are known. Their weights are found by least squares.
 """
 
+import math
+
 import torch
 
 from autograder.checks.vocabulary import CheckFailed
@@ -29,6 +31,8 @@ def expect_weights(
     if weights is None:
         return
     of_recon, of_kl = (sign * float(weight) for weight in weights)
+    if max(abs(of_recon - 1), abs(of_kl - 1)) <= TOLERANCE:
+        return
     if abs(of_recon - of_kl) <= TOLERANCE * abs(of_recon):
         shown = f"{of_recon:.4g} times" if of_recon > 1 or of_recon < 0 else "a part of"
         by = f": it is divided by {1 / of_recon:.4g}" if 0 < of_recon < 1 else ""
@@ -71,6 +75,44 @@ def expect_no_skip(got: torch.Tensor, right: torch.Tensor, x: torch.Tensor, what
             "remove the connection that goes around the code.",
             "skip_connection",
         )
+
+
+def expect_density(
+    got: torch.Tensor, squares: torch.Tensor, logs: torch.Tensor, pixels: int
+) -> None:
+    """Explain a Gaussian −log p with wrong weights of its three terms.
+
+    Args:
+        got: The submission's values, (M,), for several σ.
+        squares: The sums of ((x − mean) / σ)², (M,).
+        logs: D log σ, (M,).
+        pixels: Number of pixels, D.
+
+    Raises:
+        CheckFailed: If the values are a weighted sum of the three terms.
+    """
+    constant = torch.full_like(squares, pixels * 0.5 * math.log(2 * math.pi))
+    weights = _fit(torch.stack([0.5 * squares, logs, constant], 1), got)
+    if weights is None:
+        return
+    if float((weights - 1).abs().max()) <= TOLERANCE:
+        return
+    scale = float(weights[0])
+    if float((weights - scale).abs().max()) <= TOLERANCE * max(1.0, abs(scale)):
+        in_bits = abs(scale * math.log(2) - 1) <= TOLERANCE
+        raise CheckFailed(
+            "Your reconstruction term is in bits. Use the natural logarithm: the KL is in nats."
+            if in_bits
+            else f"Your reconstruction term is {scale:.4g} times what it should be.",
+            "recon_in_bits" if in_bits else "recon_factor",
+        )
+    names = ("the squares", "log σ_x", "the constant")
+    wrong = [
+        f"the factor of {name} is {float(weight):.4g} times what it should be"
+        for name, weight in zip(names, weights, strict=True)
+        if abs(float(weight) - 1) > TOLERANCE
+    ]
+    raise CheckFailed(f"In your density, {'; '.join(wrong)}.", "recon_factor")
 
 
 def _fit(basis: torch.Tensor, values: torch.Tensor) -> torch.Tensor | None:

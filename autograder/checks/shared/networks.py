@@ -31,12 +31,19 @@ def module_checks(module: ModuleType) -> Checks:
     return tuple(value for value in vars(module).values() if hasattr(value, "check"))
 
 
-def named_check(task: str, name: str, sentence: str) -> Callable[[Check], Check]:
-    """Mark a function as a check of `task`, with a name and a sentence that are computed."""
+def named_check(task: str, name: str, sentence: str, live: str = "") -> Callable[[Check], Check]:
+    """Mark a function as a check of `task`, with a name and a sentence that are computed.
+
+    Args:
+        task: The task's id.
+        name: The check's name.
+        sentence: Its sentence.
+        live: Its sentence in the student's notebook, if the check does something else there.
+    """
 
     def mark(function: Check) -> Check:
         function.__name__, function.__doc__ = f"test_{name}", sentence
-        return check(task)(function)
+        return check(task, live=live)(function)
 
     return mark
 

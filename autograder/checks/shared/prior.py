@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 
 from autograder.checks.shared.networks import Checks
-from autograder.checks.shared.repeats import expect_new_noise
+from autograder.checks.shared.repeats import expect_different_codes, expect_new_noise
 from autograder.checks.shared.sampling import STANDARD_ERRORS
 from autograder.checks.vocabulary import check, expect, expect_tensor
 from autograder.protocol.remote import Affine, RemoteObject, Submission
@@ -41,6 +41,12 @@ def expect_prior_codes(z: torch.Tensor) -> None:
         "shared_code",
     )
     mean, deviation = float(z.mean()), float(z.std())
+    expect(
+        abs(mean - math.sqrt(2 / math.pi)) > 0.05 or abs(deviation - 0.603) > 0.05,
+        "The codes are never negative: you use the absolute value of the noise. Use the noise "
+        "itself.",
+        "noise_absolute",
+    )
     uniform = abs(deviation - 1 / math.sqrt(12)) < 0.01
     expect(
         abs(mean) <= STANDARD_ERRORS * deviation / math.sqrt(count),
@@ -110,12 +116,19 @@ def new_image_checks(
         """Two calls return different images."""
         # Compare the codes: each call uses another stub of the decoder.
         first, second = (codes(submission, 8) for _ in range(2))
+        if torch.equal(first, first[:1].expand_as(first)):
+            return  # Without noise all codes are equal: the check above reports it.
         expect(
             not torch.equal(first, second),
             "Two calls return the same images. Is a seed set inside?",
             "reseeded",
         )
-        expect_new_noise(stubbed(submission).sample, 4, name="sample")
+        vae = stubbed(submission)
+        expect_new_noise(vae.sample, 4, name="sample")
+        # The codes alone: pixels may be sampled from their probabilities after that.
+        seen = vae.decoder.seen()
+        if len(seen) == 12:
+            expect_different_codes(seen.unflatten(0, (3, 4)), "sample")
 
     @check("sample")
     def test_sample_carries_no_gradient(submission: Submission) -> None:

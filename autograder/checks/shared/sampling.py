@@ -32,6 +32,7 @@ ROWS, WIDTH = 40_000, 2
 COUNT = ROWS * WIDTH
 STANDARD_ERRORS = 6.0
 SHARED = "All {} have the same noise. Sample one number for each entry of z."
+IS_MU = "{} is mu itself. Add noise, scaled by σ."
 NO_NOISE = "There is no noise in z: every sample is the same."
 UNIFORM = "Your noise is uniform; it should be Gaussian."
 # The names of the mistake that mu itself is decoded.
@@ -174,6 +175,7 @@ def sampling_checks(
         """The noise is Gaussian: its fourth moment is 3 σ⁴."""
         # Not at σ = 1: a student who uses log σ for σ would have no noise there.
         z = many(submission, 0.0, 3.0)
+        expect(bool(z.any()), IS_MU.format(what), "no_sampling")
         expect(float(z.std()) > 1e-6, NO_NOISE, "no_sampling")
         kurtosis = _kurtosis(z)
         if abs(kurtosis - 3.0) > STANDARD_ERRORS * math.sqrt(24 / COUNT):
@@ -227,8 +229,7 @@ def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str
     if abs(found - sigma) <= STANDARD_ERRORS * sigma / math.sqrt(2 * COUNT):
         return
     shown = f" At {own.name} = {own.three} the standard deviation should be 3; it is {found:.3g}."
-    if not bool(z.any()):  # z is mu
-        expect(False, f"{what} is mu itself. Add noise, scaled by σ." + shown, "no_sampling")
+    expect(bool(z.any()), IS_MU.format(what) + shown, "no_sampling")
     expect(found > 0.015, NO_NOISE + shown, "no_sampling")
     expect_no_known_sample(lambda mu, s: _spread(_samples(sampler, mu, s, own, what)))
     expect(abs(_kurtosis(z) - 1.8) > 0.1, UNIFORM + shown, "uniform_noise")

@@ -1,0 +1,174 @@
+"""Calibration of the bounds for new images: how far is each one from honest work?
+
+A model is trained until it passes the threshold, as in a grading, and then measured on deformed
+test images. `docs/new_images.json` has every run; `vaelab calibrate` adds their table to
+`calibration.md`. To add runs: `python -m autograder.quality.new_images 03_fc_vae 0 1 2`. Further
+arguments of the form `latent_dim = 15=>latent_dim = 18` change the reference's cells.
+"""
+
+import json
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autograder.checks.registry import load_checks
+from autograder.checks.training import (
+    TrainingSpec,
+    confirmation_images,
+    epoch_loss,
+    mean_confirmed,
+    steps,
+    training_images,
+)
+from autograder.course.regions import solved
+from autograder.course.sources import load_source
+from autograder.records.results import write_text
+
+# The saved runs of this course.
+SAVED = Path("docs", "new_images.json")
+ENOUGH_RUNS = 5
+# How often each trained model is measured, on other deformations.
+DRAWS = 2
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One trained model.
+
+    Attributes:
+        assignment: The assignment's name.
+        model: The name of its class.
+        seed: The seed of the initial weights and of the order of the images.
+        variant: The changes of the reference; "" for none.
+        epoch: The epoch after which it was measured, counted from 1.
+        loss: The training loss of that epoch.
+        new: The losses of new images, each with other deformations.
+    """
+
+    assignment: str
+    model: str
+    seed: int
+    variant: str
+    epoch: int
+    loss: float
+    new: tuple[float, ...]
+
+
+def specs(assignment: str) -> list[TrainingSpec]:
+    """Return the training specs of an assignment."""
+    module = load_checks(assignment).module
+    return [value for value in vars(module).values() if isinstance(value, TrainingSpec)]
+
+
+def measure(assignment: str, seed: int, changes: Sequence[str] = ()) -> Iterator[Measured]:
+    """Train the reference's models with a seed; yield their losses on new images.
+
+    Args:
+        assignment: The assignment's name.
+        seed: See `Measured`.
+        changes: Replacements in the reference's cells, each "old=>new".
+    """
+    torch.set_num_threads(1)
+    for spec in specs(assignment):
+        names = _run(assignment, seed, changes)
+        model, optimizer, step = (names[name] for name in (*spec.names, spec.step))
+        x, labels = training_images(spec)
+        batch, generator = spec.batch(x, labels), torch.Generator().manual_seed(seed)
+        losses: list[float] = []
+        while len(losses) < names["n_epochs"] and min(losses, default=spec.below) >= spec.below:
+            taken = steps(step, model, optimizer, batch, names["batch_size"], generator)
+            losses.append(epoch_loss(taken, spec, len(x)))
+        new = []
+        for _ in range(DRAWS):
+            images, labels = confirmation_images(spec)
+            new.append(round(mean_confirmed(model, images, labels, spec), 4))
+        variant = "; ".join(changes)
+        last = round(losses[-1], 4)
+        yield Measured(assignment, spec.model, seed, variant, len(losses), last, tuple(new))
+
+
+def _run(assignment: str, seed: int, changes: Sequence[str]) -> dict[str, Any]:
+    """Run the reference's cells with another seed and with changes."""
+    from vae_utils import seed_everything
+
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for cell in load_source(assignment).of("setup", "solution"):
+        text = solved(cell)
+        for change in changes:
+            old, _, new = change.partition("=>")
+            text = text.replace(old, new)
+        exec(compile(text, f"<{cell.id}>", "exec"), names)
+        names["seed_everything"] = lambda _: seed_everything(seed)
+    return names
+
+
+def load(path: Path) -> list[Measured]:
+    """Return the saved runs; [] if the file does not exist."""
+    if not path.exists():
+        return []
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    return [Measured(**{**run, "new": tuple(run["new"])}) for run in saved]
+
+
+def section(path: Path) -> str:
+    """Return the section of `calibration.md` about the runs saved in a file; "" if there is none.
+
+    The distance is (bound − mean) / standard deviation, over all runs of a model.
+    """
+    groups: dict[tuple[str, str], list[Measured]] = {}
+    for run in load(path):
+        groups.setdefault((run.assignment, run.model), []).append(run)
+    if not groups:
+        return ""
+    lines = [
+        "",
+        "## New images",
+        "",
+        "When a submission is graded, its trained model is also measured on new images: test "
+        "images that are shifted, turned and bent a little (`autograder/checks/deformed.py`). "
+        "Each model below was trained on the embedded images up to the first epoch that passes the "
+        "threshold, the earliest moment at which training can end. It was measured with several "
+        "deformations. Every run is in `new_images.json`. The distance is (bound − mean) / "
+        "standard deviation; it must be at least 4. It is not stated for fewer than "
+        f"{ENOUGH_RUNS} runs: their standard deviation says little about other seeds and settings.",
+        "",
+        "| assignment, model | threshold | runs (variants) | training loss | loss of new images: "
+        "mean, standard deviation, largest | bound | distance |",
+        "| --- | --: | --: | --: | --: | --: | --: |",
+    ]
+    for (assignment, model), runs in groups.items():
+        spec = next(spec for spec in specs(assignment) if spec.model == model)
+        new = [value for run in runs for value in run.new]
+        mean, spread, digits = statistics.mean(new), statistics.stdev(new), spec.digits
+        losses = [run.loss for run in runs]
+        enough = len(runs) >= ENOUGH_RUNS
+        distance = f"{(spec.below_new - mean) / spread:.0f}" if enough else "too few runs"
+        lines.append(
+            f"| `{assignment}`, `{model}` | {spec.below:g} {spec.unit} "
+            f"| {len(runs)} ({len({run.variant for run in runs})}) "
+            f"| {min(losses):.{digits}f} to {max(losses):.{digits}f} "
+            f"| {mean:.{digits + 1}f}, {spread:.{digits + 1}f}, {max(new):.{digits + 1}f} "
+            f"| {spec.below_new:g} | {distance} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main(path: Path, assignment: str, *arguments: str) -> None:
+    """Measure an assignment with seeds and changes, and add the runs to a file."""
+    changes = [text for text in arguments if "=>" in text]
+    for seed in (int(text) for text in arguments if "=>" not in text):
+        for run in measure(assignment, seed, changes):
+            print(run, flush=True)
+            same = (run.assignment, run.model, run.seed, run.variant)
+            others = [r for r in load(path) if (r.assignment, r.model, r.seed, r.variant) != same]
+            runs = sorted([*others, run], key=lambda r: (r.assignment, r.model, r.variant, r.seed))
+            write_text(path, json.dumps([asdict(r) for r in runs], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(SAVED, *sys.argv[1:])
