@@ -30,6 +30,8 @@ STYLE_SHARE = 0.12
 STYLE = "style."
 # How many ways a report names that may be the reason of lost points.
 SUSPECTS = 12
+# How many ways a report names that no composition has.
+SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,9 @@ class Report:
             f"{self.seconds:.0f} s, {self.cpu_seconds:.0f} s of CPU."
         ]
         if self.uncovered:
-            found.append(f"  not covered: {', '.join(self.uncovered)}")
+            more = ", …" if len(self.uncovered) > SHOWN else ""
+            shown = ", ".join(self.uncovered[:SHOWN])
+            found.append(f"  {len(self.uncovered)} ways are not covered: {shown}{more}")
         for one in sorted(self.failing, key=lambda one: one.composition.seed):
             seed = one.composition.seed
             trains = " --train 1" if seed in self.plan.trained else ""
