@@ -7,8 +7,9 @@ is changed: the lines between the solution marks.
 
 import ast
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from autograder.course.regions import BEGIN, END, solved
 from autograder.course.sources import Cell, load_source
@@ -47,8 +48,12 @@ class Mutant:
 
 
 def mutants_of(assignment: str) -> list[Mutant]:
-    """Return all mutants of an assignment, in the order of its cells; no text occurs twice."""
+    """Return all mutants of an assignment, in the order of its cells; no text occurs twice.
+
+    If one change is possible at several places with the same line, all but the first have a number.
+    """
     found: dict[tuple[str, str], Mutant] = {}
+    times: Counter[tuple[str, ...]] = Counter()
     for cell in load_source(assignment).of("solution"):
         if cell.id == SETTINGS:
             continue
@@ -58,8 +63,13 @@ def mutants_of(assignment: str) -> list[Mutant]:
                 changed = ast.dump(ast.parse(mutant.source))
             except SyntaxError:
                 continue
-            if changed != original:
-                found.setdefault((cell.id, changed), mutant)
+            if changed == original or (cell.id, changed) in found:
+                continue
+            key = (mutant.line, mutant.operator, mutant.change)
+            times[key] += 1
+            if times[key] > 1:
+                mutant = replace(mutant, change=f"{mutant.change} [{times[key]}]")
+            found[cell.id, changed] = mutant
     return list(found.values())
 
 

@@ -327,6 +327,7 @@ FAMILIES = (
     part_checks(
         BASELINE_PART,
         "Quarters (N, C) become images (N, 1, 28, 28), for any C, also for a single quarter.",
+        detached="detached",
         own_layers="",
     ),
     range_checks(BASELINE_PART),

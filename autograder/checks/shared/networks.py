@@ -140,19 +140,37 @@ def row_checks(part: Part, ignored: str | None = None, detached: str | None = No
             ignored,
         )
         if detached:
-            x.requires_grad_()
-            for number, what in enumerate(part.gives):
-                # A graph can be used for one gradient only: call the part for each output.
-                output = part.outputs(made, x, *part.small)[number]
-                (grad,) = expect_grad(output, {part.argument: x}, f"the {what}", detached)
-                # Another output that is not detached passes a gradient of zeros.
-                expect(
-                    bool(grad.any()),
-                    f"No gradient reaches `{part.argument}` from the {what}. Is it detached?",
-                    detached,
-                )
+            expect_part_gradients(part, made, x, part.small, detached)
 
     return (rows,)
+
+
+def expect_part_gradients(
+    part: Part, made: Any, x: torch.Tensor, sizes: tuple[Any, ...], mistake: str
+) -> None:
+    """Expect that gradients reach the part's input from each of its outputs.
+
+    Args:
+        part: The part.
+        made: What `part.make` returned.
+        x: Its inputs.
+        sizes: The sizes that it was made with.
+        mistake: The known mistake if no gradient arrives.
+
+    Raises:
+        CheckFailed: If no gradient arrives from one of the outputs.
+    """
+    x = x.detach().requires_grad_()
+    for number, what in enumerate(part.gives):
+        # A graph can be used for one gradient only: call the part for each output.
+        output = part.outputs(made, x, *sizes)[number]
+        (grad,) = expect_grad(output, {part.argument: x}, f"the {what}", mistake)
+        # Another output that is not detached passes a gradient of zeros.
+        expect(
+            bool(grad.any()),
+            f"No gradient reaches `{part.argument}` from the {what}. Is it detached?",
+            mistake,
+        )
 
 
 def layer_checks(part: Part, path: str) -> Checks:

@@ -14,6 +14,7 @@ import torch
 from autograder.checks.shared.networks import (
     Checks,
     Part,
+    expect_part_gradients,
     head_checks,
     layer_checks,
     named_check,
@@ -178,12 +179,14 @@ def vae_checks(conditions: tuple[int, ...] = (0,)) -> Checks:
         *part_checks(
             encoder,
             "Image rows (N, 784) become mu and logvar, (N, Z) each, also for a single image.",
+            detached="detached",
             own_layers="encoder",
         ),
         *head_checks(encoder, (32, usual, usual), same=None),
         *part_checks(
             decoder,
             "Codes (N, Z) become images (N, 1, 28, 28), also for a single code.",
+            detached="detached",
             own_layers="decoder",
         ),
         *range_checks(decoder),
@@ -242,6 +245,7 @@ def condition_checks(part: Part, width: int) -> Checks:
                 f"The {first} of one {row}",
                 mistake,
             )
+        expect_part_gradients(part, vae, x, part.small, "detached")
 
     return (used,)
 
