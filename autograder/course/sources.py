@@ -120,3 +120,26 @@ def imported(sources: Iterable[str]) -> list[str]:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names.add(node.module.partition(".")[0])
     return sorted(names)
+
+
+def definitions(source: Source) -> dict[str, str]:
+    """Return the names that `run` cells before the last solution define, such as the data sets.
+
+    Cells with a loop are left out: they train or draw.
+
+    Returns:
+        For each name, the text of the first cell that defines it, without statements that only
+        show something.
+    """
+    cells = list(source.cells)
+    last = max((n for n, cell in enumerate(cells) if cell.role == "solution"), default=0)
+    found: dict[str, str] = {}
+    for cell in cells[:last]:
+        body = ast.parse(cell.source).body if cell.role == "run" else []
+        if not any(isinstance(node, ast.For | ast.While) for node in body):
+            kept = [node for node in body if not isinstance(node, ast.Expr)]
+            text = "\n".join(ast.unparse(node) for node in kept)
+            for node in (node for statement in kept for node in ast.walk(statement)):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    found.setdefault(node.id, text)
+    return found

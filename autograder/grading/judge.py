@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,9 +11,11 @@ from pathlib import Path
 from autograder.checks.evaluate import evaluate
 from autograder.checks.registry import info, load_checks
 from autograder.checks.seeds import submission_key
-from autograder.course.sources import imported, load_source
+from autograder.course.sources import definitions, imported, load_source
 from autograder.grading.notebook import (
+    EXTRA_CELL_SECONDS,
     Opened,
+    ToRun,
     UnreadableError,
     open_notebook,
     parse_notebook,
@@ -214,13 +217,36 @@ def _run_cells(submission: Submission, opened: Opened) -> Submission:
     if not rule.further or rule.forbidden:
         given = imported(cell.source for cell in load_source(assignment).of("setup"))
         submission.restrict(None if rule.further else given, rule.forbidden)
+    given = definitions(load_source(assignment))
     for cell in opened.cells:
         submission.sources[cell.name] = cell.source
         try:
-            submission.run(cell.source, cell.name, cell.seconds)
+            _run_cell(submission, cell, given)
         except Raised as error:
             submission.cell_errors[cell.name] = error
     return submission
+
+
+def _run_cell(submission: Submission, cell: ToRun, given: dict[str, str]) -> None:
+    """Run a cell; if it needs a name that a given `run` cell defines, run that cell before it.
+
+    Args:
+        submission: The submission.
+        cell: The cell.
+        given: Names that may be missing, and the text that defines each; used ones are removed.
+
+    Raises:
+        Raised: If the cell raises an exception.
+    """
+    try:
+        submission.run(cell.source, cell.name, cell.seconds)
+    except Raised as error:
+        missing = re.match(r"name '(\w+)' is not defined", error.text)
+        text = given.pop(missing[1], "") if missing and error.kind == "NameError" else ""
+        if not text:
+            raise
+        _run_cell(submission, ToRun(cell.name, text, EXTRA_CELL_SECONDS), given)
+        _run_cell(submission, cell, given)
 
 
 def _notes(submission: Submission) -> tuple[str, ...]:
