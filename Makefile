@@ -5,7 +5,7 @@ VENV := .venv/bin
 WORKERS ?= 3
 SIDE_BY_SIDE := -n $(WORKERS)
 
-.PHONY: help setup demo test compat verify compose fuzzchecks lab build lint bench mutate soak fuzz gallery docs clean
+.PHONY: help setup demo test compat verify compose fuzzchecks lab build lint mutate bench soak fuzz gallery docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile

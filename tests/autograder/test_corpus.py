@@ -82,7 +82,7 @@ def test_a_note_costs_no_points(graded, assignment):
     result = graded(assignment)["by_hand_in_the_usual_style"]
     assert result.score == result.max_score
     (note,) = result.notes
-    assert "in place" in note
+    assert "in-place" in note
 
 
 @pytest.mark.parametrize("assignment", ["06_vq_vae"])

@@ -142,9 +142,10 @@ def test_forward_without_condition(submission: Submission) -> None:
             "c = None. It should work as in assignment 03.",
             "condition_required",
         )
-    seen, codes = vae.encoder.seen().double(), vae.decoder.seen()
+    # The values of the images are tested in the task `forward`.
+    seen, codes = vae.encoder.seen(), vae.decoder.seen()
     expect(
-        seen.shape == (4, 784) and torch.allclose(seen, x.flatten(1).double()),
+        seen.shape == (4, 784),
         "Without a condition the encoder should get 784 pixels a row and no other values.",
     )
     expect(

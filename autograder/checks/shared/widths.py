@@ -51,4 +51,6 @@ def _count(model: RemoteObject, path: str, x: torch.Tensor) -> int:
         used = part.used_parameters(x)
     except Raised:
         used = part.parameters()
+        if not used:  # such as a part that has not been started
+            raise
     return sum(p.numel() for p in used.values())
