@@ -166,17 +166,19 @@ SPEC = vae_plan(
     budget=BUDGET,
     measure=lambda model: {"agreement": agreement(model).mean().item()},
 )
-# The share of samples of a model trained on the embedded digits. On all of MNIST it is 0.9.
-AGREEMENT = 0.75
+# The share of samples of a model trained on the embedded digits. On all of MNIST it is 0.9. Ten
+# right models, with other seeds, sizes, learning rates and batch sizes, reached 0.704 to 0.906:
+# mean 0.829, standard deviation 0.061. Four standard deviations below the mean is 0.586.
+AGREEMENT = 0.58
 SAMPLES = 2000
 
 
 @check("training")
 def test_digits_on_demand(submission: Submission) -> None:
-    """Of the trained model's digits, 75 % are recognised as the class that the decoder got.
+    """Of the trained model's digits, 58 % are recognised as the class that the decoder got.
 
-    The judge's classifier recognises them; see `digits.classifier`. A model whose true share is
-    0.797 falls below 0.75 in 2,000 samples about once in ten million times (5.2 standard errors).
+    The judge's classifier recognises them; see `digits.classifier`. A model that ignores its
+    condition reaches 0.1.
     """
     if not submission.train:
         raise Skipped
