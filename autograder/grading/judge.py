@@ -217,11 +217,11 @@ def _run_cells(submission: Submission, opened: Opened) -> Submission:
     if not rule.further or rule.forbidden:
         given = imported(cell.source for cell in load_source(assignment).of("setup"))
         submission.restrict(None if rule.further else given, rule.forbidden)
-    given = definitions(load_source(assignment))
+    names = definitions(load_source(assignment))
     for cell in opened.cells:
         submission.sources[cell.name] = cell.source
         try:
-            _run_cell(submission, cell, given)
+            _run_cell(submission, cell, names)
         except Raised as error:
             submission.cell_errors[cell.name] = error
     return submission
