@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sampled import corpus_names
 
 from autograder.quality import verify
 from autograder.records.results import Result
@@ -27,7 +28,8 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
     @functools.cache
     def grade(assignment: str) -> dict[str, Result]:
         folder = tmp_path_factory.mktemp(assignment)
-        graded = verify.grade_corpus(assignment, folder, JOBS, LIMITS, thorough=False)
+        names = corpus_names(assignment)
+        graded = verify.grade_corpus(assignment, folder, JOBS, LIMITS, thorough=False, names=names)
         return {result.student: result for result in graded}
 
     return grade

@@ -1,6 +1,7 @@
 """Every corpus submission gets its expected points, status and known mistake."""
 
 import pytest
+from sampled import corpus_names
 
 from autograder.checks.registry import load_checks
 from autograder.course.locate import CourseError
@@ -13,7 +14,7 @@ from autograder.records.results import SKIPPED
 from autograder.sandbox.limits import Limits
 
 EVERY = assignments()
-SUBMISSIONS = [(assignment, name) for assignment in EVERY for name in load_corpus(assignment)]
+SUBMISSIONS = [(assignment, name) for assignment in EVERY for name in corpus_names(assignment)]
 
 
 @pytest.mark.parametrize(("assignment", "name"), SUBMISSIONS)
