@@ -16,6 +16,7 @@ from typing import Any
 from autograder.course.regions import without_solution
 from autograder.course.sources import Source, load_source
 from autograder.records.text import printable
+from autograder.worker.magics import skipped_magic
 
 MAX_BYTES = 20 << 20
 MAX_CELLS = 2000
@@ -174,8 +175,12 @@ def _about_the_file(body: dict[str, Any]) -> Iterator[str]:
 
 def _about_magic(cell: ToRun) -> Iterator[str]:
     """Yield a note about lines for a shell or for IPython, which are not run."""
-    if cell.source.lstrip().startswith("%%"):
-        yield f"`{cell.name}` begins with `%%`, which is not Python. The cell was skipped."
+    if magic := skipped_magic(cell.source):
+        shown = printable(magic, 40)
+        yield (
+            f"`{cell.name}` begins with `{shown}`, so its text is not run as Python of this "
+            "notebook. The cell was skipped."
+        )
     elif any(line.lstrip().startswith("!") for line in cell.source.splitlines()):
         yield f"In `{cell.name}`, lines that begin with `!` were skipped: they need a shell."
 

@@ -336,7 +336,11 @@ class RemoteObject:
         return result
 
     def _note(self, args: Sequence[Any]) -> None:
-        """Keep the smallest call of each function."""
+        """Keep the smallest call of each function that gets a device with its inputs."""
+        # Numbers have no device, so tensors that a function makes from them alone are right.
+        has_device = any(isinstance(arg, torch.Tensor | RemoteObject) for arg in args)
+        if self.kind == FUNCTION and not has_device:
+            return
         size = sum(arg.numel() for arg in args if isinstance(arg, torch.Tensor))
         key, calls = f"{self.name}.{self.path}", self.submission.calls
         if args and (key not in calls or size < calls[key].size):

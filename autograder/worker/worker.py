@@ -27,6 +27,7 @@ from autograder.protocol.codec import Decoder, Encoder
 from autograder.protocol.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
 from autograder.worker.devices import call_on_meta_device, chooses_device
 from autograder.worker.imports import guard
+from autograder.worker.magics import parse_cell
 from autograder.worker.placeholders import use_placeholders
 from autograder.worker.stubs import by_class, override, set_stub
 from autograder.worker.updates import updates_of
@@ -313,7 +314,7 @@ def encoded(value: Any) -> Frame:
 
 
 def compile_cell(source: str, filename: str) -> types.CodeType:
-    """Compile a notebook cell; lines of IPython magic are replaced by `pass`.
+    """Compile a notebook cell; see `magics` for lines that are no Python.
 
     Raises:
         SyntaxError: If the rest is not valid Python.
@@ -321,15 +322,8 @@ def compile_cell(source: str, filename: str) -> types.CodeType:
     try:
         tree = ast.parse(source, filename)
     except SyntaxError:
-        lines = ["pass" if _is_magic(line) else line for line in source.split("\n")]
-        plain = "" if source.lstrip().startswith("%%") else "\n".join(lines)
-        tree = ast.parse(plain, filename)
+        tree = parse_cell(source, filename)
     return compile(tree, filename, "exec")
-
-
-def _is_magic(line: str) -> bool:
-    """Return whether a line is for IPython or a shell."""
-    return line.lstrip()[:1] in ("%", "!", "?")
 
 
 @contextlib.contextmanager
