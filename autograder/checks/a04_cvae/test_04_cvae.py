@@ -165,17 +165,19 @@ SPEC = vae_plan(
     budget=BUDGET,
     measure=lambda model: {"agreement": agreement(model).mean().item()},
 )
-# The share of samples of a model trained on the embedded digits. On all of MNIST it is 0.9.
-AGREEMENT = 0.75
+# At least four standard deviations below the mean of right models that were trained on the embedded
+# digits, and above models whose code contains the class; see `docs/calibration.md`.
+AGREEMENT = 0.55
 SAMPLES = 2000
 
 
 @check("training")
 def test_digits_on_demand(submission: Submission) -> None:
-    """Of the trained model's digits, 75 % are recognised as the class that the decoder got.
+    """Of the trained model's digits, 55 % are recognised as the class that the decoder got.
 
-    The judge's classifier recognises them; see `digits.classifier`. A model whose true share is
-    0.797 falls below 0.75 in 2,000 samples about once in ten million times (5.2 standard errors).
+    The judge's classifier recognises them; see `digits.classifier`. Right models have 83 % and
+    differ by 6 %, with seed and settings. A model whose true share is 0.625 falls below 0.55 in
+    2,000 samples with a probability below 1e-10.
     """
     if not submission.train:
         raise Skipped
