@@ -18,7 +18,7 @@ class {}(_torch.nn.Module):
 def define_missing(
     submission: Submission, tasks: Sequence[Task], failed: Collection[str], name: str
 ) -> None:
-    """Run the cell that makes a global object again, with stand-ins for the classes that failed.
+    """Run the cell that makes a global object again, with stubs for the classes that failed.
 
     Without them, one class that cannot be made would cost the points of the whole model's training
     too. The parts that failed are replaced by the reference's before the model is used.

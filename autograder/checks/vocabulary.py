@@ -34,7 +34,7 @@ class Task:
             replace them.
         no_seed: Whether its parts may not set a seed. False for all but one of several tasks with
             the same part: one of them reports it.
-        classes: Classes of the notebook that are these parts. If they cannot be made, stand-ins
+        classes: Classes of the notebook that are these parts. If they cannot be made, stubs
             take their places, so that the model of the other parts exists.
     """
 

@@ -296,7 +296,7 @@ def write_script(
     Args:
         about: Lines for its head: assignment, student, check, message.
         cells: The cells that the grader ran.
-        packages: The packages that may be missing; stand-ins then replace them.
+        packages: The packages that may be missing; stubs then replace them.
         calls: The converter that made `made`.
         made: The calls of the check.
         end: The source of the comparison; see `comparison` and `numbers`.
