@@ -141,11 +141,12 @@ def verify(
     each submission whose result without training is not the expected one.
     """
     from autograder.course.sources import assignments
+    from autograder.grading.batch import Judges
     from autograder.quality.verify import verify_from_scratch
     from autograder.sandbox.limits import Limits
 
     console = Console()
-    sandbox = _sandbox(own=True)
+    judges = Judges(jobs, Limits(call_seconds=20.0), _sandbox(own=True))
     table = Table(
         "assignment",
         "up to date",
@@ -156,22 +157,21 @@ def verify(
     )
     table.columns[0].no_wrap = True
     failed = False
-    for name in names or assignments():
-        with console.status(f"Grading the submission corpus of {name} …"):
-            found = verify_from_scratch(
-                name, jobs, Limits(call_seconds=20.0), sandbox, thorough=not quick, twice=twice
+    with judges:
+        for name in names or assignments():
+            with console.status(f"Grading the submission corpus of {name} …"):
+                found = verify_from_scratch(name, judges, thorough=not quick, twice=twice)
+            table.add_row(
+                name,
+                "yes" if found.up_to_date else "NO",
+                f"{found.reference.score:g} of {found.reference.max_score:g}",
+                f"{found.starter.score:g}",
+                "{} of {}".format(*found.correct),
+                "{} of {}".format(*found.incorrect),
             )
-        table.add_row(
-            name,
-            "yes" if found.up_to_date else "NO",
-            f"{found.reference.score:g} of {found.reference.max_score:g}",
-            f"{found.starter.score:g}",
-            "{} of {}".format(*found.correct),
-            "{} of {}".format(*found.incorrect),
-        )
-        for problem in found.problems:
-            failed = True
-            console.print(Text(f"{name}: {problem}", style="red"))
+            for problem in found.problems:
+                failed = True
+                console.print(Text(f"{name}: {problem}", style="red"))
     console.print(table)
     if failed:
         raise typer.Exit(1)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import TracebackType
 
 from autograder.course.locate import PACKAGE, current_course
 from autograder.grading import judge
@@ -149,6 +150,69 @@ def expect_hidden(sandbox: Sandbox, paths: Sequence[Path]) -> None:
         )
 
 
+class Judges:
+    """Judge processes, which stay for several batches; use it as a context manager.
+
+    Args:
+        jobs: The number of judges.
+        limits: The limits of each submission.
+        sandbox: The sandbox of each submission.
+
+    Raises:
+        SandboxError: If no sandbox works on this machine and `sandbox` names no tier.
+    """
+
+    def __init__(self, jobs: int, limits: Limits, sandbox: Sandbox = BEST):
+        self.jobs = jobs
+        self.limits = limits
+        self.sandbox = sandbox.resolved()
+        self._judges: list[_Judge] = []
+
+    def __enter__(self) -> "Judges":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        while self._judges:
+            self._judges.pop().close()
+
+    def grade_all(self, entries: Sequence[Entry], assignment: str) -> Iterator[Result]:
+        """Grade submissions; see the function of the same name."""
+        waiting = deque(_Try(entry, assignment) for entry in entries)
+        judges = self._judges
+        try:
+            while waiting or any(one.now for one in judges):
+                for one in judges:
+                    if one.now is None and waiting:
+                        one.give(waiting.popleft())
+                while waiting and len(judges) < self.jobs:
+                    # Read from the module here, so that judges also run a replacement that a test
+                    # puts there.
+                    judges.append(_Judge(judge.grade, self.limits, self.sandbox))
+                    judges[-1].give(waiting.popleft())
+                for one in _ready(judges):
+                    tried = one.now
+                    result = one.take()
+                    if result is None:
+                        judges.remove(one)
+                        how = one.close()
+                        if tried is None:  # it ended while it had nothing to do
+                            continue
+                        result = _given_up(tried, how)
+                        if result is None:
+                            waiting.appendleft(replace(tried, count=tried.count + 1))
+                    if result is not None:
+                        yield result
+        finally:
+            for one in [one for one in judges if one.now]:
+                judges.remove(one)
+                one.close()
+
+
 def grade_all(
     entries: Sequence[Entry],
     assignment: str,
@@ -174,41 +238,14 @@ def grade_all(
     Raises:
         SandboxError: If no sandbox works on this machine and `sandbox` names no tier.
     """
-    sandbox = sandbox.resolved()
-    waiting = deque(_Try(entry) for entry in entries)
-    judges: list[_Judge] = []
-    # Read from the module here, so that judges also run a replacement that a test puts there.
-    grade = judge.grade
-    try:
-        while waiting or judges:
-            while waiting and len(judges) < jobs:
-                judges.append(_Judge(grade, assignment, limits, sandbox))
-            for one in judges:
-                if one.now is None and waiting:
-                    one.give(waiting.popleft())
-            for one in [one for one in judges if one.now is None]:
-                judges.remove(one)
-                one.close()
-            for one in _ready(judges):
-                tried = one.now
-                assert tried is not None
-                result = one.take()
-                if result is None:
-                    judges.remove(one)
-                    how = one.close()
-                    result = _given_up(tried, assignment, how)
-                    if result is None:
-                        waiting.appendleft(replace(tried, count=tried.count + 1))
-                if result is not None:
-                    yield result
-    finally:
-        for one in judges:
-            one.close()
+    with Judges(jobs, limits, sandbox) as judges:
+        yield from judges.grade_all(entries, assignment)
 
 
 @dataclass(frozen=True)
 class _Try:
     entry: Entry
+    assignment: str
     count: int = 1
 
 
@@ -217,7 +254,6 @@ class _Judge:
     """The grader's end of one judge process."""
 
     grade: Grade
-    assignment: str
     limits: Limits
     sandbox: Sandbox
     now: _Try | None = None
@@ -230,7 +266,7 @@ class _Judge:
         # Spawned, not forked: a fork does not copy PyTorch's threads.
         context = multiprocessing.get_context("spawn")
         self.pipe, there = context.Pipe()
-        how = (self.grade, self.assignment, self.limits, self.sandbox)
+        how = (self.grade, self.limits, self.sandbox)
         self.process = context.Process(
             target=run_with_parent, args=(EndWithParent(), _serve, there, *how)
         )
@@ -243,7 +279,7 @@ class _Judge:
         spend = TRIES * (self.limits.start_seconds + self.limits.seconds) + GRACE_SECONDS
         self.until = self.clock() + spend
         with contextlib.suppress(OSError):  # the process has ended: `take` returns None
-            self.pipe.send(one.entry)
+            self.pipe.send((one.entry, one.assignment))
 
     def take(self) -> Result | None:
         """Return its result; None if the process has ended or exceeded its time limit."""
@@ -275,23 +311,23 @@ class _Judge:
 
 def _ready(judges: Sequence[_Judge]) -> list[_Judge]:
     """Wait a moment; return the judges with a result, and those that ended or took too long."""
-    if not judges:
-        return []
     seen = wait([x for one in judges for x in (one.pipe, one.process.sentinel)], POLL_SECONDS)
     return [
         one
         for one in judges
-        if one.clock() >= one.until or one.pipe in seen or one.process.sentinel in seen
+        if (one.now and one.clock() >= one.until)
+        or one.pipe in seen
+        or one.process.sentinel in seen
     ]
 
 
-def _given_up(tried: _Try, assignment: str, how: str) -> Result | None:
+def _given_up(tried: _Try, how: str) -> Result | None:
     if tried.count < TRIES:
         return None
     message = (
         f"The grader's own process {how}, in {TRIES} of {TRIES} tries. Grade this submission again."
     )
-    return judge.unjudged(assignment, tried.entry.student, "not_graded", message)
+    return judge.unjudged(tried.assignment, tried.entry.student, "not_graded", message)
 
 
 # The functions below run in a judge's process
@@ -300,7 +336,6 @@ def _given_up(tried: _Try, assignment: str, how: str) -> Result | None:
 def _serve(
     pipe: Connection,
     grade: Grade,
-    assignment: str,
     limits: Limits,
     sandbox: Sandbox,
 ) -> None:
@@ -311,7 +346,7 @@ def _serve(
     limit_memory()
     with contextlib.suppress(EOFError, OSError):
         while True:
-            entry: Entry = pipe.recv()
+            entry, assignment = pipe.recv()
             pipe.send(_grade_one(entry, grade, assignment, limits, sandbox))
 
 

@@ -15,8 +15,6 @@ from autograder.grading import batch
 from autograder.quality import corpus
 from autograder.quality.corpus import CorpusSubmission
 from autograder.records.results import SKIPPED, Result, without_times
-from autograder.sandbox.limits import Limits
-from autograder.sandbox.tiers import BEST, Sandbox
 
 REFERENCE, STARTER = "reference", "starter"
 
@@ -48,9 +46,7 @@ class Verified:
 def grade_corpus(
     assignment: str,
     folder: Path,
-    jobs: int,
-    limits: Limits,
-    sandbox: Sandbox = BEST,
+    judges: batch.Judges,
     *,
     thorough: bool = True,
     names: Collection[str] | None = None,
@@ -60,9 +56,7 @@ def grade_corpus(
     Args:
         assignment: The assignment's name.
         folder: The folder that the notebooks are written to.
-        jobs: How many submissions to grade at the same time.
-        limits: The limits of each submission.
-        sandbox: The sandbox of each submission.
+        judges: The judges that grade them.
         thorough: True to train all submissions. False to train only the reference, one correct
             submission, and those submissions whose result without training is not the expected one.
         names: The names of the corpus submissions to grade; None for all.
@@ -85,14 +79,13 @@ def grade_corpus(
         for name, notebook in notebooks.items()
     }
     to_train = []
-    for result in batch.grade_all(list(entries.values()), assignment, jobs, limits, sandbox):
+    for result in judges.grade_all(list(entries.values()), assignment):
         name = result.student
         if name in untrained and problems_with(submissions[name], result):
             to_train.append(replace(entries[name], train=True))
         else:
             yield result
-    if to_train:
-        yield from batch.grade_all(to_train, assignment, jobs, limits, sandbox)
+    yield from judges.grade_all(to_train, assignment)
 
 
 def lost(result: Result) -> tuple[str, ...]:
@@ -165,9 +158,7 @@ def verify(assignment: str, results: Mapping[str, Result]) -> Verified:
 
 def verify_from_scratch(
     assignment: str,
-    jobs: int,
-    limits: Limits,
-    sandbox: Sandbox = BEST,
+    judges: batch.Judges,
     *,
     thorough: bool = True,
     twice: bool = False,
@@ -176,24 +167,24 @@ def verify_from_scratch(
 
     Args:
         assignment: The assignment's name.
-        jobs: How many submissions to grade at the same time.
-        limits: The limits of each submission.
-        sandbox: The sandbox of each submission.
+        judges: The judges that grade everything.
         thorough: See `grade_corpus`.
         twice: True to grade everything a second time with cold workers, and to compare the two
             results of each submission, without their times.
     """
     with tempfile.TemporaryDirectory(prefix="vaelab-verify-") as folder:
 
-        def graded(sandbox: Sandbox) -> dict[str, Result]:
-            found = grade_corpus(assignment, Path(folder), jobs, limits, sandbox, thorough=thorough)
+        def graded(judges: batch.Judges) -> dict[str, Result]:
+            found = grade_corpus(assignment, Path(folder), judges, thorough=thorough)
             return {result.student: result for result in found}
 
-        results = graded(sandbox)
+        results = graded(judges)
         found = verify(assignment, results)
         if not twice:
             return found
-        again = graded(replace(sandbox, use_fork_server=False))
+        cold = replace(judges.sandbox, use_fork_server=False)
+        with batch.Judges(judges.jobs, judges.limits, cold) as others:
+            again = graded(others)
         return replace(found, problems=found.problems + differing(results, again))
 
 

@@ -9,6 +9,7 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +19,36 @@ from autograder.checks import registry as checks
 from autograder.checks.evaluate import evaluate
 from autograder.grading import judge
 from autograder.grading.notebook import open_notebook
+from autograder.protocol.frames import Frame
+from autograder.protocol.remote import Submission
 from autograder.records.results import to_json
 from autograder.sandbox import limits as sandbox_limits
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import Sandbox
 
 
-class LiveSubmission:
-    """Has the interface of `Submission`, but returns live objects."""
-
-    in_notebook = False
-    key = b""
-    assignment = A
+class LiveSubmission(Submission):
+    """A submission whose objects are live objects of this process."""
 
     def __init__(self, names: dict[str, Any]):
+        super().__init__(_no_worker, A)
         self.names = names
-        self.failed: set[str] = set()
-        self.cell_errors: dict[str, Any] = {}
-        self.facts: dict[str, Any] = {}
 
-    def run(self, source: str, name: str) -> None:
+    def run(self, source: str, name: str, seconds: float | None = None) -> None:
         exec(source, self.names)
 
-    def object(self, name: str) -> "LiveObject":
+    def object(self, name: str) -> Any:
         return LiveObject(self.names[name])
 
-    def new(self, name: str, *args: Any) -> "LiveObject":
+    def new(self, name: str, *args: Any, **kwargs: Any) -> Any:
         return LiveObject(self.object(name)(*args))
 
-    def hold(self, value: Any) -> "LiveObject":
+    def hold(self, value: Any, *, as_array: bool = False) -> Any:
         return LiveObject(value.detach().clone())
+
+
+def _no_worker(request: Frame, seconds: float | None) -> Iterator[Frame]:
+    raise AssertionError(f"a live object has no worker that could answer {request.body['do']}")
 
 
 class LiveObject:
@@ -77,7 +78,7 @@ def grade(path: Path, out: Path) -> None:
     live, outcomes = LiveSubmission(names), []
     found = _load_late()
     for function in found.functions:
-        outcomes.append(evaluate(function, found.task(checks.info(function).task), live))  # type: ignore[arg-type]
+        outcomes.append(evaluate(function, found.task(checks.info(function).task), live))
     tasks, every = judge._scores(A, outcomes, "", {})
     result = judge.Result(A, "mallory", "graded", "", tasks, every, (), {}, 0.0)
     out.write_text(to_json(result), encoding="utf-8")
@@ -108,7 +109,7 @@ def grade_in_ipython(path: Path, out: Path) -> None:
     found = checks.load_checks(A)
 
     def check(task: str) -> float:
-        every = [evaluate(f, found.task(task), live) for f in found.of(task)]  # type: ignore[arg-type]
+        every = [evaluate(f, found.task(task), live) for f in found.of(task)]
         return found.task(task).points if all(o.outcome == "passed" for o in every) else 0.0
 
     shell.user_ns["check"] = check
@@ -131,7 +132,7 @@ def grade_cell_by_cell(path: Path, out: Path) -> None:
 
     def check(task: str) -> None:
         for function in found.of(task):
-            outcome = evaluate(function, found.task(task), live)  # type: ignore[arg-type]
+            outcome = evaluate(function, found.task(task), live)
             assert outcome.outcome == "passed", outcome.message
 
     for cell in json.loads(path.read_bytes())["cells"]:

@@ -2,12 +2,13 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sampled import corpus_names
 
+from autograder.grading.batch import Judges
 from autograder.quality import verify
 from autograder.records.results import Result
 from autograder.sandbox.limits import Limits
@@ -19,7 +20,14 @@ Graded = Callable[[str], dict[str, Result]]
 
 
 @pytest.fixture(scope="session")
-def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
+def judges() -> Iterator[Judges]:
+    """Yield judges that stay for all tests: a new one would import PyTorch twice."""
+    with Judges(JOBS, LIMITS) as these:
+        yield these
+
+
+@pytest.fixture(scope="session")
+def graded(tmp_path_factory: pytest.TempPathFactory, judges: Judges) -> Graded:
     """Grade an assignment's corpus, reference and starter; return the results by name.
 
     Submissions are trained only if their expected result needs it. `make verify` trains all.
@@ -29,7 +37,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
     def grade(assignment: str) -> dict[str, Result]:
         folder = tmp_path_factory.mktemp(assignment)
         names = corpus_names(assignment)
-        graded = verify.grade_corpus(assignment, folder, JOBS, LIMITS, thorough=False, names=names)
+        graded = verify.grade_corpus(assignment, folder, judges, thorough=False, names=names)
         return {result.student: result for result in graded}
 
     return grade

@@ -1,5 +1,6 @@
 """The command line: its files, its messages and its exit codes."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,4 +84,4 @@ def test_pytest_runs_the_checks_on_a_submission(tmp_path):
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Your KL has the wrong sign" in done.stdout
     assert "test_kl_closed_form" in done.stdout
-    assert "4 failed, 4 passed" in done.stdout
+    assert re.search(r"\b4 failed, [1-9]\d* passed", done.stdout)
