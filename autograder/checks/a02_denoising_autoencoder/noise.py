@@ -1,7 +1,6 @@
 """Checks of `add_noise`: Gaussian noise is added, and the sum is clipped to [0, 1].
 
-Statistics may be off by six standard errors: a right solution fails one of them about twice in a
-thousand million runs.
+A right solution fails none of these checks with a probability above 3e-10; see `shared.chance`.
 """
 
 import math
@@ -10,9 +9,14 @@ from typing import Any
 
 import torch
 
+from autograder.checks.shared.chance import (
+    deviation_error,
+    kurtosis_range,
+    mean_error,
+    share_error,
+)
 from autograder.checks.shared.parts import expect_inputs_kept, images
 from autograder.checks.shared.repeats import expect_new_noise
-from autograder.checks.shared.sampling import STANDARD_ERRORS
 from autograder.checks.vocabulary import check, expect, expect_tensor, kind
 from autograder.protocol.remote import Submission
 
@@ -33,11 +37,6 @@ def noisy(add_noise: AddNoise, x: torch.Tensor, *std: float) -> torch.Tensor:
 
 def _grey(shade: float = 0.5) -> torch.Tensor:
     return torch.full(SHAPE, shade)
-
-
-def _error_of_mean(deviation: float) -> float:
-    """Return six standard errors of the mean of `COUNT` numbers with this standard deviation."""
-    return STANDARD_ERRORS * deviation / math.sqrt(COUNT)
 
 
 def _expect_own_noise(add_noise: AddNoise) -> tuple[torch.Tensor, torch.Tensor]:
@@ -88,6 +87,7 @@ def test_noise_centre(submission: Submission) -> None:
     """The noise is centred on 0."""
     add_noise = submission.object("add_noise")
     _expect_own_noise(add_noise)
+    # Two means: right noise fails with a probability of 2e-10.
     for shade in (0.5, 0.7):
         pixels = noisy(add_noise, _grey(shade), STD)
         mean = float(pixels.mean())
@@ -104,7 +104,7 @@ def test_noise_centre(submission: Submission) -> None:
             "noise_one_sided",
         )
         expect(
-            abs(mean - shade) <= _error_of_mean(STD),
+            abs(mean - shade) <= mean_error(STD, COUNT),
             f"Noise should not change the mean brightness: pixels of {shade:g} become {mean:.4f} "
             "on average. Is the noise centred on 0?",
             "noise_off_centre",
@@ -115,12 +115,12 @@ def test_noise_centre(submission: Submission) -> None:
 def test_noise_spread(submission: Submission) -> None:
     """The noise has the standard deviation `std` for every image."""
     add_noise = submission.object("add_noise")
-    # The standard deviation of n Gaussian samples has a standard error of σ / √(2n).
+    # Two deviations: right noise fails with a probability below 3e-10.
     _expect_own_noise(add_noise)
     for shade in (0.5, 0.7):
         deviation = float(noisy(add_noise, _grey(shade), STD).std())
         expect(deviation > 1e-6, NO_NOISE, "no_noise")
-        if abs(deviation - STD) <= STANDARD_ERRORS * STD / math.sqrt(2 * COUNT):
+        if abs(deviation - STD) <= deviation_error(STD, COUNT):
             continue
         shown = (
             f" With std = {STD:g} its standard deviation should be {STD:g}; it is {deviation:.3g}."
@@ -151,13 +151,14 @@ def test_noise_spread(submission: Submission) -> None:
 def test_noise_is_gaussian(submission: Submission) -> None:
     """The noise is Gaussian: its fourth moment is 3 σ⁴."""
     add_noise = submission.object("add_noise")
-    # The kurtosis of n Gaussian samples has a standard error of √(24 / n).
+    # Gaussian noise fails with a probability below 1e-10.
     _expect_own_noise(add_noise)
     z = noisy(add_noise, _grey(), STD) - 0.5
     expect(float(z.std()) > 1e-6, NO_NOISE, "no_noise")
     kurtosis = float(((z - z.mean()) ** 4).mean() / z.var() ** 2)
+    low, high = kurtosis_range(COUNT)
     expect(
-        abs(kurtosis - 3.0) <= STANDARD_ERRORS * math.sqrt(24 / COUNT),
+        low <= kurtosis <= high,
         f"The noise does not look Gaussian: its kurtosis should be 3; it is {kurtosis:.2f}.",
         "uniform_noise" if abs(kurtosis - 1.8) < 0.1 else None,
     )
@@ -171,9 +172,10 @@ def test_noise_default(submission: Submission) -> None:
     by_default, given = (
         float(noisy(add_noise, _grey(0.0), *s).mean()) for s in ((), (DEFAULT_STD,))
     )
-    # The standard deviation of a clipped black pixel is less than `std`.
+    # The standard deviation of a clipped black pixel is less than `std`: right noise fails with a
+    # probability below 1e-10.
     expect(
-        abs(by_default - given) <= math.sqrt(2) * _error_of_mean(DEFAULT_STD),
+        abs(by_default - given) <= math.sqrt(2) * mean_error(DEFAULT_STD, COUNT),
         f"`add_noise(x)` differs from `add_noise(x, {DEFAULT_STD:g})`: black images become "
         f"{by_default:.3f} instead of {given:.3f} on average. What is the default of `std`?",
         "default_std",
@@ -192,6 +194,7 @@ def test_noise_clipped(submission: Submission) -> None:
         "to fill [0, 1]? Only values outside [0, 1] should change.",
         "range_stretched",
     )
+    # Two shares: right noise fails with a probability of 2e-10.
     for shade in (0.0, 1.0):
         pixels = noisy(add_noise, _grey(shade), 0.5)
         low, high = float(pixels.min()), float(pixels.max())
@@ -203,7 +206,7 @@ def test_noise_clipped(submission: Submission) -> None:
         )
         share = float((pixels == shade).double().mean())
         expect(
-            abs(share - 0.5) <= _error_of_mean(0.5),
+            abs(share - 0.5) <= share_error(COUNT),
             f"Half of the noise moves a {'white' if shade else 'black'} pixel out of [0, 1]. So "
             f"half of these pixels should be clipped to {shade:g}; here {share:.0%} are. Clip only "
             "the sum.",

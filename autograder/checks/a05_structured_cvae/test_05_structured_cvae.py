@@ -214,7 +214,7 @@ def test_completion_shape(submission: Submission) -> None:
 def test_completion_draws_from_the_prior(submission: Submission) -> None:
     """Each sample has a new code from N(0, I) that does not depend on the covered part.
 
-    Statistics may be off by six standard errors.
+    Right codes fail with a probability below 6e-10; see `expect_prior_codes`.
     """
     expect_prior_only(completed(submission, 20, 200))
     expect_new_codes(*(completed(submission, 2, 3) for _ in range(2)))

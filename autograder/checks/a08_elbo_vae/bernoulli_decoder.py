@@ -1,10 +1,8 @@
 """Checks of the last steps of a Bernoulli decoder: probabilities, then black and white pixels."""
 
-import math
-
 import torch
 
-from autograder.checks.shared.sampling import STANDARD_ERRORS
+from autograder.checks.shared.chance import covariance_error, share_error
 from autograder.checks.vocabulary import expect
 
 
@@ -52,7 +50,10 @@ def expect_not_random(theta: torch.Tensor) -> None:
 
 
 def expect_fair_pixels(x: torch.Tensor) -> None:
-    """Expect two independent pixels of each image, (n, 2), that are white with probability ½."""
+    """Expect two independent pixels of each image, (n, 2), that are white with probability ½.
+
+    A mean and a covariance: right pixels fail with a probability below 3e-10; see `chance`.
+    """
     mean = float(x.mean())
     expect(
         0 < mean < 1,
@@ -60,15 +61,14 @@ def expect_fair_pixels(x: torch.Tensor) -> None:
         "compared with a fixed threshold. Compare it with a random number.",
         "thresholded",
     )
-    # A mean of n such pixels has a standard error of ½ / √n. A covariance of two has ¼ / √n.
-    bound = STANDARD_ERRORS * 0.5 / math.sqrt(len(x))
+    # The mean of 2 n independent pixels is nearer to ½ than that of n.
     expect(
-        abs(mean - 0.5) <= bound,
+        abs(mean - 0.5) <= share_error(len(x)),
         f"Pixels with the probability ½ are white in {mean:.1%} of the samples. Expected: about "
         "half of them.",
     )
     expect(
-        abs(float(torch.cov(x.T)[0, 1])) <= bound / 2,
+        abs(float(torch.cov(x.T)[0, 1])) <= covariance_error(len(x)),
         "Two pixels are white together more often, or less often, than independent pixels are. "
         "Sample a random number for every pixel.",
         "shared_noise",

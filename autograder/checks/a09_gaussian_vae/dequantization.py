@@ -7,9 +7,9 @@ import math
 
 import torch
 
+from autograder.checks.shared.chance import mean_error
 from autograder.checks.shared.parts import expect_inputs_kept
 from autograder.checks.shared.repeats import expect_new_noise
-from autograder.checks.shared.sampling import STANDARD_ERRORS
 from autograder.checks.vocabulary import Mistake, check, expect, expect_close, expect_tensor, kind
 from autograder.protocol.remote import Submission
 
@@ -116,6 +116,8 @@ MISTAKES = (
 def expect_bins(black: torch.Tensor, white: torch.Tensor) -> None:
     """Expect that grey levels 0 and 255 become uniform in their bins.
 
+    Two means and two variances: right noise fails with a probability below 6e-10; see `chance`.
+
     Args:
         black: The output for many pixels of 0.
         white: The output for as many pixels of 255.
@@ -139,11 +141,13 @@ def expect_bins(black: torch.Tensor, white: torch.Tensor) -> None:
             f"Grey level {level} should be between {level}/256 and {level + 1}/256; yours is "
             f"between {float(pixels.min()):.4g} and {float(pixels.max()):.4g}.",
         )
-        error = STANDARD_ERRORS / math.sqrt(u.numel())
-        # The square of a centred uniform number has a variance of 1/80 − 1/144.
+        n = u.numel()
+        # The square of a centred uniform number has a variance of 1/80 − 1/144. The variance also
+        # subtracts the squared mean, which is below 5 / n.
+        of_square = math.sqrt(1 / 80 - 1 / 144)
         expect(
-            abs(float(u.mean()) - 0.5) <= UNIFORM * error
-            and abs(float(u.var()) - 1 / 12) <= math.sqrt(1 / 80 - 1 / 144) * error,
+            abs(float(u.mean()) - 0.5) <= mean_error(UNIFORM, n)
+            and abs(float(u.var()) - 1 / 12) <= mean_error(of_square, n) + 5 / n,
             f"Grey level {level} is not uniform in its bin. Use uniform noise as wide as the bin.",
         )
 

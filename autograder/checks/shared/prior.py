@@ -1,8 +1,6 @@
 """Checks of codes that should be samples of the prior N(0, I), and of images made from them.
 
-Means and standard deviations may be off by six standard errors; see `sampling`. The kurtosis of a
-few thousand numbers is skewed, so it may be off by eight: with a skewness of 14.7 / √n, less than
-one in a thousand million runs fails at n = 6,000.
+Right codes fail with a probability below 6e-10; see `chance`.
 """
 
 import math
@@ -10,22 +8,29 @@ from collections.abc import Callable
 
 import torch
 
+from autograder.checks.shared.chance import (
+    correlation_error,
+    deviation_error,
+    kurtosis_range,
+    mean_error,
+)
 from autograder.checks.shared.networks import Checks
 from autograder.checks.shared.repeats import expect_different_codes, expect_new_noise
-from autograder.checks.shared.sampling import STANDARD_ERRORS
 from autograder.checks.vocabulary import check, expect, expect_tensor
 from autograder.protocol.remote import Affine, RemoteObject, Submission
 
 # The codes that the stub of an encoder returns; `expect_prior_codes` recognises them.
 ENCODED = 5.0
-KURTOSIS_ERRORS = 8.0
 
 
 def expect_prior_codes(z: torch.Tensor) -> None:
     """Expect independent standard normal numbers.
 
+    A mean, a correlation, a deviation and a kurtosis: right codes fail with a probability below
+    6e-10.
+
     Args:
-        z: The codes of many samples, (n, 2).
+        z: The codes of many samples, (n, 2), with n of at least 4,000.
     """
     n, latents = z.shape
     count = n * latents
@@ -49,25 +54,25 @@ def expect_prior_codes(z: torch.Tensor) -> None:
     )
     uniform = abs(deviation - 1 / math.sqrt(12)) < 0.01
     expect(
-        abs(mean) <= STANDARD_ERRORS * deviation / math.sqrt(count),
+        abs(mean) <= mean_error(deviation, count),
         f"The mean of the codes is {mean:.2g}, not 0: the prior is N(0, I).",
         "uniform_noise" if uniform else None,
     )
-    # Correlations of independent numbers have a standard error of 1 / √n.
     correlation = float(torch.corrcoef(z.T)[0, 1]) if float(z.std(0).min()) > 0 else 1.0
     expect(
-        abs(correlation) <= STANDARD_ERRORS / math.sqrt(n),
+        abs(correlation) <= correlation_error(n),
         "The latents of one code are not independent. Sample one number for each latent.",
         "shared_noise",
     )
     expect(
-        abs(deviation - 1) <= STANDARD_ERRORS / math.sqrt(2 * count),
+        abs(deviation - 1) <= deviation_error(1, count),
         f"The standard deviation of the codes is {deviation:.3g}; that of the prior N(0, I) is 1.",
         "prior_spread",
     )
     kurtosis = float(((z - mean) ** 4).mean() / deviation**4)
+    low, high = kurtosis_range(count)
     expect(
-        abs(kurtosis - 3) <= KURTOSIS_ERRORS * math.sqrt(24 / count),
+        low <= kurtosis <= high,
         f"The codes do not look Gaussian: their kurtosis should be 3; it is {kurtosis:.2f}.",
         "uniform_noise" if abs(kurtosis - 1.8) < 0.1 else None,
     )

@@ -1,7 +1,6 @@
 """Checks of a reparameterized sample z = mu + σ ε, for every parameterization of σ.
 
-A statistic may be off by six standard errors: a right solution fails one of them about twice in a
-thousand million runs. The kurtosis, which is skewed, fails less than once in ten million.
+A right sampler fails none of these checks with a probability above 3e-10; see `chance`.
 """
 
 import contextlib
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from autograder.checks.shared.chance import deviation_error, kurtosis_range, mean_error
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.shared.parameterization import LOGVAR, SIGMA, Parameterization, misreadings
 from autograder.checks.shared.repeats import expect_new_noise
@@ -30,7 +30,6 @@ from autograder.protocol.remote import Affine, RemoteObject, Submission
 Sampler = Callable[[torch.Tensor, torch.Tensor], Any]
 ROWS, WIDTH = 40_000, 2
 COUNT = ROWS * WIDTH
-STANDARD_ERRORS = 6.0
 SHARED = "All {} have the same noise. Sample one number for each entry of z."
 IS_MU = "{} is mu itself. Add noise, scaled by σ."
 NO_NOISE = "There is no noise in z: every sample is the same."
@@ -157,11 +156,11 @@ def sampling_checks(
     @check(task)
     def test_centre(submission: Submission) -> None:
         """The mean of z is mu."""
-        # The mean of n samples has a standard error of σ / √n.
+        # A right mean fails with a probability of 1e-10.
         mean = float(many(submission, 3.0, 3.0).mean())
         names = {0.0: "mu_dropped", -3.0: "mu_negated", 6.0: "mu_doubled", 4.5: "uniform_noise"}
         near = [name for wrong, name in names.items() if abs(mean - wrong) < 0.1]
-        error = STANDARD_ERRORS * 3.0 / math.sqrt(COUNT)
+        error = mean_error(3.0, COUNT)
         if abs(mean - 3.0) > error:
             expect_no_known_sample(lambda mu, s: _spread(many(submission, mu, s)))
         expect(
@@ -178,11 +177,12 @@ def sampling_checks(
         expect(bool(z.any()), IS_MU.format(what), "no_sampling")
         expect(float(z.std()) > 1e-6, NO_NOISE, "no_sampling")
         kurtosis = _kurtosis(z)
-        if abs(kurtosis - 3.0) > STANDARD_ERRORS * math.sqrt(24 / COUNT):
+        # Gaussian noise fails with a probability below 1e-10.
+        low, high = kurtosis_range(COUNT)
+        if not low <= kurtosis <= high:
             expect_no_known_sample(lambda mu, s: _spread(many(submission, mu, s)))
-        # The kurtosis of n Gaussian samples has a standard error of √(24 / n).
         expect(
-            abs(kurtosis - 3.0) <= STANDARD_ERRORS * math.sqrt(24 / COUNT),
+            low <= kurtosis <= high,
             f"The noise does not look Gaussian: its kurtosis should be 3; it is {kurtosis:.2f}.",
             "uniform_noise" if abs(kurtosis - 1.8) < 0.1 else None,
         )
@@ -221,12 +221,12 @@ def sampling_checks(
 def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str) -> None:
     """Expect a standard deviation of σ = 3.
 
-    The deviation of n Gaussian samples has a standard error of σ / √(2n).
+    A right sampler fails with a probability below 1.5e-10 at each call.
     """
     sigma = 3.0
     z = _samples(sampler, 0.0, sigma, own, what)
     found = float(z.std())
-    if abs(found - sigma) <= STANDARD_ERRORS * sigma / math.sqrt(2 * COUNT):
+    if abs(found - sigma) <= deviation_error(sigma, COUNT):
         return
     shown = f" At {own.name} = {own.three} the standard deviation should be 3; it is {found:.3g}."
     expect(bool(z.any()), IS_MU.format(what) + shown, "no_sampling")
