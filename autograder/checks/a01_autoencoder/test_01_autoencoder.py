@@ -11,6 +11,7 @@ from autograder.checks.shared.autoencoder import (
     squared_error,
 )
 from autograder.checks.shared.networks import (
+    GAIN,
     Part,
     budget_checks,
     nonlinearity_checks,
@@ -142,9 +143,9 @@ DECODER = Part(
 @check("encoder")
 def test_code_is_free(submission: Submission) -> None:
     """Codes can have any value: there is no activation at the end of the encoder."""
-    # Inputs that differ much drive features, and so any activation, to their limits. The 32 outputs
-    # of a linear layer are then on both sides of 0, and not all near one limit.
-    codes = codes_of(new_autoencoder(submission, 32), 1e3 * torch.randn(256, 1, 28, 28), 32)
+    # Large weights drive features, and so any activation, to their limits. The 64 outputs of a
+    # linear layer are then on both sides of 0, and not all near one limit.
+    (codes,) = ENCODER.far(submission, 1, 256, (64,), GAIN)
     below, above = float((-codes).clamp(min=0).mean()), float(codes.clamp(min=0).mean())
     expect(
         below >= 0.05 * above,

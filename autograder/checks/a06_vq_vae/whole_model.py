@@ -148,7 +148,7 @@ def test_model_wiring(submission: Submission) -> None:
     parts = known_parts(model, encoder=broken)
     for n, mode in ((5, model.train), (5, model.eval), (1, model.eval)):
         mode()
-        x = torch.randn(n, 3, 8, 8).requires_grad_()
+        x = (torch.rand(n, 3, 8, 8) - 0.5).requires_grad_()
         got = model(x)
         expect(
             isinstance(got, tuple) and len(got) == 3,
@@ -204,7 +204,7 @@ def test_model_passes_its_sizes_on(submission: Submission) -> None:
         )
         other = new_model(submission, beta=3 * BETA, decay=decay)
         other.load_state_dict(model.state_dict())
-        x = torch.randn(3, 3, 16, 8)
+        x = torch.rand(3, 3, 16, 8) - 0.5
         losses = []
         for one in (model, other):
             one.eval()
@@ -284,7 +284,7 @@ def test_model_on_images(submission: Submission) -> None:
         model = new_model(submission, decay=decay)
         model.eval()
         for shape in ((2, 3, 32, 32), (1, 3, 16, 24)):
-            loss, x_recon, used = outputs(model, torch.randn(shape))
+            loss, x_recon, used = outputs(model, torch.rand(shape) - 0.5)
             expect_tensor(x_recon, shape, "`x_recon`")
             for value, name in ((loss, "loss"), (used, "perplexity")):
                 scalar(value, f"The model's {name}")

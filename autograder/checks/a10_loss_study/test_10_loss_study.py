@@ -172,7 +172,7 @@ FAMILIES = (
         ignored="image_ignored",
         detached="detached",
     ),
-    head_checks(ENCODER, (1, 28, 32), same="one_head", scale=100, n=64),
+    head_checks(ENCODER, (1, 28, 40), same="one_head", n=64),
     part_checks(
         DECODER,
         "Codes (N, Z), by default Z = 20, become grey or colour images, 28 × 28 or 32 × 32.",

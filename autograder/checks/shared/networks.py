@@ -16,12 +16,15 @@ from autograder.checks.shared.parts import (
     expect_own_layers,
     expect_own_rows,
     expect_pixel_range,
+    fill,
     images,
     outputs_of,
 )
 from autograder.checks.vocabulary import CheckFailed, check, expect, expect_grad
-from autograder.protocol.remote import Submission
+from autograder.protocol.remote import Raised, Submission
 
+# The gains of `fill`: the last activation reaches its limits, or each activation bends its inputs.
+GAIN, IMAGE_GAIN = 8.0, 3.0
 Check = Callable[[Submission], None]
 Checks = tuple[Check, ...]
 
@@ -80,13 +83,36 @@ class Part:
         return outputs_of(self.call(made, x, *sizes))
 
     def far(
-        self, submission: Submission, scale: float, n: int, sizes: tuple[Any, ...] = ()
+        self,
+        submission: Submission,
+        scale: float,
+        n: int,
+        sizes: tuple[Any, ...] = (),
+        gain: float = 0,
     ) -> tuple[torch.Tensor, ...]:
-        """Make the part and call it with n Gaussian inputs of this standard deviation."""
+        """Make the part and call it with n inputs that differ as much as its contract allows.
+
+        Args:
+            submission: The submission.
+            scale: The standard deviation of codes. Images have no other pixels than usual.
+            n: The number of inputs.
+            sizes: The sizes to make it with; () for the small sizes.
+            gain: See `fill`; 0 keeps the part's own parameters.
+        """
         sizes = sizes or self.small
         made = self.make(submission, *sizes)
-        x = scale * torch.randn_like(self.inputs(made, n, *sizes))
+        x = self.spread(self.inputs(made, n, *sizes), scale)
+        if gain:
+            self.outputs(made, x, *sizes)  # a call sets the sizes of lazy layers
+            fill(made, gain)
         return self.outputs(made, x, *sizes)
+
+    def spread(self, x: torch.Tensor, scale: float) -> torch.Tensor:
+        """Spread inputs: codes to this standard deviation, pixels to the limits of their range."""
+        if self.row != "image":
+            return scale * torch.randn_like(x)
+        shade = torch.rand(len(x), *[1] * (x.dim() - 1))
+        return torch.where(torch.rand_like(x) < shade, x.max(), x.min())
 
 
 def part_checks(
@@ -194,6 +220,8 @@ def layer_checks(part: Part, path: str) -> Checks:
 def range_checks(part: Part, n: int = 64, models: int = 1, sizes: tuple[Any, ...] = ()) -> Checks:
     """Make the check that pixels decoded from extreme inputs cover [0, 1].
 
+    They may cover it with the part's own weights, or with other weights; see `fill`.
+
     Args:
         part: The part.
         n: Inputs for each model.
@@ -207,23 +235,45 @@ def range_checks(part: Part, n: int = 64, models: int = 1, sizes: tuple[Any, ...
         "Decoded pixels are in [0, 1] and can be dark as well as bright.",
     )
     def pixel_range(submission: Submission) -> None:
-        pixels = [part.far(submission, 1e3, n, sizes)[0] for _ in range(models)]
-        expect_pixel_range(torch.cat(pixels))
+        def reached(gain: float) -> torch.Tensor:
+            return torch.cat([part.far(submission, 1e3, n, sizes, gain)[0] for _ in range(models)])
+
+        either_weights(reached, expect_pixel_range)
 
     return (pixel_range,)
 
 
-def head_checks(
-    part: Part, sizes: tuple[Any, ...], same: str | None, scale: float = 20, n: int = 256
-) -> Checks:
+def either_weights(
+    reached: Callable[[float], torch.Tensor], expected: Callable[[torch.Tensor], None]
+) -> None:
+    """Expect something of a part's outputs, with its own weights or with other weights.
+
+    Args:
+        reached: Computes the outputs; its argument is the gain of `fill`, 0 for the own weights.
+        expected: Raises `CheckFailed` for outputs that are not as expected.
+
+    Raises:
+        CheckFailed: If both fail; the message is about the own weights.
+    """
+    try:
+        expected(reached(0))
+    except CheckFailed:
+        try:
+            expected(reached(GAIN))
+        except (CheckFailed, Raised):
+            pass
+        else:
+            return
+        raise
+
+
+def head_checks(part: Part, sizes: tuple[Any, ...], same: str | None, n: int = 256) -> Checks:
     """Make the check that an encoder's two outputs have both signs and different layers.
 
     Args:
         part: The encoder.
         sizes: The sizes to make it with: a large code, so that one sign only is not an accident.
         same: The known mistake if both outputs are from one layer.
-        scale: Standard deviation of the inputs. Inputs that differ much produce both signs for
-            every bias of the last layer.
         n: The number of inputs.
     """
 
@@ -234,7 +284,9 @@ def head_checks(
         "own layer.",
     )
     def heads(submission: Submission) -> None:
-        outputs = part.far(submission, scale, n, sizes)
+        # With Gaussian weights and no biases, each output has either sign with probability ½: 40
+        # latents of two right heads have one sign with a probability below 4e-12.
+        outputs = part.far(submission, 1, n, sizes, GAIN)
         for name, out in zip(part.gives, outputs, strict=True):
             expect(
                 bool((out < 0).any() and (out > 0).any()),
@@ -262,7 +314,7 @@ def nonlinearity_checks(
 
     Args:
         part: The part.
-        scale: Standard deviation of the inputs.
+        scale: Standard deviation of codes. Images keep their range; larger weights replace them.
         before: Computes the input of the last activation from its output, if there is one.
         tolerance: The largest absolute difference that counts as linear.
     """
@@ -274,13 +326,16 @@ def nonlinearity_checks(
     )
     def not_linear(submission: Submission) -> None:
         made = part.make(submission, *part.small)
-        like = part.inputs(made, 20, *part.small)
-        a, b = (scale * torch.randn_like(like) for _ in range(2))
+        a, b = (part.spread(part.inputs(made, 20, *part.small), scale) for _ in range(2))
+        if part.row == "image":
+            part.outputs(made, a, *part.small)
+            fill(made, IMAGE_GAIN)
         middle, left, right = (
             before(part.outputs(made, x, *part.small)[0]) for x in ((a + b) / 2, a, b)
         )
+        size = max(1.0, float(left.abs().max()))
         expect(
-            not torch.allclose(middle, (left + right) / 2, atol=tolerance),
+            not torch.allclose(middle, (left + right) / 2, atol=tolerance * size),
             f"There is no activation between the layers of the {part.task}: together they are one "
             "linear map. Add an activation such as ReLU between two layers.",
             "no_activation",

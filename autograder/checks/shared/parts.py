@@ -1,6 +1,8 @@
 """Expectations for the parts of any model: range, own layers, own rows, inputs unchanged."""
 
+import contextlib
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -50,6 +52,27 @@ def expect_pixel_range(pixels: torch.Tensor) -> None:
         "white cannot be reached. Is the sigmoid applied only once, as the last step?",
         "squashed_twice",
     )
+
+
+def fill(made: RemoteObject, gain: float) -> None:
+    """Set weights to Gaussian numbers and biases to 0, whatever a model starts with.
+
+    Which values an output can reach depends on the layers, not on how they are initialized.
+
+    Args:
+        made: A module.
+        gain: A layer multiplies the size of its inputs by about this number.
+    """
+    filled = {}
+    for name, parameter in made.parameters().items():
+        if parameter.dim() > 1:
+            inputs = max(parameter[0].numel(), 1)
+            filled[name] = gain / math.sqrt(inputs) * torch.randn_like(parameter)
+        elif "bias" in name.rpartition(".")[2]:
+            filled[name] = torch.zeros_like(parameter)
+    # A model with its own `load_state_dict` keeps its parameters.
+    with contextlib.suppress(Raised):
+        made.load_state_dict(filled, strict=False)
 
 
 def expect_own_layers(model: RemoteObject, part: str = "") -> None:

@@ -166,7 +166,7 @@ def vae_checks(conditions: tuple[int, ...] = (0,)) -> Checks:
         sizes = "any C, also C = 0" if 0 in conditions else "any C"
         return (
             *shape_checks(encoder, f"Rows [x, c] become mu and logvar, (N, Z) each, for {sizes}."),
-            *head_checks(encoder, (32, usual, usual), same=None),
+            *head_checks(encoder, (40, usual, usual), same=None),
             *condition_checks(encoder, PIXELS),
             *layer_checks(encoder, "encoder"),
             *hidden_checks(encoder, decoder),
@@ -182,7 +182,7 @@ def vae_checks(conditions: tuple[int, ...] = (0,)) -> Checks:
             detached="detached",
             own_layers="encoder",
         ),
-        *head_checks(encoder, (32, usual, usual), same=None),
+        *head_checks(encoder, (40, usual, usual), same=None),
         *part_checks(
             decoder,
             "Codes (N, Z) become images (N, 1, 28, 28), also for a single code.",
