@@ -166,19 +166,19 @@ SPEC = vae_plan(
     budget=BUDGET,
     measure=lambda model: {"agreement": agreement(model).mean().item()},
 )
-# The share of samples of a model trained on the embedded digits. On all of MNIST it is 0.9. Ten
-# right models, with other seeds, sizes, learning rates and batch sizes, reached 0.704 to 0.906:
-# mean 0.829, standard deviation 0.061. Four standard deviations below the mean is 0.586.
-AGREEMENT = 0.58
+# At least four standard deviations below the mean of right models that were trained on the embedded
+# digits, and above models whose code contains the class; see `docs/calibration.md`.
+AGREEMENT = 0.55
 SAMPLES = 2000
 
 
 @check("training")
 def test_digits_on_demand(submission: Submission) -> None:
-    """Of the trained model's digits, 58 % are recognised as the class that the decoder got.
+    """Of the trained model's digits, 55 % are recognised as the class that the decoder got.
 
-    The judge's classifier recognises them; see `digits.classifier`. A model that ignores its
-    condition reaches 0.1.
+    The judge's classifier recognises them; see `digits.classifier`. Right models have 83 % and
+    differ by 6 %, with seed and settings. A model whose true share is 0.625 falls below 0.55 in
+    2,000 samples with a probability below 1e-10.
     """
     if not submission.train:
         raise Skipped
