@@ -281,7 +281,7 @@ def calibrate(
     """Train each reference for all of its epochs; compare its loss with the threshold."""
     from autograder.course.sources import assignments
     from autograder.quality import calibrate as calibration
-    from autograder.quality import agreement, new_images
+    from autograder.quality import new_images
     from autograder.records.results import write_text
 
     found = {name: calibration.training_spec(name) for name in assignments()}
@@ -295,7 +295,6 @@ def calibrate(
             run = calibration.train(name, spec, seed, source, typer.echo)
             runs = calibration.save_run(run, out / "calibration.json")
             more = new_images.section(out / "new_images.json")
-            more += agreement.section(agreement.SAVED)
             write_text(out / "calibration.md", calibration.as_markdown(runs, specs) + more)
     typer.echo(f"Table: {out / 'calibration.md'}")
 

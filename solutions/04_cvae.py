@@ -20,7 +20,7 @@
 # | --- | --- |
 # | trainable parameters | at most 1.5 million |
 # | training loss, in nats per image | below 120 within 10 epochs |
-# | samples that look like the digit you asked for | at least 55 % here; 80 % is usual, and 90 % on all of MNIST |
+# | samples that look like the digit you asked for | at least 55 % here, 90 % on all of MNIST |
 #
 # The 90 % is for training on all 60,000 digits. The model needs many steps to learn to use the
 # label, and ten epochs of the 9,000 digits in the course are few steps. A small classifier decides
