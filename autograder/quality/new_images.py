@@ -3,8 +3,9 @@
 A model is measured before its training. It is then trained until it passes the threshold, as in a
 grading, and measured on deformed test images. If later checks need all epochs, the training goes
 on, and the numbers of these checks are measured. `docs/new_images.json` has every run; `vaelab
-calibrate` adds their table to `calibration.md`. To add runs: `python -m autograder.quality.new_images 03_fc_vae 0 1 2`. Further
-arguments of the form `latent_dim = 15=>latent_dim = 18` change the reference's cells.
+calibrate` adds their table to `calibration.md`. To add runs:
+`python -m autograder.quality.new_images 03_fc_vae 0 1 2`. Further arguments of the form
+`latent_dim = 15=>latent_dim = 18` change the reference's cells.
 """
 
 import json
