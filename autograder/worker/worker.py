@@ -95,7 +95,7 @@ class Worker:
         Args:
             source: The text of the cell.
             name: Its name.
-            seconds: The limit of a cell that the student added.
+            seconds: The limit of the student's cells, in CPU seconds.
             given: The text of a given cell, of which only the student's additions are run.
         """
         filename = CELL.format(name)
@@ -352,7 +352,7 @@ def compile_cell(source: str, filename: str) -> types.CodeType:
 
 @contextlib.contextmanager
 def alarm(seconds: float | None) -> Iterator[None]:
-    """Limit the seconds of the code inside; None for no limit. Code can switch the alarm off.
+    """Limit the CPU seconds of the code inside; None for no limit. Code can switch the alarm off.
 
     Raises:
         TimeoutError: If the code takes longer.
@@ -360,19 +360,21 @@ def alarm(seconds: float | None) -> Iterator[None]:
 
     def ring(*_: Any) -> None:
         raise TimeoutError(
-            f"this cell ran for more than {seconds:g} seconds, the limit for an added cell"
+            f"this cell computed for more than {seconds:g} seconds, the grader's limit for such a "
+            "cell"
         )
 
     if seconds is None:
         yield
         return
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # The time of the clock would depend on what else the machine does.
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def describe(error: BaseException) -> dict[str, Any]:
