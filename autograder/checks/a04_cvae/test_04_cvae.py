@@ -6,7 +6,7 @@ import torch
 
 from autograder.checks.a04_cvae import digits
 from autograder.checks.shared import vae_parts
-from autograder.checks.shared.gaussian import vae_plan
+from autograder.checks.shared.gaussian import latent_size, vae_plan
 from autograder.checks.shared.networks import budget_checks
 from autograder.checks.shared.parts import images
 from autograder.checks.shared.vae_methods import vae_method_checks
@@ -213,7 +213,7 @@ def draw(model: Any, labels: torch.Tensor) -> torch.Tensor:
     c = eye_rows(labels, CLASSES)
     with torch.no_grad():
         model.eval()
-        latent_dim = model(images(2), c[:2])[1].shape[1]
+        latent_dim = latent_size(model, images(2), c[:2])
         x = model.decoder(torch.cat([torch.randn(len(c), latent_dim), c], 1))
         model.train()
     return expect_tensor(x, (len(c), 1, 28, 28), "`decoder([z, c])`")
