@@ -566,7 +566,15 @@ def _hybrid(
     sizes = [submission.value(name) for name in spec.sizes]
     known = all(type(s) in (int, float) and 0 <= s <= 10_000 for s in sizes)
     expect(known, "The sizes of the model are not filled in.")
-    model = reference[spec.model](*sizes)
+    try:
+        model = reference[spec.model](*sizes)
+    except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise CheckFailed(
+            f"No model can be made with the sizes {', '.join(map(str, sizes))}: "
+            f"{printable(str(error), 200)}."
+        ) from error
     for task in tasks:
         if failed & {*task.parts, *task.uses}:
             continue

@@ -29,6 +29,7 @@ from autograder.checks.shared.widths import width_checks
 from autograder.checks.training import (
     TrainingSpec,
     expect_trained,
+    fitting_parts,
     live_sentence,
     train_reference,
     training_checks,
@@ -302,7 +303,7 @@ def _compete(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the squared error of the nearest sample, the samples' variation and the baseline's."""
     model, baseline, c = kept["model"], kept["baseline"], quarter(x)
-    with torch.no_grad():
+    with torch.no_grad(), fitting_parts(model), fitting_parts(baseline):
         for one in (model, baseline):
             one.eval()
         latent_dim = latent_size(model, x[:2], c[:2])
