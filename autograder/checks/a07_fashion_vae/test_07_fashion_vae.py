@@ -244,8 +244,8 @@ def loss_of(
 
 def loss_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
     """Return the loss of a code sampled here: it depends on the image only through the code."""
-    code = expect_values(model.encoder(x), ("mu", "sigma"))
-    mu, sigma = expect_gaussians(*code, len(x), "sigma")
+    mu, sigma = expect_values(model.encoder(x), ("mu", "sigma"))
+    mu, sigma = expect_gaussians(mu, sigma, len(x), "sigma")
     return loss_of((x,), model.decoder(sample(mu, 2 * sigma.log())), mu, sigma)
 
 

@@ -374,8 +374,8 @@ def loss_in_bits(
 def loss_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
     """Return the loss of a code sampled here: it depends on the image only through the code."""
     x = dequantize(x)
-    code = expect_values(model.encoder(x), ("mu", "logsigma"))
-    mu, logsigma = expect_gaussians(*code, len(x), "logsigma")
+    mu, logsigma = expect_values(model.encoder(x), ("mu", "logsigma"))
+    mu, logsigma = expect_gaussians(mu, logsigma, len(x), "logsigma")
     return loss_in_bits(x, model.decoder(sample(mu, 2 * logsigma)), mu, logsigma)
 
 

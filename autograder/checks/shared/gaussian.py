@@ -64,8 +64,8 @@ def sample(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
 
 def latent_size(model: Any, x: torch.Tensor, *c: torch.Tensor) -> int:
     """Return the size of the codes of a `myVAE`."""
-    _, *code = expect_values(model(x, *c), ("x_hat", "mu", "logvar"))
-    return expect_gaussians(*code, len(x))[0].shape[1]
+    _, mu, logvar = expect_values(model(x, *c), ("x_hat", "mu", "logvar"))
+    return expect_gaussians(mu, logvar, len(x))[0].shape[1]
 
 
 def vae_plan(
@@ -81,8 +81,8 @@ def vae_plan(
     def confirm(model: Any, x: torch.Tensor, *labels: torch.Tensor) -> torch.Tensor:
         # The code is sampled here: the image reaches the decoder in no other way.
         c = condition(x, *labels)
-        _, *code = expect_values(model(x, *c), ("x_hat", "mu", "logvar"))
-        mu, logvar = expect_gaussians(*code, len(x))
+        _, mu, logvar = expect_values(model(x, *c), ("x_hat", "mu", "logvar"))
+        mu, logvar = expect_gaussians(mu, logvar, len(x))
         x_hat = model.decoder(torch.cat([sample(mu, logvar), *c], 1))
         return negative_elbo(x_hat, x, mu, logvar)
 
