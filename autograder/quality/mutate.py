@@ -21,8 +21,6 @@ from autograder.quality.corpus import CorpusSubmission
 from autograder.quality.mutants import Mutant, mutants_of
 from autograder.quality.verify import lost
 from autograder.records.results import Result
-from autograder.sandbox.limits import Limits
-from autograder.sandbox.tiers import BEST, Sandbox
 
 KILLED, TRAINED, EQUIVALENT = "killed", "killed when trained", "equivalent"
 ELSEWHERE, SURVIVED, FAILED = "lost elsewhere", "survived", "not graded"
@@ -195,9 +193,7 @@ def judge(mutant: Mutant, result: Result, lists: Lists, *, trained: bool = False
 
 def run(
     assignment: str,
-    jobs: int,
-    limits: Limits,
-    sandbox: Sandbox = BEST,
+    judges: batch.Judges,
     *,
     train: bool = False,
     chosen: Sequence[Mutant] | None = None,
@@ -206,9 +202,7 @@ def run(
 
     Args:
         assignment: The assignment's name.
-        jobs: How many mutants to grade at the same time.
-        limits: The limits of each mutant.
-        sandbox: The sandbox of each mutant.
+        judges: The judges that grade them.
         train: Whether to train the survivors as well.
         chosen: The mutants to grade; None for all.
 
@@ -225,13 +219,13 @@ def run(
     with tempfile.TemporaryDirectory(prefix="vaelab-mutate-") as folder:
         entries = {name: _entry(one, Path(folder)) for name, one in mutants.items()}
         again = []
-        for result in batch.grade_all(list(entries.values()), assignment, jobs, limits, sandbox):
+        for result in judges.grade_all(list(entries.values()), assignment):
             found = judge(mutants[result.student], result, lists)
             if train and found.kind == SURVIVED:
                 again.append(replace(entries[result.student], train=True))
             else:
                 yield found
-        for result in batch.grade_all(again, assignment, jobs, limits, sandbox) if again else ():
+        for result in judges.grade_all(again, assignment):
             yield judge(mutants[result.student], result, lists, trained=True)
 
 
