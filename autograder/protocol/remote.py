@@ -455,9 +455,15 @@ class RemoteObject:
 
         An error of the call is not reported here: other checks call the same code.
         """
-        if self.submission.request("lazy", ref=self.ref, path=self.path) is True:
+        if self.lazy_names():
             with contextlib.suppress(Raised):
                 self(*args)
+
+    def lazy_names(self) -> tuple[str, ...]:
+        """Return the names of its parameters and buffers that get their sizes at a first call."""
+        found = self.submission.request("lazy", ref=self.ref, path=self.path)
+        known = isinstance(found, tuple) and all(isinstance(name, str) for name in found)
+        return found if known else ()
 
     def used_parameters(self, *args: Any) -> dict[str, torch.Tensor]:
         """Call this part of a model; return the model's trainable parameters that it uses."""

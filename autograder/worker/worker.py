@@ -246,10 +246,13 @@ class Worker:
         found = {name: p for name, p in every.items() if p.requires_grad and not is_lazy(p)}
         return {name: p.detach() for name, p in found.items()} if every else None
 
-    def do_lazy(self, ref: int, path: str = "") -> bool:
-        """Return whether a module has layers that get their sizes at its first call."""
+    def do_lazy(self, ref: int, path: str = "") -> list[str]:
+        """Return the names of the parameters and buffers that get their sizes at the first call."""
         part = self.reach(ref, path)
-        return isinstance(part, nn.Module) and any(map(is_lazy, part.parameters()))
+        if not isinstance(part, nn.Module):
+            return []
+        every = (*part.named_parameters(), *part.named_buffers())
+        return [name for name, value in every if is_lazy(value)]
 
     def do_used_parameters(self, ref: int, path: str, args: list) -> dict[str, Any]:
         """Return the trainable parameters of a model that a call of one of its parts uses."""
