@@ -135,6 +135,59 @@ def test_a_limit_on_a_cell_ends_the_cell_only(write_notebook, monkeypatch):
     assert "`my_vae` raised TimeoutError: this cell computed for more than 4 seconds" in note
 
 
+def graded(write_notebook, **changes):
+    """Grade the reference with replacements in its cells, each (old, new), untrained."""
+    notebook = reference(A)
+    for name, (old, new) in changes.items():
+        cell = named(notebook)[name]
+        assert old in cell.source
+        cell.source = cell.source.replace(old, new)
+    return judge.grade(write_notebook(to_text(notebook)), A, "ada", train=False)
+
+
+CLASS = "class myVAE(nn.Module):"
+
+
+def test_a_package_that_is_not_installed_costs_nothing_unless_it_is_used(write_notebook):
+    result = graded(
+        write_notebook,
+        my_vae=(CLASS, f"import no_such.deep as d\nfrom no_such2 import summary\n{CLASS}"),
+        settings=("lr=1e-3)", "lr=1e-3)\nsummary(model)"),
+    )
+    assert lost(result) == ()
+    told = "\n".join(result.notes)
+    assert "The grader has no module `no_such`" in told
+    assert "`settings` raised ModuleNotFoundError: the package no_such2 is not installed" in told
+    used = graded(write_notebook, my_vae=("torch.exp(", "no_such.exp("))
+    assert "reparameterize" in lost(used)
+
+
+def test_code_that_expects_a_missing_package_is_not_told_that_it_is_there(write_notebook):
+    guarded = (
+        "try:\n    import no_such\nexcept ImportError:\n    no_such = None\n"
+        f"assert no_such is None\n{CLASS}"
+    )
+    result = graded(write_notebook, my_vae=(CLASS, guarded))
+    assert (lost(result), result.notes) == ((), ())
+
+
+def test_a_gpu_that_is_not_there_is_named(write_notebook):
+    result = graded(
+        write_notebook,
+        my_vae=("torch.exp(", "torch.exp(torch.zeros(1).cuda() + "),
+        settings=(
+            "model = myVAE(hidden_dim, latent_dim)",
+            "model = myVAE(hidden_dim, latent_dim).cuda()",
+        ),
+    )
+    assert lost(result) == ()
+    result = graded(
+        write_notebook, my_vae=("torch.exp(", 'torch.exp(torch.zeros(1, device="cuda") + ')
+    )
+    assert "reparameterize" in lost(result)
+    assert any("the grader has no GPU" in check.message for check in result.checks)
+
+
 def test_the_shell_of_ipython_does_nothing(write_notebook):
     notebook = reference(A)
     line = "get_ipython().run_line_magic('matplotlib', 'inline')\nget_ipython().system('ls')\n"
