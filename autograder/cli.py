@@ -206,31 +206,31 @@ def mutate(
     equivalents, or if it loses a task that the changed line does not belong to.
     """
     from autograder.course.sources import assignments
+    from autograder.grading.batch import Judges
     from autograder.quality import mutate as mutation
     from autograder.sandbox.limits import Limits
 
     console = Console()
-    sandbox = _sandbox(own=True)
     verdicts: list[mutation.Verdict] = []
     chosen = mutation.sample(names or assignments(), count) if count else None
-    for name in names or assignments():
-        some = None if chosen is None else [m for m in chosen if m.assignment == name]
-        if some == []:
-            continue
-        for listed in mutation.unused(name):
-            console.print(
-                f"{name}: no mutant is like the equivalent `{listed.line}`.", markup=False
-            )
-        with console.status(f"Grading the mutants of {name} …"):
-            limits = Limits(call_seconds=20.0)
-            found = list(mutation.run(name, jobs, limits, sandbox, train=train, chosen=some))
-        for one in found:
-            if one.is_problem:
-                console.print(Text(one.sentence(), style="red"))
-        verdicts += found
-        if keep and not count:
-            mutation.store(keep, name, found)
-        console.print(Text(f"{name}: {mutation.counted(found)}"))
+    with Judges(jobs, Limits(call_seconds=20.0), _sandbox(own=True)) as judges:
+        for name in names or assignments():
+            some = None if chosen is None else [m for m in chosen if m.assignment == name]
+            if some == []:
+                continue
+            for listed in mutation.unused(name):
+                console.print(
+                    f"{name}: no mutant is like the equivalent `{listed.line}`.", markup=False
+                )
+            with console.status(f"Grading the mutants of {name} …"):
+                found = list(mutation.run(name, judges, train=train, chosen=some))
+            for one in found:
+                if one.is_problem:
+                    console.print(Text(one.sentence(), style="red"))
+            verdicts += found
+            if keep and not count:
+                mutation.store(keep, name, found)
+            console.print(Text(f"{name}: {mutation.counted(found)}"))
     if report:
         every = assignments()
         shown = mutation.stored(keep, every) if keep and not count else verdicts
@@ -264,18 +264,19 @@ def compose(
     parts, its messages and the command that makes it again, and then fails.
     """
     from autograder.course.sources import assignments
+    from autograder.grading.batch import Judges
     from autograder.quality import compose as composing
     from autograder.sandbox.limits import Limits
 
     chosen = names or assignments()
     plan = composing.plan(chosen, count, seed, train)
-    sandbox = _sandbox(own=True)
     failed = False
-    for name in chosen:
-        report = composing.run(plan[name], jobs, Limits(call_seconds=20.0), sandbox, out)
-        for line in report.lines():
-            typer.echo(line)
-        failed |= bool(report.failing)
+    with Judges(jobs, Limits(call_seconds=20.0), _sandbox(own=True)) as judges:
+        for name in chosen:
+            report = composing.run(plan[name], judges, out)
+            for line in report.lines():
+                typer.echo(line)
+            failed |= bool(report.failing)
     if failed:
         raise typer.Exit(1)
 

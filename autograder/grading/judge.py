@@ -239,7 +239,7 @@ def _run_cell(submission: Submission, cell: ToRun, given: dict[str, str]) -> Non
         Raised: If the cell raises an exception.
     """
     try:
-        submission.run(cell.source, cell.name, cell.seconds)
+        submission.run(cell.source, cell.name, cell.seconds, cell.given)
     except Raised as error:
         missing = re.match(r"name '(\w+)' is not defined", error.text)
         text = given.pop(missing[1], "") if missing and error.kind == "NameError" else ""

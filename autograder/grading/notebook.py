@@ -16,6 +16,7 @@ from typing import Any
 from autograder.course.regions import without_solution
 from autograder.course.sources import Source, load_source
 from autograder.records.text import printable
+from autograder.worker.additions import added
 from autograder.worker.magics import skipped_magic
 
 MAX_BYTES = 20 << 20
@@ -39,11 +40,14 @@ class ToRun:
         name: The cell's id, or "your cell 7" for a cell that the student added.
         source: The cell's text.
         seconds: The time limit of a cell that the student added; None for the other cells.
+        given: The text of the given cell that `source` is a changed copy of. Only the student's
+            additions are run. None for the other cells.
     """
 
     name: str
     source: str
     seconds: float | None = None
+    given: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,19 +100,22 @@ def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun
 
     Given cells that precede all solutions in the source come first. Any other given cell comes
     after the last copy of each solution that precedes it in the source, and not before its own
-    place in the notebook.
+    place in the notebook. What the student added to a given cell comes after it.
     """
     places = {name: number for number, (_, name, _) in enumerate(cells, 1)}
+    texts = {name: text for kind, name, text in cells if kind == "code"}
     waiting: list[tuple[int, ToRun]] = []
     place, solutions = 0, set()
     for cell in source.of("setup", "solution"):
         if cell.role == "solution":
             solutions.add(cell.id)
-        elif solutions:
+            continue
+        if solutions:
             place = max(place, *(places.get(name, 0) for name in (cell.id, *solutions)))
-            waiting.append((place, ToRun(cell.id, cell.source)))
-        else:
-            waiting.append((0, ToRun(cell.id, cell.source)))
+        waiting.append((place, ToRun(cell.id, cell.source)))
+        if texts.get(cell.id, "").strip() and _is_changed(texts[cell.id], cell.source):
+            own = ToRun(f"your lines in {cell.id}", texts[cell.id], EXTRA_CELL_SECONDS, cell.source)
+            waiting.append((place, own))
     known = {cell.id for cell in source.cells if cell.role != "text"}
     for number, (kind, name, text) in enumerate([("", "", ""), *cells]):
         if name in solutions:
@@ -116,6 +123,24 @@ def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun
         elif kind == "code" and name not in known and text.strip():
             yield ToRun(f"your cell {number}", text, EXTRA_CELL_SECONDS)
         yield from (given for place, given in waiting if place == number)
+
+
+def _is_changed(text: str, given: str) -> bool:
+    return text.strip() != given.strip()
+
+
+def as_run(cell: ToRun) -> ToRun:
+    """Return a cell with the text that was run, as one that is no changed copy.
+
+    This parses the student's text: do it in a process that may fail.
+    """
+    if cell.given is None:
+        return cell
+    try:
+        text = added(cell.source, cell.given)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        text = ""
+    return ToRun(cell.name, text, cell.seconds)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -236,8 +261,10 @@ def _differences(cells: list[tuple[str, str, str]], source: Source) -> Iterator[
             )
         elif cell.role == "solution" and kinds[cell.id] != "code":
             yield f"{what} is a {kinds[cell.id]} cell. It was run as code."
-        elif cell.role in ("setup", "test") and texts[cell.id].strip() != cell.source.strip():
-            yield f"{what} was changed. {replaced}"
+        elif cell.role in ("setup", "test") and _is_changed(texts[cell.id], cell.source):
+            runs = cell.role == "setup" and kinds[cell.id] == "code" and texts[cell.id].strip()
+            more = " Lines that you added to it were run after it." if runs else ""
+            yield f"{what} was changed. {replaced}{more}"
     known = {cell.id for cell in source.cells if cell.role != "text"}
     own = sum(
         kind == "code" and name not in known and bool(text.strip()) for kind, name, text in cells

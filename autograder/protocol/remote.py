@@ -127,18 +127,22 @@ class Submission:
             another.repair(source, cell)
         return another
 
-    def run(self, source: str, name: str, seconds: float | None = None) -> None:
+    def run(
+        self, source: str, name: str, seconds: float | None = None, given: str | None = None
+    ) -> None:
         """Run a cell.
 
         Args:
             source: The text of the cell.
             name: The id of the cell, for error messages.
             seconds: Time limit for a cell that the student added; None for the other cells.
+            given: The text of a given cell, of which only the student's additions are run; None
+                to run the whole cell.
 
         Raises:
             Raised: If the cell raises an exception.
         """
-        self.request("run", source=source, name=name, seconds=seconds)
+        self.request("run", source=source, name=name, seconds=seconds, given=given)
 
     def repair(self, source: str, cell: str) -> None:
         """Define names that a cell needs, then run it again, here and in every further worker."""

@@ -24,8 +24,6 @@ from autograder.quality.verify import lost
 from autograder.records.causes import RAISED as RAISED_BY
 from autograder.records.causes import cause
 from autograder.records.results import SKIPPED, Result, write_text
-from autograder.sandbox.limits import Limits
-from autograder.sandbox.tiers import BEST, Sandbox
 
 KILLED, RAISED, TRAINED = "killed", "raised", "killed when trained"
 EQUIVALENT, ELSEWHERE, SURVIVED, FAILED = (
@@ -214,9 +212,7 @@ def _one_exception(result: Result, expected: Collection[str]) -> bool:
 
 def run(
     assignment: str,
-    jobs: int,
-    limits: Limits,
-    sandbox: Sandbox = BEST,
+    judges: batch.Judges,
     *,
     train: bool = False,
     chosen: Sequence[Mutant] | None = None,
@@ -225,9 +221,7 @@ def run(
 
     Args:
         assignment: The assignment's name.
-        jobs: How many mutants to grade at the same time.
-        limits: The limits of each mutant.
-        sandbox: The sandbox of each mutant.
+        judges: The judges that grade them.
         train: Whether to train the survivors as well.
         chosen: The mutants to grade; None for all.
 
@@ -244,13 +238,13 @@ def run(
     with tempfile.TemporaryDirectory(prefix="vaelab-mutate-") as folder:
         entries = {name: _entry(one, Path(folder)) for name, one in mutants.items()}
         again = []
-        for result in batch.grade_all(list(entries.values()), assignment, jobs, limits, sandbox):
+        for result in judges.grade_all(list(entries.values()), assignment):
             found = judge(mutants[result.student], result, lists)
             if train and found.kind == SURVIVED:
                 again.append(replace(entries[result.student], train=True))
             else:
                 yield found
-        for result in batch.grade_all(again, assignment, jobs, limits, sandbox) if again else ():
+        for result in judges.grade_all(again, assignment):
             yield judge(mutants[result.student], result, lists, trained=True)
 
 

@@ -25,6 +25,7 @@ from torch.nn.parameter import is_lazy
 
 from autograder.protocol.codec import Decoder, Encoder
 from autograder.protocol.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
+from autograder.worker.additions import added
 from autograder.worker.devices import call_on_meta_device, chooses_device
 from autograder.worker.imports import guard
 from autograder.worker.magics import parse_cell
@@ -34,6 +35,18 @@ from autograder.worker.updates import updates_of
 
 MESSAGE_LIMIT = 600
 CELL = "<cell {}>"
+
+
+def seed_generators(seed: int) -> None:
+    """Seed PyTorch's generators, as `torch.manual_seed` does.
+
+    For each kind of accelerator that is not in use, `torch.manual_seed` formats the whole stack,
+    which takes longer than most requests.
+    """
+    if torch.cuda.is_initialized() or torch.backends.mps.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
 
 
 class Worker:
@@ -58,7 +71,7 @@ class Worker:
         body = request.body
         torch.set_default_dtype(torch.float32)
         torch.set_grad_enabled(True)
-        torch.manual_seed(body.get("seed", 0))
+        seed_generators(body.get("seed", 0))
         try:
             operation = getattr(self, "do_" + body["do"])
             decode = self._decoder(request.arrays)
@@ -74,9 +87,20 @@ class Worker:
 
     # The requests.
 
-    def do_run(self, source: str, name: str, seconds: float | None = None) -> None:
-        """Run one cell; `seconds` limits a cell that the student added."""
+    def do_run(
+        self, source: str, name: str, seconds: float | None = None, given: str | None = None
+    ) -> None:
+        """Run one cell.
+
+        Args:
+            source: The text of the cell.
+            name: Its name.
+            seconds: The limit of a cell that the student added.
+            given: The text of a given cell, of which only the student's additions are run.
+        """
         filename = CELL.format(name)
+        if given is not None:
+            source = added(source, given)
         self.sources.append(source)
         code = compile_cell(source, filename)
         linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
@@ -380,10 +404,20 @@ def hide_autograder() -> None:
     sys.modules["autograder"] = stub
 
 
+class NoShell:
+    """The IPython shell that `get_ipython()` returns: each of its methods does nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *_, **__: None
+
+
 def serve(receive: io.RawIOBase, send: io.RawIOBase) -> None:
     """Answer requests until the judge closes the pipe."""
     worker = Worker()
     worker.namespace["display"] = lambda *_, **__: None
+    worker.namespace["get_ipython"] = NoShell
     _write(send, Frame({"ok": {"pid": os.getpid()}}))
     while (request := _read(receive)) is not None:
         reset(request)

@@ -8,7 +8,6 @@ from autograder.course.sources import Cell, assignments
 from autograder.quality import mutate
 from autograder.quality.mutants import Mutant, _of_cell, mutants_of, student_lines
 from autograder.records.results import CheckOutcome, Result
-from autograder.sandbox.limits import Limits
 
 SOURCE = """
 def loss(x, mu):
@@ -136,9 +135,9 @@ def test_a_task_by_operator_comes_before_the_task_of_the_place():
 
 
 @pytest.mark.slow
-def test_a_sample_of_mutants_loses_its_points():
+def test_a_sample_of_mutants_loses_its_points(judges):
     chosen = mutate.sample(CHEAP, 20)
     for assignment in CHEAP:
         some = [m for m in chosen if m.assignment == assignment]
-        for verdict in mutate.run(assignment, 1, Limits(call_seconds=60.0), chosen=some):
+        for verdict in mutate.run(assignment, judges, chosen=some):
             assert not verdict.is_problem, verdict.sentence()

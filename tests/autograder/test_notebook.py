@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autograder.build.notebooks import reference, starter, to_text
+from autograder.grading import judge
 from autograder.grading.notebook import (
     MAX_BYTES,
     MAX_SOURCE,
@@ -17,7 +18,9 @@ from autograder.grading.notebook import (
     parse_notebook,
 )
 from autograder.protocol.frames import Frame, pack
+from autograder.quality.verify import lost
 from autograder.records.text import printable
+from autograder.worker.additions import added
 
 A = "03_fc_vae"
 WHOLE = to_text(reference(A)).encode()
@@ -36,10 +39,58 @@ def test_given_cells_come_from_the_source_and_only_solutions_from_the_student(op
     notebook = reference(A)
     for name, cell in named(notebook).items():
         cell.source = f"# mine: {name}"
-    cells = {cell.name: cell.source for cell in opened(notebook).cells}
+    cells = {cell.name: cell.source for cell in opened(notebook).cells if cell.given is None}
     assert list(cells) == ["imports", "my_vae", "settings", "train_step"]
     assert cells["my_vae"] == "# mine: my_vae"
     assert "import torch" in cells["imports"]
+
+
+GIVEN = "import torch\n\nsize = 3\n\n\ndef helper():\n    return size\n"
+
+
+@pytest.mark.parametrize(
+    ("changed", "run"),
+    [
+        (GIVEN, ""),
+        (GIVEN + "# a comment\n", ""),
+        ("import math\n" + GIVEN, "import math"),
+        (GIVEN.replace("import torch", "import torch\nfrom torch import nn as n, optim"), None),
+        (GIVEN.replace("3", "4"), ""),
+        (GIVEN.replace("return size", "return 0"), ""),
+        (GIVEN + "other = size + 1\n", "other = size + 1"),
+        ("%%time\n" + GIVEN + "%matplotlib inline\n", "pass"),
+    ],
+)
+def test_additions_to_a_given_cell_are_found(changed, run):
+    assert added(changed, GIVEN) == ("from torch import nn as n, optim" if run is None else run)
+
+
+def test_imports_and_helpers_that_a_student_added_to_a_given_cell_can_be_used(write_notebook):
+    """Without its additions, the class of the submission cannot be used."""
+    notebook = reference(A)
+    cells = named(notebook)
+    cells["imports"].source += "\nfrom torch.nn import Module as Base\n\ndef one():\n    return 1\n"
+    cells["my_vae"].source = (
+        cells["my_vae"].source.replace("(nn.Module)", "(Base)") + "\nassert one() == 1\n"
+    )
+    path = write_notebook(to_text(notebook))
+    result = judge.grade(path, A, "ada", train=False)
+    assert lost(result) == ()
+    assert result.notes == (
+        "The given cell `imports` was changed. The grader used the course's own copy. Lines that "
+        "you added to it were run after it.",
+    )
+    cells["imports"].source = cells["imports"].source.replace("Module as Base", "Module")
+    path = write_notebook(to_text(notebook))
+    assert lost(judge.grade(path, A, "ada", train=False)) != ()
+
+
+def test_the_shell_of_ipython_does_nothing(write_notebook):
+    notebook = reference(A)
+    line = "get_ipython().run_line_magic('matplotlib', 'inline')\nget_ipython().system('ls')\n"
+    cell = named(notebook)["my_vae"]
+    cell.source = line + cell.source
+    assert lost(judge.grade(write_notebook(to_text(notebook)), A, "ada", train=False)) == ()
 
 
 def test_changed_given_cells_get_a_note(opened):

@@ -166,8 +166,8 @@ SPEC = vae_plan(
     budget=BUDGET,
     measure=lambda model: {"agreement": agreement(model).mean().item()},
 )
-# More than four standard deviations below the mean of right models that were trained on the embedded
-# digits; see `docs/calibration.md`.
+# More than four standard deviations below the mean of right models, trained on the embedded digits;
+# see `docs/calibration.md`.
 AGREEMENT = 0.55
 SAMPLES = 2000
 
