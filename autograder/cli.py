@@ -23,6 +23,7 @@ The typical order of the commands:
 - `verify` tests each assignment on its corpus of correct and incorrect submissions.
 - `compose` grades right submissions that are composed of many ways to write each part.
 - `calibrate` measures how far each loss threshold is from the loss of the reference.
+- `collect` puts downloaded submissions into the folders that `grade` reads.
 - `grade` grades a folder of submissions.
 
 `demo` grades a class of example submissions. It needs no other command before it.
@@ -313,6 +314,54 @@ def calibrate(
 
 
 @app.command()
+def collect(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder or a ZIP archive, as Canvas, Moodle, Gradescope or nbgrader delivers it."
+        ),
+    ],
+    assignment: Annotated[str, typer.Option(help="The assignment's name, such as 03_fc_vae.")],
+    into: Annotated[Path, typer.Option(help="The folder of the submissions.")],
+    roster: Annotated[
+        Path | None,
+        typer.Option(help="The students, as a CSV file of Canvas, Moodle or nbgrader."),
+    ] = None,
+    course: CourseDir = None,
+) -> None:
+    """Collect submissions into `<student>/<assignment>/<assignment>.ipynb`, the form for `grade`.
+
+    The latest attempt of each student is taken. Earlier ones are kept beside it, each with its
+    time. A notebook with another name, in a deeper folder or in an archive is found by its content.
+    The command lists who handed in nothing, notebooks of other assignments, empty archives, and
+    names that are not on the roster. Nothing that is already in the folder is lost.
+    """
+    from autograder.collecting.collect import MISSING
+    from autograder.collecting.collect import collect as run
+    from autograder.collecting.roster import read_roster
+    from autograder.records.text import printable
+
+    report = run(source, assignment, into, read_roster(roster) if roster else None)
+    console = Console()
+    table = Table("student", "state", "time (UTC)", "late", "attempts", "notes")
+    for one in report.students:
+        if one.notes or one.state == MISSING or one.late:
+            time = one.time.strftime("%Y-%m-%d %H:%M") if one.time else ""
+            cells = (one.student, one.state, time, "late" if one.late else "", str(one.attempts))
+            notes = printable(" ".join(one.notes))
+            table.add_row(*(Text(printable(cell)) for cell in cells), Text(notes))
+    if table.row_count:
+        console.print(table)
+    for where, problem in report.problems:
+        console.print(Text(f"{printable(where)}: {printable(problem)}", style="yellow"))
+    missing = sum(one.state == MISSING for one in report.students)
+    typer.echo(
+        f"{len(report.students) - missing} of {len(report.students)} students have a notebook, "
+        f"{len(report.problems)} problems. Table: {report.table}"
+    )
+
+
+@app.command()
 def grade(
     submissions: Annotated[
         Path,
@@ -545,6 +594,7 @@ def _table(results) -> Table:  # type: ignore[no-untyped-def]
 
 def main() -> None:
     """Run the command; print a user's error as one line without a traceback."""
+    from autograder.collecting.arrivals import CollectError
     from autograder.grading.batch import BatchError
     from autograder.grading.explain import ExplainError
     from autograder.sandbox.inside.system import SandboxError
@@ -558,6 +608,6 @@ def main() -> None:
             err=True,
         )
         sys.exit(2)
-    except (CourseError, BatchError, ExplainError) as error:
+    except (CourseError, BatchError, CollectError, ExplainError) as error:
         typer.echo(f"vaelab: {error}", err=True)
         sys.exit(2)

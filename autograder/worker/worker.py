@@ -95,7 +95,7 @@ class Worker:
         Args:
             source: The text of the cell.
             name: Its name.
-            seconds: The limit of a cell that the student added.
+            seconds: The limit of the student's cells, in CPU seconds.
             given: The text of a given cell, of which only the student's additions are run.
         """
         filename = CELL.format(name)
@@ -246,10 +246,13 @@ class Worker:
         found = {name: p for name, p in every.items() if p.requires_grad and not is_lazy(p)}
         return {name: p.detach() for name, p in found.items()} if every else None
 
-    def do_lazy(self, ref: int, path: str = "") -> bool:
-        """Return whether a module has layers that get their sizes at its first call."""
+    def do_lazy(self, ref: int, path: str = "") -> list[str]:
+        """Return the names of the parameters and buffers that get their sizes at the first call."""
         part = self.reach(ref, path)
-        return isinstance(part, nn.Module) and any(map(is_lazy, part.parameters()))
+        if not isinstance(part, nn.Module):
+            return []
+        every = (*part.named_parameters(), *part.named_buffers())
+        return [name for name, value in every if is_lazy(value)]
 
     def do_used_parameters(self, ref: int, path: str, args: list) -> dict[str, Any]:
         """Return the trainable parameters of a model that a call of one of its parts uses."""
@@ -352,7 +355,7 @@ def compile_cell(source: str, filename: str) -> types.CodeType:
 
 @contextlib.contextmanager
 def alarm(seconds: float | None) -> Iterator[None]:
-    """Limit the seconds of the code inside; None for no limit. Code can switch the alarm off.
+    """Limit the CPU seconds of the code inside; None for no limit. Code can switch the alarm off.
 
     Raises:
         TimeoutError: If the code takes longer.
@@ -360,19 +363,21 @@ def alarm(seconds: float | None) -> Iterator[None]:
 
     def ring(*_: Any) -> None:
         raise TimeoutError(
-            f"this cell ran for more than {seconds:g} seconds, the limit for an added cell"
+            f"this cell computed for more than {seconds:g} seconds, the grader's limit for such a "
+            "cell"
         )
 
     if seconds is None:
         yield
         return
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # The time of the clock would depend on what else the machine does.
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def describe(error: BaseException) -> dict[str, Any]:

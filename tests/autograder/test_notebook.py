@@ -4,12 +4,14 @@ import copy
 import json
 import os
 
+import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autograder.build.notebooks import reference, starter, to_text
 from autograder.grading import judge
+from autograder.grading import notebook as notebook_module
 from autograder.grading.notebook import (
     MAX_BYTES,
     MAX_SOURCE,
@@ -20,6 +22,7 @@ from autograder.grading.notebook import (
 from autograder.protocol.frames import Frame, pack
 from autograder.quality.verify import lost
 from autograder.records.text import printable
+from autograder.sandbox.limits import Limits
 from autograder.worker.additions import added
 
 A = "03_fc_vae"
@@ -85,6 +88,53 @@ def test_imports_and_helpers_that_a_student_added_to_a_given_cell_can_be_used(wr
     assert lost(judge.grade(path, A, "ada", train=False)) != ()
 
 
+def with_cell(source):
+    """Return the text of the reference with an own cell before the class."""
+    notebook = reference(A)
+    place = next(i for i, c in enumerate(notebook.cells) if c.id == "solution-my_vae")
+    notebook.cells.insert(place, nbformat.v4.new_code_cell(source))
+    return notebook
+
+
+@pytest.mark.parametrize(
+    ("source", "status"),
+    [
+        ("import os; os._exit(3)", "ended with exit code 3"),
+        ("import signal; signal.raise_signal(signal.SIGKILL)", "SIGKILL"),
+        ("while True: print('x' * 100_000)", "printed more than"),
+        ("import time; time.sleep(60)", "the time limit for one call"),
+    ],
+)
+def test_an_own_cell_that_ends_its_process_is_skipped(write_notebook, source, status):
+    path = write_notebook(to_text(with_cell(source)))
+    result = judge.grade(path, A, "ada", Limits(call_seconds=5.0), train=False)
+    assert (result.status, lost(result)) == ("graded", ())
+    (note,) = [note for note in result.notes if "was skipped" in note]
+    assert note.startswith("`your cell ")
+    assert status in note
+
+
+def test_a_solution_cell_that_ends_its_process_is_not_skipped(write_notebook):
+    notebook = reference(A)
+    named(notebook)["my_vae"].source += "\nimport os\nos._exit(3)\n"
+    assert judge.grade(write_notebook(to_text(notebook)), A, "ada").status == "crashed"
+
+
+def test_a_limit_on_a_cell_ends_the_cell_only(write_notebook, monkeypatch):
+    """Names that it defined before stay; a name that a later cell needs makes it run on."""
+    monkeypatch.setattr(notebook_module, "EXTRA_CELL_SECONDS", 0.5)
+    monkeypatch.setattr(notebook_module, "CELL_SECONDS", 4.0)
+    busy = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\n"
+    notebook = with_cell(busy.format(1.5) + "width = 400\n")
+    settings = named(notebook)["settings"]
+    settings.source = settings.source.replace("hidden_dim = 400", "hidden_dim = width")
+    named(notebook)["my_vae"].source += "\n" + busy.format(60)
+    result = judge.grade(write_notebook(to_text(notebook)), A, "ada", train=False)
+    assert (result.status, lost(result)) == ("graded", ())
+    (note,) = result.notes[1:]
+    assert "`my_vae` raised TimeoutError: this cell computed for more than 4 seconds" in note
+
+
 def test_the_shell_of_ipython_does_nothing(write_notebook):
     notebook = reference(A)
     line = "get_ipython().run_line_magic('matplotlib', 'inline')\nget_ipython().system('ls')\n"
@@ -133,6 +183,11 @@ def test_written_answers_are_kept_and_unchanged_ones_are_none(opened):
         ("[" * 200_000, "nested too deeply"),
         ('{"cells": [' + "9" * 10_000 + "]}", "not JSON"),
         (b"\xff\xfe\x00", "not JSON"),
+        ("\ufeff <!DOCTYPE html><p>Log in", "a web page, not a notebook"),
+        ("%PDF-1.7", "a PDF file"),
+        (b"PK\x03\x04\x00", "a ZIP archive"),
+        ('{"cells": [\n<<<<<<< HEAD\n]}', "a merge conflict"),
+        (to_text(starter("04_cvae")), "another assignment, `04_cvae`; expected `03_fc_vae`"),
         ('{"cells": [' + ",".join(["{}"] * 2001) + "]}", "at most 2000"),
     ],
 )
@@ -149,7 +204,7 @@ def test_a_byte_order_mark_is_ignored(write_notebook):
 def test_a_huge_file_is_not_read(write_notebook):
     path = write_notebook("")
     os.truncate(path, MAX_BYTES + 1)
-    with pytest.raises(UnreadableError, match="at most 20 MiB"):
+    with pytest.raises(UnreadableError, match="at most 64 MiB"):
         open_notebook(path, A)
 
 

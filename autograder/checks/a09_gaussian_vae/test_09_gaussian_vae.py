@@ -34,6 +34,7 @@ from autograder.checks.a09_gaussian_vae.dequantization import (
 from autograder.checks.a09_gaussian_vae.gaussian_elbo import SUM_MISTAKES, expect_means
 from autograder.checks.a09_gaussian_vae.lines import LINE_MISTAKES, expect_on_line, line
 from autograder.checks.deformed import deformed_digits
+from autograder.checks.shared.answers import expect_gaussians, expect_like, expect_values
 from autograder.checks.shared.gaussian import sample
 from autograder.checks.shared.kl import kl_checks, kl_term
 from autograder.checks.shared.likelihood import GAUSSIAN, greys
@@ -372,10 +373,8 @@ def loss_in_bits(
     x: torch.Tensor, mean: torch.Tensor, mu: torch.Tensor, logsigma: torch.Tensor
 ) -> torch.Tensor:
     """Return the negative ELBO in bits per dimension, the mean over images."""
-    if mean.shape != x.shape or mu.shape != logsigma.shape or mu.dim() != 2:
-        raise CheckFailed(
-            "The encoder or the decoder returns other shapes in training mode than in eval mode."
-        )
+    mean = expect_like(mean, x, "the mean")
+    mu, logsigma = expect_gaussians(mu, logsigma, len(x), "logsigma")
     recon = GAUSSIAN.term(EACH_IMAGE, mean, x, PLAN_SIGMA_X)
     return bits_per_dim(recon + kl_term(mu, logsigma, LOGSIGMA, EACH_IMAGE), PIXELS).mean()
 
@@ -383,7 +382,8 @@ def loss_in_bits(
 def loss_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
     """Return the loss of a code sampled here: it depends on the image only through the code."""
     x = dequantize(x)
-    mu, logsigma = model.encoder(x)
+    mu, logsigma = expect_values(model.encoder(x), ("mu", "logsigma"))
+    mu, logsigma = expect_gaussians(mu, logsigma, len(x), "logsigma")
     return loss_in_bits(x, model.decoder(sample(mu, 2 * logsigma)), mu, logsigma)
 
 
