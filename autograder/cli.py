@@ -192,6 +192,13 @@ def mutate(
     report: Annotated[
         Path | None, typer.Option("--report", help="Write the report to this file, in Markdown.")
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            "--keep",
+            help="Store each assignment's verdicts here; the report includes earlier ones.",
+        ),
+    ] = None,
     course: CourseDir = None,
 ) -> None:
     """Test the checks: change each reference by small errors and expect that each error is found.
@@ -222,9 +229,14 @@ def mutate(
                 if one.is_problem:
                     console.print(Text(one.sentence(), style="red"))
             verdicts += found
+            if keep and not count:
+                mutation.store(keep, name, found)
             console.print(Text(f"{name}: {mutation.counted(found)}"))
     if report:
-        report.write_text(mutation.report(verdicts), encoding="utf-8")
+        every = assignments()
+        shown = mutation.stored(keep, every) if keep and not count else verdicts
+        missing = mutation.incomplete(shown, every)
+        report.write_text(mutation.report(shown, missing), encoding="utf-8")
         console.print(f"Report: {report}", soft_wrap=True)
     if any(one.is_problem for one in verdicts):
         raise typer.Exit(1)
