@@ -407,7 +407,10 @@ def _grade_one(
             result = grade(*given, entry.train, entry.secret)
             again = f"Its process crashed in the first of {TRIES} tries. This is the second result."
             result = replace(result, notes=(*result.notes, again))
-        return replace(result, notes=(entry.note, *result.notes)) if entry.note else result
+        if not entry.note:
+            return result
+        look = (entry.note, *result.look) if result.score < result.max_score else ()
+        return replace(result, notes=(entry.note, *result.notes), look=look)
     except MemoryError:
         return judge.unjudged(assignment, entry.student, "memory", judge.JUDGE_MEMORY)
     except Exception as error:  # an error of the grader becomes a result, and the batch goes on

@@ -117,7 +117,21 @@ def test_an_own_cell_that_ends_its_process_is_skipped(write_notebook, source, st
 def test_a_solution_cell_that_ends_its_process_is_not_skipped(write_notebook):
     notebook = reference(A)
     named(notebook)["my_vae"].source += "\nimport os\nos._exit(3)\n"
-    assert judge.grade(write_notebook(to_text(notebook)), A, "ada").status == "crashed"
+    result = judge.grade(write_notebook(to_text(notebook)), A, "ada")
+    assert result.status == "crashed"
+    assert result.look == (result.message,)
+
+
+def test_a_cell_that_fails_before_any_check_is_a_reason_to_look(write_notebook):
+    """Not a cell that is not filled in, and not a mistake in the work."""
+    failed = graded(write_notebook, my_vae=(CLASS, f"1 / 0\n{CLASS}"))
+    assert "`my_vae` raised ZeroDivisionError" in failed.look[0]
+    assert judge.grade(write_notebook(to_text(starter(A))), A, "ada", train=False).look == ()
+    assert graded(write_notebook, my_vae=("0.5 * logvar", "logvar")).look == ()
+    notebook = reference(A)
+    notebook.cells = [c for c in notebook.cells if c.id != "solution-my_vae"]
+    gone = judge.grade(write_notebook(to_text(notebook)), A, "ada", train=False)
+    assert gone.look[0] == "Your cell `my_vae` is missing."
 
 
 def test_a_limit_on_a_cell_ends_the_cell_only(write_notebook, monkeypatch):
