@@ -75,6 +75,7 @@ class TrainingSpec:
         names: The notebook's variables for the model and for the optimizer.
         losses: The notebook's variable for the loss of each epoch.
         measure: Computes more numbers from a trained model, by name, for the calibration table.
+        least: The smallest value of each of these numbers that passes its check, by name.
         data_full: The data set of the full profile, if it is another one.
         headline: The loss that the reference should reach on the test images of the full set.
         remark: Why the reference does not reach it; printed below the calibration table.
@@ -110,6 +111,7 @@ class TrainingSpec:
     names: tuple[str, str] = ("model", "optimizer")
     losses: str = "train_losses"
     measure: Callable[[Any], dict[str, float]] | None = None
+    least: Mapping[str, float] = field(default_factory=dict)
     data_full: str = ""
     headline: float = math.nan
     remark: str = ""

@@ -157,6 +157,9 @@ def test_forward_without_condition(submission: Submission) -> None:
 # The whole model
 
 
+# More than four standard deviations below the mean of right models, trained on the embedded digits;
+# see `docs/calibration.md`.
+AGREEMENT = 0.55
 SPEC = vae_plan(
     lambda x, labels: (eye_rows(labels, CLASSES),),
     batch=lambda x, labels: (x, labels),
@@ -165,10 +168,8 @@ SPEC = vae_plan(
     labelled=True,
     budget=BUDGET,
     measure=lambda model: {"agreement": agreement(model).mean().item()},
+    least={"agreement": AGREEMENT},
 )
-# More than four standard deviations below the mean of right models, trained on the embedded digits;
-# see `docs/calibration.md`.
-AGREEMENT = 0.55
 SAMPLES = 2000
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from autograder.checks.a07_fashion_vae import convolutions, latent_dimensions
+from autograder.checks.a07_fashion_vae import convolutions, latent_dimensions, relus
 from autograder.checks.a07_fashion_vae.convolutions import EVERY, SMALL, shapes
 from autograder.checks.a07_fashion_vae.stored_loss import (
     BIASES,
@@ -283,6 +283,7 @@ FAMILIES = (
         name="gaussian",
     ),
     convolutions.CHECKS,
+    relus.CHECKS,
     module_checks(latent_dimensions),
     training_checks(TASKS, SPEC),
 )

@@ -13,11 +13,13 @@ from autograder.checks.a09_gaussian_vae.calc_elbo import (
     IMAGE,
     PIXELS,
     SIGMA_X,
+    TERMS,
     any_vae,
     called_kl,
     expect_gradient_through_kl,
     expect_gradient_through_sample,
     expect_recon,
+    expect_three_values,
     order_of,
     plug_blind_decoder,
     plug_encoder,
@@ -65,7 +67,7 @@ from autograder.checks.vocabulary import (
     expect_close,
     expect_tensor,
 )
-from autograder.protocol.remote import Affine, RemoteObject, Submission
+from autograder.protocol.remote import Affine, Raised, RemoteObject, Submission
 
 PARTS = ("encoder", "decoder")
 TASKS = (
@@ -227,10 +229,10 @@ def test_recon_known_number(submission: Submission) -> None:
 
 def adds_up(total: Any, recon: Any, divergence: Any) -> bool:
     """Return whether the first value is the sum of the others, whatever their shapes are."""
-    values = [torch.as_tensor(value).double() for value in (total, recon, divergence)]
     try:
+        values = [torch.as_tensor(value).double() for value in (total, recon, divergence)]
         return torch.allclose(values[0], values[1] + values[2], rtol=1e-4)
-    except RuntimeError:  # shapes that cannot be added or compared
+    except (RuntimeError, TypeError):  # shapes that cannot be added or compared
         return False
 
 
@@ -239,9 +241,9 @@ def test_elbo_is_the_sum(submission: Submission) -> None:
     """The first value is the sum of the second and the third, for each image."""
     order = order_of(submission)
     names = ("neg_elbo", "recon", "kl")
-    found = ", ".join(names[order.index(place)] for place in range(3))
+    found = ", ".join(names[order.index(place)] for place in range(3) if place in order)
     expect(
-        order == (0, 1, 2),
+        order == (0, 1, 2) or -1 in order,
         f"`calc_elbo` returns ({found}). The order should be (neg_elbo, recon, kl).",
         "outputs_swapped",
     )
@@ -249,10 +251,14 @@ def test_elbo_is_the_sum(submission: Submission) -> None:
     plug_encoder(vae, 5)
     plug_random_decoder(vae, 5, IMAGE)
     for n in (5, 1):
-        mu, logsigma = 1.5 * torch.randn(n, 5), 0.7 * torch.randn(n, 5)
-        total, *both = terms(vae, with_posterior(mu, logsigma))
-        if {"reconstruction", "kl_divergence"} & submission.failed and adds_up(total, *both):
-            continue  # The shape of a term is wrong, and so is that of the sum.
+        x = with_posterior(1.5 * torch.randn(n, 5), 0.7 * torch.randn(n, 5))
+        expect_three_values(vae, x)
+        total, *both = terms(vae, x)
+        if TERMS & submission.failed:
+            if isinstance(total, Raised):
+                continue  # A term of the wrong shape, or with an exception, cannot be added.
+            if adds_up(total, *both):
+                continue  # The shape of a term is wrong, and so is that of the sum.
         total = expect_one_each(total, n, "The first value, `neg_elbo`,")
         # Other tasks test these two terms.
         recon, divergence = (torch.as_tensor(term).double() for term in both)
@@ -278,6 +284,8 @@ def test_calls_use_new_noise(submission: Submission) -> None:
     plug_random_decoder(vae, 5, IMAGE)
     x = with_posterior(torch.randn(5, 5), torch.randn(5, 5))
     first, again = (terms(vae, x)[0] for _ in range(2))
+    if isinstance(first, Raised) and TERMS & submission.failed:
+        return  # Another check compares the codes of two calls.
     # If there is no noise at all, the check of the standard deviation reports it.
     both = isinstance(first, torch.Tensor) and isinstance(again, torch.Tensor)
     if not (torch.equal(first, again) if both else first == again):
