@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autograder.checks.evaluate import defining_cell, evaluate
+from autograder.checks.evaluate import defining_cell, evaluate, not_started
 from autograder.checks.registry import info, load_checks
 from autograder.checks.seeds import submission_key
 from autograder.course.sources import definitions, imported, load_source
@@ -35,6 +35,17 @@ JUDGE_MEMORY = "What the submission sent takes more memory than a judge may use.
 SHOWN_NOTES = 20
 # How many cells of the student's own may end their process before the submission ends.
 MOST_SKIPPED = 3
+# Exceptions of a cell that can be helped, and what is missing.
+MISSING = {
+    "NameError": re.compile(r"name '(\w+)' is not defined.*", re.S),
+    "ModuleNotFoundError": re.compile(r"No module named '(\w+)'"),
+}
+NOTHING = re.compile(r"(?!)")
+MOST_LEFT_OUT = 20
+LEFT_OUT = (
+    "The grader has no module `{}`: it has the notebook and the packages of the course only. Your "
+    "cells were run without it."
+)
 Around = Callable[[Ask], Ask]
 
 
@@ -131,10 +142,12 @@ def grade(
         seconds = round(time.monotonic() - started, 2)
         tasks, checks = _scores(assignment, outcomes, message, answers)
         every = (assignment, student, status, message, tasks, checks, notes, facts, seconds)
-        return Result(*every, sandbox.tier, digest)
+        found = Result(*every, sandbox.tier, digest)
+        return replace(found, look=look) if found.score < found.max_score else found
 
     opened: Opened | None = None
     digest = ""
+    look: tuple[str, ...] = ()
     try:
         raw = read_bytes(path)
         digest = hashlib.sha256(raw).hexdigest()
@@ -142,6 +155,7 @@ def grade(
     except FileNotFoundError:
         return result("missing", f"The file {path.name} does not exist.", [], (), {})
     except (UnreadableError, OSError) as error:
+        look = (str(error),)
         return result("unreadable", str(error), [], (), {})
 
     for _ in range(1 + MOST_SKIPPED):
@@ -170,6 +184,9 @@ def grade(
         # The work may be right without a cell of the student's own.
         opened = opened.without(last, f"`{last}` was skipped. {message}")
     outcomes = current.outcomes if current else []
+    look = (*opened.look, *(_failed_cells(current.submission) if current else ()))
+    if status != "graded":
+        look = (message, *look)
     notes = opened.notes + (_notes(current.submission) if current else ())
     facts = current.submission.facts if current else {}
     return result(status, message, outcomes, notes, facts)
@@ -230,7 +247,7 @@ def _run_cells(submission: Submission, opened: Opened) -> Submission:
     if not rule.further or rule.forbidden:
         given = imported(cell.source for cell in load_source(assignment).of("setup"))
         submission.restrict(None if rule.further else given, rule.forbidden)
-    needed = _Needed(definitions(load_source(assignment)), {})
+    needed = _Needed(definitions(load_source(assignment)))
     for cell in opened.cells:
         submission.sources[cell.name] = cell.source
         try:
@@ -249,10 +266,12 @@ class _Needed:
     Attributes:
         given: The names that given `run` cells define, and the text that defines each.
         cut: The cells of the student's own that reached their limit, by name.
+        left_out: The packages that are not installed and were left out.
     """
 
     given: dict[str, str]
-    cut: dict[str, ToRun]
+    cut: dict[str, ToRun] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
 
     def cell_for(self, name: str, submission: Submission) -> ToRun | None:
         """Return a cell that defines a missing name, and use it up; None if there is none."""
@@ -264,7 +283,7 @@ class _Needed:
 
 
 def _run_cell(submission: Submission, cell: ToRun, needed: _Needed) -> None:
-    """Run a cell; if it needs a name that another cell defines, run that one before it.
+    """Run a cell; if it lacks something that can be provided, provide it and run it again.
 
     Raises:
         Raised: If the cell raises an exception.
@@ -272,24 +291,50 @@ def _run_cell(submission: Submission, cell: ToRun, needed: _Needed) -> None:
     try:
         submission.run(cell.source, cell.name, cell.seconds, cell.given)
     except Raised as error:
-        missing = re.match(r"name '(\w+)' is not defined", error.text)
-        other = None
-        if missing and error.kind == "NameError":
-            other = needed.cell_for(missing[1], submission)
-        if not other:
+        if not _helped(error, submission, needed):
             raise
-        _run_cell(submission, other, needed)
-        submission.cell_errors.pop(other.name, None)
         _run_cell(submission, cell, needed)
 
 
+def _helped(error: Raised, submission: Submission, needed: _Needed) -> bool:
+    """Provide what a cell lacked, so that it can run again; return whether that was possible.
+
+    Raises:
+        Raised: If a cell that it needs raises an exception.
+    """
+    missing = MISSING.get(error.kind, NOTHING).fullmatch(error.text)
+    if not missing:
+        return False
+    if error.kind == "ModuleNotFoundError":
+        if missing[1] in needed.left_out or len(needed.left_out) == MOST_LEFT_OUT:
+            return False
+        needed.left_out.add(missing[1])
+        submission.leave_out(missing[1])
+        submission.remark(LEFT_OUT.format(missing[1]))
+        return True
+    other = needed.cell_for(missing[1], submission)
+    if not other:
+        return False
+    _run_cell(submission, other, needed)
+    submission.cell_errors.pop(other.name, None)
+    return True
+
+
 def _notes(submission: Submission) -> tuple[str, ...]:
-    raised = [
-        sentence(f"The cell `{name}` raised {e}") for name, e in submission.cell_errors.items()
-    ]
+    raised = [_raised(name, error) for name, error in submission.cell_errors.items()]
     if (more := len(raised) - SHOWN_NOTES) > 0:
         raised[SHOWN_NOTES:] = [f"{more} more cells raised an exception."]
     return (*raised, *submission.remarks)
+
+
+def _failed_cells(submission: Submission) -> tuple[str, ...]:
+    """Return a sentence for each cell that failed, unless it is one that is not filled in yet."""
+    errors = list(submission.cell_errors.items())[:SHOWN_NOTES]
+    return tuple(_raised(name, error) for name, error in errors if not not_started(error))
+
+
+def _raised(name: str, error: Raised) -> str:
+    return sentence(f"The cell `{name}` raised {error}")
 
 
 def run_checks(current: Judging) -> None:

@@ -64,16 +64,18 @@ class Opened:
         cells: The cells to run, in order: given cells from the source and the student's cells.
         notes: The differences from the starter.
         answers: The text of each written answer, by id; None if it is unchanged or missing.
+        look: Those of the notes that can be the reason for lost points.
     """
 
     cells: tuple[ToRun, ...]
     notes: tuple[str, ...]
     answers: dict[str, str | None]
+    look: tuple[str, ...] = ()
 
     def without(self, name: str, why: str) -> "Opened":
         """Return it without a cell, with a note that says why."""
         cells = tuple(cell for cell in self.cells if cell.name != name)
-        return replace(self, cells=cells, notes=(*self.notes, why))
+        return replace(self, cells=cells, notes=(*self.notes, why), look=(*self.look, why))
 
 
 def open_notebook(path: Path, assignment: str) -> Opened:
@@ -96,15 +98,15 @@ def parse_notebook(raw: bytes, assignment: str) -> Opened:
     cells = list(_cells(body))
     source = load_source(assignment)
     _expect_assignment(body, assignment)
-    notes = [*_about_the_file(body), *_differences(cells, source)]
-    to_run = []
+    notes, look, to_run = list(_about_the_file(body)), list(_missing(cells, source)), []
     for cell in _to_run(cells, source):
         if len(cell.source) <= MAX_SOURCE:
             to_run.append(cell)
         else:
-            notes.append(f"`{cell.name}` has over {MAX_SOURCE:,} characters and was not run.")
-        notes += _about_magic(cell)
-    return Opened(tuple(to_run), tuple(notes), _answers(cells, source))
+            look.append(f"`{cell.name}` has over {MAX_SOURCE:,} characters and was not run.")
+        look += _about_magic(cell)
+    every = (*notes, *_differences(cells, source), *look)
+    return Opened(tuple(to_run), every, _answers(cells, source), tuple(look))
 
 
 def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun]:
@@ -188,7 +190,8 @@ def _parse(raw: bytes) -> Any:
     if not raw.strip():
         raise UnreadableError("The file is empty.")
     try:
-        return json.loads(raw.decode("utf-8-sig"))
+        encoding = json.detect_encoding(raw).replace("utf-8-sig", "utf-8")
+        return json.loads(raw.decode(encoding).removeprefix("\ufeff"))
     except RecursionError as error:
         raise UnreadableError("The file's JSON is nested too deeply for a notebook.") from error
     except ValueError as error:
@@ -311,15 +314,13 @@ def _differences(cells: list[tuple[str, str, str]], source: Source) -> Iterator[
             what = f"Your cell `{cell.id}`"
         if count == 0 and cell.role in ("setup", "test"):
             yield f"{what} is missing. {replaced}"
-        elif count == 0 and cell.role in ("solution", "answer"):
-            yield f"{what} is missing."
         elif count > 1:
             yield f"{what} is there {count} times." + (
                 " All copies were run, in order." if cell.role == "solution" else f" {replaced}"
             )
-        elif cell.role == "solution" and kinds[cell.id] != "code":
+        elif count and cell.role == "solution" and kinds[cell.id] != "code":
             yield f"{what} is a {kinds[cell.id]} cell. It was run as code."
-        elif cell.role in ("setup", "test") and _is_changed(texts[cell.id], cell.source):
+        elif count and cell.role in ("setup", "test") and _is_changed(texts[cell.id], cell.source):
             runs = cell.role == "setup" and kinds[cell.id] == "code" and texts[cell.id].strip()
             more = " Lines that you added to it were run after it." if runs else ""
             yield f"{what} was changed. {replaced}{more}"
@@ -330,6 +331,14 @@ def _differences(cells: list[tuple[str, str, str]], source: Source) -> Iterator[
     if own:
         cells_added = f"{own} code cell{'s' * (own > 1)}"
         yield f"You added {cells_added}. Added cells are run, but earn no points."
+
+
+def _missing(cells: list[tuple[str, str, str]], source: Source) -> Iterator[str]:
+    """Yield a note for each of the student's cells that is missing."""
+    found = {name for _, name, _ in cells}
+    for cell in source.of("solution", "answer"):
+        if cell.id not in found:
+            yield f"Your cell `{cell.id}` is missing."
 
 
 def _answers(cells: list[tuple[str, str, str]], source: Source) -> dict[str, str | None]:

@@ -177,6 +177,10 @@ class Submission:
         """Apply an import rule to the cells that follow; see `worker.imports.guard`."""
         self.request("restrict", allowed=allowed, forbidden=list(forbidden))
 
+    def leave_out(self, package: str) -> None:
+        """Let cells import a package that is not installed; using it raises."""
+        self.request("leave_out", package=package)
+
     def value(self, name: str) -> Any:
         """Return the value of a global: a number, a string, a tensor, or a list or dict of them."""
         return self.object(name).value()

@@ -29,6 +29,7 @@ from autograder.worker.additions import added
 from autograder.worker.devices import call_on_meta_device, chooses_device
 from autograder.worker.imports import guard
 from autograder.worker.magics import parse_cell
+from autograder.worker.missing import about_gpu, leave_out, use_no_gpu
 from autograder.worker.placeholders import use_placeholders
 from autograder.worker.stubs import by_class, override, set_stub
 from autograder.worker.updates import updates_of
@@ -110,6 +111,10 @@ class Worker:
     def do_restrict(self, allowed: list[str] | None, forbidden: list[str]) -> None:
         """Apply an import rule to the cells that follow; see `imports.guard`."""
         guard(self.namespace, allowed, forbidden)
+
+    def do_leave_out(self, package: str) -> None:
+        """Let a package be imported that is not installed; see `missing.leave_out`."""
+        leave_out(package)
 
     def do_object(self, name: str) -> dict[str, Any]:
         """Keep the object with a global name; return its reference."""
@@ -389,7 +394,7 @@ def describe(error: BaseException) -> dict[str, Any]:
         if frame.filename.startswith("<cell ") or frame.filename.startswith("<ipython"):
             cell, line, text = frame.filename, frame.lineno, frame.line
     with contextlib.suppress(Exception):
-        message = str(error.msg if isinstance(error, SyntaxError) else error)
+        message = about_gpu(error) or str(error.msg if isinstance(error, SyntaxError) else error)
         return {
             "type": type(error).__name__,
             "message": message[:MESSAGE_LIMIT],
@@ -483,5 +488,6 @@ def main(receive: int, send: int) -> None:
     """
     torch.set_num_threads(1)
     use_placeholders()
+    use_no_gpu()
     hide_autograder()
     serve(os.fdopen(receive, "rb", buffering=0), os.fdopen(send, "wb", buffering=0))

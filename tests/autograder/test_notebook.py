@@ -117,7 +117,21 @@ def test_an_own_cell_that_ends_its_process_is_skipped(write_notebook, source, st
 def test_a_solution_cell_that_ends_its_process_is_not_skipped(write_notebook):
     notebook = reference(A)
     named(notebook)["my_vae"].source += "\nimport os\nos._exit(3)\n"
-    assert judge.grade(write_notebook(to_text(notebook)), A, "ada").status == "crashed"
+    result = judge.grade(write_notebook(to_text(notebook)), A, "ada")
+    assert result.status == "crashed"
+    assert result.look == (result.message,)
+
+
+def test_a_cell_that_fails_before_any_check_is_a_reason_to_look(write_notebook):
+    """Not a cell that is not filled in, and not a mistake in the work."""
+    failed = graded(write_notebook, my_vae=(CLASS, f"1 / 0\n{CLASS}"))
+    assert "`my_vae` raised ZeroDivisionError" in failed.look[0]
+    assert judge.grade(write_notebook(to_text(starter(A))), A, "ada", train=False).look == ()
+    assert graded(write_notebook, my_vae=("0.5 * logvar", "logvar")).look == ()
+    notebook = reference(A)
+    notebook.cells = [c for c in notebook.cells if c.id != "solution-my_vae"]
+    gone = judge.grade(write_notebook(to_text(notebook)), A, "ada", train=False)
+    assert gone.look[0] == "Your cell `my_vae` is missing."
 
 
 def test_a_limit_on_a_cell_ends_the_cell_only(write_notebook, monkeypatch):
@@ -133,6 +147,59 @@ def test_a_limit_on_a_cell_ends_the_cell_only(write_notebook, monkeypatch):
     assert (result.status, lost(result)) == ("graded", ())
     (note,) = result.notes[1:]
     assert "`my_vae` raised TimeoutError: this cell computed for more than 4 seconds" in note
+
+
+def graded(write_notebook, **changes):
+    """Grade the reference with replacements in its cells, each (old, new), untrained."""
+    notebook = reference(A)
+    for name, (old, new) in changes.items():
+        cell = named(notebook)[name]
+        assert old in cell.source
+        cell.source = cell.source.replace(old, new)
+    return judge.grade(write_notebook(to_text(notebook)), A, "ada", train=False)
+
+
+CLASS = "class myVAE(nn.Module):"
+
+
+def test_a_package_that_is_not_installed_costs_nothing_unless_it_is_used(write_notebook):
+    result = graded(
+        write_notebook,
+        my_vae=(CLASS, f"import no_such.deep as d\nfrom no_such2 import summary\n{CLASS}"),
+        settings=("lr=1e-3)", "lr=1e-3)\nsummary(model)"),
+    )
+    assert lost(result) == ()
+    told = "\n".join(result.notes)
+    assert "The grader has no module `no_such`" in told
+    assert "`settings` raised ModuleNotFoundError: the package no_such2 is not installed" in told
+    used = graded(write_notebook, my_vae=("torch.exp(", "no_such.exp("))
+    assert "reparameterize" in lost(used)
+
+
+def test_code_that_expects_a_missing_package_is_not_told_that_it_is_there(write_notebook):
+    guarded = (
+        "try:\n    import no_such\nexcept ImportError:\n    no_such = None\n"
+        f"assert no_such is None\n{CLASS}"
+    )
+    result = graded(write_notebook, my_vae=(CLASS, guarded))
+    assert (lost(result), result.notes) == ((), ())
+
+
+def test_a_gpu_that_is_not_there_is_named(write_notebook):
+    result = graded(
+        write_notebook,
+        my_vae=("torch.exp(", "torch.exp(torch.zeros(1).cuda() + "),
+        settings=(
+            "model = myVAE(hidden_dim, latent_dim)",
+            "model = myVAE(hidden_dim, latent_dim).cuda()",
+        ),
+    )
+    assert lost(result) == ()
+    result = graded(
+        write_notebook, my_vae=("torch.exp(", 'torch.exp(torch.zeros(1, device="cuda") + ')
+    )
+    assert "reparameterize" in lost(result)
+    assert any("the grader has no GPU" in check.message for check in result.checks)
 
 
 def test_the_shell_of_ipython_does_nothing(write_notebook):
