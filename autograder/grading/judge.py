@@ -155,6 +155,7 @@ def grade(
     except FileNotFoundError:
         return result("missing", f"The file {path.name} does not exist.", [], (), {})
     except (UnreadableError, OSError) as error:
+        look = (str(error),)
         return result("unreadable", str(error), [], (), {})
 
     for _ in range(1 + MOST_SKIPPED):

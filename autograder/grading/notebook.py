@@ -221,7 +221,8 @@ def _parse(raw: bytes) -> Any:
     if not raw.strip():
         raise UnreadableError("The file is empty.")
     try:
-        return json.loads(raw.decode("utf-8-sig"))
+        encoding = json.detect_encoding(raw).replace("utf-8-sig", "utf-8")
+        return json.loads(raw.decode(encoding).removeprefix("\ufeff"))
     except RecursionError as error:
         raise UnreadableError("The file's JSON is nested too deeply for a notebook.") from error
     except ValueError as error:
