@@ -42,6 +42,36 @@ Jobs = Annotated[int, typer.Option(help="Number of submissions graded at the sam
 CORES = os.cpu_count() or 1
 
 
+def _print_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import version
+    from platform import python_version
+
+    from autograder.course.locate import current_course
+
+    typer.echo(
+        f"vaelab {version('vaelab')}, torch {version('torch')}, Python {python_version()}, "
+        f"course in {current_course().root}"
+    )
+    raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the versions and the course's folder.",
+        ),
+    ] = False,
+) -> None:
+    """Read the options before the command."""
+
+
 def _use(folder: Path | None) -> None:
     if folder:
         use_course(folder)

@@ -85,3 +85,11 @@ def test_pytest_runs_the_checks_on_a_submission(tmp_path):
     assert "Your KL has the wrong sign" in done.stdout
     assert "test_kl_closed_form" in done.stdout
     assert re.search(r"\b4 failed, [1-9]\d* passed", done.stdout)
+
+
+def test_version_names_what_results_depend_on():
+    done = vaelab("--version")
+    assert done.returncode == 0
+    assert re.match(
+        r"vaelab \d[\w.]*, torch 2\.\d+\.\d+\S*, Python 3\.\d+\.\d+, course in /", done.stdout
+    )
