@@ -72,8 +72,7 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
             outcome, message = GRADER_ERROR, grader_error(error)
     if outcome not in ("passed", SKIPPED):
         submission.failed.add(note.task)
-    if len(message) > LONGEST_MESSAGE:  # it can contain text that the submission sent
-        message = message[: LONGEST_MESSAGE - 1] + "…"
+    message = printable(message, LONGEST_MESSAGE, keep="\n")  # it can contain text that was sent
     seconds = round(time.monotonic() - started, 3)
     says = (note.live if submission.in_notebook else "") or note.sentence
     return CheckOutcome(note.name, note.task, task.points, says, outcome, message, mistake, seconds)

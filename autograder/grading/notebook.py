@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import stat
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,10 @@ MAX_BYTES = 64 << 20
 MAX_CELLS = 2000
 # In characters. In the JSON that is sent to the worker, one character takes up to six bytes.
 MAX_SOURCE = 150_000
+# Bytes of all cells together, compressed: several thousand lines of code, but fewer than 1,000
+# images. The cells run where a trained model is confirmed, so images in them could be looked up.
+MAX_CONTENT = 64 << 10
+MAX_NOTES = 60
 NBFORMAT = 4
 KINDS = ("code", "markdown", "raw")
 # CPU seconds of a cell that the student added, and of the student's own cells. A limit on a cell
@@ -99,14 +104,40 @@ def parse_notebook(raw: bytes, assignment: str) -> Opened:
     source = load_source(assignment)
     _expect_assignment(body, assignment)
     notes, look, to_run = list(_about_the_file(body)), list(_missing(cells, source)), []
+    content = _Content()
     for cell in _to_run(cells, source):
-        if len(cell.source) <= MAX_SOURCE:
+        if len(cell.source) > MAX_SOURCE:
+            look.append(f"`{cell.name}` has over {MAX_SOURCE:,} characters and was not run.")
+        elif cell.seconds is None or content.takes(cell.source):
             to_run.append(cell)
         else:
-            look.append(f"`{cell.name}` has over {MAX_SOURCE:,} characters and was not run.")
+            look.append(
+                f"The cells contain more than {MAX_CONTENT >> 10} KiB of text, counted compressed. "
+                f"So `{cell.name}` was not run. Data do not belong in cells."
+            )
         look += _about_magic(cell)
-    every = (*notes, *_differences(cells, source), *look)
-    return Opened(tuple(to_run), every, _answers(cells, source), tuple(look))
+    every = _shortened([*notes, *_differences(cells, source), *look])
+    return Opened(tuple(to_run), every, _answers(cells, source), _shortened(look))
+
+
+def _shortened(notes: list[str]) -> tuple[str, ...]:
+    more = len(notes) - MAX_NOTES
+    return (*notes[:MAX_NOTES], *([f"There are {more} more notes."] if more > 0 else []))
+
+
+class _Content:
+    """Measures the text of all cells together, compressed: code is small, images are large."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._compressor = zlib.compressobj()
+
+    def takes(self, text: str) -> bool:
+        """Add a text; return whether all together is within the limit."""
+        raw = text.encode("utf-8", "surrogatepass")
+        self.size += len(self._compressor.compress(raw))
+        self.size += len(self._compressor.flush(zlib.Z_SYNC_FLUSH))
+        return self.size <= MAX_CONTENT
 
 
 def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun]:

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+from random import Random
 
 import nbformat
 import pytest
@@ -14,6 +15,7 @@ from autograder.grading import judge
 from autograder.grading import notebook as notebook_module
 from autograder.grading.notebook import (
     MAX_BYTES,
+    MAX_NOTES,
     MAX_SOURCE,
     UnreadableError,
     open_notebook,
@@ -316,6 +318,32 @@ def test_a_huge_cell_and_shell_lines_are_skipped_with_a_note(opened):
     assert "my_vae" not in [cell.name for cell in found.cells]
     assert any("`my_vae` has over 150,000 characters" in note for note in found.notes)
     assert any("begin with `!`" in note for note in found.notes)
+
+
+def with_cells(*sources):
+    """Return the reference with code cells of the student's own at the end."""
+    notebook = reference(A)
+    notebook.cells += [nbformat.v4.new_code_cell(source) for source in sources]
+    return notebook
+
+
+def test_thousands_of_lines_of_code_are_run_and_data_are_not(opened):
+    """All cells count together, compressed; given cells are always run."""
+    random = Random(0)
+    lines = [f"value_{n} = layer_{n % 7}(x[{n}:], size={n * n % 97})" for n in range(4000)]
+    data = "".join(random.choice("0123456789abcdef") for _ in range(140_000))
+    code = ["\n".join(lines[start : start + 400]) for start in range(0, 4000, 400)]
+    got = opened(with_cells(*code, f"DATA = '{data}'"))
+    assert sum(cell.name.startswith("your cell") for cell in got.cells) == len(code)
+    assert any("64 KiB of text" in note for note in got.notes)
+    assert {"imports", "train_step"} <= {cell.name for cell in got.cells}
+
+
+def test_notes_are_limited(opened):
+    got = opened(with_cells(*["%%bash\nls"] * 1000))
+    assert len(got.notes) == MAX_NOTES + 1
+    assert "more notes" in got.notes[-1]
+    assert len(got.look) == MAX_NOTES + 1
 
 
 def test_format_three_is_named(write_notebook):
