@@ -17,6 +17,7 @@ from autograder.checks.shared import vae_parts
 from autograder.checks.shared.gaussian import bce, vae_plan
 from autograder.checks.shared.networks import (
     Part,
+    logits_of,
     nonlinearity_checks,
     part_checks,
     range_checks,
@@ -337,6 +338,6 @@ FAMILIES = (
         "",
         lambda: torch.rand(2, QUARTER),
     ),
-    nonlinearity_checks(BASELINE_PART, 3, lambda image: image.logit(1e-6), 1e-3),
+    nonlinearity_checks(BASELINE_PART, 3, logits_of, 1e-3),
     training_checks(TASKS, SPEC, loss="the CVAE's loss"),
 )

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 
 from autograder.checks.shared.networks import (
+    KEPT,
     Checks,
     Part,
+    either_weights,
     named_check,
     nonlinearity_checks,
     part_checks,
@@ -222,8 +224,14 @@ def decode(decoder: RemoteObject, z: torch.Tensor, sizes: Sizes) -> torch.Tensor
 @check("decoder")
 def test_decoder_sees_the_sign(submission: Submission) -> None:
     """Negative numbers in a code change the image, too."""
-    decoder = SMALL.make(submission, "Decoder")
-    z = torch.randn(6, SMALL.lat)
+    either_weights(
+        lambda gain: DECODER.filled(submission, 6, gain), expect_negative_numbers_used, KEPT
+    )
+
+
+def expect_negative_numbers_used(decoder_and_codes: tuple[RemoteObject, torch.Tensor]) -> None:
+    """Expect that an image is another one if the negative numbers of its code become 0."""
+    decoder, z = decoder_and_codes
     expect(
         not torch.allclose(
             decode(decoder, z, SMALL), decode(decoder, z.clamp(min=0), SMALL), atol=1e-6

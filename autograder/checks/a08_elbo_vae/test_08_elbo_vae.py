@@ -25,6 +25,7 @@ from autograder.checks.shared.networks import (
     Part,
     either_weights,
     head_checks,
+    logits_of,
     nonlinearity_checks,
     part_checks,
 )
@@ -334,7 +335,7 @@ FAMILIES = (
         "Codes (N, L) become rows of pixels (N, D), also for a batch of one.",
         detached="decoder_detached",
     ),
-    nonlinearity_checks(DECODER, 3, lambda theta: theta.logit(1e-6), 1e-3),
+    nonlinearity_checks(DECODER, 3, logits_of, 1e-3),
     kl_checks("kl_divergence", called_kl, LOGSIGMA, EACH_IMAGE),
     new_image_checks(any_vae, (OBS,), lambda submission, n: sampled(submission, n)[1], SAMPLE),
 )

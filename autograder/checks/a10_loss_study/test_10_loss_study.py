@@ -10,6 +10,7 @@ from autograder.checks.a10_loss_study.known_parts import any_vae, known_vae
 from autograder.checks.shared.networks import (
     Part,
     head_checks,
+    logits_of,
     module_checks,
     nonlinearity_checks,
     part_checks,
@@ -181,7 +182,7 @@ FAMILIES = (
     ),
     range_checks(DECODER, 16, models=4),
     nonlinearity_checks(ENCODER, 5),
-    nonlinearity_checks(DECODER, 3, lambda image: image.logit(1e-6), 1e-3),
+    nonlinearity_checks(DECODER, 3, logits_of, 1e-3),
     sampling_checks(
         "reparameterize",
         method_sampler(any_vae, "reparameterize"),

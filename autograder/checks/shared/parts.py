@@ -11,6 +11,9 @@ import torch
 from autograder.checks.vocabulary import expect, expect_close, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
+# The largest scale of a residual block that counts as switched off at the start.
+SMALL_SCALE = 0.01
+
 
 def images(n: int, channels: int = 1, size: int = 28) -> torch.Tensor:
     """Make n random images, (n, channels, size, size)."""
@@ -57,7 +60,8 @@ def expect_pixel_range(pixels: torch.Tensor) -> None:
 def fill(made: RemoteObject, gain: float) -> None:
     """Set weights to Gaussian numbers and biases to 0, whatever a model starts with.
 
-    Which values an output can reach depends on the layers, not on how they are initialized.
+    What a part can compute depends on its layers, not on how they are initialized. A layer may
+    start with weights of 0, and a residual block with a scale near 0.
 
     Args:
         made: A module.
@@ -70,6 +74,8 @@ def fill(made: RemoteObject, gain: float) -> None:
             filled[name] = gain / math.sqrt(inputs) * torch.randn_like(parameter)
         elif "bias" in name.rpartition(".")[2]:
             filled[name] = torch.zeros_like(parameter)
+        elif not parameter.abs().gt(SMALL_SCALE).any():
+            filled[name] = torch.full_like(parameter, 0.5)  # 1 would make a PReLU linear
     # A model with its own `load_state_dict` keeps its parameters.
     with contextlib.suppress(Raised):
         made.load_state_dict(filled, strict=False)

@@ -12,11 +12,14 @@ from typing import Any
 import torch
 
 from autograder.checks.shared.networks import (
+    KEPT,
     Checks,
     Part,
+    either_weights,
     expect_part_gradients,
     head_checks,
     layer_checks,
+    logits_of,
     named_check,
     nonlinearity_checks,
     part_checks,
@@ -208,7 +211,7 @@ def hidden_checks(encoder: Part, decoder: Part) -> Checks:
         *width_checks("encoder", model, "encoder", rows(encoder)),
         *nonlinearity_checks(encoder, 5),
         *width_checks("decoder", model, "decoder", rows(decoder)),
-        *nonlinearity_checks(decoder, 3, lambda image: image.logit(1e-6), 1e-3),
+        *nonlinearity_checks(decoder, 3, logits_of, 1e-3),
     )
 
 
@@ -221,14 +224,8 @@ def condition_checks(part: Part, width: int) -> Checks:
     """
     row, first = part.row, part.gives[0]
 
-    @named_check(
-        part.task,
-        f"{part.task}_uses_{row}_and_condition",
-        f"The {first} of a row depends on its own {row} and its own condition.",
-    )
-    def used(submission: Submission) -> None:
-        vae = part.make(submission, *part.small)
-        x = part.inputs(vae, 6, *part.small)
+    def expect_used(made_and_inputs: tuple[RemoteObject, torch.Tensor]) -> None:
+        vae, x = made_and_inputs
         left, c = x[:, :width], x[:, width:]
         for rows, ignored, mistake in (
             ((left, c[:1].expand(6, -1)), f"Every {row} has the same {first}: is it used?", None),
@@ -246,6 +243,14 @@ def condition_checks(part: Part, width: int) -> Checks:
                 mistake,
             )
         expect_part_gradients(part, vae, x, part.small, "detached")
+
+    @named_check(
+        part.task,
+        f"{part.task}_uses_{row}_and_condition",
+        f"The {first} of a row depends on its own {row} and its own condition.",
+    )
+    def used(submission: Submission) -> None:
+        either_weights(lambda gain: part.filled(submission, 6, gain), expect_used, KEPT)
 
     return (used,)
 
