@@ -8,24 +8,33 @@ import errno
 import json
 import os
 import stat
+import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from autograder.course.regions import without_solution
-from autograder.course.sources import Source, load_source
+from autograder.course.sources import Source, assignments, load_source
 from autograder.records.text import printable
 from autograder.worker.additions import added
 from autograder.worker.magics import skipped_magic
 
-MAX_BYTES = 20 << 20
+# Outputs count too, though they are not used: they are part of the file's JSON.
+MAX_BYTES = 64 << 20
 MAX_CELLS = 2000
 # In characters. In the JSON that is sent to the worker, one character takes up to six bytes.
 MAX_SOURCE = 150_000
+# Bytes of all cells together, compressed: several thousand lines of code, but fewer than 1,000
+# images. The cells run where a trained model is confirmed, so images in them could be looked up.
+MAX_CONTENT = 64 << 10
+MAX_NOTES = 60
 NBFORMAT = 4
 KINDS = ("code", "markdown", "raw")
+# CPU seconds of a cell that the student added, and of the student's own cells. A limit on a cell
+# ends the cell only; both are below the limit of one call, which ends the submission.
 EXTRA_CELL_SECONDS = 5.0
+CELL_SECONDS = 20.0
 
 
 class UnreadableError(Exception):
@@ -39,7 +48,8 @@ class ToRun:
     Attributes:
         name: The cell's id, or "your cell 7" for a cell that the student added.
         source: The cell's text.
-        seconds: The time limit of a cell that the student added; None for the other cells.
+        seconds: The limit of the student's cells, in CPU seconds; None for given cells.
+        own: Whether the student added it: the submission may be right without it.
         given: The text of the given cell that `source` is a changed copy of. Only the student's
             additions are run. None for the other cells.
     """
@@ -47,6 +57,7 @@ class ToRun:
     name: str
     source: str
     seconds: float | None = None
+    own: bool = False
     given: str | None = None
 
 
@@ -58,11 +69,18 @@ class Opened:
         cells: The cells to run, in order: given cells from the source and the student's cells.
         notes: The differences from the starter.
         answers: The text of each written answer, by id; None if it is unchanged or missing.
+        look: Those of the notes that can be the reason for lost points.
     """
 
     cells: tuple[ToRun, ...]
     notes: tuple[str, ...]
     answers: dict[str, str | None]
+    look: tuple[str, ...] = ()
+
+    def without(self, name: str, why: str) -> "Opened":
+        """Return it without a cell, with a note that says why."""
+        cells = tuple(cell for cell in self.cells if cell.name != name)
+        return replace(self, cells=cells, notes=(*self.notes, why), look=(*self.look, why))
 
 
 def open_notebook(path: Path, assignment: str) -> Opened:
@@ -84,15 +102,42 @@ def parse_notebook(raw: bytes, assignment: str) -> Opened:
     body = _parse(raw)
     cells = list(_cells(body))
     source = load_source(assignment)
-    notes = [*_about_the_file(body), *_differences(cells, source)]
-    to_run = []
+    _expect_assignment(body, assignment)
+    notes, look, to_run = list(_about_the_file(body)), list(_missing(cells, source)), []
+    content = _Content()
     for cell in _to_run(cells, source):
-        if len(cell.source) <= MAX_SOURCE:
+        if len(cell.source) > MAX_SOURCE:
+            look.append(f"`{cell.name}` has over {MAX_SOURCE:,} characters and was not run.")
+        elif cell.seconds is None or content.takes(cell.source):
             to_run.append(cell)
         else:
-            notes.append(f"`{cell.name}` has over {MAX_SOURCE:,} characters and was not run.")
-        notes += _about_magic(cell)
-    return Opened(tuple(to_run), tuple(notes), _answers(cells, source))
+            look.append(
+                f"The cells contain more than {MAX_CONTENT >> 10} KiB of text, counted compressed. "
+                f"So `{cell.name}` was not run. Data do not belong in cells."
+            )
+        look += _about_magic(cell)
+    every = _shortened([*notes, *_differences(cells, source), *look])
+    return Opened(tuple(to_run), every, _answers(cells, source), _shortened(look))
+
+
+def _shortened(notes: list[str]) -> tuple[str, ...]:
+    more = len(notes) - MAX_NOTES
+    return (*notes[:MAX_NOTES], *([f"There are {more} more notes."] if more > 0 else []))
+
+
+class _Content:
+    """Measures the text of all cells together, compressed: code is small, images are large."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._compressor = zlib.compressobj()
+
+    def takes(self, text: str) -> bool:
+        """Add a text; return whether all together is within the limit."""
+        raw = text.encode("utf-8", "surrogatepass")
+        self.size += len(self._compressor.compress(raw))
+        self.size += len(self._compressor.flush(zlib.Z_SYNC_FLUSH))
+        return self.size <= MAX_CONTENT
 
 
 def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun]:
@@ -114,14 +159,15 @@ def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun
             place = max(place, *(places.get(name, 0) for name in (cell.id, *solutions)))
         waiting.append((place, ToRun(cell.id, cell.source)))
         if texts.get(cell.id, "").strip() and _is_changed(texts[cell.id], cell.source):
-            own = ToRun(f"your lines in {cell.id}", texts[cell.id], EXTRA_CELL_SECONDS, cell.source)
+            name, text = f"your lines in {cell.id}", texts[cell.id]
+            own = ToRun(name, text, EXTRA_CELL_SECONDS, own=True, given=cell.source)
             waiting.append((place, own))
     known = {cell.id for cell in source.cells if cell.role != "text"}
     for number, (kind, name, text) in enumerate([("", "", ""), *cells]):
         if name in solutions:
-            yield ToRun(name, text)
+            yield ToRun(name, text, CELL_SECONDS)
         elif kind == "code" and name not in known and text.strip():
-            yield ToRun(f"your cell {number}", text, EXTRA_CELL_SECONDS)
+            yield ToRun(f"your cell {number}", text, EXTRA_CELL_SECONDS, own=True)
         yield from (given for place, given in waiting if place == number)
 
 
@@ -140,7 +186,7 @@ def as_run(cell: ToRun) -> ToRun:
         text = added(cell.source, cell.given)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         text = ""
-    return ToRun(cell.name, text, cell.seconds)
+    return replace(cell, source=text, given=None)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -175,11 +221,57 @@ def _parse(raw: bytes) -> Any:
     if not raw.strip():
         raise UnreadableError("The file is empty.")
     try:
-        return json.loads(raw.decode("utf-8-sig"))
+        encoding = json.detect_encoding(raw).replace("utf-8-sig", "utf-8")
+        return json.loads(raw.decode(encoding).removeprefix("\ufeff"))
     except RecursionError as error:
         raise UnreadableError("The file's JSON is nested too deeply for a notebook.") from error
     except ValueError as error:
-        raise UnreadableError(f"The file is not JSON: {str(error)[:200]}.") from error
+        raise UnreadableError(
+            _what_it_is(raw) or f"The file is not JSON: {str(error)[:200]}."
+        ) from (error)
+
+
+# How files begin that are handed in in the place of a notebook, and what they are.
+BEGINNINGS = (
+    (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"),
+    (b"%pdf", "a PDF file"),
+    (b"pk\x03\x04", "a ZIP archive"),
+    (b"\x1f\x8b", "a compressed file"),
+    (b"rar!", "an archive"),
+    (b"7z", "an archive"),
+)
+CONFLICT = b"<<<<<<< "
+
+
+def _what_it_is(raw: bytes) -> str:
+    """Return a sentence about a file that is no notebook; "" if its kind is unknown."""
+    start = raw[:100].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    kind = next((kind for begins, kind in BEGINNINGS if start.startswith(begins)), "")
+    if kind:
+        return f"The file is {kind}, not a notebook, and so it is not JSON. Hand in the notebook."
+    if any(line.startswith(CONFLICT) for line in raw.splitlines()):
+        return (
+            "The file is not JSON: it contains the marks of a merge conflict, `<<<<<<<`. Resolve "
+            "the conflict, open the notebook in JupyterLab, save it, and hand it in again."
+        )
+    return ""
+
+
+def _expect_assignment(body: Any, assignment: str) -> None:
+    """Expect that a notebook does not say that it belongs to another assignment.
+
+    Raises:
+        UnreadableError: If it does.
+    """
+    marks = body.get("metadata") if isinstance(body, dict) else None
+    mark = marks.get("vaelab") if isinstance(marks, dict) else None
+    name = mark.get("assignment") if isinstance(mark, dict) else None
+    if isinstance(name, str) and name != assignment and name in assignments():
+        raise UnreadableError(
+            f"This is the notebook of another assignment, `{name}`; expected `{assignment}`. Hand "
+            "in the right notebook."
+        )
 
 
 def _about_the_file(body: dict[str, Any]) -> Iterator[str]:
@@ -253,15 +345,13 @@ def _differences(cells: list[tuple[str, str, str]], source: Source) -> Iterator[
             what = f"Your cell `{cell.id}`"
         if count == 0 and cell.role in ("setup", "test"):
             yield f"{what} is missing. {replaced}"
-        elif count == 0 and cell.role in ("solution", "answer"):
-            yield f"{what} is missing."
         elif count > 1:
             yield f"{what} is there {count} times." + (
                 " All copies were run, in order." if cell.role == "solution" else f" {replaced}"
             )
-        elif cell.role == "solution" and kinds[cell.id] != "code":
+        elif count and cell.role == "solution" and kinds[cell.id] != "code":
             yield f"{what} is a {kinds[cell.id]} cell. It was run as code."
-        elif cell.role in ("setup", "test") and _is_changed(texts[cell.id], cell.source):
+        elif count and cell.role in ("setup", "test") and _is_changed(texts[cell.id], cell.source):
             runs = cell.role == "setup" and kinds[cell.id] == "code" and texts[cell.id].strip()
             more = " Lines that you added to it were run after it." if runs else ""
             yield f"{what} was changed. {replaced}{more}"
@@ -272,6 +362,14 @@ def _differences(cells: list[tuple[str, str, str]], source: Source) -> Iterator[
     if own:
         cells_added = f"{own} code cell{'s' * (own > 1)}"
         yield f"You added {cells_added}. Added cells are run, but earn no points."
+
+
+def _missing(cells: list[tuple[str, str, str]], source: Source) -> Iterator[str]:
+    """Yield a note for each of the student's cells that is missing."""
+    found = {name for _, name, _ in cells}
+    for cell in source.of("solution", "answer"):
+        if cell.id not in found:
+            yield f"Your cell `{cell.id}` is missing."
 
 
 def _answers(cells: list[tuple[str, str, str]], source: Source) -> dict[str, str | None]:

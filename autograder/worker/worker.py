@@ -29,6 +29,7 @@ from autograder.worker.additions import added
 from autograder.worker.devices import call_on_meta_device, chooses_device
 from autograder.worker.imports import guard
 from autograder.worker.magics import parse_cell
+from autograder.worker.missing import about_gpu, leave_out, use_no_gpu
 from autograder.worker.placeholders import use_placeholders
 from autograder.worker.stubs import by_class, override, set_stub
 from autograder.worker.updates import updates_of
@@ -95,7 +96,7 @@ class Worker:
         Args:
             source: The text of the cell.
             name: Its name.
-            seconds: The limit of a cell that the student added.
+            seconds: The limit of the student's cells, in CPU seconds.
             given: The text of a given cell, of which only the student's additions are run.
         """
         filename = CELL.format(name)
@@ -110,6 +111,10 @@ class Worker:
     def do_restrict(self, allowed: list[str] | None, forbidden: list[str]) -> None:
         """Apply an import rule to the cells that follow; see `imports.guard`."""
         guard(self.namespace, allowed, forbidden)
+
+    def do_leave_out(self, package: str) -> None:
+        """Let a package be imported that is not installed; see `missing.leave_out`."""
+        leave_out(package)
 
     def do_object(self, name: str) -> dict[str, Any]:
         """Keep the object with a global name; return its reference."""
@@ -246,10 +251,13 @@ class Worker:
         found = {name: p for name, p in every.items() if p.requires_grad and not is_lazy(p)}
         return {name: p.detach() for name, p in found.items()} if every else None
 
-    def do_lazy(self, ref: int, path: str = "") -> bool:
-        """Return whether a module has layers that get their sizes at its first call."""
+    def do_lazy(self, ref: int, path: str = "") -> list[str]:
+        """Return the names of the parameters and buffers that get their sizes at the first call."""
         part = self.reach(ref, path)
-        return isinstance(part, nn.Module) and any(map(is_lazy, part.parameters()))
+        if not isinstance(part, nn.Module):
+            return []
+        every = (*part.named_parameters(), *part.named_buffers())
+        return [name for name, value in every if is_lazy(value)]
 
     def do_used_parameters(self, ref: int, path: str, args: list) -> dict[str, Any]:
         """Return the trainable parameters of a model that a call of one of its parts uses."""
@@ -352,7 +360,7 @@ def compile_cell(source: str, filename: str) -> types.CodeType:
 
 @contextlib.contextmanager
 def alarm(seconds: float | None) -> Iterator[None]:
-    """Limit the seconds of the code inside; None for no limit. Code can switch the alarm off.
+    """Limit the CPU seconds of the code inside; None for no limit. Code can switch the alarm off.
 
     Raises:
         TimeoutError: If the code takes longer.
@@ -360,19 +368,21 @@ def alarm(seconds: float | None) -> Iterator[None]:
 
     def ring(*_: Any) -> None:
         raise TimeoutError(
-            f"this cell ran for more than {seconds:g} seconds, the limit for an added cell"
+            f"this cell computed for more than {seconds:g} seconds, the grader's limit for such a "
+            "cell"
         )
 
     if seconds is None:
         yield
         return
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # The time of the clock would depend on what else the machine does.
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -384,7 +394,7 @@ def describe(error: BaseException) -> dict[str, Any]:
         if frame.filename.startswith("<cell ") or frame.filename.startswith("<ipython"):
             cell, line, text = frame.filename, frame.lineno, frame.line
     with contextlib.suppress(Exception):
-        message = str(error.msg if isinstance(error, SyntaxError) else error)
+        message = about_gpu(error) or str(error.msg if isinstance(error, SyntaxError) else error)
         return {
             "type": type(error).__name__,
             "message": message[:MESSAGE_LIMIT],
@@ -478,5 +488,6 @@ def main(receive: int, send: int) -> None:
     """
     torch.set_num_threads(1)
     use_placeholders()
+    use_no_gpu()
     hide_autograder()
     serve(os.fdopen(receive, "rb", buffering=0), os.fdopen(send, "wb", buffering=0))

@@ -3,15 +3,19 @@
 import copy
 import json
 import os
+from random import Random
 
+import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autograder.build.notebooks import reference, starter, to_text
 from autograder.grading import judge
+from autograder.grading import notebook as notebook_module
 from autograder.grading.notebook import (
     MAX_BYTES,
+    MAX_NOTES,
     MAX_SOURCE,
     UnreadableError,
     open_notebook,
@@ -20,6 +24,7 @@ from autograder.grading.notebook import (
 from autograder.protocol.frames import Frame, pack
 from autograder.quality.verify import lost
 from autograder.records.text import printable
+from autograder.sandbox.limits import Limits
 from autograder.worker.additions import added
 
 A = "03_fc_vae"
@@ -85,6 +90,120 @@ def test_imports_and_helpers_that_a_student_added_to_a_given_cell_can_be_used(wr
     assert lost(judge.grade(path, A, "ada", train=False)) != ()
 
 
+def with_cell(source):
+    """Return the text of the reference with an own cell before the class."""
+    notebook = reference(A)
+    place = next(i for i, c in enumerate(notebook.cells) if c.id == "solution-my_vae")
+    notebook.cells.insert(place, nbformat.v4.new_code_cell(source))
+    return notebook
+
+
+@pytest.mark.parametrize(
+    ("source", "status"),
+    [
+        ("import os; os._exit(3)", "ended with exit code 3"),
+        ("import signal; signal.raise_signal(signal.SIGKILL)", "SIGKILL"),
+        ("while True: print('x' * 100_000)", "printed more than"),
+        ("import time; time.sleep(60)", "the time limit for one call"),
+    ],
+)
+def test_an_own_cell_that_ends_its_process_is_skipped(write_notebook, source, status):
+    path = write_notebook(to_text(with_cell(source)))
+    result = judge.grade(path, A, "ada", Limits(call_seconds=5.0), train=False)
+    assert (result.status, lost(result)) == ("graded", ())
+    (note,) = [note for note in result.notes if "was skipped" in note]
+    assert note.startswith("`your cell ")
+    assert status in note
+
+
+def test_a_solution_cell_that_ends_its_process_is_not_skipped(write_notebook):
+    notebook = reference(A)
+    named(notebook)["my_vae"].source += "\nimport os\nos._exit(3)\n"
+    result = judge.grade(write_notebook(to_text(notebook)), A, "ada")
+    assert result.status == "crashed"
+    assert result.look == (result.message,)
+
+
+def test_a_cell_that_fails_before_any_check_is_a_reason_to_look(write_notebook):
+    """Not a cell that is not filled in, and not a mistake in the work."""
+    failed = graded(write_notebook, my_vae=(CLASS, f"1 / 0\n{CLASS}"))
+    assert "`my_vae` raised ZeroDivisionError" in failed.look[0]
+    assert judge.grade(write_notebook(to_text(starter(A))), A, "ada", train=False).look == ()
+    assert graded(write_notebook, my_vae=("0.5 * logvar", "logvar")).look == ()
+    notebook = reference(A)
+    notebook.cells = [c for c in notebook.cells if c.id != "solution-my_vae"]
+    gone = judge.grade(write_notebook(to_text(notebook)), A, "ada", train=False)
+    assert gone.look[0] == "Your cell `my_vae` is missing."
+
+
+def test_a_limit_on_a_cell_ends_the_cell_only(write_notebook, monkeypatch):
+    """Names that it defined before stay; a name that a later cell needs makes it run on."""
+    monkeypatch.setattr(notebook_module, "EXTRA_CELL_SECONDS", 0.5)
+    monkeypatch.setattr(notebook_module, "CELL_SECONDS", 4.0)
+    busy = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\n"
+    notebook = with_cell(busy.format(1.5) + "width = 400\n")
+    settings = named(notebook)["settings"]
+    settings.source = settings.source.replace("hidden_dim = 400", "hidden_dim = width")
+    named(notebook)["my_vae"].source += "\n" + busy.format(60)
+    result = judge.grade(write_notebook(to_text(notebook)), A, "ada", train=False)
+    assert (result.status, lost(result)) == ("graded", ())
+    (note,) = result.notes[1:]
+    assert "`my_vae` raised TimeoutError: this cell computed for more than 4 seconds" in note
+
+
+def graded(write_notebook, **changes):
+    """Grade the reference with replacements in its cells, each (old, new), untrained."""
+    notebook = reference(A)
+    for name, (old, new) in changes.items():
+        cell = named(notebook)[name]
+        assert old in cell.source
+        cell.source = cell.source.replace(old, new)
+    return judge.grade(write_notebook(to_text(notebook)), A, "ada", train=False)
+
+
+CLASS = "class myVAE(nn.Module):"
+
+
+def test_a_package_that_is_not_installed_costs_nothing_unless_it_is_used(write_notebook):
+    result = graded(
+        write_notebook,
+        my_vae=(CLASS, f"import no_such.deep as d\nfrom no_such2 import summary\n{CLASS}"),
+        settings=("lr=1e-3)", "lr=1e-3)\nsummary(model)"),
+    )
+    assert lost(result) == ()
+    told = "\n".join(result.notes)
+    assert "The grader has no module `no_such`" in told
+    assert "`settings` raised ModuleNotFoundError: the package no_such2 is not installed" in told
+    used = graded(write_notebook, my_vae=("torch.exp(", "no_such.exp("))
+    assert "reparameterize" in lost(used)
+
+
+def test_code_that_expects_a_missing_package_is_not_told_that_it_is_there(write_notebook):
+    guarded = (
+        "try:\n    import no_such\nexcept ImportError:\n    no_such = None\n"
+        f"assert no_such is None\n{CLASS}"
+    )
+    result = graded(write_notebook, my_vae=(CLASS, guarded))
+    assert (lost(result), result.notes) == ((), ())
+
+
+def test_a_gpu_that_is_not_there_is_named(write_notebook):
+    result = graded(
+        write_notebook,
+        my_vae=("torch.exp(", "torch.exp(torch.zeros(1).cuda() + "),
+        settings=(
+            "model = myVAE(hidden_dim, latent_dim)",
+            "model = myVAE(hidden_dim, latent_dim).cuda()",
+        ),
+    )
+    assert lost(result) == ()
+    result = graded(
+        write_notebook, my_vae=("torch.exp(", 'torch.exp(torch.zeros(1, device="cuda") + ')
+    )
+    assert "reparameterize" in lost(result)
+    assert any("the grader has no GPU" in check.message for check in result.checks)
+
+
 def test_the_shell_of_ipython_does_nothing(write_notebook):
     notebook = reference(A)
     line = "get_ipython().run_line_magic('matplotlib', 'inline')\nget_ipython().system('ls')\n"
@@ -133,6 +252,11 @@ def test_written_answers_are_kept_and_unchanged_ones_are_none(opened):
         ("[" * 200_000, "nested too deeply"),
         ('{"cells": [' + "9" * 10_000 + "]}", "not JSON"),
         (b"\xff\xfe\x00", "not JSON"),
+        ("\ufeff <!DOCTYPE html><p>Log in", "a web page, not a notebook"),
+        ("%PDF-1.7", "a PDF file"),
+        (b"PK\x03\x04\x00", "a ZIP archive"),
+        ('{"cells": [\n<<<<<<< HEAD\n]}', "a merge conflict"),
+        (to_text(starter("04_cvae")), "another assignment, `04_cvae`; expected `03_fc_vae`"),
         ('{"cells": [' + ",".join(["{}"] * 2001) + "]}", "at most 2000"),
     ],
 )
@@ -149,7 +273,7 @@ def test_a_byte_order_mark_is_ignored(write_notebook):
 def test_a_huge_file_is_not_read(write_notebook):
     path = write_notebook("")
     os.truncate(path, MAX_BYTES + 1)
-    with pytest.raises(UnreadableError, match="at most 20 MiB"):
+    with pytest.raises(UnreadableError, match="at most 64 MiB"):
         open_notebook(path, A)
 
 
@@ -194,6 +318,32 @@ def test_a_huge_cell_and_shell_lines_are_skipped_with_a_note(opened):
     assert "my_vae" not in [cell.name for cell in found.cells]
     assert any("`my_vae` has over 150,000 characters" in note for note in found.notes)
     assert any("begin with `!`" in note for note in found.notes)
+
+
+def with_cells(*sources):
+    """Return the reference with code cells of the student's own at the end."""
+    notebook = reference(A)
+    notebook.cells += [nbformat.v4.new_code_cell(source) for source in sources]
+    return notebook
+
+
+def test_thousands_of_lines_of_code_are_run_and_data_are_not(opened):
+    """All cells count together, compressed; given cells are always run."""
+    random = Random(0)
+    lines = [f"value_{n} = layer_{n % 7}(x[{n}:], size={n * n % 97})" for n in range(4000)]
+    data = "".join(random.choice("0123456789abcdef") for _ in range(140_000))
+    code = ["\n".join(lines[start : start + 400]) for start in range(0, 4000, 400)]
+    got = opened(with_cells(*code, f"DATA = '{data}'"))
+    assert sum(cell.name.startswith("your cell") for cell in got.cells) == len(code)
+    assert any("64 KiB of text" in note for note in got.notes)
+    assert {"imports", "train_step"} <= {cell.name for cell in got.cells}
+
+
+def test_notes_are_limited(opened):
+    got = opened(with_cells(*["%%bash\nls"] * 1000))
+    assert len(got.notes) == MAX_NOTES + 1
+    assert "more notes" in got.notes[-1]
+    assert len(got.look) == MAX_NOTES + 1
 
 
 def test_format_three_is_named(write_notebook):

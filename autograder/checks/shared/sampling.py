@@ -36,10 +36,13 @@ NO_NOISE = "There is no noise in z: every sample is the same."
 UNIFORM = "Your noise is uniform; it should be Gaussian."
 # The names of the mistake that mu itself is decoded.
 DECODES_MU = ("forward_decodes_mu", "decodes_mu")
+NO_ELBO = "Then the loss of test images in eval mode is no ELBO. This costs no points."
 MEAN_IN_EVAL = (
     "In eval mode your model uses mu itself and does not call `{0}` for a sample, or `{0}` returns "
-    "mu. Then the loss of test images in eval mode is no ELBO. This costs no points."
+    f"mu. {NO_ELBO}"
 )
+# For a sample that no method of its own returns.
+IS_MEAN_IN_EVAL = f"In eval mode, {{}} is mu itself, without noise. {NO_ELBO}"
 NO_GRADIENT = (
     "No gradient reaches `{}` through z. Is z detached, or sampled by a function that passes no "
     "gradient? Only the noise is a constant."
@@ -136,6 +139,7 @@ def sampling_checks(
             gradients and its device are checked too.
     """
     sigma = own.name if own is SIGMA else f"σ = {own.formula.format(own.name)}"
+    uncapitalized = what[:1].lower() + what[1:]
 
     def many(submission: Submission, mu: float, sigma: float) -> torch.Tensor:
         return _samples(made(submission, True), mu, sigma, own, what)
@@ -149,7 +153,8 @@ def sampling_checks(
         expect_standard_deviation(made(submission, True), own, what)
         measured = made(submission, False)
         if gives_mean(measured, own):
-            submission.remark(MEAN_IN_EVAL.format(name or what))
+            said = MEAN_IN_EVAL.format(name) if name else IS_MEAN_IN_EVAL.format(uncapitalized)
+            submission.remark(said)
         else:
             expect_standard_deviation(measured, own, what)
 
