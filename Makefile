@@ -49,8 +49,8 @@ lint: setup ## ruff and mypy
 	@$(VENV)/python -m ruff format --check
 	@$(VENV)/python -m mypy
 
-mutate: setup ## change the references by small errors; each must lose its points (15 minutes)
-	@$(VENV)/vaelab mutate --report docs/mutation.md
+mutate: setup ## change the references by small errors; each must lose its points (an hour)
+	@$(VENV)/vaelab mutate --keep out/mutation --report docs/mutation.md
 
 bench: setup ## measure speed, memory and the cost of the sandbox
 	@$(VENV)/python -m benchmarks

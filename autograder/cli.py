@@ -23,6 +23,7 @@ The typical order of the commands:
 - `verify` tests each assignment on its corpus of correct and incorrect submissions.
 - `compose` grades right submissions that are composed of many ways to write each part.
 - `calibrate` measures how far each loss threshold is from the loss of the reference.
+- `collect` puts downloaded submissions into the folders that `grade` reads.
 - `grade` grades a folder of submissions.
 
 `demo` grades a class of example submissions. It needs no other command before it.
@@ -191,6 +192,13 @@ def mutate(
     report: Annotated[
         Path | None, typer.Option("--report", help="Write the report to this file, in Markdown.")
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            "--keep",
+            help="Store each assignment's verdicts here; the report includes earlier ones.",
+        ),
+    ] = None,
     course: CourseDir = None,
 ) -> None:
     """Test the checks: change each reference by small errors and expect that each error is found.
@@ -199,31 +207,36 @@ def mutate(
     equivalents, or if it loses a task that the changed line does not belong to.
     """
     from autograder.course.sources import assignments
+    from autograder.grading.batch import Judges
     from autograder.quality import mutate as mutation
     from autograder.sandbox.limits import Limits
 
     console = Console()
-    sandbox = _sandbox(own=True)
     verdicts: list[mutation.Verdict] = []
     chosen = mutation.sample(names or assignments(), count) if count else None
-    for name in names or assignments():
-        some = None if chosen is None else [m for m in chosen if m.assignment == name]
-        if some == []:
-            continue
-        for listed in mutation.unused(name):
-            console.print(
-                f"{name}: no mutant is like the equivalent `{listed.line}`.", markup=False
-            )
-        with console.status(f"Grading the mutants of {name} …"):
-            limits = Limits(call_seconds=20.0)
-            found = list(mutation.run(name, jobs, limits, sandbox, train=train, chosen=some))
-        for one in found:
-            if one.is_problem:
-                console.print(Text(one.sentence(), style="red"))
-        verdicts += found
-        console.print(Text(f"{name}: {mutation.counted(found)}"))
+    with Judges(jobs, Limits(call_seconds=20.0), _sandbox(own=True)) as judges:
+        for name in names or assignments():
+            some = None if chosen is None else [m for m in chosen if m.assignment == name]
+            if some == []:
+                continue
+            for listed in mutation.unused(name):
+                console.print(
+                    f"{name}: no mutant is like the equivalent `{listed.line}`.", markup=False
+                )
+            with console.status(f"Grading the mutants of {name} …"):
+                found = list(mutation.run(name, judges, train=train, chosen=some))
+            for one in found:
+                if one.is_problem:
+                    console.print(Text(one.sentence(), style="red"))
+            verdicts += found
+            if keep and not count:
+                mutation.store(keep, name, found)
+            console.print(Text(f"{name}: {mutation.counted(found)}"))
     if report:
-        report.write_text(mutation.report(verdicts), encoding="utf-8")
+        every = assignments()
+        shown = mutation.stored(keep, every) if keep and not count else verdicts
+        missing = mutation.incomplete(shown, every)
+        report.write_text(mutation.report(shown, missing), encoding="utf-8")
         console.print(f"Report: {report}", soft_wrap=True)
     if any(one.is_problem for one in verdicts):
         raise typer.Exit(1)
@@ -252,18 +265,19 @@ def compose(
     parts, its messages and the command that makes it again, and then fails.
     """
     from autograder.course.sources import assignments
+    from autograder.grading.batch import Judges
     from autograder.quality import compose as composing
     from autograder.sandbox.limits import Limits
 
     chosen = names or assignments()
     plan = composing.plan(chosen, count, seed, train)
-    sandbox = _sandbox(own=True)
     failed = False
-    for name in chosen:
-        report = composing.run(plan[name], jobs, Limits(call_seconds=20.0), sandbox, out)
-        for line in report.lines():
-            typer.echo(line)
-        failed |= bool(report.failing)
+    with Judges(jobs, Limits(call_seconds=20.0), _sandbox(own=True)) as judges:
+        for name in chosen:
+            report = composing.run(plan[name], judges, out)
+            for line in report.lines():
+                typer.echo(line)
+            failed |= bool(report.failing)
     if failed:
         raise typer.Exit(1)
 
@@ -297,6 +311,54 @@ def calibrate(
             more = new_images.section(out / "new_images.json")
             write_text(out / "calibration.md", calibration.as_markdown(runs, specs) + more)
     typer.echo(f"Table: {out / 'calibration.md'}")
+
+
+@app.command()
+def collect(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder or a ZIP archive, as Canvas, Moodle, Gradescope or nbgrader delivers it."
+        ),
+    ],
+    assignment: Annotated[str, typer.Option(help="The assignment's name, such as 03_fc_vae.")],
+    into: Annotated[Path, typer.Option(help="The folder of the submissions.")],
+    roster: Annotated[
+        Path | None,
+        typer.Option(help="The students, as a CSV file of Canvas, Moodle or nbgrader."),
+    ] = None,
+    course: CourseDir = None,
+) -> None:
+    """Collect submissions into `<student>/<assignment>/<assignment>.ipynb`, the form for `grade`.
+
+    The latest attempt of each student is taken. Earlier ones are kept beside it, each with its
+    time. A notebook with another name, in a deeper folder or in an archive is found by its content.
+    The command lists who handed in nothing, notebooks of other assignments, empty archives, and
+    names that are not on the roster. Nothing that is already in the folder is lost.
+    """
+    from autograder.collecting.collect import MISSING
+    from autograder.collecting.collect import collect as run
+    from autograder.collecting.roster import read_roster
+    from autograder.records.text import printable
+
+    report = run(source, assignment, into, read_roster(roster) if roster else None)
+    console = Console()
+    table = Table("student", "state", "time (UTC)", "late", "attempts", "notes")
+    for one in report.students:
+        if one.notes or one.state == MISSING or one.late:
+            time = one.time.strftime("%Y-%m-%d %H:%M") if one.time else ""
+            cells = (one.student, one.state, time, "late" if one.late else "", str(one.attempts))
+            notes = printable(" ".join(one.notes))
+            table.add_row(*(Text(printable(cell)) for cell in cells), Text(notes))
+    if table.row_count:
+        console.print(table)
+    for where, problem in report.problems:
+        console.print(Text(f"{printable(where)}: {printable(problem)}", style="yellow"))
+    missing = sum(one.state == MISSING for one in report.students)
+    typer.echo(
+        f"{len(report.students) - missing} of {len(report.students)} students have a notebook, "
+        f"{len(report.problems)} problems. Table: {report.table}"
+    )
 
 
 @app.command()
@@ -532,6 +594,7 @@ def _table(results) -> Table:  # type: ignore[no-untyped-def]
 
 def main() -> None:
     """Run the command; print a user's error as one line without a traceback."""
+    from autograder.collecting.arrivals import CollectError
     from autograder.grading.batch import BatchError
     from autograder.grading.explain import ExplainError
     from autograder.sandbox.inside.system import SandboxError
@@ -545,6 +608,6 @@ def main() -> None:
             err=True,
         )
         sys.exit(2)
-    except (CourseError, BatchError, ExplainError) as error:
+    except (CourseError, BatchError, CollectError, ExplainError) as error:
         typer.echo(f"vaelab: {error}", err=True)
         sys.exit(2)

@@ -13,12 +13,17 @@ import torch
 
 from autograder.checks.vocabulary import CheckFailed, expect
 from autograder.protocol.remote import Raised, RemoteObject
+from autograder.records.text import printable
 
 # Values that are no parameters, such as the statistics of batch normalisation.
 SPARE_SHARE, SPARE_VALUES = 0.05, 2000
 VALUE_BYTES = 4
 
 State = dict[str, torch.Tensor]
+ANOTHER_MODEL = (
+    "Your cells make another model when they run again: {}. The trained values do not fit it. Does "
+    "its structure change during training?"
+)
 
 
 class Apart:
@@ -93,12 +98,42 @@ def apart(
     Raises:
         CheckFailed: If the state does not fit the models, which the same cells made.
     """
+    state = fitting(state, encoding)
     for model in (encoding, decoding):
         try:
             model.load_state(state)
         except Raised as error:
-            raise CheckFailed(
-                f"Your cells make another model when they run again: {error}. The trained values "
-                "do not fit it. Does its structure change during training?"
-            ) from error
+            raise CheckFailed(ANOTHER_MODEL.format(error)) from error
     return Apart(encoding, decoding, parts)
+
+
+def fitting(state: State, new: RemoteObject) -> State:
+    """Expect the names, shapes and types of a new model; return the state in its order.
+
+    So nothing but values leaves the worker that has trained: a name, a shape or an order could
+    contain more of them.
+
+    Args:
+        state: The trained state.
+        new: The model in a fresh worker. Only its lazy layers have no shape yet.
+
+    Raises:
+        CheckFailed: If a name, a shape or a type differs.
+    """
+    untrained = new.state()
+    if not isinstance(untrained, dict):
+        raise CheckFailed("The state of a new model does not consist of tensors only.")
+    order = dict.fromkeys((*untrained, *sorted(new.lazy_names())))
+    for name, value in state.items():
+        start = untrained.get(name)
+        same = isinstance(start, torch.Tensor) and (start.shape, start.dtype) == (
+            value.shape,
+            value.dtype,
+        )
+        expect(
+            same or (name in order and name not in untrained),
+            ANOTHER_MODEL.format(
+                f"`{printable(name, 60)}` of shape {tuple(value.shape)} is not in a new model"
+            ),
+        )
+    return {name: state[name] for name in order if name in state}

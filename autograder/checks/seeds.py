@@ -35,7 +35,9 @@ def seed_torch(key: bytes, name: str) -> None:
     Raises:
         RuntimeError: If this version of PyTorch stores the state of its generator otherwise.
     """
-    torch.manual_seed(1)  # the next number is computed from the words that are set below
+    torch.default_generator.manual_seed(
+        1
+    )  # the next number is computed from the words that are set below
     state = torch.get_rng_state()
     words = state.numpy()[WORDS_START : WORDS_START + 8 * WORDS].view(np.uint64)
     if words[0] != 1 or words.max() >= 1 << 32:

@@ -9,20 +9,25 @@ The streamed outputs only decide when training ends. The trained model is then c
 workers; see `checks.confirmation`.
 """
 
+import contextlib
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from autograder.checks.confirmation import apart, trained_state
+from autograder.checks.evaluate import is_out_of_memory
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.stand_ins import define_missing
 from autograder.checks.vocabulary import CheckFailed, Skipped, Task, expect
 from autograder.course.reference import load_reference, run_reference
-from autograder.protocol.remote import Raised, RemoteObject, Submission
+from autograder.protocol.remote import RemoteObject, Submission
+from autograder.records.text import printable
 
 CHUNK = 1000
 # A live notebook needs an answer within a second, so it uses an estimate on these images.
@@ -70,11 +75,14 @@ class TrainingSpec:
         names: The notebook's variables for the model and for the optimizer.
         losses: The notebook's variable for the loss of each epoch.
         measure: Computes more numbers from a trained model, by name, for the calibration table.
+        least: The smallest value of each of these numbers that passes its check, by name.
         data_full: The data set of the full profile, if it is another one.
         headline: The loss that the reference should reach on the test images of the full set.
         remark: Why the reference does not reach it; printed below the calibration table.
         decoding: The parts of the model that decode; the worker that has them sees no image.
         budget: The largest allowed number of trainable parameters; 0 for no limit.
+        code: The largest number of values of a code, for a model whose codes are not sampled; None
+            for no limit. `confirm` then takes it as `most`.
     """
 
     model: str
@@ -103,11 +111,13 @@ class TrainingSpec:
     names: tuple[str, str] = ("model", "optimizer")
     losses: str = "train_losses"
     measure: Callable[[Any], dict[str, float]] | None = None
+    least: Mapping[str, float] = field(default_factory=dict)
     data_full: str = ""
     headline: float = math.nan
     remark: str = ""
     decoding: tuple[str, ...] = ("decoder",)
     budget: int = 0
+    code: Callable[[Submission], int | None] | None = None
 
     def threshold(self, source: str) -> float:
         """Return the loss threshold for the "full" or the "embedded" set."""
@@ -130,6 +140,8 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], spec: Training
     if not submission.train:
         raise Skipped
     define_missing(submission, tasks, submission.failed, spec.names[0])
+    if spec.code:
+        spec = replace(spec, confirm=partial(spec.confirm, most=spec.code(submission)))
     x, labels = training_images(spec)
     if submission.in_notebook:
         model: Any = submission.object(spec.names[0])
@@ -289,6 +301,12 @@ def _expect_epochs(submission: Submission, spec: TrainingSpec, settings: dict[st
 # One epoch, in the worker or in the judge
 
 
+def _failed(submission: Submission, tasks: Sequence[Task]) -> set[str]:
+    """Return the parts and names of the tasks that have failed."""
+    lost = [task for task in tasks if task.id in submission.failed]
+    return {part for task in lost for part in (*task.parts, *task.names)}
+
+
 Epochs = Callable[[tuple[torch.Tensor, ...]], Iterator[tuple[tuple[torch.Tensor, ...], Any]]]
 
 
@@ -296,12 +314,7 @@ def _prepare(
     submission: Submission, tasks: Sequence[Task], spec: TrainingSpec, settings: dict[str, int]
 ) -> tuple[RemoteObject | None, nn.Module | None, Epochs]:
     """Choose where to train: in the worker, or in both processes with the reference's parts."""
-    failed = {
-        part
-        for task in tasks
-        if task.id in submission.failed
-        for part in (*task.parts, *task.names)
-    }
+    failed = _failed(submission, tasks)
     generator = torch.Generator().manual_seed(0)
     size = settings["batch_size"]
 
@@ -316,12 +329,13 @@ def _prepare(
         return submission.object(spec.names[0]), None, own_epoch
 
     reference = load_reference(submission.assignment)
-    model = _hybrid(submission, tasks, spec, failed)
+    model = _hybrid(submission, tasks, spec, failed, submission.object(spec.names[0]))
     optimizer = _Pair(submission.object(spec.names[1]), list(model.parameters()))
     step = reference[spec.step]
 
     def mixed_epoch(batch: tuple[torch.Tensor, ...]) -> Iterator[Any]:
-        return steps(step, model, optimizer, batch, size, generator)
+        with fitting_parts(model):
+            yield from steps(step, model, optimizer, batch, size, generator)
 
     return None, model, mixed_epoch
 
@@ -357,13 +371,21 @@ def _loss(
     if not all(bool(torch.isfinite(t).all()) for t in outputs):
         return torch.tensor(math.nan)
     # `detach` ends the graph: the step has already used it.
-    return spec.loss(batch, *(t.detach().float() for t in outputs))
+    detached = [t.detach().float() for t in outputs]
+    try:
+        inspect.signature(spec.loss).bind(batch, *detached)
+    except TypeError:
+        raise CheckFailed(
+            f"During training, `{spec.step}` returns {len(detached)} tensors after the loss, "
+            "which is not their number."
+        ) from None
+    return spec.loss(batch, *detached)
 
 
 def mean_confirmed(model: Any, x: torch.Tensor, labels: torch.Tensor, spec: TrainingSpec) -> float:
     """Return the mean loss per image of a trained model, computed by the judge alone."""
     columns = (x, labels) if spec.labelled else (x,)
-    with torch.no_grad():
+    with torch.no_grad(), fitting_parts(model):
         model.eval()
         parts = zip(*(column.split(CHUNK) for column in columns), strict=True)
         total = sum(float(spec.confirm(model, *part)) * len(part[0]) for part in parts)
@@ -418,14 +440,17 @@ def _make_anew(
 
     Raises:
         CheckFailed: If the loss of the new model is one that only training reaches.
+        Raised: If the new model cannot be called.
     """
     new = _fresh_model(submission, tasks, spec)
     submission.object(spec.names[0]).load_state(new.state(), strict=False)
     rows = torch.randperm(len(x))[:UNTRAINED_IMAGES]
+    failed = _failed(submission, tasks)
+    model = _hybrid(submission, tasks, spec, failed, new) if failed else new
     try:
-        loss = mean_confirmed(new, x[rows], labels[rows], spec)
-    except (CheckFailed, Raised, RuntimeError):
-        return  # an untrained model, or one with a wrong part, need not be measurable
+        loss = mean_confirmed(model, x[rows], labels[rows], spec)
+    except CheckFailed:
+        return  # an untrained model need not be usable; for example, it may use too few codes
     expect(
         not loss < spec.untrained,
         f"Before the training, the loss is already {loss:.{spec.digits}f} {spec.unit}. Without "
@@ -460,6 +485,27 @@ def _in_fresh_workers(
 # The reference's parts together with the submission's
 
 
+@contextlib.contextmanager
+def fitting_parts(model: Any) -> Iterator[None]:
+    """Convert an error of the reference's parts to a failed check, if they get other parts' values.
+
+    Args:
+        model: The model that is used: only in one of `_hybrid` these are the submission's values.
+
+    Raises:
+        CheckFailed: If the reference's parts cannot use them.
+    """
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+        if not isinstance(model, nn.Module) or is_out_of_memory(error):
+            raise
+        raise CheckFailed(
+            "In training, your parts return values that right parts cannot use, other than in the "
+            f"checks above: {printable(str(error), 200)}."
+        ) from error
+
+
 class RemotePart(nn.Module):
     """A part that stays in the worker; gradients reach its parameters there."""
 
@@ -486,8 +532,12 @@ class _Pair:
             known = isinstance(named, type) and issubclass(named, torch.optim.Optimizer)
             defaults = remote.defaults.value()
             lr = defaults.get("lr") if isinstance(defaults, dict) else None
-            rate = float(lr) if isinstance(lr, int | float | torch.Tensor) else 1e-3
-            self.local = (named if known else torch.optim.Adam)(parameters, lr=rate)  # type: ignore[misc]
+            lr = lr.item() if isinstance(lr, torch.Tensor) and lr.numel() == 1 else lr
+            rate = float(lr) if isinstance(lr, int | float) and 0 <= lr < math.inf else 1e-3
+            try:
+                self.local = (named if known else torch.optim.Adam)(parameters, lr=rate)  # type: ignore[misc]
+            except (TypeError, ValueError, RuntimeError):  # it needs more than a learning rate
+                self.local = torch.optim.Adam(parameters, lr=rate)
 
     def zero_grad(self) -> None:
         self.remote.zero_grad()
@@ -501,9 +551,13 @@ class _Pair:
 
 
 def _hybrid(
-    submission: Submission, tasks: Sequence[Task], spec: TrainingSpec, failed: set[str]
+    submission: Submission,
+    tasks: Sequence[Task],
+    spec: TrainingSpec,
+    failed: set[str],
+    own: RemoteObject,
 ) -> nn.Module:
-    """Return the reference's model with every part of the submission that has passed."""
+    """Return the reference's model with every part of `own` whose task has passed."""
     with_parts = [task for task in tasks if task.parts]
     if with_parts and all(task.id in submission.failed for task in with_parts):
         raise CheckFailed(
@@ -514,8 +568,15 @@ def _hybrid(
     sizes = [submission.value(name) for name in spec.sizes]
     known = all(type(s) in (int, float) and 0 <= s <= 10_000 for s in sizes)
     expect(known, "The sizes of the model are not filled in.")
-    model = reference[spec.model](*sizes)
-    own = submission.object(spec.names[0])
+    try:
+        model = reference[spec.model](*sizes)
+    except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise CheckFailed(
+            f"No model can be made with the sizes {', '.join(map(str, sizes))}: "
+            f"{printable(str(error), 200)}."
+        ) from error
     for task in tasks:
         if failed & {*task.parts, *task.uses}:
             continue

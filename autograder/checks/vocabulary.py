@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from autograder.protocol.remote import Other
+from autograder.protocol.remote import Other, Raised
 
 F = TypeVar("F", bound=Callable[..., None])
 NOT_STARTED = "Not started yet: there is still a TODO to fill in here."
@@ -187,7 +187,10 @@ def expect_tensor(got: Any, shape: Sequence[int], what: str) -> torch.Tensor:
 
     Raises:
         CheckFailed: If `got` is anything else.
+        Raised: If `got` is the exception that was raised in its place; see `shared.in_parts`.
     """
+    if isinstance(got, Raised):
+        raise got
     if isinstance(got, Other) and got.kind == "ellipsis":
         raise CheckFailed(NOT_STARTED, todo=True)
     if not isinstance(got, torch.Tensor):
@@ -258,7 +261,10 @@ def expect_grad(
 
     Raises:
         CheckFailed: If no gradient reaches one of them, or `output` is no tensor.
+        Raised: If `output` is the exception that was raised in its place; see `shared.in_parts`.
     """
+    if isinstance(output, Raised):
+        raise output
     if not isinstance(output, torch.Tensor):
         if isinstance(output, Other) and output.kind == "ellipsis":
             raise CheckFailed(NOT_STARTED, todo=True)

@@ -6,6 +6,7 @@ end when the grader that started them ends, also if it is killed.
 """
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import resource
@@ -30,6 +31,8 @@ from autograder.sandbox.limits import MIB, Limits
 from autograder.sandbox.tiers import BEST, Sandbox
 
 TRIES = 2
+# How many files of a student's folder are looked at.
+MOST_FILES_SEEN = 1000
 # The time that a judge may use in addition to its submission's limits before it is killed.
 GRACE_SECONDS = 300.0
 POLL_SECONDS = 0.5
@@ -54,6 +57,7 @@ class Entry:
             None for a single notebook.
         train: False to skip the checks that train.
         secret: The secret of the random inputs; see `checks.seeds`. b"" if it need not be one.
+        note: What an instructor should know about the file; "" for nothing.
     """
 
     student: str
@@ -61,13 +65,16 @@ class Entry:
     folder: Path | None = None
     train: bool = True
     secret: bytes = field(default=b"", repr=False)
+    note: str = ""
 
 
 def find_submissions(folder: Path, assignment: str) -> list[Entry]:
     """List the submissions in nbgrader's layout, `<student>/<assignment>/<assignment>.ipynb`.
 
-    Students without a notebook are also listed. Their status becomes "missing". A link in the place
-    of a student's folder is listed too: its status becomes "unreadable".
+    If a student has no such file, but exactly one notebook with another name, in the folder of the
+    student or of the assignment or one level deeper, it is taken, with a note. Students without a
+    notebook are also listed. Their status becomes "missing". A link in the place of a student's
+    folder is listed too: its status becomes "unreadable".
 
     Raises:
         BatchError: If the folder does not exist or cannot be read, or if no student has a notebook
@@ -82,7 +89,7 @@ def find_submissions(folder: Path, assignment: str) -> list[Entry]:
     except OSError as error:
         raise BatchError(f"The folder {folder} cannot be read: {error.strerror}.") from error
     entries = [
-        Entry(child.name, child / assignment / f"{assignment}.ipynb", folder)
+        _entry(child, assignment, folder)
         for child in children
         if not child.name.startswith(".") and _is_folder_or_odd_link(child)
     ]
@@ -92,6 +99,35 @@ def find_submissions(folder: Path, assignment: str) -> list[Entry]:
             f"{folder}/<student>/{assignment}/{assignment}.ipynb."
         )
     return entries
+
+
+def _entry(child: Path, assignment: str, folder: Path) -> Entry:
+    """Return the entry of one student's folder."""
+    expected = child / assignment / f"{assignment}.ipynb"
+    if _may_exist(expected):
+        return Entry(child.name, expected, folder)
+    found = sorted({*_notebooks(child, 1), *_notebooks(child / assignment, 2)})
+    if len(found) != 1:
+        others = ", ".join(printable(str(path.relative_to(child)), 80) for path in found[:5])
+        note = f"There are several other notebooks: {others}." if found else ""
+        return Entry(child.name, expected, folder, note=note)
+    where = printable(str(found[0].relative_to(child)), 200)
+    note = f"The notebook was found as `{where}`; expected `{assignment}/{assignment}.ipynb`."
+    return Entry(child.name, found[0], folder, note=note)
+
+
+def _notebooks(folder: Path, levels: int) -> list[Path]:
+    """Return the notebooks of a folder and of those in it; links and hidden names are left out."""
+    found = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in itertools.islice(entries, MOST_FILES_SEEN):
+            if entry.name.startswith(".") or entry.is_symlink():
+                continue
+            if levels > 1 and entry.is_dir(follow_symlinks=False):
+                found += _notebooks(Path(entry.path), levels - 1)
+            elif entry.name.lower().endswith(".ipynb") and entry.is_file(follow_symlinks=False):
+                found.append(Path(entry.path))
+    return found
 
 
 def _is_folder_or_odd_link(path: Path) -> bool:
@@ -371,7 +407,7 @@ def _grade_one(
             result = grade(*given, entry.train, entry.secret)
             again = f"Its process crashed in the first of {TRIES} tries. This is the second result."
             result = replace(result, notes=(*result.notes, again))
-        return result
+        return replace(result, notes=(entry.note, *result.notes)) if entry.note else result
     except MemoryError:
         return judge.unjudged(assignment, entry.student, "memory", judge.JUDGE_MEMORY)
     except Exception as error:  # an error of the grader becomes a result, and the batch goes on

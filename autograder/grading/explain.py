@@ -14,7 +14,7 @@ from autograder.checks.seeds import submission_key
 from autograder.course.sources import imported, load_source
 from autograder.grading.embedded import described
 from autograder.grading.judge import judging
-from autograder.grading.notebook import ToRun, UnreadableError, open_notebook, read_bytes
+from autograder.grading.notebook import ToRun, UnreadableError, as_run, open_notebook, read_bytes
 from autograder.grading.recording import Recorder, Recording
 from autograder.grading.script import (
     WARNING,
@@ -96,7 +96,7 @@ def explain(
     graded = _find(result, check)
     try:
         digest = hashlib.sha256(read_bytes(path)).hexdigest()
-        cells = open_notebook(path, result.assignment).cells
+        cells = [as_run(cell) for cell in open_notebook(path, result.assignment).cells]
     except (UnreadableError, OSError) as error:
         raise ExplainError(f"{path}: {error}") from error
     if digest != result.digest:

@@ -5,14 +5,15 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autograder.checks.evaluate import evaluate
+from autograder.checks.evaluate import defining_cell, evaluate
 from autograder.checks.registry import info, load_checks
 from autograder.checks.seeds import submission_key
 from autograder.course.sources import definitions, imported, load_source
 from autograder.grading.notebook import (
+    CELL_SECONDS,
     EXTRA_CELL_SECONDS,
     Opened,
     ToRun,
@@ -32,6 +33,19 @@ from autograder.sandbox.tiers import BEST, Sandbox
 
 JUDGE_MEMORY = "What the submission sent takes more memory than a judge may use."
 SHOWN_NOTES = 20
+# How many cells of the student's own may end their process before the submission ends.
+MOST_SKIPPED = 3
+# Exceptions of a cell that can be helped, and what is missing.
+MISSING = {
+    "NameError": re.compile(r"name '(\w+)' is not defined.*", re.S),
+    "ModuleNotFoundError": re.compile(r"No module named '(\w+)'"),
+}
+NOTHING = re.compile(r"(?!)")
+MOST_LEFT_OUT = 20
+LEFT_OUT = (
+    "The grader has no module `{}`: it has the notebook and the packages of the course only. Your "
+    "cells were run without it."
+)
 Around = Callable[[Ask], Ask]
 
 
@@ -87,7 +101,8 @@ def judging(
     opened = open_notebook(path, assignment)
     with contextlib.ExitStack() as stack:
         worker = stack.enter_context(WorkerProcess(limits or Limits(), sandbox))
-        submission = _load(opened, worker, assignment, key, stack, train, around)
+        submission = _submission(opened, worker, assignment, key, stack, train, around)
+        _run_cells(submission, opened)
         yield Judging(assignment, submission, worker)
 
 
@@ -140,28 +155,38 @@ def grade(
     except (UnreadableError, OSError) as error:
         return result("unreadable", str(error), [], (), {})
 
-    current: Judging | None = None
-    status, message = "graded", ""
-    with contextlib.ExitStack() as stack:
-        try:
-            worker = stack.enter_context(WorkerProcess(limits or Limits(), sandbox))
-            key = submission_key(secret, digest)
-            submission = _load(opened, worker, assignment, key, stack, train)
-            current = Judging(assignment, submission, worker)
-            run_checks(current)
-            if worker.ended:
-                raise worker.ended
-        except Ended as end:
-            status, message = end.status, str(end)
-        except MemoryError:  # of the judge; memory of the worker is the watcher's business
-            status, message = "memory", JUDGE_MEMORY
+    for _ in range(1 + MOST_SKIPPED):
+        with contextlib.ExitStack() as stack:
+            current: Judging | None = None
+            status, message, last = "graded", "", ""
+            try:
+                worker = stack.enter_context(WorkerProcess(limits or Limits(), sandbox))
+                key = submission_key(secret, digest)
+                submission = _submission(opened, worker, assignment, key, stack, train)
+                try:
+                    _run_cells(submission, opened)
+                except Ended:
+                    last = submission.cell
+                    raise
+                current = Judging(assignment, submission, worker)
+                run_checks(current)
+                if worker.ended:
+                    raise worker.ended
+            except Ended as end:
+                status, message = end.status, str(end)
+            except MemoryError:  # of the judge; memory of the worker is the watcher's business
+                status, message = "memory", JUDGE_MEMORY
+        if not any(cell.name == last and cell.own for cell in opened.cells):
+            break
+        # The work may be right without a cell of the student's own.
+        opened = opened.without(last, f"`{last}` was skipped. {message}")
     outcomes = current.outcomes if current else []
     notes = opened.notes + (_notes(current.submission) if current else ())
     facts = current.submission.facts if current else {}
     return result(status, message, outcomes, notes, facts)
 
 
-def _load(
+def _submission(
     opened: Opened,
     worker: WorkerProcess,
     assignment: str,
@@ -170,7 +195,7 @@ def _load(
     train: bool = True,
     around: Around = lambda ask: ask,
 ) -> Submission:
-    """Run a submission's cells in a worker.
+    """Return a submission in a worker; its cells have not run.
 
     Args:
         opened: The submission.
@@ -186,8 +211,7 @@ def _load(
         another = stack.enter_context(_another(worker))
         return _run_cells(Submission(_together(worker, another), assignment), opened)
 
-    submission = Submission(around(worker.ask), assignment, key=key, fresh=fresh, train=train)
-    return _run_cells(submission, opened)
+    return Submission(around(worker.ask), assignment, key=key, fresh=fresh, train=train)
 
 
 def _another(worker: WorkerProcess) -> WorkerProcess:
@@ -217,36 +241,77 @@ def _run_cells(submission: Submission, opened: Opened) -> Submission:
     if not rule.further or rule.forbidden:
         given = imported(cell.source for cell in load_source(assignment).of("setup"))
         submission.restrict(None if rule.further else given, rule.forbidden)
-    names = definitions(load_source(assignment))
+    needed = _Needed(definitions(load_source(assignment)))
     for cell in opened.cells:
         submission.sources[cell.name] = cell.source
         try:
-            _run_cell(submission, cell, names)
+            _run_cell(submission, cell, needed)
         except Raised as error:
             submission.cell_errors[cell.name] = error
+            if error.kind == "TimeoutError" and cell.own:
+                needed.cut[cell.name] = cell
     return submission
 
 
-def _run_cell(submission: Submission, cell: ToRun, given: dict[str, str]) -> None:
-    """Run a cell; if it needs a name that a given `run` cell defines, run that cell before it.
+@dataclass(frozen=True)
+class _Needed:
+    """What a later cell may need; each one is used once.
 
-    Args:
-        submission: The submission.
-        cell: The cell.
-        given: Names that may be missing, and the text that defines each; used ones are removed.
+    Attributes:
+        given: The names that given `run` cells define, and the text that defines each.
+        cut: The cells of the student's own that reached their limit, by name.
+        left_out: The packages that are not installed and were left out.
+    """
+
+    given: dict[str, str]
+    cut: dict[str, ToRun] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
+
+    def cell_for(self, name: str, submission: Submission) -> ToRun | None:
+        """Return a cell that defines a missing name, and use it up; None if there is none."""
+        cell = self.cut.pop(defining_cell(name, submission) or "", None)
+        if cell:
+            return replace(cell, seconds=CELL_SECONDS)
+        text = self.given.pop(name, "")
+        return ToRun(f"the cell of {name}", text, EXTRA_CELL_SECONDS) if text else None
+
+
+def _run_cell(submission: Submission, cell: ToRun, needed: _Needed) -> None:
+    """Run a cell; if it lacks something that can be provided, provide it and run it again.
 
     Raises:
         Raised: If the cell raises an exception.
     """
     try:
-        submission.run(cell.source, cell.name, cell.seconds)
+        submission.run(cell.source, cell.name, cell.seconds, cell.given)
     except Raised as error:
-        missing = re.match(r"name '(\w+)' is not defined", error.text)
-        text = given.pop(missing[1], "") if missing and error.kind == "NameError" else ""
-        if not text:
+        if not _helped(error, submission, needed):
             raise
-        _run_cell(submission, ToRun(cell.name, text, EXTRA_CELL_SECONDS), given)
-        _run_cell(submission, cell, given)
+        _run_cell(submission, cell, needed)
+
+
+def _helped(error: Raised, submission: Submission, needed: _Needed) -> bool:
+    """Provide what a cell lacked, so that it can run again; return whether that was possible.
+
+    Raises:
+        Raised: If a cell that it needs raises an exception.
+    """
+    missing = MISSING.get(error.kind, NOTHING).fullmatch(error.text)
+    if not missing:
+        return False
+    if error.kind == "ModuleNotFoundError":
+        if missing[1] in needed.left_out or len(needed.left_out) == MOST_LEFT_OUT:
+            return False
+        needed.left_out.add(missing[1])
+        submission.leave_out(missing[1])
+        submission.remark(LEFT_OUT.format(missing[1]))
+        return True
+    other = needed.cell_for(missing[1], submission)
+    if not other:
+        return False
+    _run_cell(submission, other, needed)
+    submission.cell_errors.pop(other.name, None)
+    return True
 
 
 def _notes(submission: Submission) -> tuple[str, ...]:

@@ -9,22 +9,27 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from autograder.course.regions import without_solution
-from autograder.course.sources import Source, load_source
+from autograder.course.sources import Source, assignments, load_source
 from autograder.records.text import printable
+from autograder.worker.additions import added
 from autograder.worker.magics import skipped_magic
 
-MAX_BYTES = 20 << 20
+# Outputs count too, though they are not used: they are part of the file's JSON.
+MAX_BYTES = 64 << 20
 MAX_CELLS = 2000
 # In characters. In the JSON that is sent to the worker, one character takes up to six bytes.
 MAX_SOURCE = 150_000
 NBFORMAT = 4
 KINDS = ("code", "markdown", "raw")
+# CPU seconds of a cell that the student added, and of the student's own cells. A limit on a cell
+# ends the cell only; both are below the limit of one call, which ends the submission.
 EXTRA_CELL_SECONDS = 5.0
+CELL_SECONDS = 20.0
 
 
 class UnreadableError(Exception):
@@ -38,12 +43,17 @@ class ToRun:
     Attributes:
         name: The cell's id, or "your cell 7" for a cell that the student added.
         source: The cell's text.
-        seconds: The time limit of a cell that the student added; None for the other cells.
+        seconds: The limit of the student's cells, in CPU seconds; None for given cells.
+        own: Whether the student added it: the submission may be right without it.
+        given: The text of the given cell that `source` is a changed copy of. Only the student's
+            additions are run. None for the other cells.
     """
 
     name: str
     source: str
     seconds: float | None = None
+    own: bool = False
+    given: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,11 @@ class Opened:
     cells: tuple[ToRun, ...]
     notes: tuple[str, ...]
     answers: dict[str, str | None]
+
+    def without(self, name: str, why: str) -> "Opened":
+        """Return it without a cell, with a note that says why."""
+        cells = tuple(cell for cell in self.cells if cell.name != name)
+        return replace(self, cells=cells, notes=(*self.notes, why))
 
 
 def open_notebook(path: Path, assignment: str) -> Opened:
@@ -80,6 +95,7 @@ def parse_notebook(raw: bytes, assignment: str) -> Opened:
     body = _parse(raw)
     cells = list(_cells(body))
     source = load_source(assignment)
+    _expect_assignment(body, assignment)
     notes = [*_about_the_file(body), *_differences(cells, source)]
     to_run = []
     for cell in _to_run(cells, source):
@@ -96,26 +112,48 @@ def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun
 
     Given cells that precede all solutions in the source come first. Any other given cell comes
     after the last copy of each solution that precedes it in the source, and not before its own
-    place in the notebook.
+    place in the notebook. What the student added to a given cell comes after it.
     """
     places = {name: number for number, (_, name, _) in enumerate(cells, 1)}
+    texts = {name: text for kind, name, text in cells if kind == "code"}
     waiting: list[tuple[int, ToRun]] = []
     place, solutions = 0, set()
     for cell in source.of("setup", "solution"):
         if cell.role == "solution":
             solutions.add(cell.id)
-        elif solutions:
+            continue
+        if solutions:
             place = max(place, *(places.get(name, 0) for name in (cell.id, *solutions)))
-            waiting.append((place, ToRun(cell.id, cell.source)))
-        else:
-            waiting.append((0, ToRun(cell.id, cell.source)))
+        waiting.append((place, ToRun(cell.id, cell.source)))
+        if texts.get(cell.id, "").strip() and _is_changed(texts[cell.id], cell.source):
+            name, text = f"your lines in {cell.id}", texts[cell.id]
+            own = ToRun(name, text, EXTRA_CELL_SECONDS, own=True, given=cell.source)
+            waiting.append((place, own))
     known = {cell.id for cell in source.cells if cell.role != "text"}
     for number, (kind, name, text) in enumerate([("", "", ""), *cells]):
         if name in solutions:
-            yield ToRun(name, text)
+            yield ToRun(name, text, CELL_SECONDS)
         elif kind == "code" and name not in known and text.strip():
-            yield ToRun(f"your cell {number}", text, EXTRA_CELL_SECONDS)
+            yield ToRun(f"your cell {number}", text, EXTRA_CELL_SECONDS, own=True)
         yield from (given for place, given in waiting if place == number)
+
+
+def _is_changed(text: str, given: str) -> bool:
+    return text.strip() != given.strip()
+
+
+def as_run(cell: ToRun) -> ToRun:
+    """Return a cell with the text that was run, as one that is no changed copy.
+
+    This parses the student's text: do it in a process that may fail.
+    """
+    if cell.given is None:
+        return cell
+    try:
+        text = added(cell.source, cell.given)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        text = ""
+    return replace(cell, source=text, given=None)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -154,7 +192,52 @@ def _parse(raw: bytes) -> Any:
     except RecursionError as error:
         raise UnreadableError("The file's JSON is nested too deeply for a notebook.") from error
     except ValueError as error:
-        raise UnreadableError(f"The file is not JSON: {str(error)[:200]}.") from error
+        raise UnreadableError(
+            _what_it_is(raw) or f"The file is not JSON: {str(error)[:200]}."
+        ) from (error)
+
+
+# How files begin that are handed in in the place of a notebook, and what they are.
+BEGINNINGS = (
+    (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"),
+    (b"%pdf", "a PDF file"),
+    (b"pk\x03\x04", "a ZIP archive"),
+    (b"\x1f\x8b", "a compressed file"),
+    (b"rar!", "an archive"),
+    (b"7z", "an archive"),
+)
+CONFLICT = b"<<<<<<< "
+
+
+def _what_it_is(raw: bytes) -> str:
+    """Return a sentence about a file that is no notebook; "" if its kind is unknown."""
+    start = raw[:100].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    kind = next((kind for begins, kind in BEGINNINGS if start.startswith(begins)), "")
+    if kind:
+        return f"The file is {kind}, not a notebook, and so it is not JSON. Hand in the notebook."
+    if any(line.startswith(CONFLICT) for line in raw.splitlines()):
+        return (
+            "The file is not JSON: it contains the marks of a merge conflict, `<<<<<<<`. Resolve "
+            "the conflict, open the notebook in JupyterLab, save it, and hand it in again."
+        )
+    return ""
+
+
+def _expect_assignment(body: Any, assignment: str) -> None:
+    """Expect that a notebook does not say that it belongs to another assignment.
+
+    Raises:
+        UnreadableError: If it does.
+    """
+    marks = body.get("metadata") if isinstance(body, dict) else None
+    mark = marks.get("vaelab") if isinstance(marks, dict) else None
+    name = mark.get("assignment") if isinstance(mark, dict) else None
+    if isinstance(name, str) and name != assignment and name in assignments():
+        raise UnreadableError(
+            f"This is the notebook of another assignment, `{name}`; expected `{assignment}`. Hand "
+            "in the right notebook."
+        )
 
 
 def _about_the_file(body: dict[str, Any]) -> Iterator[str]:
@@ -236,8 +319,10 @@ def _differences(cells: list[tuple[str, str, str]], source: Source) -> Iterator[
             )
         elif cell.role == "solution" and kinds[cell.id] != "code":
             yield f"{what} is a {kinds[cell.id]} cell. It was run as code."
-        elif cell.role in ("setup", "test") and texts[cell.id].strip() != cell.source.strip():
-            yield f"{what} was changed. {replaced}"
+        elif cell.role in ("setup", "test") and _is_changed(texts[cell.id], cell.source):
+            runs = cell.role == "setup" and kinds[cell.id] == "code" and texts[cell.id].strip()
+            more = " Lines that you added to it were run after it." if runs else ""
+            yield f"{what} was changed. {replaced}{more}"
     known = {cell.id for cell in source.cells if cell.role != "text"}
     own = sum(
         kind == "code" and name not in known and bool(text.strip()) for kind, name, text in cells

@@ -80,6 +80,7 @@ class Submission:
         device_counts: True if a tensor on another device than the input costs points.
         calls: The smallest call of each function and method so far, by name.
         tested: Those whose device has been tested.
+        cell: The name of the cell that ran last.
         kept: Values that a check stores for later checks, by name.
         seeded: True if a call of this check left a seed of its own (self-reported).
     """
@@ -113,6 +114,7 @@ class Submission:
         self.tested: set[str] = set()
         self.kept: dict[str, Any] = {}
         self.seeded = False
+        self.cell = ""
 
     def fresh(self) -> "Submission":
         """Start a worker that has seen no input yet, and run the same cells in it.
@@ -127,18 +129,23 @@ class Submission:
             another.repair(source, cell)
         return another
 
-    def run(self, source: str, name: str, seconds: float | None = None) -> None:
+    def run(
+        self, source: str, name: str, seconds: float | None = None, given: str | None = None
+    ) -> None:
         """Run a cell.
 
         Args:
             source: The text of the cell.
             name: The id of the cell, for error messages.
-            seconds: Time limit for a cell that the student added; None for the other cells.
+            seconds: The limit of the cell, in CPU seconds; None for no limit of its own.
+            given: The text of a given cell, of which only the student's additions are run; None
+                to run the whole cell.
 
         Raises:
             Raised: If the cell raises an exception.
         """
-        self.request("run", source=source, name=name, seconds=seconds)
+        self.cell = name
+        self.request("run", source=source, name=name, seconds=seconds, given=given)
 
     def repair(self, source: str, cell: str) -> None:
         """Define names that a cell needs, then run it again, here and in every further worker."""
@@ -169,6 +176,10 @@ class Submission:
     def restrict(self, allowed: Sequence[str] | None, forbidden: Sequence[str]) -> None:
         """Apply an import rule to the cells that follow; see `worker.imports.guard`."""
         self.request("restrict", allowed=allowed, forbidden=list(forbidden))
+
+    def leave_out(self, package: str) -> None:
+        """Let cells import a package that is not installed; using it raises."""
+        self.request("leave_out", package=package)
 
     def value(self, name: str) -> Any:
         """Return the value of a global: a number, a string, a tensor, or a list or dict of them."""
@@ -448,9 +459,15 @@ class RemoteObject:
 
         An error of the call is not reported here: other checks call the same code.
         """
-        if self.submission.request("lazy", ref=self.ref, path=self.path) is True:
+        if self.lazy_names():
             with contextlib.suppress(Raised):
                 self(*args)
+
+    def lazy_names(self) -> tuple[str, ...]:
+        """Return the names of its parameters and buffers that get their sizes at a first call."""
+        found = self.submission.request("lazy", ref=self.ref, path=self.path)
+        known = isinstance(found, tuple) and all(isinstance(name, str) for name in found)
+        return found if known else ()
 
     def used_parameters(self, *args: Any) -> dict[str, torch.Tensor]:
         """Call this part of a model; return the model's trainable parameters that it uses."""

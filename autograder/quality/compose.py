@@ -6,7 +6,6 @@ number, its seed, so a composition that loses points can be made again.
 """
 
 import contextlib
-import os
 import random
 import tempfile
 import time
@@ -22,8 +21,6 @@ from autograder.quality.verify import problems_with
 from autograder.quality.ways import Ways, load_ways, pairs, seeded_pick
 from autograder.quality.written import chosen_ways, parts_of, write
 from autograder.records.results import Result
-from autograder.sandbox.limits import Limits
-from autograder.sandbox.tiers import BEST, Sandbox
 
 # How often a style is used beside the one that a composition always tries.
 STYLE_SHARE = 0.12
@@ -144,9 +141,7 @@ def plan(names: Sequence[str], count: int | None, seed: int, train: int) -> dict
 def grade(
     compositions: Sequence[Composition],
     folder: Path,
-    jobs: int,
-    limits: Limits,
-    sandbox: Sandbox = BEST,
+    judges: batch.Judges,
     trained: Iterable[int] = (),
 ) -> Iterator[Graded]:
     """Grade compositions of one assignment.
@@ -154,9 +149,7 @@ def grade(
     Args:
         compositions: The compositions.
         folder: The folder that the notebooks are written to.
-        jobs: How many of them to grade at the same time.
-        limits: The limits of each one.
-        sandbox: The sandbox of each one.
+        judges: The judges that grade them.
         trained: The seeds of those to train.
 
     Yields:
@@ -173,7 +166,7 @@ def grade(
         )
         for name, one in made.items()
     ]
-    for result in batch.grade_all(entries, assignment, min(jobs, len(entries)), limits, sandbox):
+    for result in judges.grade_all(entries, assignment):
         one = made[result.student]
         yield Graded(one, result, tuple(problems_with(one.submission, result)))
 
@@ -187,14 +180,12 @@ class Report:
         graded: The results.
         uncovered: The ways that no composition of the plan has.
         seconds: How long it took by the clock.
-        cpu_seconds: Processor time of this process and of the judges and workers that it started.
     """
 
     plan: Plan
     graded: tuple[Graded, ...]
     uncovered: tuple[str, ...]
     seconds: float
-    cpu_seconds: float
 
     @property
     def failing(self) -> tuple[Graded, ...]:
@@ -209,7 +200,7 @@ class Report:
             f"{name}: {len(self.graded)} compositions of {len(parts)} ways and styles, "
             f"{pairs_covered(one.composition for one in self.graded):,} pairs of them, "
             f"{len(self.plan.trained)} trained: {len(self.failing)} lose points. "
-            f"{self.seconds:.0f} s, {self.cpu_seconds:.0f} s of CPU."
+            f"{self.seconds:.0f} s."
         ]
         if self.uncovered:
             more = ", …" if len(self.uncovered) > SHOWN else ""
@@ -230,31 +221,21 @@ class Report:
         return found
 
 
-def run(
-    what: Plan, jobs: int, limits: Limits, sandbox: Sandbox = BEST, out: Path | None = None
-) -> Report:
+def run(what: Plan, judges: batch.Judges, out: Path | None = None) -> Report:
     """Make and grade the compositions of a plan.
 
     Args:
         what: The plan.
-        jobs: How many compositions to grade at the same time.
-        limits: The limits of each one.
-        sandbox: The sandbox of each one.
+        judges: The judges that grade them.
         out: A folder that keeps the notebooks; None for a temporary one.
     """
-    started, cpu = time.monotonic(), _cpu_seconds()
+    started = time.monotonic()
     compositions = [compose(what.assignment, seed) for seed in what.seeds]
     with contextlib.ExitStack() as stack:
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vaelab-")))
-        graded = tuple(grade(compositions, folder, jobs, limits, sandbox, what.trained))
+        graded = tuple(grade(compositions, folder, judges, what.trained))
     missing = tuple(sorted(uncovered(what.assignment, what.seeds)))
-    return Report(what, graded, missing, time.monotonic() - started, _cpu_seconds() - cpu)
-
-
-def _cpu_seconds() -> float:
-    """Return the processor time of this process and of its children that have ended."""
-    used = os.times()
-    return used.user + used.system + used.children_user + used.children_system
+    return Report(what, graded, missing, time.monotonic() - started)
 
 
 def suspects(graded: Sequence[Graded]) -> dict[str, tuple[int, int]]:

@@ -5,11 +5,12 @@ changed line belongs to, and no other task. A mutant that is right too stands in
 list of equivalents, with a reason. The lists are in `checks/a<assignment>/mutants.toml`.
 """
 
+import json
 import random
 import tempfile
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,13 +21,18 @@ from autograder.quality import corpus
 from autograder.quality.corpus import CorpusSubmission
 from autograder.quality.mutants import Mutant, mutants_of
 from autograder.quality.verify import lost
-from autograder.records.results import Result
-from autograder.sandbox.limits import Limits
-from autograder.sandbox.tiers import BEST, Sandbox
+from autograder.records.causes import RAISED as RAISED_BY
+from autograder.records.causes import cause
+from autograder.records.results import SKIPPED, Result, write_text
 
-KILLED, TRAINED, EQUIVALENT = "killed", "killed when trained", "equivalent"
-ELSEWHERE, SURVIVED, FAILED = "lost elsewhere", "survived", "not graded"
-VERDICTS = (KILLED, TRAINED, EQUIVALENT, ELSEWHERE, SURVIVED, FAILED)
+KILLED, RAISED, TRAINED = "killed", "raised", "killed when trained"
+EQUIVALENT, ELSEWHERE, SURVIVED, FAILED = (
+    "equivalent",
+    "lost elsewhere",
+    "survived",
+    "not graded",
+)
+VERDICTS = (KILLED, RAISED, TRAINED, EQUIVALENT, ELSEWHERE, SURVIVED, FAILED)
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,8 @@ class Lists:
     """The data file of an assignment: which code belongs to which tasks, and the equivalents.
 
     Attributes:
-        tasks: Tasks by place: a line's text, "function:target", "function" or "class".
+        tasks: Tasks by place: a line's text, "operator function:target", "function:target",
+            "function" or "class".
         equivalents: The changes that need not lose points.
         broken: Tasks that a change may lose as well if the class cannot be made any more.
     """
@@ -155,14 +162,15 @@ def expected_tasks(mutant: Mutant, lists: Lists) -> tuple[str, ...]:
         if found:
             return found
     raise CourseError(
-        f"{mutant.assignment}: the change of `{mutant.line}` in `{_places(mutant)[1]}` belongs to "
+        f"{mutant.assignment}: the change of `{mutant.line}` in `{_places(mutant)[2]}` belongs to "
         "no task. Name its tasks in mutants.toml."
     )
 
 
 def _places(mutant: Mutant) -> tuple[str, ...]:
     function = mutant.function
-    return mutant.line, f"{function}:{mutant.target}", function, function.partition(".")[0]
+    place = f"{function}:{mutant.target}"
+    return mutant.line, f"{mutant.operator} {place}", place, function, function.partition(".")[0]
 
 
 def judge(mutant: Mutant, result: Result, lists: Lists, *, trained: bool = False) -> Verdict:
@@ -189,15 +197,22 @@ def judge(mutant: Mutant, result: Result, lists: Lists, *, trained: bool = False
         return verdict(TRAINED)
     also = {task for place in _places(mutant) for task in lists.broken.get(place, ())}
     if not set(found) & set(expected) or not set(found) <= {*expected, *also}:
+        if set(found) & set(expected) and _one_exception(result, expected):
+            return verdict(RAISED)
         return verdict(EQUIVALENT, reasons[0]) if reasons else verdict(ELSEWHERE)
     return verdict(KILLED)
 
 
+def _one_exception(result: Result, expected: Collection[str]) -> bool:
+    """Return whether all other tasks failed only by an exception that an expected task shows."""
+    failed = [c for c in result.checks if c.outcome not in ("passed", SKIPPED)]
+    shown = {cause(c) for c in failed if c.task in expected and RAISED_BY.search(c.message)}
+    return all(cause(c) in shown for c in failed if c.task not in expected)
+
+
 def run(
     assignment: str,
-    jobs: int,
-    limits: Limits,
-    sandbox: Sandbox = BEST,
+    judges: batch.Judges,
     *,
     train: bool = False,
     chosen: Sequence[Mutant] | None = None,
@@ -206,9 +221,7 @@ def run(
 
     Args:
         assignment: The assignment's name.
-        jobs: How many mutants to grade at the same time.
-        limits: The limits of each mutant.
-        sandbox: The sandbox of each mutant.
+        judges: The judges that grade them.
         train: Whether to train the survivors as well.
         chosen: The mutants to grade; None for all.
 
@@ -225,13 +238,13 @@ def run(
     with tempfile.TemporaryDirectory(prefix="vaelab-mutate-") as folder:
         entries = {name: _entry(one, Path(folder)) for name, one in mutants.items()}
         again = []
-        for result in batch.grade_all(list(entries.values()), assignment, jobs, limits, sandbox):
+        for result in judges.grade_all(list(entries.values()), assignment):
             found = judge(mutants[result.student], result, lists)
             if train and found.kind == SURVIVED:
                 again.append(replace(entries[result.student], train=True))
             else:
                 yield found
-        for result in batch.grade_all(again, assignment, jobs, limits, sandbox) if again else ():
+        for result in judges.grade_all(again, assignment):
             yield judge(mutants[result.student], result, lists, trained=True)
 
 
@@ -260,20 +273,81 @@ def unused(assignment: str) -> list[Equivalent]:
     return [e for e in listed if not any(e.covers(mutant) for mutant in mutants)]
 
 
+# Verdicts of earlier runs.
+
+
+def store(folder: Path, assignment: str, verdicts: Sequence[Verdict]) -> None:
+    """Store the verdicts of one assignment in a folder, in the place of earlier ones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = [
+        {
+            "name": v.mutant.name,
+            "kind": v.kind,
+            "expected": v.expected,
+            "lost": v.lost,
+            "note": v.note,
+        }
+        for v in verdicts
+    ]
+    write_text(folder / f"{assignment}.json", json.dumps(found, indent=1, ensure_ascii=False))
+
+
+def stored(folder: Path, assignments: Iterable[str]) -> list[Verdict]:
+    """Return the stored verdicts of those assignments whose mutants are still the same."""
+    verdicts = []
+    for assignment in assignments:
+        path = folder / f"{assignment}.json"
+        if not path.is_file():
+            continue
+        mutants = {mutant.name: mutant for mutant in mutants_of(assignment)}
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if {one["name"] for one in found} <= set(mutants):
+            verdicts += [
+                Verdict(
+                    mutants[one["name"]],
+                    one["kind"],
+                    tuple(one["expected"]),
+                    tuple(one["lost"]),
+                    one["note"],
+                )
+                for one in found
+            ]
+    return verdicts
+
+
+def incomplete(verdicts: Sequence[Verdict], assignments: Iterable[str]) -> list[str]:
+    """Return the assignments of which not every mutant has a verdict."""
+    counts = Counter(verdict.mutant.assignment for verdict in verdicts)
+    return [one for one in assignments if counts[one] < len(mutants_of(one))]
+
+
 # The report.
 
 
-def report(verdicts: Sequence[Verdict]) -> str:
-    """Return the report by assignment and by operator, in Markdown."""
+def report(verdicts: Sequence[Verdict], missing: Sequence[str] = ()) -> str:
+    """Return the report by assignment and by operator, in Markdown.
+
+    Args:
+        verdicts: The verdicts.
+        missing: The assignments of which not every mutant has been graded.
+    """
+    warning = [
+        '!!! warning "Not complete"',
+        f"    Not every mutant of these assignments has been graded: {_list(missing)}.",
+        "",
+    ]
     lines = [
         "# Mutation testing",
         "",
+        *(warning if missing else ()),
         "`vaelab mutate` changes the reference solutions by small errors and grades each changed "
         "solution, a *mutant*. Each mutant must lose a task that the changed line belongs to, and "
         "no other one. This page is the command's report: `vaelab mutate --report "
         "docs/mutation.md` writes it. Do not edit it.",
         "",
         "- *killed*: the mutant loses its task, without training.",
+        "- *raised*: it raises an exception, which other tasks that call the changed function show "
+        "too. They lose their points as well.",
         "- *killed when trained*: it loses points only after training.",
         "- *equivalent*: the change is right too, or a matter of taste. Each has a reason below.",
         "- *lost elsewhere*: it loses a task that the changed line does not belong to.",
@@ -297,7 +371,10 @@ def report(verdicts: Sequence[Verdict]) -> str:
 
 def _table(name: str, verdicts: Sequence[Verdict], keys: Sequence[str]) -> list[str]:
     counts = Counter((key, v.kind) for key, v in zip(keys, verdicts, strict=True))
-    lines = [f"| {name} | mutants | {' | '.join(VERDICTS)} |", "| --- |" + " --: |" * 7]
+    lines = [
+        f"| {name} | mutants | {' | '.join(VERDICTS)} |",
+        "| --- |" + " --: |" * (1 + len(VERDICTS)),
+    ]
     for key in [*sorted(set(keys)), ""]:
         row = [
             sum(n for (k, v), n in counts.items() if v == kind and k == (key or k))

@@ -1,9 +1,11 @@
-"""Calibration of the bounds for new images: how far is each one from honest work?
+"""Calibration of the bounds for trained models: how far is each one from honest work?
 
-A model is trained until it passes the threshold, as in a grading, and then measured on deformed
-test images. `docs/new_images.json` has every run; `vaelab calibrate` adds their table to
-`calibration.md`. To add runs: `python -m autograder.quality.new_images 03_fc_vae 0 1 2`. Further
-arguments of the form `latent_dim = 15=>latent_dim = 18` change the reference's cells.
+A model is measured before its training. It is then trained until it passes the threshold, as in a
+grading, and measured on deformed test images. If later checks need all epochs, the training goes
+on, and the numbers of these checks are measured. `docs/new_images.json` has every run; `vaelab
+calibrate` adds their table to `calibration.md`. To add runs:
+`python -m autograder.quality.new_images 03_fc_vae 0 1 2`. Further arguments of the form
+`latent_dim = 15=>latent_dim = 18` change the reference's cells.
 """
 
 import json
@@ -18,6 +20,7 @@ import torch
 
 from autograder.checks.registry import load_checks
 from autograder.checks.training import (
+    UNTRAINED_IMAGES,
     TrainingSpec,
     confirmation_images,
     epoch_loss,
@@ -48,6 +51,8 @@ class Measured:
         epoch: The epoch after which it was measured, counted from 1.
         loss: The training loss of that epoch.
         new: The losses of new images, each with other deformations.
+        start: The loss of training images before the training.
+        numbers: The numbers of `TrainingSpec.measure` after all epochs, by name.
     """
 
     assignment: str
@@ -57,6 +62,8 @@ class Measured:
     epoch: int
     loss: float
     new: tuple[float, ...]
+    start: float
+    numbers: dict[str, float]
 
 
 def specs(assignment: str) -> list[TrainingSpec]:
@@ -79,17 +86,34 @@ def measure(assignment: str, seed: int, changes: Sequence[str] = ()) -> Iterator
         model, optimizer, step = (names[name] for name in (*spec.names, spec.step))
         x, labels = training_images(spec)
         batch, generator = spec.batch(x, labels), torch.Generator().manual_seed(seed)
+        start = mean_confirmed(model, x[:UNTRAINED_IMAGES], labels[:UNTRAINED_IMAGES], spec)
         losses: list[float] = []
+
+        def epoch() -> None:
+            taken = steps(step, model, optimizer, batch, names["batch_size"], generator)  # noqa: B023
+            losses.append(epoch_loss(taken, spec, len(x)))  # noqa: B023
+
         while len(losses) < names["n_epochs"] and min(losses, default=spec.below) >= spec.below:
-            taken = steps(step, model, optimizer, batch, names["batch_size"], generator)
-            losses.append(epoch_loss(taken, spec, len(x)))
+            epoch()
+        passed, last = len(losses), round(losses[-1], 4)
         new = []
         for _ in range(DRAWS):
-            images, labels = confirmation_images(spec)
-            new.append(round(mean_confirmed(model, images, labels, spec), 4))
-        variant = "; ".join(changes)
-        last = round(losses[-1], 4)
-        yield Measured(assignment, spec.model, seed, variant, len(losses), last, tuple(new))
+            images, classes = confirmation_images(spec)
+            new.append(round(mean_confirmed(model, images, classes, spec), 4))
+        while spec.measure and len(losses) < names["n_epochs"]:
+            epoch()
+        numbers = spec.measure(model) if spec.measure else {}
+        yield Measured(
+            assignment,
+            spec.model,
+            seed,
+            "; ".join(changes),
+            passed,
+            last,
+            tuple(new),
+            round(start, 4),
+            {name: round(value, 4) for name, value in numbers.items()},
+        )
 
 
 def _run(assignment: str, seed: int, changes: Sequence[str]) -> dict[str, Any]:
@@ -116,9 +140,9 @@ def load(path: Path) -> list[Measured]:
 
 
 def section(path: Path) -> str:
-    """Return the section of `calibration.md` about the runs saved in a file; "" if there is none.
+    """Return the sections of `calibration.md` about the runs saved in a file; "" if there is none.
 
-    The distance is (bound − mean) / standard deviation, over all runs of a model.
+    A distance is that from the mean of all runs of a model to the bound, in standard deviations.
     """
     groups: dict[tuple[str, str], list[Measured]] = {}
     for run in load(path):
@@ -127,35 +151,70 @@ def section(path: Path) -> str:
         return ""
     lines = [
         "",
-        "## New images",
+        "## Trained and untrained models",
         "",
-        "When a submission is graded, its trained model is also measured on new images: test "
-        "images that are shifted, turned and bent a little (`autograder/checks/deformed.py`). "
-        "Each model below was trained on the embedded images up to the first epoch that passes the "
-        "threshold, the earliest moment at which training can end. It was measured with several "
-        "deformations. Every run is in `new_images.json`. The distance is (bound − mean) / "
-        "standard deviation; it must be at least 4. It is not stated for fewer than "
-        f"{ENOUGH_RUNS} runs: their standard deviation says little about other seeds and settings.",
+        "When a submission is graded, its model is also measured before its training, and its "
+        "trained model is measured on new images: test images that are shifted, turned and bent a "
+        "little (`autograder/checks/deformed.py`). Each model below was trained on the embedded "
+        "images up to the first epoch that passes the threshold, the earliest moment at which "
+        "training can end. The variants have other sizes, learning rates or batch sizes. Every run "
+        "is in `new_images.json`. A distance is that from the mean to the bound, in standard "
+        f"deviations; it must be at least 4. It is not stated for fewer than {ENOUGH_RUNS} runs: "
+        "their standard deviation says little about other seeds and settings.",
         "",
         "| assignment, model | threshold | runs (variants) | training loss | loss of new images: "
-        "mean, standard deviation, largest | bound | distance |",
-        "| --- | --: | --: | --: | --: | --: | --: |",
+        "mean, standard deviation, largest | bound | distance | untrained: mean, standard "
+        "deviation, smallest | bound | distance |",
+        "| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |",
     ]
     for (assignment, model), runs in groups.items():
-        spec = next(spec for spec in specs(assignment) if spec.model == model)
+        spec = _spec(assignment, model)
         new = [value for run in runs for value in run.new]
-        mean, spread, digits = statistics.mean(new), statistics.stdev(new), spec.digits
-        losses = [run.loss for run in runs]
-        enough = len(runs) >= ENOUGH_RUNS
-        distance = f"{(spec.below_new - mean) / spread:.0f}" if enough else "too few runs"
+        start, losses = [run.start for run in runs], [run.loss for run in runs]
+        digits = spec.digits
         lines.append(
             f"| `{assignment}`, `{model}` | {spec.below:g} {spec.unit} "
             f"| {len(runs)} ({len({run.variant for run in runs})}) "
             f"| {min(losses):.{digits}f} to {max(losses):.{digits}f} "
-            f"| {mean:.{digits + 1}f}, {spread:.{digits + 1}f}, {max(new):.{digits + 1}f} "
-            f"| {spec.below_new:g} | {distance} |"
+            f"| {_spread(new, digits + 1)}, {max(new):.{digits + 1}f} | {spec.below_new:g} "
+            f"| {_distance(new, spec.below_new, len(runs))} "
+            f"| {_spread(start, digits + 1)}, {min(start):.{digits + 1}f} | {spec.untrained:g} "
+            f"| {_distance(start, spec.untrained, len(runs))} |"
         )
+    lines += [
+        "",
+        "Some checks need the model of the last epoch. These are their numbers.",
+        "",
+        "| assignment, model | number | runs (variants) | mean, standard deviation, smallest "
+        "| smallest that passes | distance |",
+        "| --- | --- | --: | --: | --: | --: |",
+    ]
+    for (assignment, model), runs in groups.items():
+        for name, least in _spec(assignment, model).least.items():
+            found = [run.numbers[name] for run in runs]
+            lines.append(
+                f"| `{assignment}`, `{model}` | {name} "
+                f"| {len(runs)} ({len({run.variant for run in runs})}) "
+                f"| {_spread(found, 3)}, {min(found):.3f} | {least:g} "
+                f"| {_distance(found, least, len(runs))} |"
+            )
     return "\n".join(lines) + "\n"
+
+
+def _spec(assignment: str, model: str) -> TrainingSpec:
+    return next(spec for spec in specs(assignment) if spec.model == model)
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    """Return the mean and the standard deviation as text."""
+    deviation = statistics.stdev(values) if len(values) > 1 else float("nan")
+    return f"{statistics.mean(values):.{digits}f}, {deviation:.{digits}f}"
+
+
+def _distance(values: Sequence[float], bound: float, runs: int) -> str:
+    if runs < ENOUGH_RUNS:
+        return "too few runs"
+    return f"{abs(bound - statistics.mean(values)) / statistics.stdev(values):.1f}"
 
 
 def main(path: Path, assignment: str, *arguments: str) -> None:

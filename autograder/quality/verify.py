@@ -6,7 +6,7 @@ mistake.
 """
 
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,7 +49,6 @@ def grade_corpus(
     judges: batch.Judges,
     *,
     thorough: bool = True,
-    names: Collection[str] | None = None,
 ) -> Iterator[Result]:
     """Grade the reference, the starter and the submission corpus.
 
@@ -59,15 +58,12 @@ def grade_corpus(
         judges: The judges that grade them.
         thorough: True to train all submissions. False to train only the reference, one correct
             submission, and those submissions whose result without training is not the expected one.
-        names: The names of the corpus submissions to grade; None for all.
 
     Yields:
         One result for each submission. `Result.student` is its name in the corpus, or `REFERENCE`
         or `STARTER`.
     """
     submissions = corpus.load_corpus(assignment)
-    if names is not None:
-        submissions = {name: submissions[name] for name in submissions if name in names}
     notebooks = {name: corpus.make(assignment, one) for name, one in submissions.items()}
     notebooks |= {REFERENCE: build.reference(assignment), STARTER: build.starter(assignment)}
     correct = [name for name, one in submissions.items() if not one.loses]

@@ -143,16 +143,21 @@ class WorkerProcess:
 
     def _write(self, request: Frame, until: float) -> None:
         """Send a request; `until` is the time limit, on the watcher's clock."""
-        self._selector.register(self._send, selectors.EVENT_WRITE)
         try:
             for buffer in pack(request):
                 view = memoryview(buffer)
                 while view:
-                    self._wait(until)
-                    with contextlib.suppress(BlockingIOError):
+                    try:
                         view = view[os.write(self._send, view) :]
+                    except BlockingIOError:
+                        self._wait_to_write(until)
         except BrokenPipeError:
             self._stop("crashed", self._exit_message())
+
+    def _wait_to_write(self, until: float) -> None:
+        self._selector.register(self._send, selectors.EVENT_WRITE)
+        try:
+            self._wait(until)
         finally:
             self._selector.unregister(self._send)
 

@@ -56,7 +56,7 @@ class ForbiddenModule(types.ModuleType):
             raise AttributeError(name)
         self.refuse()
 
-    def refuse(self, *_: Any, **__: Any) -> NoReturn:
+    def refuse(self) -> NoReturn:
         """Raise ForbiddenImport.
 
         Raises:
@@ -64,6 +64,9 @@ class ForbiddenModule(types.ModuleType):
         """
         raise ForbiddenImport(f"importing `{self.__name__}` is not allowed in this assignment")
 
-    __call__ = __float__ = __iter__ = __neg__ = refuse
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = refuse
-    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = refuse
+    def _use(self, *_: Any, **__: Any) -> NoReturn:
+        self.refuse()
+
+    __call__ = __float__ = __iter__ = __neg__ = _use
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _use
+    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = _use

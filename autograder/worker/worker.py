@@ -25,15 +25,29 @@ from torch.nn.parameter import is_lazy
 
 from autograder.protocol.codec import Decoder, Encoder
 from autograder.protocol.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
+from autograder.worker.additions import added
 from autograder.worker.devices import call_on_meta_device, chooses_device
 from autograder.worker.imports import guard
 from autograder.worker.magics import parse_cell
+from autograder.worker.missing import about_gpu, leave_out, use_no_gpu
 from autograder.worker.placeholders import use_placeholders
 from autograder.worker.stubs import by_class, override, set_stub
 from autograder.worker.updates import updates_of
 
 MESSAGE_LIMIT = 600
 CELL = "<cell {}>"
+
+
+def seed_generators(seed: int) -> None:
+    """Seed PyTorch's generators, as `torch.manual_seed` does.
+
+    For each kind of accelerator that is not in use, `torch.manual_seed` formats the whole stack,
+    which takes longer than most requests.
+    """
+    if torch.cuda.is_initialized() or torch.backends.mps.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
 
 
 class Worker:
@@ -58,7 +72,7 @@ class Worker:
         body = request.body
         torch.set_default_dtype(torch.float32)
         torch.set_grad_enabled(True)
-        torch.manual_seed(body.get("seed", 0))
+        seed_generators(body.get("seed", 0))
         try:
             operation = getattr(self, "do_" + body["do"])
             decode = self._decoder(request.arrays)
@@ -74,9 +88,20 @@ class Worker:
 
     # The requests.
 
-    def do_run(self, source: str, name: str, seconds: float | None = None) -> None:
-        """Run one cell; `seconds` limits a cell that the student added."""
+    def do_run(
+        self, source: str, name: str, seconds: float | None = None, given: str | None = None
+    ) -> None:
+        """Run one cell.
+
+        Args:
+            source: The text of the cell.
+            name: Its name.
+            seconds: The limit of the student's cells, in CPU seconds.
+            given: The text of a given cell, of which only the student's additions are run.
+        """
         filename = CELL.format(name)
+        if given is not None:
+            source = added(source, given)
         self.sources.append(source)
         code = compile_cell(source, filename)
         linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
@@ -86,6 +111,10 @@ class Worker:
     def do_restrict(self, allowed: list[str] | None, forbidden: list[str]) -> None:
         """Apply an import rule to the cells that follow; see `imports.guard`."""
         guard(self.namespace, allowed, forbidden)
+
+    def do_leave_out(self, package: str) -> None:
+        """Let a package be imported that is not installed; see `missing.leave_out`."""
+        leave_out(package)
 
     def do_object(self, name: str) -> dict[str, Any]:
         """Keep the object with a global name; return its reference."""
@@ -222,10 +251,13 @@ class Worker:
         found = {name: p for name, p in every.items() if p.requires_grad and not is_lazy(p)}
         return {name: p.detach() for name, p in found.items()} if every else None
 
-    def do_lazy(self, ref: int, path: str = "") -> bool:
-        """Return whether a module has layers that get their sizes at its first call."""
+    def do_lazy(self, ref: int, path: str = "") -> list[str]:
+        """Return the names of the parameters and buffers that get their sizes at the first call."""
         part = self.reach(ref, path)
-        return isinstance(part, nn.Module) and any(map(is_lazy, part.parameters()))
+        if not isinstance(part, nn.Module):
+            return []
+        every = (*part.named_parameters(), *part.named_buffers())
+        return [name for name, value in every if is_lazy(value)]
 
     def do_used_parameters(self, ref: int, path: str, args: list) -> dict[str, Any]:
         """Return the trainable parameters of a model that a call of one of its parts uses."""
@@ -328,7 +360,7 @@ def compile_cell(source: str, filename: str) -> types.CodeType:
 
 @contextlib.contextmanager
 def alarm(seconds: float | None) -> Iterator[None]:
-    """Limit the seconds of the code inside; None for no limit. Code can switch the alarm off.
+    """Limit the CPU seconds of the code inside; None for no limit. Code can switch the alarm off.
 
     Raises:
         TimeoutError: If the code takes longer.
@@ -336,19 +368,21 @@ def alarm(seconds: float | None) -> Iterator[None]:
 
     def ring(*_: Any) -> None:
         raise TimeoutError(
-            f"this cell ran for more than {seconds:g} seconds, the limit for an added cell"
+            f"this cell computed for more than {seconds:g} seconds, the grader's limit for such a "
+            "cell"
         )
 
     if seconds is None:
         yield
         return
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # The time of the clock would depend on what else the machine does.
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -360,7 +394,7 @@ def describe(error: BaseException) -> dict[str, Any]:
         if frame.filename.startswith("<cell ") or frame.filename.startswith("<ipython"):
             cell, line, text = frame.filename, frame.lineno, frame.line
     with contextlib.suppress(Exception):
-        message = str(error.msg if isinstance(error, SyntaxError) else error)
+        message = about_gpu(error) or str(error.msg if isinstance(error, SyntaxError) else error)
         return {
             "type": type(error).__name__,
             "message": message[:MESSAGE_LIMIT],
@@ -380,10 +414,20 @@ def hide_autograder() -> None:
     sys.modules["autograder"] = stub
 
 
+class NoShell:
+    """The IPython shell that `get_ipython()` returns: each of its methods does nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *_, **__: None
+
+
 def serve(receive: io.RawIOBase, send: io.RawIOBase) -> None:
     """Answer requests until the judge closes the pipe."""
     worker = Worker()
     worker.namespace["display"] = lambda *_, **__: None
+    worker.namespace["get_ipython"] = NoShell
     _write(send, Frame({"ok": {"pid": os.getpid()}}))
     while (request := _read(receive)) is not None:
         reset(request)
@@ -444,5 +488,6 @@ def main(receive: int, send: int) -> None:
     """
     torch.set_num_threads(1)
     use_placeholders()
+    use_no_gpu()
     hide_autograder()
     serve(os.fdopen(receive, "rb", buffering=0), os.fdopen(send, "wb", buffering=0))

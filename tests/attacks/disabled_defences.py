@@ -215,8 +215,8 @@ def followed_links() -> Any:
 
 
 def no_size_limit() -> Any:
-    """Read notebooks of up to 64 MiB."""
-    return patched(replaced(notebook, MAX_BYTES=64 << 20))
+    """Read notebooks of up to 128 MiB."""
+    return patched(replaced(notebook, MAX_BYTES=128 << 20))
 
 
 def no_output_limit() -> Any:

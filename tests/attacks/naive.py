@@ -34,7 +34,9 @@ class LiveSubmission(Submission):
         super().__init__(_no_worker, A)
         self.names = names
 
-    def run(self, source: str, name: str, seconds: float | None = None) -> None:
+    def run(
+        self, source: str, name: str, seconds: float | None = None, given: str | None = None
+    ) -> None:
         exec(source, self.names)
 
     def object(self, name: str) -> Any:

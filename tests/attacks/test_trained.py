@@ -15,11 +15,13 @@ import pytest
 import torch
 
 from attacks.disabled_defences import InProcessWorker
-from autograder.checks import training
+from autograder.checks import confirmation, training
 from autograder.checks.registry import load_checks
+from autograder.checks.shared import autoencoder, gaussian
 from autograder.checks.training import expect_trained
 from autograder.checks.vocabulary import CheckFailed
 from autograder.grading import judge
+from autograder.protocol.remote import Raised
 from autograder.quality.corpus import CorpusSubmission, Edit, make, write
 
 HERE = Path(__file__).parent / "trained"
@@ -54,6 +56,17 @@ def load(name: str) -> Attack:
     return Attack(**tomllib.loads((HERE / name / "attack.toml").read_text(encoding="utf-8")))
 
 
+def unmeasured():
+    """Train a new model that cannot be measured, without a test of what it has learned."""
+    make = training._make_anew
+
+    def make_anew(*arguments) -> None:
+        with contextlib.suppress(Raised):
+            make(*arguments)
+
+    return mock.patch.object(training, "_make_anew", make_anew)
+
+
 DISABLED = {
     # The submission runs in this process, which can read every file.
     "hidden_images": lambda: mock.patch.object(judge, "WorkerProcess", InProcessWorker),
@@ -65,6 +78,16 @@ DISABLED = {
     "counted_state": lambda: mock.patch.object(
         training, "trained_state", side_effect=lambda model, _: model.state()
     ),
+    "same_layout": lambda: mock.patch.object(
+        confirmation, "fitting", side_effect=lambda state, new: state
+    ),
+    "code_shapes": lambda: mock.patch.object(
+        gaussian, "expect_gaussians", side_effect=lambda mu, spread, *_: (mu, spread)
+    ),
+    "code_size": lambda: mock.patch.object(
+        autoencoder, "expect_codes", side_effect=lambda codes, *_: codes
+    ),
+    "measured_before": unmeasured,
 }
 
 
@@ -85,6 +108,8 @@ def verdict(attack: Attack, folder: Path, *disabled: str) -> str:
             expect_trained(current.submission, module.TASKS, spec)
         except CheckFailed as failed:
             return failed.message
+        except Raised as error:
+            return str(error)
     return ""
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sampled import corpus_names
 
 from autograder.grading.batch import Judges
 from autograder.quality import verify
@@ -36,8 +35,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory, judges: Judges) -> Graded:
     @functools.cache
     def grade(assignment: str) -> dict[str, Result]:
         folder = tmp_path_factory.mktemp(assignment)
-        names = corpus_names(assignment)
-        graded = verify.grade_corpus(assignment, folder, judges, thorough=False, names=names)
+        graded = verify.grade_corpus(assignment, folder, judges, thorough=False)
         return {result.student: result for result in graded}
 
     return grade

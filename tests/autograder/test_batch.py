@@ -16,11 +16,19 @@ from autograder.build.notebooks import reference, starter
 from autograder.checks import evaluate
 from autograder.checks.registry import info, load_checks
 from autograder.grading import judge
-from autograder.grading.batch import JUDGE_MIB, BatchError, Entry, find_submissions, grade_all
+from autograder.grading.batch import (
+    JUDGE_MIB,
+    BatchError,
+    Entry,
+    _grade_one,
+    find_submissions,
+    grade_all,
+)
 from autograder.quality import corpus
 from autograder.records.results import without_times
 from autograder.sandbox.clock import MAX_GAP, Clock
 from autograder.sandbox.limits import Limits
+from autograder.sandbox.tiers import Sandbox
 
 ASSIGNMENT = "03_fc_vae"
 
@@ -40,6 +48,31 @@ def test_submissions_are_found_in_nbgraders_layout(folder):
         "empty-handed",
         "zoë ★",
     ]
+
+
+@pytest.mark.parametrize(
+    "path", ["03_fc_vae (1).ipynb", "03_fc_vae/final.ipynb", "03_fc_vae/deeper/03_fc_vae.ipynb"]
+)
+def test_a_single_notebook_in_another_place_is_taken_with_a_note(folder, path):
+    """Not if there are two, or if it lies deeper, or behind a link."""
+    other = folder / "kim" / path
+    other.parent.mkdir(parents=True)
+    (folder / "kim" / ".ipynb_checkpoints").mkdir()
+    (folder / "ada" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb").rename(other)
+    (entry,) = [one for one in find_submissions(folder, ASSIGNMENT) if one.student == "kim"]
+    assert entry.path == other
+    (result,) = [_grade_one(entry, judge.grade, ASSIGNMENT, Limits(), Sandbox("A"))]
+    assert result.score == result.max_score
+    assert f"found as `{path}`" in result.notes[0]
+    shutil.copy(other, folder / "kim" / "copy.ipynb")
+    (entry,) = [one for one in find_submissions(folder, ASSIGNMENT) if one.student == "kim"]
+    assert not entry.path.exists()
+    assert "several other notebooks" in entry.note
+    (folder / "kim" / "copy.ipynb").unlink()
+    other.rename(folder / "kept.ipynb")
+    (folder / "kim" / "link.ipynb").symlink_to(folder / "kept.ipynb")
+    (entry,) = [one for one in find_submissions(folder, ASSIGNMENT) if one.student == "kim"]
+    assert not entry.path.exists()
 
 
 def test_a_wrong_folder_raises_with_a_reason(folder):
@@ -66,6 +99,17 @@ def test_a_result_does_not_depend_on_the_rest_of_the_batch(folder, graded):
     ):
         again = dataclasses.replace(before, student=name)
         assert without_times(results[name]) == without_times(again)
+
+
+@pytest.mark.parametrize("assignment", ["08_elbo_vae", "09_gaussian_vae"])
+def test_twenty_gradings_of_the_same_bytes_are_identical(tmp_path, judges, assignment):
+    """These two assignments have the most checks that sample."""
+    path = corpus.write(reference(assignment), tmp_path, "ada", assignment)
+    entries = [Entry("ada", path, train=False, secret=b"a secret")] * 20
+    first, *others = (without_times(r) for r in judges.grade_all(entries, assignment))
+    assert others == [first] * 19
+    (other,) = judges.grade_all([dataclasses.replace(entries[0], secret=b"another")], assignment)
+    assert other.score == first.score
 
 
 def test_a_submission_whose_judge_dies_is_not_graded(folder, monkeypatch):

@@ -1,20 +1,18 @@
 """Every corpus submission gets its expected points, status and known mistake."""
 
 import pytest
-from sampled import corpus_names
 
 from autograder.checks.registry import load_checks
 from autograder.course.locate import CourseError
 from autograder.course.sources import assignments
-from autograder.grading.batch import Entry, grade_all
+from autograder.grading.batch import Entry
 from autograder.quality.corpus import load_corpus, make, write
 from autograder.quality.verify import lost, problems_with, verify
 from autograder.quality.written import write_named
 from autograder.records.results import SKIPPED
-from autograder.sandbox.limits import Limits
 
 EVERY = assignments()
-SUBMISSIONS = [(assignment, name) for assignment in EVERY for name in corpus_names(assignment)]
+SUBMISSIONS = [(assignment, name) for assignment in EVERY for name in load_corpus(assignment)]
 
 
 @pytest.mark.parametrize(("assignment", "name"), SUBMISSIONS)
@@ -54,7 +52,7 @@ def test_tasks_checked_before_a_timeout_keep_their_points(graded):
     assert result.score == 25
 
 
-def test_a_failed_part_is_trained_with_the_reference_in_its_place(tmp_path):
+def test_a_failed_part_is_trained_with_the_reference_in_its_place(tmp_path, judges):
     """One submission for each part. All other parts are its own, and it passes the threshold."""
     a = "03_fc_vae"
     parts = {t.id for t in load_checks(a).tasks if t.parts}
@@ -62,7 +60,7 @@ def test_a_failed_part_is_trained_with_the_reference_in_its_place(tmp_path):
     wrong = {one.name: one for loses, one in first.items() if len(loses) == 1}
     assert {one.loses[0] for one in wrong.values()} == parts
     entries = [Entry(n, write(make(a, one), tmp_path, n, a)) for n, one in wrong.items()]
-    for result in grade_all(entries, a, 2, Limits()):
+    for result in judges.grade_all(entries, a):
         assert lost(result) == wrong[result.student].loses
         losses = result.facts["training_losses"]
         assert losses[0] > 150

@@ -2,17 +2,16 @@
 
 import pytest
 
-from autograder.grading.batch import find_submissions, grade_all
+from autograder.grading.batch import find_submissions
 from autograder.quality import corpus, demo
-from autograder.sandbox.limits import Limits
 
 
 @pytest.fixture(scope="module")
-def special(tmp_path_factory):
+def special(tmp_path_factory, judges):
     """Return the results of the students whose submissions are not from the corpus."""
     folder = demo.make_class(tmp_path_factory.mktemp("demo") / "submissions")
     entries = [e for e in find_submissions(folder, demo.ASSIGNMENT) if e.student not in demo.CORPUS]
-    return {r.student: r for r in grade_all(entries, demo.ASSIGNMENT, 2, Limits())}
+    return {r.student: r for r in judges.grade_all(entries, demo.ASSIGNMENT)}
 
 
 def test_the_class_has_fifteen_correct_and_incorrect_submissions(tmp_path):

@@ -1,12 +1,13 @@
 """Mutation testing: the operators, the data files, and a sample of mutants that is graded."""
 
+from dataclasses import replace
+
 import pytest
 
 from autograder.course.sources import Cell, assignments
 from autograder.quality import mutate
 from autograder.quality.mutants import Mutant, _of_cell, mutants_of, student_lines
 from autograder.records.results import CheckOutcome, Result
-from autograder.sandbox.limits import Limits
 
 SOURCE = """
 def loss(x, mu):
@@ -92,6 +93,11 @@ def test_a_verdict_compares_lost_tasks_with_the_tasks_of_the_line():
     ):
         assert mutate.judge(mutant, _result(**failed), lists).kind == kind
     assert mutate.judge(mutant, _result("timeout"), lists).kind == mutate.FAILED
+    raised = "Your code raised NameError: name 'y' is not defined, on line 4 of its cell (`x = y`)."
+    for message, kind in ((raised, mutate.RAISED), ("The KL is wrong.", mutate.ELSEWHERE)):
+        result = _result(kl_divergence="failed", reconstruction="failed")
+        checks = tuple(replace(c, message=message) for c in result.checks)
+        assert mutate.judge(mutant, replace(result, checks=checks), lists).kind == kind
     trained = mutate.judge(mutant, _result(training="failed"), lists, trained=True)
     assert trained.kind == mutate.TRAINED
 
@@ -102,15 +108,36 @@ def test_the_report_counts_each_verdict_and_lists_the_survivors():
     killed = mutate.judge(mutants[0], _result(kl_divergence="failed"), lists)
     alive = mutate.judge(mutants[1], _result(), lists)
     text = mutate.report([killed, alive])
-    assert "| 03_fc_vae | 2 | 1 | 0 | 0 | 0 | 1 | 0 |" in text
+    assert "| 03_fc_vae | 2 | 1 | 0 | 0 | 0 | 0 | 1 | 0 |" in text
     assert "## Survivors" in text
     assert mutate.counted([killed, alive]) == "2 mutants: 1 killed, 1 survived"
 
 
+def test_the_report_includes_the_stored_verdicts_of_other_assignments(tmp_path):
+    lists = mutate.load_lists("03_fc_vae")
+    mutants = mutants_of("03_fc_vae")
+    verdicts = [mutate.judge(m, _result(kl_divergence="failed"), lists) for m in mutants]
+    mutate.store(tmp_path, "03_fc_vae", verdicts)
+    found = mutate.stored(tmp_path, assignments())
+    assert found == verdicts
+    assert "03_fc_vae" not in mutate.incomplete(found, assignments())
+    assert mutate.incomplete(found[1:], ["03_fc_vae"]) == ["03_fc_vae"]
+    assert "have been graded" not in mutate.report(found)
+    assert "graded: 00_reparameterization." in mutate.report(found, ["00_reparameterization"])
+
+
+def test_a_task_by_operator_comes_before_the_task_of_the_place():
+    lists = mutate.load_lists("09_gaussian_vae")
+    for mutant in mutants_of("09_gaussian_vae"):
+        if mutant.function == "VAE.calc_elbo" and mutant.target == "kl":
+            own = "elbo" if mutant.operator == "detach" else "kl_divergence"
+            assert mutate.expected_tasks(mutant, lists) == (own,)
+
+
 @pytest.mark.slow
-def test_a_sample_of_mutants_loses_its_points():
+def test_a_sample_of_mutants_loses_its_points(judges):
     chosen = mutate.sample(CHEAP, 20)
     for assignment in CHEAP:
         some = [m for m in chosen if m.assignment == assignment]
-        for verdict in mutate.run(assignment, 1, Limits(call_seconds=60.0), chosen=some):
+        for verdict in mutate.run(assignment, judges, chosen=some):
             assert not verdict.is_problem, verdict.sentence()

@@ -3,10 +3,13 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from statistics import mean, stdev
 
+import pytest
 import torch
 
 from autograder.checks.deformed import deformed_digits, deformed_photos
+from autograder.course.sources import assignments
 from autograder.quality import new_images
 from vae_utils import load_dataset
 
@@ -40,26 +43,49 @@ def test_colour_images_keep_their_shape_and_range():
     assert (got.mean((0, 2, 3)) - images.mean((0, 2, 3))).abs().max() < 0.05
 
 
-def test_every_bound_is_four_standard_deviations_from_honest_work():
-    runs = new_images.load(ROOT / new_images.SAVED)
-    groups = {(run.assignment, run.model) for run in runs}
-    for assignment, model in groups:
-        spec = next(s for s in new_images.specs(assignment) if s.model == model)
-        values = [v for r in runs if (r.assignment, r.model) == (assignment, model) for v in r.new]
-        values = torch.tensor(values, dtype=torch.float64)
-        assert len(values) >= 2
-        assert values.mean() + 4 * values.std() < spec.below_new
+def _runs(assignment, model):
+    every = new_images.load(ROOT / new_images.SAVED)
+    return [run for run in every if (run.assignment, run.model) == (assignment, model)]
+
+
+SPECS = [(name, spec) for name in assignments() for spec in new_images.specs(name)]
+
+
+@pytest.mark.parametrize(("assignment", "spec"), SPECS, ids=[f"{a}-{s.model}" for a, s in SPECS])
+def test_every_bound_is_four_standard_deviations_from_honest_work(assignment, spec):
+    runs = _runs(assignment, spec.model)
+    assert len(runs) >= new_images.ENOUGH_RUNS
+    assert len({run.variant for run in runs}) >= 3
+    new = [value for run in runs for value in run.new]
+    assert mean(new) + 4 * stdev(new) < spec.below_new
+    start = [run.start for run in runs]
+    assert mean(start) - 4 * stdev(start) > spec.untrained
+    for name, least in spec.least.items():
+        found = [run.numbers[name] for run in runs]
+        assert mean(found) - 4 * stdev(found) > least
 
 
 def test_the_section_lists_each_model_once(tmp_path):
     runs = [
-        new_images.Measured("03_fc_vae", "myVAE", seed, "", 7, 119.0, (129.0, 130.0 + seed))
+        new_images.Measured(
+            "04_cvae",
+            "myVAE",
+            seed,
+            "",
+            7,
+            119.0,
+            (129.0, 130.0 + seed),
+            200.0 + seed,
+            {"agreement": 0.8 + seed / 100},
+        )
         for seed in range(5)
     ]
     path = tmp_path / "new_images.json"
     assert new_images.section(path) == ""
     path.write_text(json.dumps([asdict(run) for run in runs]))
-    (line,) = [line for line in new_images.section(path).splitlines() if "`03_fc_vae`" in line]
-    assert "| 5 (1) | 119.0 to 119.0 | 130.50, 1.90, 134.00 | 150 | 10 |" in line
+    losses, numbers = [x for x in new_images.section(path).splitlines() if "`04_cvae`" in x]
+    assert "| 5 (1) | 119.0 to 119.0 | 130.50, 1.90, 134.00 | 150 | 10.3 |" in losses
+    assert "| 202.00, 1.58, 200.00 | 175 | 17.1 |" in losses
+    assert "| agreement | 5 (1) | 0.820, 0.016, 0.800 | 0.55 | 17.1 |" in numbers
     path.write_text(json.dumps([asdict(run) for run in runs[:4]]))
     assert "| 150 | too few runs |" in new_images.section(path)

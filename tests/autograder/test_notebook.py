@@ -4,11 +4,14 @@ import copy
 import json
 import os
 
+import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autograder.build.notebooks import reference, starter, to_text
+from autograder.grading import judge
+from autograder.grading import notebook as notebook_module
 from autograder.grading.notebook import (
     MAX_BYTES,
     MAX_SOURCE,
@@ -17,7 +20,10 @@ from autograder.grading.notebook import (
     parse_notebook,
 )
 from autograder.protocol.frames import Frame, pack
+from autograder.quality.verify import lost
 from autograder.records.text import printable
+from autograder.sandbox.limits import Limits
+from autograder.worker.additions import added
 
 A = "03_fc_vae"
 WHOLE = to_text(reference(A)).encode()
@@ -36,10 +42,158 @@ def test_given_cells_come_from_the_source_and_only_solutions_from_the_student(op
     notebook = reference(A)
     for name, cell in named(notebook).items():
         cell.source = f"# mine: {name}"
-    cells = {cell.name: cell.source for cell in opened(notebook).cells}
+    cells = {cell.name: cell.source for cell in opened(notebook).cells if cell.given is None}
     assert list(cells) == ["imports", "my_vae", "settings", "train_step"]
     assert cells["my_vae"] == "# mine: my_vae"
     assert "import torch" in cells["imports"]
+
+
+GIVEN = "import torch\n\nsize = 3\n\n\ndef helper():\n    return size\n"
+
+
+@pytest.mark.parametrize(
+    ("changed", "run"),
+    [
+        (GIVEN, ""),
+        (GIVEN + "# a comment\n", ""),
+        ("import math\n" + GIVEN, "import math"),
+        (GIVEN.replace("import torch", "import torch\nfrom torch import nn as n, optim"), None),
+        (GIVEN.replace("3", "4"), ""),
+        (GIVEN.replace("return size", "return 0"), ""),
+        (GIVEN + "other = size + 1\n", "other = size + 1"),
+        ("%%time\n" + GIVEN + "%matplotlib inline\n", "pass"),
+    ],
+)
+def test_additions_to_a_given_cell_are_found(changed, run):
+    assert added(changed, GIVEN) == ("from torch import nn as n, optim" if run is None else run)
+
+
+def test_imports_and_helpers_that_a_student_added_to_a_given_cell_can_be_used(write_notebook):
+    """Without its additions, the class of the submission cannot be used."""
+    notebook = reference(A)
+    cells = named(notebook)
+    cells["imports"].source += "\nfrom torch.nn import Module as Base\n\ndef one():\n    return 1\n"
+    cells["my_vae"].source = (
+        cells["my_vae"].source.replace("(nn.Module)", "(Base)") + "\nassert one() == 1\n"
+    )
+    path = write_notebook(to_text(notebook))
+    result = judge.grade(path, A, "ada", train=False)
+    assert lost(result) == ()
+    assert result.notes == (
+        "The given cell `imports` was changed. The grader used the course's own copy. Lines that "
+        "you added to it were run after it.",
+    )
+    cells["imports"].source = cells["imports"].source.replace("Module as Base", "Module")
+    path = write_notebook(to_text(notebook))
+    assert lost(judge.grade(path, A, "ada", train=False)) != ()
+
+
+def with_cell(source):
+    """Return the text of the reference with an own cell before the class."""
+    notebook = reference(A)
+    place = next(i for i, c in enumerate(notebook.cells) if c.id == "solution-my_vae")
+    notebook.cells.insert(place, nbformat.v4.new_code_cell(source))
+    return notebook
+
+
+@pytest.mark.parametrize(
+    ("source", "status"),
+    [
+        ("import os; os._exit(3)", "ended with exit code 3"),
+        ("import signal; signal.raise_signal(signal.SIGKILL)", "SIGKILL"),
+        ("while True: print('x' * 100_000)", "printed more than"),
+        ("import time; time.sleep(60)", "the time limit for one call"),
+    ],
+)
+def test_an_own_cell_that_ends_its_process_is_skipped(write_notebook, source, status):
+    path = write_notebook(to_text(with_cell(source)))
+    result = judge.grade(path, A, "ada", Limits(call_seconds=5.0), train=False)
+    assert (result.status, lost(result)) == ("graded", ())
+    (note,) = [note for note in result.notes if "was skipped" in note]
+    assert note.startswith("`your cell ")
+    assert status in note
+
+
+def test_a_solution_cell_that_ends_its_process_is_not_skipped(write_notebook):
+    notebook = reference(A)
+    named(notebook)["my_vae"].source += "\nimport os\nos._exit(3)\n"
+    assert judge.grade(write_notebook(to_text(notebook)), A, "ada").status == "crashed"
+
+
+def test_a_limit_on_a_cell_ends_the_cell_only(write_notebook, monkeypatch):
+    """Names that it defined before stay; a name that a later cell needs makes it run on."""
+    monkeypatch.setattr(notebook_module, "EXTRA_CELL_SECONDS", 0.5)
+    monkeypatch.setattr(notebook_module, "CELL_SECONDS", 4.0)
+    busy = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\n"
+    notebook = with_cell(busy.format(1.5) + "width = 400\n")
+    settings = named(notebook)["settings"]
+    settings.source = settings.source.replace("hidden_dim = 400", "hidden_dim = width")
+    named(notebook)["my_vae"].source += "\n" + busy.format(60)
+    result = judge.grade(write_notebook(to_text(notebook)), A, "ada", train=False)
+    assert (result.status, lost(result)) == ("graded", ())
+    (note,) = result.notes[1:]
+    assert "`my_vae` raised TimeoutError: this cell computed for more than 4 seconds" in note
+
+
+def graded(write_notebook, **changes):
+    """Grade the reference with replacements in its cells, each (old, new), untrained."""
+    notebook = reference(A)
+    for name, (old, new) in changes.items():
+        cell = named(notebook)[name]
+        assert old in cell.source
+        cell.source = cell.source.replace(old, new)
+    return judge.grade(write_notebook(to_text(notebook)), A, "ada", train=False)
+
+
+CLASS = "class myVAE(nn.Module):"
+
+
+def test_a_package_that_is_not_installed_costs_nothing_unless_it_is_used(write_notebook):
+    result = graded(
+        write_notebook,
+        my_vae=(CLASS, f"import no_such.deep as d\nfrom no_such2 import summary\n{CLASS}"),
+        settings=("lr=1e-3)", "lr=1e-3)\nsummary(model)"),
+    )
+    assert lost(result) == ()
+    told = "\n".join(result.notes)
+    assert "The grader has no module `no_such`" in told
+    assert "`settings` raised ModuleNotFoundError: the package no_such2 is not installed" in told
+    used = graded(write_notebook, my_vae=("torch.exp(", "no_such.exp("))
+    assert "reparameterize" in lost(used)
+
+
+def test_code_that_expects_a_missing_package_is_not_told_that_it_is_there(write_notebook):
+    guarded = (
+        "try:\n    import no_such\nexcept ImportError:\n    no_such = None\n"
+        f"assert no_such is None\n{CLASS}"
+    )
+    result = graded(write_notebook, my_vae=(CLASS, guarded))
+    assert (lost(result), result.notes) == ((), ())
+
+
+def test_a_gpu_that_is_not_there_is_named(write_notebook):
+    result = graded(
+        write_notebook,
+        my_vae=("torch.exp(", "torch.exp(torch.zeros(1).cuda() + "),
+        settings=(
+            "model = myVAE(hidden_dim, latent_dim)",
+            "model = myVAE(hidden_dim, latent_dim).cuda()",
+        ),
+    )
+    assert lost(result) == ()
+    result = graded(
+        write_notebook, my_vae=("torch.exp(", 'torch.exp(torch.zeros(1, device="cuda") + ')
+    )
+    assert "reparameterize" in lost(result)
+    assert any("the grader has no GPU" in check.message for check in result.checks)
+
+
+def test_the_shell_of_ipython_does_nothing(write_notebook):
+    notebook = reference(A)
+    line = "get_ipython().run_line_magic('matplotlib', 'inline')\nget_ipython().system('ls')\n"
+    cell = named(notebook)["my_vae"]
+    cell.source = line + cell.source
+    assert lost(judge.grade(write_notebook(to_text(notebook)), A, "ada", train=False)) == ()
 
 
 def test_changed_given_cells_get_a_note(opened):
@@ -82,6 +236,11 @@ def test_written_answers_are_kept_and_unchanged_ones_are_none(opened):
         ("[" * 200_000, "nested too deeply"),
         ('{"cells": [' + "9" * 10_000 + "]}", "not JSON"),
         (b"\xff\xfe\x00", "not JSON"),
+        ("\ufeff <!DOCTYPE html><p>Log in", "a web page, not a notebook"),
+        ("%PDF-1.7", "a PDF file"),
+        (b"PK\x03\x04\x00", "a ZIP archive"),
+        ('{"cells": [\n<<<<<<< HEAD\n]}', "a merge conflict"),
+        (to_text(starter("04_cvae")), "another assignment, `04_cvae`; expected `03_fc_vae`"),
         ('{"cells": [' + ",".join(["{}"] * 2001) + "]}", "at most 2000"),
     ],
 )
@@ -98,7 +257,7 @@ def test_a_byte_order_mark_is_ignored(write_notebook):
 def test_a_huge_file_is_not_read(write_notebook):
     path = write_notebook("")
     os.truncate(path, MAX_BYTES + 1)
-    with pytest.raises(UnreadableError, match="at most 20 MiB"):
+    with pytest.raises(UnreadableError, match="at most 64 MiB"):
         open_notebook(path, A)
 
 

@@ -1,21 +1,26 @@
 """Whatever a worker answers, a check passes, fails or refuses it: no other exception leaves it."""
 
 import contextlib
+import math
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from autograder.checks import training
 from autograder.checks.registry import load_checks
+from autograder.checks.training import TrainingSpec, expect_trained
 from autograder.checks.vocabulary import CheckFailed, Skipped
 from autograder.course.sources import assignments
 from autograder.protocol.frames import Frame
 from autograder.protocol.remote import Raised, Submission
 
 ROUNDS = 3
+TRAININGS = 25
 NAMES = ("a", "fc.weight", "fc.bias", "encoder.0.weight", "layers.0.weight", "layers.1.weight")
 DTYPES = ("float32",) * 6 + ("float64", "int64", "bool", "uint8", "float16")
 KINDS = ("tensor",) * 8 + ("tuple",) * 3 + ("dict", "plain", "plain")
@@ -90,6 +95,91 @@ class OddWorker:
         with np.errstate(invalid="ignore"):
             self.arrays.append(np.asarray(numbers).astype(self.random.choice(DTYPES)))
         return {"$array": len(self.arrays) - 1}
+
+
+class OddTrainer(OddWorker):
+    """Trains with right settings, and returns odd values.
+
+    Args:
+        seed: The seed of the answers.
+        spec: The training spec.
+    """
+
+    def __init__(self, seed: str, spec: TrainingSpec):
+        super().__init__(seed)
+        self.spec = spec
+        # Mostly one shape of answers, so that a training gets further than its first step.
+        self.outputs = self.random.choice([0, 1, 2, 2, 3, 3])
+        self.ends = self.random.choice([(), (1,), (5,), (1, 5), (5, 1), (784,), (1, 28, 28)])
+
+    def ask(self, request: Frame, _: float | None) -> Iterator[Frame]:
+        self.arrays = []
+        do, given = request.body["do"], request.body["with"]
+        if do == "epoch":
+            for rows in np.array_split(
+                request.arrays[-1], -(-len(request.arrays[-1]) // given["size"])
+            ):
+                self.arrays = []
+                items = [self._output(request, len(rows)) for _ in range(self.outputs)]
+                yield Frame({"item": [{"$float": "1.0"}, *items]}, self.arrays)
+            yield Frame({"ok": None})
+        elif do == "get" and self.random.random() < 0.9:
+            yield Frame({"ok": self.random.choice([1, 2, 5, 10])})
+        elif do == "call" and not given.get("tape") and request.arrays:
+            items = [
+                self._output(request, len(request.arrays[0])) for _ in range(max(self.outputs, 1))
+            ]
+            yield Frame({"ok": items if len(items) > 1 else items[0]}, self.arrays)
+        else:
+            yield Frame(self._body(request), self.arrays)
+
+    def _output(self, request: Frame, n: int) -> dict[str, Any]:
+        """Make an output for n images: the shape of an input, or another one."""
+        if self.random.random() < 0.2:
+            return self._tensor(request)
+        shape = self.random.choice([request.arrays[0].shape[1:], self.ends, self.ends])
+        numbers = np.random.default_rng(self.random.randrange(1 << 30)).random((n, *shape))
+        numbers = numbers * self.random.choice([1, 1, 1, 1, 3, np.nan])
+        kind = self.random.choice(DTYPES) if self.random.random() < 0.2 else "float32"
+        with np.errstate(invalid="ignore"):
+            self.arrays.append(numbers.astype(kind))
+        return {"$array": len(self.arrays) - 1}
+
+
+TRAINED = [
+    (assignment, name)
+    for assignment in assignments()
+    for name, value in vars(load_checks(assignment).module).items()
+    if isinstance(value, TrainingSpec)
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("assignment", "name"), TRAINED)
+def test_no_answer_of_a_worker_breaks_a_training(assignment: str, name: str, monkeypatch):
+    checks = load_checks(assignment)
+    spec = getattr(checks.module, name)
+    monkeypatch.setattr(training, "TEST_IMAGES", 20)
+    reached = set()
+    for number in range(TRAININGS):
+        bounds = {"below": math.inf, "below_new": math.inf, "untrained": 0.0}
+        short = replace(spec, images=20, epochs=10, **bounds)
+        worker = OddTrainer(f"{name} {number}", short)
+        torch.manual_seed(number)
+
+        def start(ask=worker.ask) -> Submission:
+            return Submission(ask, assignment, fresh=start)
+
+        submission = start()
+        submission.failed = set(worker.random.choice([(), (), *((t.id,) for t in checks.tasks)]))
+        try:
+            expect_trained(submission, checks.tasks, short)
+            reached.add("passed")
+        except CheckFailed as failed:
+            reached.add(failed.message.partition(":")[0][:60])
+        except Raised as error:
+            reached.add(error.kind)
+    assert len(reached) > 3, reached
 
 
 @pytest.mark.filterwarnings("ignore")

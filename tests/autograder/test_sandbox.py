@@ -83,7 +83,7 @@ def test_every_attack_fails_in_a_tier(tier, who):
         ("B", "files", ["read images"]),
         ("A", "network", ["connect to abstract socket"]),
         ("A", "network seccomp", ["connect by tcp"]),
-        ("A", "seccomp", ["create namespace", "lock shared file"]),
+        ("A", "seccomp", ["create namespace", "lock shared file", "wait on shared page"]),
         ("A", "seccomp", ["create memory file", "create shared mapping"]),
         (
             "A",
@@ -97,7 +97,7 @@ def test_every_attack_fails_in_a_tier(tier, who):
             "files",
             ["read outside file", "read check sources", "write outside file"],
         ),
-        ("B", "seccomp", ["create namespace", "lock shared file"]),
+        ("B", "seccomp", ["create namespace", "lock shared file", "wait on shared page"]),
         ("B", "seccomp rlimits", ["exceed process limit"]),
         ("B", "seccomp", ["create memory file", "create shared mapping"]),
         ("B", "rlimits", ["exceed disk limit"]),

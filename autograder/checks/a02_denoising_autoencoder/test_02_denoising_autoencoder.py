@@ -11,8 +11,9 @@ from autograder.checks.shared.autoencoder import (
     criterion_checks,
     decoded,
     encode,
+    error_through_the_code,
     forward_checks,
-    squared_error,
+    reconstruction_error,
 )
 from autograder.checks.shared.networks import (
     Part,
@@ -138,10 +139,10 @@ def test_decoder_reaches_black(submission: Submission) -> None:
 # The whole model
 
 
-def error_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
+def error_of_noisy_images(model: Any, x: torch.Tensor, most: int | None = None) -> torch.Tensor:
     """Return the error for noisy images where the decoder gets only the code."""
     corrupted = (x + noise.DEFAULT_STD * torch.randn_like(x)).clamp(0, 1)
-    return squared_error(model.decoder(encode(model.encoder, corrupted)), x)
+    return error_through_the_code(model, corrupted, x, most)
 
 
 BUDGET = 15_000
@@ -152,8 +153,10 @@ SPEC = TrainingSpec(
     below=0.025,
     unit="in mean squared error",
     batch=lambda x, labels: (x,),
-    loss=lambda batch, x_hat: squared_error(x_hat, batch[0]),
-    confirm=error_through_the_code,
+    loss=reconstruction_error,
+    confirm=error_of_noisy_images,
+    # A larger code costs the points of its own task only.
+    code=lambda submission: None if "bottleneck" in submission.failed else PIXELS - 1,
     new_images=deformed_digits,
     below_new=0.035,
     untrained=0.055,

@@ -14,7 +14,8 @@ from autograder.checks.a05_structured_cvae.completion import (
 from autograder.checks.a05_structured_cvae.quarters import QUARTER_MISTAKES, quarter
 from autograder.checks.deformed import deformed_digits
 from autograder.checks.shared import vae_parts
-from autograder.checks.shared.gaussian import bce, vae_plan
+from autograder.checks.shared.answers import expect_like
+from autograder.checks.shared.gaussian import bce, latent_size, vae_plan
 from autograder.checks.shared.networks import (
     Part,
     nonlinearity_checks,
@@ -28,6 +29,7 @@ from autograder.checks.shared.widths import width_checks
 from autograder.checks.training import (
     TrainingSpec,
     expect_trained,
+    fitting_parts,
     live_sentence,
     train_reference,
     training_checks,
@@ -250,7 +252,7 @@ BASELINE_PLAN = TrainingSpec(
     unit="nats per image",
     batch=lambda x, labels: (x,),
     loss=lambda batch, x_hat: bce(x_hat, batch[0]),
-    confirm=lambda baseline, x: bce(baseline(quarter(x)).float(), x),
+    confirm=lambda baseline, x: bce(baseline(quarter(x)), x),
     new_images=deformed_digits,
     below_new=170.0,
     untrained=175.0,
@@ -313,14 +315,15 @@ def _compete(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the squared error of the nearest sample, the samples' variation and the baseline's."""
     model, baseline, c = kept["model"], kept["baseline"], quarter(x)
-    with torch.no_grad():
+    with torch.no_grad(), fitting_parts(model), fitting_parts(baseline):
         for one in (model, baseline):
             one.eval()
-        latent_dim = model(x[:2], c[:2])[1].shape[1]
+        latent_dim = latent_size(model, x[:2], c[:2])
         rows = c.repeat_interleave(DRAWS, 0)
         decoded = model.decoder(torch.cat([torch.randn(len(rows), latent_dim), rows], 1))
-        samples = decoded.float().reshape(len(x), DRAWS, -1)
-        guess = baseline(c).float().reshape(len(x), -1)
+        like = x.repeat_interleave(DRAWS, 0)
+        samples = expect_like(decoded, like, "the sample").reshape(len(x), DRAWS, -1)
+        guess = expect_like(baseline(c), x, "the baseline's image").flatten(1)
         for one in (model, baseline):
             one.train()
     truth = x.flatten(1)

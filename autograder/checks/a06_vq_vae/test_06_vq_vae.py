@@ -8,6 +8,7 @@ from autograder.checks.a06_vq_vae import moving_averages, quantizer, vq_networks
 from autograder.checks.a06_vq_vae.vq import nearest, perplexity, to_maps, to_rows
 from autograder.checks.confirmation import Apart
 from autograder.checks.deformed import deformed_photos
+from autograder.checks.shared.answers import expect_like
 from autograder.checks.shared.networks import module_checks
 from autograder.checks.shared.parts import expect_inputs_kept, images
 from autograder.checks.training import RemotePart, TrainingSpec, expect_trained, live_sentence
@@ -19,6 +20,7 @@ from autograder.checks.vocabulary import (
     expect,
     expect_close,
     expect_tensor,
+    kind,
 )
 from autograder.protocol.remote import RemoteObject, Submission
 
@@ -160,6 +162,12 @@ def test_units_leave_images(submission: Submission) -> None:
 IN_USE = 4.0
 
 
+def share_of_variance(batch: tuple[torch.Tensor, ...], x_recon: torch.Tensor) -> torch.Tensor:
+    """Return the mean squared error of a batch, in units of the data's variance."""
+    error = expect_like(x_recon, batch[0], "`x_recon`") - batch[0]
+    return (error**2 / batch[1]).mean()
+
+
 def codebook_and_places(model: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Find the codebook of a trained model, and its encoder's output for the quantizer."""
     if isinstance(model, RemoteObject | Apart):
@@ -170,6 +178,11 @@ def codebook_and_places(model: Any, x: torch.Tensor) -> tuple[torch.Tensor, torc
         weight = part.remote.embedding.weight if isinstance(part, RemotePart) else None
         codebook = weight.value() if weight is not None else part.embedding.weight.detach()
         z = model.encoder(x)
+    if not isinstance(codebook, torch.Tensor) or codebook.dim() != 2:
+        raise CheckFailed(
+            f"`vq_vae.embedding.weight` should have shape (K, D), got {kind(codebook)}."
+        )
+    codebook = expect_tensor(codebook, codebook.shape, "`vq_vae.embedding.weight`").float()
     shape = (len(x), codebook.shape[1], x.shape[2] // 4, x.shape[3] // 4)
     return codebook, expect_tensor(z, shape, "The quantizer's input").float()
 
@@ -200,7 +213,7 @@ SPEC = TrainingSpec(
     below=0.15,
     unit="of the data's variance",
     batch=lambda x, labels: (x - 0.5, x.var().expand(len(x), 1, 1, 1)),
-    loss=lambda batch, x_recon: ((x_recon - batch[0]) ** 2 / batch[1]).mean(),
+    loss=share_of_variance,
     confirm=error_through_the_codebook,
     new_images=deformed_photos,
     below_new=0.2,

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from autograder.checks.a07_fashion_vae import convolutions, latent_dimensions
+from autograder.checks.a07_fashion_vae import convolutions, latent_dimensions, relus
 from autograder.checks.a07_fashion_vae.convolutions import EVERY, SMALL, shapes
 from autograder.checks.a07_fashion_vae.stored_loss import (
     BIASES,
@@ -21,6 +21,7 @@ from autograder.checks.a07_fashion_vae.stored_loss import (
 )
 from autograder.checks.a07_fashion_vae.totals import KL_MISTAKES, RECON_MISTAKES
 from autograder.checks.deformed import deformed
+from autograder.checks.shared.answers import expect_gaussians, expect_values
 from autograder.checks.shared.calls import expect_called
 from autograder.checks.shared.gaussian import negative_elbo, sample
 from autograder.checks.shared.kl import Pair, kl_checks
@@ -237,12 +238,14 @@ def loss_of(
     batch: tuple[torch.Tensor, ...], x_hat: torch.Tensor, mu: torch.Tensor, sigma: torch.Tensor
 ) -> torch.Tensor:
     """Return the loss in nats per image."""
+    mu, sigma = expect_gaussians(mu, sigma, len(batch[0]), "sigma")
     return negative_elbo(x_hat, batch[0], mu, 2 * sigma.log())
 
 
 def loss_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
     """Return the loss of a code sampled here: it depends on the image only through the code."""
-    mu, sigma = model.encoder(x)
+    mu, sigma = expect_values(model.encoder(x), ("mu", "sigma"))
+    mu, sigma = expect_gaussians(mu, sigma, len(x), "sigma")
     return loss_of((x,), model.decoder(sample(mu, 2 * sigma.log())), mu, sigma)
 
 
@@ -280,6 +283,7 @@ FAMILIES = (
         name="gaussian",
     ),
     convolutions.CHECKS,
+    relus.CHECKS,
     module_checks(latent_dimensions),
     training_checks(TASKS, SPEC),
 )

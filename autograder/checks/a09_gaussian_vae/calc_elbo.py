@@ -12,10 +12,12 @@ from typing import Any
 import torch
 
 from autograder.checks.shared.calls import expect_called
-from autograder.checks.shared.kl import Pair
+from autograder.checks.shared.gaussian import sample
+from autograder.checks.shared.in_parts import call_in_parts, kept_key
+from autograder.checks.shared.kl import Pair, kl_term
 from autograder.checks.shared.likelihood import GAUSSIAN, greys, reconstruction_mistakes
 from autograder.checks.shared.loss_terms_fit import expect_density
-from autograder.checks.shared.parameterization import EACH_IMAGE, expect_one_each
+from autograder.checks.shared.parameterization import EACH_IMAGE, LOGSIGMA, expect_one_each
 from autograder.checks.shared.parts import model_or_bare
 from autograder.checks.shared.sampling import NO_GRADIENT, Sampler
 from autograder.checks.vocabulary import (
@@ -36,6 +38,10 @@ RECON_MISTAKES = reconstruction_mistakes(GAUSSIAN, EACH_IMAGE)
 SIGMA_X = 0.3
 RANGE, SHIFT = 16.0, 8.0
 WIDEST = 40
+THREE_VALUES = "`calc_elbo` should return the three values (neg_elbo, recon, kl), got {}."
+TERMS = frozenset({"reconstruction", "kl_divergence"})
+# The key in `Submission.kept` that says that `calc_elbo` does not call `self.decoder`.
+UNSEEN = "decoder_unseen"
 
 
 def any_vae(submission: Submission, latent_dim: int = 5, sigma_x: float = SIGMA_X) -> RemoteObject:
@@ -73,34 +79,55 @@ def plug_blind_decoder(vae: RemoteObject, latent_dim: int) -> None:
     plug_decoder(vae, torch.zeros(latent_dim, PIXELS))
 
 
-def three_values(vae: RemoteObject, x: torch.Tensor) -> tuple[Any, Any, Any]:
-    """Call `calc_elbo` and expect three values, in any order."""
-    got = vae.calc_elbo(x)
-    expect(
-        isinstance(got, tuple) and len(got) == 3,
-        f"`calc_elbo` should return the three values (neg_elbo, recon, kl), got {kind(got)}.",
-    )
-    return got[0], got[1], got[2]
+def values(vae: RemoteObject, x: torch.Tensor) -> tuple[Any, ...]:
+    """Call `calc_elbo` and expect several values; see `in_parts` for one that raises."""
+    got = call_in_parts(vae, "VAE", "calc_elbo", x)
+    expect(isinstance(got, tuple) and len(got) in (2, 3), THREE_VALUES.format(kind(got)))
+    return tuple(got)
+
+
+def expect_three_values(vae: RemoteObject, x: torch.Tensor) -> None:
+    """Expect that `calc_elbo` returns three values."""
+    got = values(vae, x)
+    expect(len(got) == 3, THREE_VALUES.format(kind(got)), "value_missing")
 
 
 def terms(vae: RemoteObject, x: torch.Tensor) -> tuple[Any, Any, Any]:
-    """Return (neg_elbo, recon, kl), in whichever order `calc_elbo` returns them."""
-    got = three_values(vae, x)
-    first, second, third = order_of(vae.submission)
-    return got[first], got[second], got[third]
+    """Return (neg_elbo, recon, kl), in whichever order `calc_elbo` returns them.
+
+    If only two are returned, the third is their sum or their difference. The check of the sum
+    reports this error.
+    """
+    got = values(vae, x)
+    if len(got) == 3:
+        first, second, third = order_of(vae.submission)
+        return got[first], got[second], got[third]
+    total, recon, divergence = order_of(vae.submission, 2)
+    one, two = (value if isinstance(value, torch.Tensor) else torch.zeros(()) for value in got)
+    both = (one, two)
+    if total < 0:
+        return one + two, both[recon], both[divergence]
+    if recon < 0:
+        return both[total], both[total] - both[divergence], both[divergence]
+    return both[total], both[recon], both[total] - both[recon]
 
 
-def order_of(submission: Submission) -> tuple[int, int, int]:
+def order_of(submission: Submission, count: int = 3) -> tuple[int, int, int]:
     """Find out where `calc_elbo` returns neg_elbo, recon and kl; (0, 1, 2) is right.
 
     Another order is one error. The check of the sum reports it, and the two terms are judged in
     the order that was found. The KL alone does not change with the pixels and with the noise.
+
+    Args:
+        submission: The submission.
+        count: How many values it returns: three, or two. Then the place of the missing one is −1.
     """
     if "order" not in submission.kept:
-        submission.kept["order"] = (0, 1, 2)
+        submission.kept["order"] = (0, 1, 2) if count == 3 else (-1, 0, 1)
         with contextlib.suppress(CheckFailed, Raised):
             submission.kept["order"] = _found_order(submission)
-    return submission.kept["order"]
+    order: tuple[int, int, int] = submission.kept["order"]
+    return order
 
 
 def _found_order(submission: Submission) -> tuple[int, int, int]:
@@ -112,18 +139,22 @@ def _found_order(submission: Submission) -> tuple[int, int, int]:
     mu, logsigma = 2 + torch.rand(n, latents), -torch.rand(n, latents)
     x, other = with_posterior(mu, logsigma), with_posterior(mu, logsigma)
     other.flatten(1)[:, 2 * latents :] = 0.2
-    given = [*three_values(vae, other), *three_values(vae, x), *three_values(vae, other)]
-    if not all(isinstance(value, torch.Tensor) and value.shape == (n,) for value in given):
-        return 0, 1, 2
-    values, others = ([value.double() for value in given[i : i + 3]] for i in (3, 6))
-    fixed = [i for i in range(3) if torch.allclose(values[i], others[i], rtol=1e-5)]
+    given = [values(vae, shown) for shown in (other, x, other)]
+    count = len(given[0])
+    unknown = (0, 1, 2) if count == 3 else (-1, 0, 1)
+    if not all(isinstance(v, torch.Tensor) and v.shape == (n,) for got in given for v in got):
+        return unknown
+    found, others = ([value.double() for value in got] for got in given[1:])
+    fixed = [i for i in range(count) if torch.allclose(found[i], others[i], rtol=1e-5)]
+    if count == 2:
+        return _order_of_two(vae, found, fixed, x, mu, logsigma, weights, sigma_x)
     if len(fixed) != 1:
         return 0, 1, 2
     (kl,) = fixed
     one, two = (i for i in range(3) if i != kl)
 
     def is_sum(total: int, term: int) -> bool:
-        return torch.allclose(values[total], values[term] + values[kl], rtol=1e-5)
+        return torch.allclose(found[total], found[term] + found[kl], rtol=1e-5)
 
     if kl != 2:
         return (two, one, kl) if is_sum(two, one) else (one, two, kl)
@@ -133,18 +164,59 @@ def _found_order(submission: Submission) -> tuple[int, int, int]:
         return 0, 1, 2
     mean = (z @ weights.double()).sigmoid().unflatten(1, IMAGE)
     right = GAUSSIAN.term(EACH_IMAGE, mean, x.double(), sigma_x)
-    swapped = torch.allclose(values[0], right, rtol=1e-4) and is_sum(1, 0)
+    swapped = torch.allclose(found[0], right, rtol=1e-4) and is_sum(1, 0)
     return (1, 0, 2) if swapped else (0, 1, 2)
+
+
+def _order_of_two(
+    vae: RemoteObject,
+    found: list[torch.Tensor],
+    fixed: list[int],
+    x: torch.Tensor,
+    mu: torch.Tensor,
+    logsigma: torch.Tensor,
+    weights: torch.Tensor,
+    sigma_x: float,
+) -> tuple[int, int, int]:
+    """Return the places of two values, −1 for the missing one; see `order_of`."""
+    if len(fixed) != 1:
+        # The KL is missing. It is positive, so the larger value is the sum.
+        total = 0 if float((found[0] - found[1]).mean()) > 0 else 1
+        return total, 1 - total, -1
+    (kl,) = fixed
+    z = vae.decoder.seen()[len(x) : 2 * len(x)].double()
+    if z.shape != mu.shape:
+        return -1, 1 - kl, kl
+    mean = (z @ weights.double()).sigmoid().unflatten(1, IMAGE)
+    recon = GAUSSIAN.term(EACH_IMAGE, mean, x.double(), sigma_x)
+    right_sum = recon + kl_term(mu, logsigma, LOGSIGMA, EACH_IMAGE)
+    is_total = (found[1 - kl] - right_sum).abs().mean() < (found[1 - kl] - recon).abs().mean()
+    return (1 - kl, -1, kl) if bool(is_total) else (-1, 1 - kl, kl)
 
 
 def decoded(vae: RemoteObject, n: int, latent_dim: int) -> torch.Tensor:
     """Return the codes that `calc_elbo` decoded, one for each image, (n, Z)."""
     z = vae.decoder.seen()
+    error = vae.submission.kept.get(kept_key("VAE", "calc_elbo"))
     if not len(z):
+        if error:
+            raise error
         expect_called(vae, ("encoder", "decoder"), "calc_elbo")
+    if error:
+        z = z[-n:]  # after the call that raised an exception, it was called in parts
     if len(z) > n and len(z) % n == 0 and all(torch.equal(z[:n], again) for again in z.split(n)):
         z = z[:n]
     return expect_tensor(z, (n, latent_dim), CODE)
+
+
+def decoded_for_recon(vae: RemoteObject, n: int) -> torch.Tensor:
+    """Return the codes that `calc_elbo` decoded, (n, 5), or keep that it calls no decoder."""
+    try:
+        return decoded(vae, n, 5)
+    except CheckFailed as verdict:
+        if verdict.mistake == "part_not_called":
+            vae.submission.kept[UNSEEN] = True
+        raise
 
 
 def expect_recon(vae: RemoteObject, n: int, sigma_x: float) -> None:
@@ -156,7 +228,7 @@ def expect_recon(vae: RemoteObject, n: int, sigma_x: float) -> None:
     x = with_posterior(2 * torch.randn(n, 5), torch.full((n, 5), -0.8))
     x.flatten(1)[:, 10:] = greys(n, PIXELS - 10)
     recon = expect_one_each(terms(vae, x)[1], n, "The second value, `recon`,")
-    z = decoded(vae, n, 5)
+    z = decoded_for_recon(vae, n)
     mean = (z @ weights.double()).sigmoid().unflatten(1, IMAGE)
     inputs = (mean, x.double(), sigma_x)
     right = GAUSSIAN.term(EACH_IMAGE, *inputs)
@@ -219,12 +291,19 @@ def sampler(submission: Submission, train: bool) -> Sampler:
             vae.eval()
         plug_encoder(vae, width)
         plug_blind_decoder(vae, width)
+        if UNSEEN in submission.kept:
+            # The task of the decoded image has lost its points. A right sample takes its place.
+            return sample(mu, 2 * logsigma)
+        raised = None
         try:
             terms(vae, with_posterior(mu_rows, logsigma_rows))
-        except Raised:
+        except Raised as error:
             # A term of the wrong shape cannot be added. Its own task has lost its points.
-            if not {"reconstruction", "kl_divergence"} & submission.failed:
+            if not TERMS & submission.failed:
                 raise
+            raised = error
+        if raised and not len(vae.decoder.seen()):
+            raise raised
         return decoded(vae, *mu_rows.shape).view_as(mu)
 
     return sampled
@@ -239,23 +318,60 @@ def expect_gradient_through_sample(submission: Submission) -> None:
     """Expect ∂z/∂mu = 1 and ∂z/∂log σ = z − mu.
 
     At the prior the gradient of the KL is 0, and so is that of pixels at their means. The rest of
-    the negative ELBO's gradient flows through z.
+    the negative ELBO's gradient flows through z. An incorrect term may have other gradients there.
+    Then those of a second call, with a decoder that ignores z, are subtracted.
     """
-    latents = 3
+    if UNSEEN in submission.kept:
+        return
+    zeros = torch.zeros(3, 3)
+    try:
+        expect_slopes(*sample_gradients(submission, zeros, zeros), zeros)
+    except CheckFailed:
+        if not TERMS & submission.failed:
+            raise
+        mu, logsigma = 0.5 * torch.randn(3, 3), 0.3 * torch.randn(3, 3)
+        by_mu, by_logsigma, z = sample_gradients(submission, mu, logsigma)
+        if not len(by_mu):
+            return
+        blind_mu, blind_logsigma, _ = sample_gradients(submission, mu, logsigma, blind=True)
+        expect_slopes(by_mu - blind_mu, by_logsigma - blind_logsigma, z, mu)
+
+
+def sample_gradients(
+    submission: Submission, mu: torch.Tensor, logsigma: torch.Tensor, *, blind: bool = False
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the gradients of the negative ELBO by mu and log σ, and z, (N, Z) each.
+
+    If the sum cannot be computed because of an exception in one term, they are the gradients of the
+    reconstruction term. They are empty if there is none.
+    """
+    latents = mu.shape[1]
     vae = any_vae(submission, latents, 0.02)
     plug_encoder(vae, latents)
     # The pixels that contain mu and logsigma stay grey for every z.
     weights = torch.randn(latents, PIXELS)
     weights[:, : 2 * latents] = 0
-    plug_decoder(vae, weights)
-    mu, logsigma = (torch.zeros(latents, latents).requires_grad_() for _ in range(2))
-    total = terms(vae, with_posterior(mu, logsigma))[0]
+    plug_decoder(vae, 0 * weights if blind else weights)
+    mu, logsigma = (value.clone().requires_grad_() for value in (mu, logsigma))
+    total, recon, _ = terms(vae, with_posterior(mu, logsigma))
+    if isinstance(total, Raised) and TERMS & submission.failed:
+        if isinstance(recon, Raised):
+            return torch.empty(0), torch.empty(0), torch.empty(0)
+        total = recon
     inputs = {"mu": mu, "logsigma": logsigma}
     by_mu, by_logsigma = expect_grad(total, inputs, "the negative ELBO", "detached")
-    z = decoded(vae, latents, latents)
+    return by_mu.double(), by_logsigma.double(), decoded(vae, len(mu), latents)
+
+
+def expect_slopes(
+    by_mu: torch.Tensor, by_logsigma: torch.Tensor, z: torch.Tensor, mu: torch.Tensor
+) -> None:
+    """Expect that the gradient by log σ is z − mu times the gradient by mu, and neither is 0."""
+    if not len(by_mu):
+        return
     for name, grad in (("mu", by_mu), ("logsigma", by_logsigma)):
         expect(float(grad.abs().max()) > 1e-4, NO_GRADIENT.format(name), "detached")
-    right = by_mu.double() * z
+    right = by_mu * (z - mu)
     off = float((by_logsigma - right).abs().max() / right.abs().max())
     expect(off < 0.02, "The gradient that reaches `logsigma` through z is not (z − mu) ∂/∂z.")
 
@@ -270,7 +386,11 @@ def expect_gradient_through_kl(submission: Submission) -> None:
     plug_encoder(vae, 3)
     plug_blind_decoder(vae, 3)
     mu, logsigma = torch.ones(3, 3).requires_grad_(), (-torch.ones(3, 3)).requires_grad_()
-    total = terms(vae, with_posterior(mu, logsigma))[0]
+    total, _, divergence = terms(vae, with_posterior(mu, logsigma))
+    if isinstance(total, Raised) and TERMS & submission.failed:
+        if isinstance(divergence, Raised):
+            return
+        total = divergence
     inputs = {"mu": mu, "logsigma": logsigma}
     by_mu, by_logsigma = expect_grad(total, inputs, "the negative ELBO", "elbo_detached")
     # The gradient of a KL divided by all pixels is still 1e-3. That of the images is below 1e-7.

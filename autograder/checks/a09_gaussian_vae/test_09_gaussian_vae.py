@@ -13,11 +13,13 @@ from autograder.checks.a09_gaussian_vae.calc_elbo import (
     IMAGE,
     PIXELS,
     SIGMA_X,
+    TERMS,
     any_vae,
     called_kl,
     expect_gradient_through_kl,
     expect_gradient_through_sample,
     expect_recon,
+    expect_three_values,
     order_of,
     plug_blind_decoder,
     plug_encoder,
@@ -32,6 +34,7 @@ from autograder.checks.a09_gaussian_vae.dequantization import (
 from autograder.checks.a09_gaussian_vae.gaussian_elbo import SUM_MISTAKES, expect_means
 from autograder.checks.a09_gaussian_vae.lines import LINE_MISTAKES, expect_on_line, line
 from autograder.checks.deformed import deformed_digits
+from autograder.checks.shared.answers import expect_gaussians, expect_like, expect_values
 from autograder.checks.shared.gaussian import sample
 from autograder.checks.shared.kl import kl_checks, kl_term
 from autograder.checks.shared.likelihood import GAUSSIAN, greys
@@ -64,7 +67,7 @@ from autograder.checks.vocabulary import (
     expect_close,
     expect_tensor,
 )
-from autograder.protocol.remote import Affine, RemoteObject, Submission
+from autograder.protocol.remote import Affine, Raised, RemoteObject, Submission
 
 PARTS = ("encoder", "decoder")
 TASKS = (
@@ -226,10 +229,10 @@ def test_recon_known_number(submission: Submission) -> None:
 
 def adds_up(total: Any, recon: Any, divergence: Any) -> bool:
     """Return whether the first value is the sum of the others, whatever their shapes are."""
-    values = [torch.as_tensor(value).double() for value in (total, recon, divergence)]
     try:
+        values = [torch.as_tensor(value).double() for value in (total, recon, divergence)]
         return torch.allclose(values[0], values[1] + values[2], rtol=1e-4)
-    except RuntimeError:  # shapes that cannot be added or compared
+    except (RuntimeError, TypeError):  # shapes that cannot be added or compared
         return False
 
 
@@ -238,9 +241,9 @@ def test_elbo_is_the_sum(submission: Submission) -> None:
     """The first value is the sum of the second and the third, for each image."""
     order = order_of(submission)
     names = ("neg_elbo", "recon", "kl")
-    found = ", ".join(names[order.index(place)] for place in range(3))
+    found = ", ".join(names[order.index(place)] for place in range(3) if place in order)
     expect(
-        order == (0, 1, 2),
+        order == (0, 1, 2) or -1 in order,
         f"`calc_elbo` returns ({found}). The order should be (neg_elbo, recon, kl).",
         "outputs_swapped",
     )
@@ -248,10 +251,14 @@ def test_elbo_is_the_sum(submission: Submission) -> None:
     plug_encoder(vae, 5)
     plug_random_decoder(vae, 5, IMAGE)
     for n in (5, 1):
-        mu, logsigma = 1.5 * torch.randn(n, 5), 0.7 * torch.randn(n, 5)
-        total, *both = terms(vae, with_posterior(mu, logsigma))
-        if {"reconstruction", "kl_divergence"} & submission.failed and adds_up(total, *both):
-            continue  # The shape of a term is wrong, and so is that of the sum.
+        x = with_posterior(1.5 * torch.randn(n, 5), 0.7 * torch.randn(n, 5))
+        expect_three_values(vae, x)
+        total, *both = terms(vae, x)
+        if TERMS & submission.failed:
+            if isinstance(total, Raised):
+                continue  # A term of the wrong shape, or with an exception, cannot be added.
+            if adds_up(total, *both):
+                continue  # The shape of a term is wrong, and so is that of the sum.
         total = expect_one_each(total, n, "The first value, `neg_elbo`,")
         # Other tasks test these two terms.
         recon, divergence = (torch.as_tensor(term).double() for term in both)
@@ -277,6 +284,8 @@ def test_calls_use_new_noise(submission: Submission) -> None:
     plug_random_decoder(vae, 5, IMAGE)
     x = with_posterior(torch.randn(5, 5), torch.randn(5, 5))
     first, again = (terms(vae, x)[0] for _ in range(2))
+    if isinstance(first, Raised) and TERMS & submission.failed:
+        return  # Another check compares the codes of two calls.
     # If there is no noise at all, the check of the standard deviation reports it.
     both = isinstance(first, torch.Tensor) and isinstance(again, torch.Tensor)
     if not (torch.equal(first, again) if both else first == again):
@@ -364,10 +373,8 @@ def loss_in_bits(
     x: torch.Tensor, mean: torch.Tensor, mu: torch.Tensor, logsigma: torch.Tensor
 ) -> torch.Tensor:
     """Return the negative ELBO in bits per dimension, the mean over images."""
-    if mean.shape != x.shape or mu.shape != logsigma.shape or mu.dim() != 2:
-        raise CheckFailed(
-            "The encoder or the decoder returns other shapes in training mode than in eval mode."
-        )
+    mean = expect_like(mean, x, "the mean")
+    mu, logsigma = expect_gaussians(mu, logsigma, len(x), "logsigma")
     recon = GAUSSIAN.term(EACH_IMAGE, mean, x, PLAN_SIGMA_X)
     return bits_per_dim(recon + kl_term(mu, logsigma, LOGSIGMA, EACH_IMAGE), PIXELS).mean()
 
@@ -375,7 +382,8 @@ def loss_in_bits(
 def loss_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
     """Return the loss of a code sampled here: it depends on the image only through the code."""
     x = dequantize(x)
-    mu, logsigma = model.encoder(x)
+    mu, logsigma = expect_values(model.encoder(x), ("mu", "logsigma"))
+    mu, logsigma = expect_gaussians(mu, logsigma, len(x), "logsigma")
     return loss_in_bits(x, model.decoder(sample(mu, 2 * logsigma)), mu, logsigma)
 
 

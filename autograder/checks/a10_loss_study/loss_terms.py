@@ -1,5 +1,6 @@
 """Checks of `loss_fn(x_recon, x, mu, logvar, recon)`: each term alone, and both together."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 
@@ -16,7 +17,15 @@ from autograder.checks.shared.kl import (
 from autograder.checks.shared.likelihood import BERNOULLI, SQUARED_ERROR, reconstruction_checks
 from autograder.checks.shared.parameterization import LOGVAR, MEAN, expect_one_number
 from autograder.checks.shared.vae_methods import KnownRecon, expect_repeatable, kl_of, recon_of
-from autograder.checks.vocabulary import Mistake, check, close, expect, expect_close, expect_grad
+from autograder.checks.vocabulary import (
+    CheckFailed,
+    Mistake,
+    check,
+    close,
+    expect,
+    expect_close,
+    expect_grad,
+)
 from autograder.protocol.remote import Raised, Submission
 
 # Grey and colour images.
@@ -253,8 +262,14 @@ def test_both_carries_gradients(submission: Submission) -> None:
     inputs = {"x_recon": x_recon, "mu": mu, "logvar": logvar}
     for value in inputs.values():
         value.requires_grad_()
-    total = RECON["both"].right(x_recon, x) + kl_divergence(mu, logvar)
     value = loss(submission, x_recon, x, mu, logvar, "both")
+    failed = {"bce", "squared_error", "kl_divergence"} & submission.failed
+    if failed:
+        inputs = _reached(submission, x, inputs)
+        if inputs:
+            expect_grad(value, inputs, 'the loss "both"', "both_detached")
+        return  # the values of a term are wrong, and have lost the points of its own task
+    total = RECON["both"].right(x_recon, x) + kl_divergence(mu, logvar)
     if isinstance(value, torch.Tensor) and not close(value, total.detach()):
         return  # a wrong value has wrong gradients too; another check names it
     got = expect_grad(value, inputs, 'the loss "both"', "both_detached")
@@ -266,3 +281,23 @@ def test_both_carries_gradients(submission: Submission) -> None:
             "detached?",
             "both_detached",
         )
+
+
+def _reached(
+    submission: Submission, x: torch.Tensor, inputs: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Return those inputs that the gradient of "bce" or of "mse" reaches.
+
+    A term without a gradient has lost the points of its own task.
+    """
+    x_recon, mu, logvar = inputs.values()
+    reached: dict[str, torch.Tensor] = {}
+    for recon in ("bce", "mse"):
+        with contextlib.suppress(Raised, CheckFailed):
+            value = loss(submission, x_recon, x, mu, logvar, recon)
+            if not value.requires_grad:
+                continue
+            grads = torch.autograd.grad(value, list(inputs.values()), allow_unused=True)
+            found = zip(inputs.items(), grads, strict=True)
+            reached |= {name: one for (name, one), grad in found if grad is not None}
+    return {name: one for name, one in inputs.items() if name in reached}

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from autograder.checks.shared.answers import expect_codes, expect_like
 from autograder.checks.shared.gradients import expect_gradients
 from autograder.checks.shared.networks import Checks
 from autograder.checks.shared.parts import (
@@ -207,6 +208,26 @@ class _KnownParts:
 def squared_error(x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Return the mean squared error over all images and pixels."""
     return F.mse_loss(x_hat.flatten(1), x.flatten(1))
+
+
+def reconstruction_error(batch: tuple[torch.Tensor, ...], x_hat: torch.Tensor) -> torch.Tensor:
+    """Return the mean squared error of the reconstructions of a batch in training."""
+    return squared_error(expect_like(x_hat, batch[0], "the reconstruction"), batch[0])
+
+
+def error_through_the_code(
+    model: Any, given: torch.Tensor, x: torch.Tensor, most: int | None
+) -> torch.Tensor:
+    """Return the error where the decoder gets only the code: no other path from the image.
+
+    Args:
+        model: The model.
+        given: What it gets, (N, 1, 28, 28).
+        x: What it should return, (N, 1, 28, 28).
+        most: The largest allowed number of values of a code; None for no limit.
+    """
+    codes = expect_codes(encode(model.encoder, given), len(x), most)
+    return squared_error(expect_like(model.decoder(codes), x, "the reconstruction"), x)
 
 
 def criterion(submission: Submission, x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

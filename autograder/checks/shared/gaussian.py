@@ -4,6 +4,7 @@ mu and logvar are (N, Z), images (N, ...); every term is a scalar: summed within
 over images.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,16 +12,35 @@ import torch
 import torch.nn.functional as F
 
 from autograder.checks.deformed import deformed_digits
+from autograder.checks.shared.answers import (
+    expect_gaussians,
+    expect_like,
+    expect_pixels,
+    expect_values,
+)
 from autograder.checks.training import TrainingSpec
 
 
 def bce(x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Return the binary cross-entropy, summed over pixels, mean over images."""
+    """Return the binary cross-entropy, summed over pixels, mean over images.
+
+    Raises:
+        CheckFailed: If `x_hat` has another shape than `x`, or a pixel is outside [0, 1].
+    """
+    x_hat = expect_like(x_hat, x, "the reconstruction")
+    if not bool(torch.isfinite(x_hat).all()):
+        return torch.tensor(math.nan)
+    expect_pixels(x_hat)
     return F.binary_cross_entropy(x_hat, x, reduction="sum") / len(x)
 
 
 def kl_divergence(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
-    """Return KL(N(mu, σ²) ‖ N(0, I)), mean over images (Kingma & Welling 2014, appendix B)."""
+    """Return KL(N(mu, σ²) ‖ N(0, I)), mean over images (Kingma & Welling 2014, appendix B).
+
+    Raises:
+        CheckFailed: If the arguments are not of shape (N, Z) both.
+    """
+    mu, logvar = expect_gaussians(mu, logvar, len(mu))
     # logvar itself is finite even where σ² has underflowed to 0.
     return -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum(1).mean()
 
@@ -33,8 +53,19 @@ def negative_elbo(
 
 
 def sample(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
-    """Sample z from N(mu, exp(logvar)), (N, Z)."""
+    """Sample z from N(mu, exp(logvar)), (N, Z).
+
+    Raises:
+        CheckFailed: If the arguments are not of shape (N, Z) both.
+    """
+    mu, logvar = expect_gaussians(mu, logvar, len(mu))
     return mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
+
+
+def latent_size(model: Any, x: torch.Tensor, *c: torch.Tensor) -> int:
+    """Return the size of the codes of a `myVAE`."""
+    _, mu, logvar = expect_values(model(x, *c), ("x_hat", "mu", "logvar"))
+    return expect_gaussians(mu, logvar, len(x))[0].shape[1]
 
 
 def vae_plan(
@@ -50,7 +81,8 @@ def vae_plan(
     def confirm(model: Any, x: torch.Tensor, *labels: torch.Tensor) -> torch.Tensor:
         # The code is sampled here: the image reaches the decoder in no other way.
         c = condition(x, *labels)
-        _, mu, logvar = model(x, *c)
+        _, mu, logvar = expect_values(model(x, *c), ("x_hat", "mu", "logvar"))
+        mu, logvar = expect_gaussians(mu, logvar, len(x))
         x_hat = model.decoder(torch.cat([sample(mu, logvar), *c], 1))
         return negative_elbo(x_hat, x, mu, logvar)
 

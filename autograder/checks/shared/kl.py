@@ -151,6 +151,11 @@ ENTRY_MISTAKES: tuple[tuple[str, str, Pair], ...] = (
         for factor in (0.5, 2.0)
     ),
     (
+        "kl_squares_doubled",
+        "In your KL, a factor of ½ is missing for mu² and σ²: compare them with log σ.",
+        lambda m, s: m**2 + s**2 - s.log() - 0.5,
+    ),
+    (
         "kl_log_sigma_doubled",
         "Your KL uses 2 log σ where log σ is needed.",
         lambda m, s: 0.5 * (m**2 + s**2 - 1) - 2 * s.log(),

@@ -47,6 +47,8 @@ MEAN_IN_EVAL = (
     "In eval mode your model uses mu itself and does not call `{0}` for a sample, or `{0}` returns "
     f"mu. {NO_ELBO}"
 )
+# For a sample that no method of its own returns.
+IS_MEAN_IN_EVAL = f"In eval mode, {{}} is mu itself, without noise. {NO_ELBO}"
 NO_GRADIENT = (
     "No gradient reaches `{}` through z. Is z detached, or sampled by a function that passes no "
     "gradient? Only the noise is a constant."
@@ -169,6 +171,7 @@ def sampling_checks(
             gradients, its inputs and its device are checked too.
     """
     sigma = own.name if own is SIGMA else f"σ = {own.formula.format(own.name)}"
+    uncapitalized = what[:1].lower() + what[1:]
 
     def many(submission: Submission, mu: float, sigma: float) -> torch.Tensor:
         return _samples(made(submission, True), mu, sigma, own, what)
@@ -182,12 +185,8 @@ def sampling_checks(
         expect_standard_deviation(made(submission, True), own, what)
         measured = made(submission, False)
         if gives_mean(measured, own):
-            in_eval = (
-                MEAN_IN_EVAL.format(name)
-                if name
-                else f"{what} is mu itself in eval mode. {NO_ELBO}"
-            )
-            submission.remark(in_eval)
+            said = MEAN_IN_EVAL.format(name) if name else IS_MEAN_IN_EVAL.format(uncapitalized)
+            submission.remark(said)
         else:
             expect_standard_deviation(measured, own, what)
 

@@ -72,6 +72,14 @@ CHANNELS: dict[str, Numbers] = {
     "request_key": (249, 218),
     "keyctl": (250, 219),
 }
+# Waiting on a page that processes share, such as one of a library, whose bytes no one can change:
+# another process can count the waiters. A filter cannot read the flags of these calls.
+SHARED_WAITS: dict[str, Numbers] = {
+    "futex_waitv": (449, 449),
+    "futex_wake": (454, 454),
+    "futex_wait": (455, 455),
+    "futex_requeue": (456, 456),
+}
 # Settings of the machine, and kernel features with many past vulnerabilities.
 MACHINE: dict[str, Numbers] = {
     "bpf": (321, 280),
@@ -147,6 +155,7 @@ WITHOUT_NAMESPACES: dict[str, Numbers] = {
 }
 
 CLONE, CLONE3, FCNTL, MMAP, SOCKET = (56, 220), (435, 435), (72, 25), (9, 222), (41, 198)
+FUTEX = (202, 98)
 KILL, TGKILL, PRLIMIT, PRCTL = (62, 129), (234, 131), (302, 261), (157, 167)
 SET_PARENT_DEATH_SIGNAL = 1
 NEW_NAMESPACE = 0x7E020000  # CLONE_NEW* without CLONE_NEWTIME, which clone() does not accept
@@ -154,6 +163,8 @@ CLONE_THREAD = 0x10000
 SHARED_ANONYMOUS = 0x21  # MAP_SHARED | MAP_ANONYMOUS
 AF_UNIX = 1
 LOCKS = (6, 7, 37, 38, 1024, 1026)  # F_SETLK(W), F_OFD_SETLK(W), F_SETLEASE, F_NOTIFY
+# FUTEX_WAIT, _LOCK_PI, _WAIT_BITSET, _WAIT_REQUEUE_PI and _LOCK_PI2 without FUTEX_PRIVATE_FLAG.
+WAITS, ANY_CLOCK = (0, 6, 9, 11, 13), 0xFFFFFFFF - 0x100
 PIPE_SIZE = (1031,)  # F_SETPIPE_SZ: the content of a pipe is charged to no process
 OWNERS = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: send signals to another process
 
@@ -211,6 +222,10 @@ def program(machine: str, *, namespaces: bool, pid: int = 0) -> bytes:
     refuse(CLONE3, errno.ENOSYS)
     for numbers in ALL_TIERS.values():
         refuse(numbers)
+    for numbers in SHARED_WAITS.values():
+        refuse(numbers, errno.ENOSYS)
+    # Every program accepts this error, because a value can change at any moment: it tries again.
+    refuse_if(FUTEX, 1, WAITS, errno.EAGAIN, mask=ANY_CLOCK)
     refuse_if(MMAP, 3, [SHARED_ANONYMOUS], mask=SHARED_ANONYMOUS)
     if namespaces:
         refuse_if(SOCKET, 0, [AF_UNIX], errno.EAFNOSUPPORT, unless=True)

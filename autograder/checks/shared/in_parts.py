@@ -1,0 +1,135 @@
+"""Call a method of which several tasks test one part each; an exception stops its own part only.
+
+An exception in the computation of one of several results would cost the points of all of them. So
+the judge writes the method again, from the student's own text: a statement that raises an exception
+is skipped, and so are those that need its result. What is still computed can be tested. A result
+that is missing is replaced by the exception, which the check of this result raises.
+"""
+
+import ast
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from autograder.protocol.remote import Raised, RemoteObject
+
+NAME = "_in_parts"
+# `_value_of` is called with each of the returned values alone.
+HELPER = """
+def _value_of(call):
+    try:
+        return call()
+    except Exception:
+        return None
+"""
+
+
+def call_in_parts(
+    model: RemoteObject,
+    class_name: str,
+    method: str,
+    x: torch.Tensor,
+    known: Mapping[str, torch.Tensor] | None = None,
+) -> Any:
+    """Call a method of a model; if it raises an exception, compute what it still can.
+
+    In a student's notebook, and for work that has not been started, the exception is raised.
+
+    Args:
+        model: The model.
+        class_name: The class that defines the method.
+        method: The method. It returns several values.
+        x: Its argument.
+        known: Right values by the names of local variables, for statements that raise.
+
+    Returns:
+        What the method returns. In a tuple, a value that it cannot compute is the exception.
+
+    Raises:
+        Raised: If the method raises an exception and its text is not known, or if it can still
+            compute all values, or none of them.
+    """
+    submission = model.submission
+    try:
+        return model(x) if method == "forward" else getattr(model, method)(x)
+    except Raised as error:
+        if error.kind == "NotImplementedError":
+            raise
+        key = kept_key(class_name, method)
+        if key not in submission.kept:
+            source = _written_in_parts(tuple(submission.sources.values()), class_name, method)
+            submission.kept[key] = error if source else None
+            if source is not None:
+                submission.run(source, "in_parts")
+        if submission.kept[key] is None:
+            raise
+        try:
+            got = getattr(model, NAME)(x, dict(known or {}))
+        except Raised:
+            raise error from None
+        values = got if isinstance(got, tuple) else (got,)
+        missing = sum(value is None for value in values)
+        if missing == len(values) or not (missing or known):
+            raise
+        return tuple(error if value is None else value for value in values)
+
+
+def kept_key(class_name: str, method: str) -> str:
+    """Return the key in `Submission.kept` of the first exception of a method that runs in parts."""
+    return f"{class_name}.{method} in parts"
+
+
+def _written_in_parts(sources: Sequence[str], class_name: str, method: str) -> str | None:
+    """Return a cell that gives a class the method that skips; None if the method is not found."""
+    found = None
+    for source in sources:
+        try:
+            tree = ast.parse(source)
+        except SyntaxError:
+            continue
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and node.name == class_name:
+                own = [f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == method]
+                found = own[-1] if own else None
+    if found is None or len(found.args.args) != 2:
+        return None
+    made = copy.deepcopy(found)
+    made.name, made.decorator_list, made.returns = NAME, [], None
+    made.args.args.append(ast.arg("_known"))
+    made.args.defaults = []
+    made.body = _skipping(made.body)
+    text = ast.unparse(ast.fix_missing_locations(made))
+    return f"{HELPER}\n{text}\n{class_name}.{NAME} = {NAME}\n"
+
+
+def _skipping(body: Sequence[ast.stmt]) -> list[ast.stmt]:
+    """Return statements each of which is skipped if it raises an exception."""
+    made: list[ast.stmt] = []
+    for statement in body:
+        if isinstance(statement, ast.With):
+            statement.body = _skipping(statement.body)
+            made.append(statement)
+        elif isinstance(statement, ast.Return) and isinstance(statement.value, ast.Tuple):
+            values = [ast.unparse(value) for value in statement.value.elts]
+            parts = ", ".join(f"_value_of(lambda: ({value}))" for value in values)
+            made += ast.parse(f"def _():\n    return ({parts},)").body[0].body  # type: ignore[attr-defined]
+        else:
+            rescued = [
+                f"    if {name!r} in _known:\n        {name} = _known[{name!r}]"
+                for name in _assigned(statement)
+            ]
+            handler = "\n".join(rescued) or "    pass"
+            text = f"try:\n    pass\nexcept Exception:\n{handler}"
+            tried = ast.parse(text).body[0]
+            assert isinstance(tried, ast.Try)
+            tried.body = [statement]
+            made.append(tried)
+    return made
+
+
+def _assigned(statement: ast.stmt) -> list[str]:
+    """Return the names that a statement assigns to."""
+    names = (n for n in ast.walk(statement) if isinstance(n, ast.Name))
+    return sorted({n.id for n in names if isinstance(n.ctx, ast.Store)})

@@ -1,0 +1,1 @@
+"""Collects submissions as a learning platform delivers them, into nbgrader's layout."""

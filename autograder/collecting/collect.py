@@ -1,0 +1,259 @@
+"""Collects the submissions to an assignment into nbgrader's layout; loses nothing.
+
+INTO/<student>/<assignment>/<assignment>.ipynb            the latest attempt
+INTO/<student>/<assignment>/earlier/<time>.ipynb          the attempts before it
+INTO/collected-<assignment>.csv                           what was taken, and every problem
+"""
+
+import csv
+import hashlib
+import io
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from autograder.collecting.arrivals import CollectError, list_files
+from autograder.collecting.choose import Chosen, choose
+from autograder.collecting.owners import Owned, Owner, find_owners
+from autograder.collecting.roster import Student, match
+from autograder.course.sources import load_source
+from autograder.records.results import write_text
+from autograder.records.text import printable
+from autograder.reports.table import plain
+
+TAKEN, MISSING, UNCHANGED, OLDER = "taken", "missing", "unchanged", "older"
+EARLIER = "earlier"
+MAX_NAME_BYTES = 150
+COLUMNS = ("student", "name", "state", "time", "late", "attempts", "file", "notes")
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was collected from one student.
+
+    Attributes:
+        student: The name of the student's folder.
+        name: The name to show.
+        state: `TAKEN`, `UNCHANGED` if the same notebook was there, `OLDER` if a later one was
+            there, `MISSING` if there is no notebook.
+        time: When the notebook was handed in, in UTC; None if there is none.
+        late: Whether the platform says that it is late.
+        attempts: How many attempts there are.
+        file: The path of the notebook in the download; "" if there is none.
+        notes: What an instructor should know.
+    """
+
+    student: str
+    name: str
+    state: str
+    time: datetime | None = None
+    late: bool = False
+    attempts: int = 0
+    file: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run collected.
+
+    Attributes:
+        students: One entry for each student, sorted by the name of the folder.
+        problems: Pairs of a path in the download and a sentence.
+        table: The CSV file with all of it.
+    """
+
+    students: tuple[Collected, ...]
+    problems: tuple[tuple[str, str], ...]
+    table: Path
+
+
+def collect(
+    source: Path, assignment: str, into: Path, roster: Sequence[Student] | None = None
+) -> Report:
+    """Collect the submissions to an assignment.
+
+    The latest attempt of each student is taken. A notebook that is already there is never lost: an
+    older one moves to the earlier attempts, a later one stays.
+
+    Args:
+        source: A folder or a ZIP archive, as the learning platform delivers it.
+        assignment: The assignment's name.
+        into: The folder of the submissions; it may have submissions already.
+        roster: The students of the course; None if there is no roster.
+
+    Raises:
+        CollectError: If `source` is neither a folder nor an archive, or contains `into`.
+        CourseError: If the assignment does not exist.
+        OSError: If a file cannot be written.
+    """
+    load_source(assignment)
+    if source.is_dir() and into.resolve().is_relative_to(source.resolve()):
+        raise CollectError(f"{into} lies inside {source}. Choose another folder with --into.")
+    listing = list_files(source)
+    students, problems = _by_student(find_owners(listing), roster)
+    done = [
+        _collect_one(key, name, files, notes, assignment, into)
+        for key, (name, files, notes) in students.items()
+    ]
+    for one in roster or ():
+        if folder_name(one.key) not in students:
+            (into / folder_name(one.key)).mkdir(parents=True, exist_ok=True)
+            done.append(Collected(folder_name(one.key), one.name, MISSING))
+    done.sort(key=lambda one: one.student.casefold())
+    every = (*listing.problems, *problems)
+    table = into / f"collected-{assignment}.csv"
+    write_text(table, as_csv(done, every))
+    return Report(tuple(done), every, table)
+
+
+Files = dict[str, tuple[str, list[Owned], list[str]]]
+
+
+def _by_student(
+    owned: Sequence[Owned], roster: Sequence[Student] | None
+) -> tuple[Files, list[tuple[str, str]]]:
+    """Return the name, files and notes of each student, by folder; and pairs of path and problem.
+
+    Without a roster, two students with the same name get folders with their numbers.
+    """
+    numbers: dict[str, set[str]] = {}
+    for one in owned:
+        numbers.setdefault(one.owner.name, set()).add(one.owner.number)
+    students: Files = {}
+    problems: dict[Owner, tuple[str, str]] = {}
+    for one in owned:
+        owner, notes = one.owner, []
+        key, name = owner.name, owner.name
+        if len(numbers[owner.name]) > 1:
+            key = f"{owner.name}_{owner.number}"
+        if roster is not None:
+            found = match(owner, roster)
+            if len(found) == 1:
+                key, name = found[0].key, found[0].name
+            else:
+                who = ", ".join(student.key for student in found)
+                text = f"The roster has several such students: {who}." if found else ""
+                notes.append(text or "This student is not on the roster.")
+                problems.setdefault(owner, ("/".join(one.file.parts), f"{key}: {notes[0]}"))
+        entry = students.setdefault(folder_name(key), (name, [], notes))
+        entry[1].append(one)
+    return students, list(problems.values())
+
+
+def _collect_one(
+    student: str,
+    name: str,
+    files: Sequence[Owned],
+    notes: Sequence[str],
+    assignment: str,
+    into: Path,
+) -> Collected:
+    """Write the notebooks of one student."""
+    attempts: dict[tuple[int, str], list[Owned]] = {}
+    for one in files:
+        # The files of a folder have many times and are one attempt, unless the platform counts.
+        counted = one.attempt, one.file.parts[0] if one.time != one.file.time else ""
+        attempts.setdefault(counted, []).append(one)
+    ordered = sorted(attempts.values(), key=lambda group: max(one.order for one in group))
+    chosen = [choose(group, assignment) for group in ordered]
+    usable = [one for one in chosen if one.owned]
+    written = list(notes)
+    if not usable:
+        written.append(chosen[-1].problem)
+        (into / student).mkdir(parents=True, exist_ok=True)
+        return Collected(
+            student, name, MISSING, attempts=len(chosen), notes=(*written, *chosen[-1].notes)
+        )
+    last = usable[-1]
+    if last is not chosen[-1]:
+        written.append(f"The last attempt was not taken: {chosen[-1].problem}")
+    written += last.notes
+    if len(usable) > 1:
+        written.append(f"{len(usable) - 1} earlier attempts are in `{EARLIER}`.")
+    folder = into / student / assignment
+    for attempt in usable[:-1]:
+        _keep_earlier(folder / EARLIER, attempt.content, _time(attempt))
+    state = _write_last(folder, assignment, last)
+    if state == OLDER:
+        written.append("The notebook that was there is later, and stays.")
+    assert last.owned
+    where = "/".join(last.owned.file.parts)
+    late, count = last.owned.late, len(chosen)
+    return Collected(student, name, state, _time(last), late, count, where, tuple(written))
+
+
+def _time(one: Chosen) -> datetime:
+    assert one.owned
+    return one.owned.time
+
+
+def _write_last(folder: Path, assignment: str, last: Chosen) -> str:
+    """Write the latest attempt, unless the same or a later one is there; return what was done."""
+    path, time = folder / f"{assignment}.ipynb", _time(last)
+    if path.is_file() and not path.is_symlink():
+        before, written = path.read_bytes(), datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        if before == last.content:
+            return UNCHANGED
+        if written > time:
+            _keep_earlier(folder / EARLIER, last.content, time)
+            return OLDER
+        _keep_earlier(folder / EARLIER, before, written)
+    _write(path, last.content, time)
+    return TAKEN
+
+
+def _keep_earlier(folder: Path, content: bytes, time: datetime) -> None:
+    """Write an earlier attempt under its time, unless it is there."""
+    stem, number = time.strftime("%Y-%m-%dT%H-%M-%SZ"), 1
+    while True:
+        path = folder / (f"{stem}.ipynb" if number == 1 else f"{stem} {number}.ipynb")
+        if not path.exists():
+            return _write(path, content, time)
+        if path.read_bytes() == content:
+            return None
+        number += 1
+
+
+def _write(path: Path, content: bytes, time: datetime) -> None:
+    """Write a file atomically, with a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(name, 0o644)
+        os.utime(name, (time.timestamp(), time.timestamp()))
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def folder_name(key: str) -> str:
+    """Return a student's key as the name of a folder; a changed one gets digits of its digest."""
+    name = re.sub(r'[/\\:*?"<>|\x00-\x1f\x7f]', "_", printable(key)).strip(" .")
+    if name == key and len(name.encode()) <= MAX_NAME_BYTES:
+        return name
+    digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:8]
+    short = name.encode()[: MAX_NAME_BYTES - len(digest) - 1].decode(errors="ignore")
+    return f"{short.strip(' .')}-{digest}".lstrip("-")
+
+
+def as_csv(students: Sequence[Collected], problems: Sequence[tuple[str, str]]) -> str:
+    """Return what was collected as CSV text; problems without a student come last."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerow(COLUMNS)
+    for one in students:
+        time = one.time.strftime("%Y-%m-%d %H:%M:%S") if one.time else ""
+        values = (one.state, time, "late" if one.late else "", str(one.attempts))
+        told = (plain(one.file), plain(" ".join(one.notes)))
+        writer.writerow([plain(one.student), plain(one.name), *values, *told])
+    for where, problem in problems:
+        writer.writerow(["", "", "problem", "", "", "", plain(where), plain(problem)])
+    return text.getvalue()

@@ -1,0 +1,184 @@
+"""Finds out whose file it is, and of which attempt, from its path in a download.
+
+The forms of paths are those of Canvas ("Download Submissions"), Moodle ("Download all
+submissions"), Gradescope ("Export Submissions") and nbgrader (its course folder, and the inbound
+folder of its exchange). Every other path begins with the student's name.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+
+from autograder.collecting.arrivals import ZIP, Arrival, CollectError, Listing
+
+# Canvas: lovelaceada_LATE_12345_67890_03_fc_vae-1.ipynb, with the ids of the user and of the file.
+CANVAS = re.compile(
+    r"(?P<name>[^/]+?)_(?P<late>LATE_)?(?P<user>\d{2,})_(?P<file>\d{2,})_(?P<rest>.+)"
+)
+CANVAS_ATTEMPT = re.compile(r"-(\d{1,2})(\.\w+)$")
+# Moodle: "Ada Lovelace_123_assignsubmission_file_", a folder or the beginning of a file's name.
+MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_\w+?(?:_(?P<rest>.*))?")
+# nbgrader's exchange: ada+03_fc_vae+2026-11-30 10:11:12 UTC+0a1b2c
+EXCHANGE = re.compile(r"(?P<name>[^+]+)\+(?P<assignment>[^+]+)\+(?P<time>[^+]+?)(?:\+.*)?")
+GRADESCOPE = "submission_metadata.yml"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The student of a file, as far as the download tells.
+
+    Attributes:
+        name: A name as the platform writes it.
+        ids: Ids of this student: of the platform, of the school, or an e-mail address.
+        number: Tells apart two students with the same name; "" if the name is unique.
+    """
+
+    name: str
+    ids: frozenset[str] = frozenset()
+    number: str = ""
+
+
+@dataclass(frozen=True)
+class Owned:
+    """A file with its owner.
+
+    Attributes:
+        file: The file.
+        owner: Its owner.
+        inside: Its path below the student's folder, archive or prefix.
+        attempt: The number of the attempt, as the platform counts; 0 for the first or only one.
+        late: Whether the platform says that it is late.
+        time: When it was handed in; the file's time where the platform does not say it.
+    """
+
+    file: Arrival
+    owner: Owner
+    inside: tuple[str, ...]
+    attempt: int = 0
+    late: bool = False
+    time: datetime = datetime.min
+
+    @property
+    def order(self) -> tuple[int, datetime]:
+        """Sorts the attempts of one student; the files of one attempt have the same one."""
+        return self.attempt, self.time
+
+
+def find_owners(listing: Listing) -> list[Owned]:
+    """Find the owner of each file; files that belong to no student become problems."""
+    start = _top(listing)
+    metadata = _gradescope(listing, start)
+    found: list[Owned] = []
+    for file in listing.files:
+        parts = file.parts[start:]
+        if metadata is not None:
+            found += _of_gradescope(file, parts, metadata)
+        elif owned := _owned(file, parts):
+            found.append(owned)
+        elif file.name.lower().endswith(".ipynb"):
+            text = "Its path names no student. Expected: <student>/<file>."
+            listing.problems.append(("/".join(file.parts), text))
+    return found
+
+
+def _owned(file: Arrival, parts: tuple[str, ...]) -> Owned | None:
+    """Return a file with the owner that its path names; None if it names none."""
+    first, rest = parts[0], parts[1:]
+    if found := MOODLE.fullmatch(first):
+        owner = Owner(found["name"], frozenset(), found["id"])
+        inside = (found["rest"], *rest) if found["rest"] else rest
+        return Owned(file, owner, inside or (first,), time=file.time)
+    if found := CANVAS.fullmatch(first):
+        attempt = CANVAS_ATTEMPT.search(found["rest"])
+        name = CANVAS_ATTEMPT.sub(r"\2", found["rest"])
+        owner = Owner(found["name"], frozenset({found["user"]}), found["user"])
+        number = int(attempt[1]) if attempt else 0
+        return Owned(file, owner, (name, *rest), number, bool(found["late"]), file.time)
+    if rest and (found := EXCHANGE.fullmatch(first)):
+        owner = Owner(found["name"], frozenset({found["name"]}))
+        return Owned(file, owner, rest, time=_exchange_time(found["time"]) or file.time)
+    if rest:
+        name = first[: -len(ZIP)] if first.lower().endswith(ZIP) else first
+        return Owned(file, Owner(name, frozenset({name})), rest, time=file.time)
+    return None
+
+
+def _exchange_time(text: str) -> datetime | None:
+    for form in ("%Y-%m-%d %H:%M:%S.%f %Z", "%Y-%m-%d %H:%M:%S %Z"):
+        try:
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    return None
+
+
+def _top(listing: Listing) -> int:
+    """Return how many folders or archives lie around all files, above the students' names.
+
+    A bulk download is often one archive, or one folder, with everything in it. It is entered if
+    what lies in it has the form of a platform, or can only be students: several archives, or
+    several folders in an archive. Otherwise it could be the folder of one student.
+    """
+    start = 0
+    while True:
+        paths = [file.parts[start:] for file in listing.files if len(file.parts) > start]
+        firsts = {path[0] for path in paths}
+        inner = {path[1] for path in paths if len(path) > 1}
+        if len(firsts) != 1 or not inner or _of_platform(firsts):
+            return start
+        archives = all(name.lower().endswith(ZIP) for name in inner)
+        folders = min(firsts).lower().endswith(ZIP) and all(len(path) > 2 for path in paths)
+        if not _of_platform(inner) and not (len(inner) > 1 and (archives or folders)):
+            return start
+        start += 1
+
+
+def _of_platform(names: set[str]) -> bool:
+    forms = (CANVAS, MOODLE, EXCHANGE)
+    return any(name == GRADESCOPE or any(f.fullmatch(name) for f in forms) for name in names)
+
+
+def _gradescope(listing: Listing, start: int) -> Mapping[str, Any] | None:
+    """Return the submissions in Gradescope's metadata by folder; None if there is no such file."""
+    place = next((f for f in listing.files if f.parts[start:] == (GRADESCOPE,)), None)
+    if place is None:
+        return None
+    try:
+        found = yaml.load(place.read(), Loader=_Symbols)
+    except (yaml.YAMLError, CollectError, ValueError, RecursionError) as error:
+        raise CollectError(f"{'/'.join(place.parts)} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise CollectError(f"{'/'.join(place.parts)} has no list of submissions.")
+    return found
+
+
+class _Symbols(yaml.SafeLoader):
+    """Reads YAML with Ruby's symbols, such as `:name`, as plain strings."""
+
+
+def _of_gradescope(
+    file: Arrival, parts: tuple[str, ...], metadata: Mapping[str, Any]
+) -> Sequence[Owned]:
+    """Return a file once for each student who handed it in; groups hand in together."""
+    entry = metadata.get(parts[0])
+    if not isinstance(entry, dict) or len(parts) < 2:
+        return []
+    people = entry.get(":submitters", entry.get("submitters"))
+    time = entry.get(":created_at", entry.get("created_at"))
+    if isinstance(time, datetime):
+        time = time.replace(tzinfo=time.tzinfo or UTC)
+    found = []
+    for person in people if isinstance(people, list) else []:
+        if not isinstance(person, dict):
+            continue
+        told = {str(key).lstrip(":"): str(value) for key, value in person.items() if value}
+        ids = frozenset(told[key] for key in ("sid", "email", "name") if key in told)
+        if ids:
+            owner = Owner(told.get("sid") or told.get("email") or told["name"], ids)
+            moment = time if isinstance(time, datetime) else file.time
+            found.append(Owned(file, owner, parts[1:], time=moment))
+    return found

@@ -1,0 +1,63 @@
+"""A method that several tasks test: an exception in one of its statements stops one part only."""
+
+import pytest
+
+from autograder.checks.shared.in_parts import _written_in_parts
+
+SOURCE = """
+class Model:
+    def forward(self, x):
+        '''Return three values.'''
+        with torch.no_grad():
+            first = x + 1
+            second = x.missing()
+        if x < 0:
+            return first, second, None
+        third = first * 2
+        return first, second + 1, third
+"""
+
+
+class Any:
+    """A context manager in the place of `torch.no_grad()`."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return False
+
+    @classmethod
+    def no_grad(cls):
+        return cls()
+
+
+def in_parts(source: str, *args: object) -> object:
+    """Run the written method of `Model`."""
+    text = _written_in_parts(["x = (", source], "Model", "forward")
+    assert text is not None
+    names = {"torch": Any}
+    exec(f"{source}\n{text}", names)
+    return names["Model"]()._in_parts(*args)
+
+
+def test_a_statement_that_raises_is_skipped_and_what_needs_it_is_missing():
+    assert in_parts(SOURCE, 3, {}) == (4, None, 8)
+
+
+def test_a_known_value_takes_the_place_of_one_that_raises():
+    assert in_parts(SOURCE, 3, {"second": 10}) == (4, 11, 8)
+    assert in_parts(SOURCE, 3, {"first": 10}) == (4, None, 8)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        (SOURCE, "Other"),
+        (SOURCE.replace("forward", "call"), "Model"),
+        (SOURCE.replace("self, x", "self, x, y"), "Model"),
+        ("class Model(Base):\n    pass\n", "Model"),
+    ],
+)
+def test_a_method_that_is_not_in_the_text_is_not_written(source, name):
+    assert _written_in_parts([source], name, "forward") is None
