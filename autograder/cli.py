@@ -520,6 +520,7 @@ def _grade(  # type: ignore[no-untyped-def]
     expect_apart(submissions, out)
     output = OutputFolder(out, grader_digest(assignment, limits, sandbox))
     with output.locked():
+        output.claim(assignment)
         expect_hidden(sandbox, [submissions, out])
         secret = output.secret()
         entries = [replace(entry, secret=secret) for entry in entries]

@@ -72,8 +72,7 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
             outcome, message = GRADER_ERROR, grader_error(error)
     if outcome not in ("passed", SKIPPED):
         submission.failed.add(note.task)
-    if len(message) > LONGEST_MESSAGE:  # it can contain text that the submission sent
-        message = message[: LONGEST_MESSAGE - 1] + "…"
+    message = printable(message, LONGEST_MESSAGE, keep="\n")  # it can contain text that was sent
     seconds = round(time.monotonic() - started, 3)
     says = (note.live if submission.in_notebook else "") or note.sentence
     return CheckOutcome(note.name, note.task, task.points, says, outcome, message, mistake, seconds)
@@ -113,7 +112,7 @@ def explain(error: Raised, submission: Submission) -> CheckFailed:
         cell = defining_cell(missing[1], submission)
         if cell:
             cause = submission.cell_errors[cell]
-            if _not_started(cause):
+            if not_started(cause):
                 return CheckFailed(NOT_STARTED, todo=True)
             return CheckFailed(
                 sentence(
@@ -125,7 +124,7 @@ def explain(error: Raised, submission: Submission) -> CheckFailed:
             return CheckFailed(
                 f"`{missing[1]}` does not exist. Is its cell still in the notebook, and did it run?"
             )
-    if _not_started(error):
+    if not_started(error):
         return CheckFailed(NOT_STARTED, todo=True)
     return CheckFailed(sentence(f"Your code raised {error}"), _rule_broken(error))
 
@@ -145,7 +144,7 @@ def _rule_broken(error: Raised) -> str | None:
     return "forbidden_import" if error.kind == "ForbiddenImport" else None
 
 
-def _not_started(error: Raised) -> bool:
+def not_started(error: Raised) -> bool:
     """Return whether a placeholder of the starter is still there: its `raise`, or its `...`.
 
     PyTorch raises NotImplementedError too, and `torch.einsum` has messages about an ellipsis.

@@ -108,24 +108,38 @@ def _entry(child: Path, assignment: str, folder: Path) -> Entry:
         return Entry(child.name, expected, folder)
     found = sorted({*_notebooks(child, 1), *_notebooks(child / assignment, 2)})
     if len(found) != 1:
-        others = ", ".join(printable(str(path.relative_to(child)), 80) for path in found[:5])
-        note = f"There are several other notebooks: {others}." if found else ""
-        return Entry(child.name, expected, folder, note=note)
+        return Entry(child.name, expected, folder, note=_about_others(child, assignment, found))
     where = printable(str(found[0].relative_to(child)), 200)
     note = f"The notebook was found as `{where}`; expected `{assignment}/{assignment}.ipynb`."
     return Entry(child.name, found[0], folder, note=note)
 
 
+def _about_others(child: Path, assignment: str, found: list[Path]) -> str:
+    """Return a note about the files of a student without a notebook in its place; "" for none."""
+    files = found or sorted({*_files(child, 1), *_files(child / assignment, 1)})
+    shown = ", ".join(printable(str(path.relative_to(child)), 80) for path in files[:5])
+    if found:
+        return f"There are several other notebooks: {shown}."
+    if any(path.suffix.lower() == ".zip" for path in files):
+        return f"There is an archive: {shown}. `vaelab collect` reads archives."
+    return f"There is no notebook among the files: {shown}." if files else ""
+
+
 def _notebooks(folder: Path, levels: int) -> list[Path]:
-    """Return the notebooks of a folder and of those in it; links and hidden names are left out."""
+    """Return the notebooks of a folder and of those in it."""
+    return [path for path in _files(folder, levels) if path.suffix.lower() == ".ipynb"]
+
+
+def _files(folder: Path, levels: int) -> list[Path]:
+    """Return the files of a folder and of those in it; links and hidden names are left out."""
     found = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in itertools.islice(entries, MOST_FILES_SEEN):
             if entry.name.startswith(".") or entry.is_symlink():
                 continue
             if levels > 1 and entry.is_dir(follow_symlinks=False):
-                found += _notebooks(Path(entry.path), levels - 1)
-            elif entry.name.lower().endswith(".ipynb") and entry.is_file(follow_symlinks=False):
+                found += _files(Path(entry.path), levels - 1)
+            elif entry.is_file(follow_symlinks=False):
                 found.append(Path(entry.path))
     return found
 
@@ -407,7 +421,10 @@ def _grade_one(
             result = grade(*given, entry.train, entry.secret)
             again = f"Its process crashed in the first of {TRIES} tries. This is the second result."
             result = replace(result, notes=(*result.notes, again))
-        return replace(result, notes=(entry.note, *result.notes)) if entry.note else result
+        if not entry.note:
+            return result
+        look = (entry.note, *result.look) if result.score < result.max_score else ()
+        return replace(result, notes=(entry.note, *result.notes), look=look)
     except MemoryError:
         return judge.unjudged(assignment, entry.student, "memory", judge.JUDGE_MEMORY)
     except Exception as error:  # an error of the grader becomes a result, and the batch goes on

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autograder.checks.evaluate import defining_cell, evaluate
+from autograder.checks.evaluate import defining_cell, evaluate, not_started
 from autograder.checks.registry import info, load_checks
 from autograder.checks.seeds import submission_key
 from autograder.course.sources import definitions, imported, load_source
@@ -142,10 +142,12 @@ def grade(
         seconds = round(time.monotonic() - started, 2)
         tasks, checks = _scores(assignment, outcomes, message, answers)
         every = (assignment, student, status, message, tasks, checks, notes, facts, seconds)
-        return Result(*every, sandbox.tier, digest)
+        found = Result(*every, sandbox.tier, digest)
+        return replace(found, look=look) if found.score < found.max_score else found
 
     opened: Opened | None = None
     digest = ""
+    look: tuple[str, ...] = ()
     try:
         raw = read_bytes(path)
         digest = hashlib.sha256(raw).hexdigest()
@@ -153,6 +155,7 @@ def grade(
     except FileNotFoundError:
         return result("missing", f"The file {path.name} does not exist.", [], (), {})
     except (UnreadableError, OSError) as error:
+        look = (str(error),)
         return result("unreadable", str(error), [], (), {})
 
     for _ in range(1 + MOST_SKIPPED):
@@ -181,6 +184,9 @@ def grade(
         # The work may be right without a cell of the student's own.
         opened = opened.without(last, f"`{last}` was skipped. {message}")
     outcomes = current.outcomes if current else []
+    look = (*opened.look, *(_failed_cells(current.submission) if current else ()))
+    if status != "graded":
+        look = (message, *look)
     notes = opened.notes + (_notes(current.submission) if current else ())
     facts = current.submission.facts if current else {}
     return result(status, message, outcomes, notes, facts)
@@ -315,12 +321,20 @@ def _helped(error: Raised, submission: Submission, needed: _Needed) -> bool:
 
 
 def _notes(submission: Submission) -> tuple[str, ...]:
-    raised = [
-        sentence(f"The cell `{name}` raised {e}") for name, e in submission.cell_errors.items()
-    ]
+    raised = [_raised(name, error) for name, error in submission.cell_errors.items()]
     if (more := len(raised) - SHOWN_NOTES) > 0:
         raised[SHOWN_NOTES:] = [f"{more} more cells raised an exception."]
     return (*raised, *submission.remarks)
+
+
+def _failed_cells(submission: Submission) -> tuple[str, ...]:
+    """Return a sentence for each cell that failed, unless it is one that is not filled in yet."""
+    errors = list(submission.cell_errors.items())[:SHOWN_NOTES]
+    return tuple(_raised(name, error) for name, error in errors if not not_started(error))
+
+
+def _raised(name: str, error: Raised) -> str:
+    return sentence(f"The cell `{name}` raised {error}")
 
 
 def run_checks(current: Judging) -> None:

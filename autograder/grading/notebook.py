@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import stat
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,10 @@ MAX_BYTES = 64 << 20
 MAX_CELLS = 2000
 # In characters. In the JSON that is sent to the worker, one character takes up to six bytes.
 MAX_SOURCE = 150_000
+# Bytes of all cells together, compressed: several thousand lines of code, but fewer than 1,000
+# images. The cells run where a trained model is confirmed, so images in them could be looked up.
+MAX_CONTENT = 64 << 10
+MAX_NOTES = 60
 NBFORMAT = 4
 KINDS = ("code", "markdown", "raw")
 # CPU seconds of a cell that the student added, and of the student's own cells. A limit on a cell
@@ -64,16 +69,18 @@ class Opened:
         cells: The cells to run, in order: given cells from the source and the student's cells.
         notes: The differences from the starter.
         answers: The text of each written answer, by id; None if it is unchanged or missing.
+        look: Those of the notes that can be the reason for lost points.
     """
 
     cells: tuple[ToRun, ...]
     notes: tuple[str, ...]
     answers: dict[str, str | None]
+    look: tuple[str, ...] = ()
 
     def without(self, name: str, why: str) -> "Opened":
         """Return it without a cell, with a note that says why."""
         cells = tuple(cell for cell in self.cells if cell.name != name)
-        return replace(self, cells=cells, notes=(*self.notes, why))
+        return replace(self, cells=cells, notes=(*self.notes, why), look=(*self.look, why))
 
 
 def open_notebook(path: Path, assignment: str) -> Opened:
@@ -96,15 +103,41 @@ def parse_notebook(raw: bytes, assignment: str) -> Opened:
     cells = list(_cells(body))
     source = load_source(assignment)
     _expect_assignment(body, assignment)
-    notes = [*_about_the_file(body), *_differences(cells, source)]
-    to_run = []
+    notes, look, to_run = list(_about_the_file(body)), list(_missing(cells, source)), []
+    content = _Content()
     for cell in _to_run(cells, source):
-        if len(cell.source) <= MAX_SOURCE:
+        if len(cell.source) > MAX_SOURCE:
+            look.append(f"`{cell.name}` has over {MAX_SOURCE:,} characters and was not run.")
+        elif cell.seconds is None or content.takes(cell.source):
             to_run.append(cell)
         else:
-            notes.append(f"`{cell.name}` has over {MAX_SOURCE:,} characters and was not run.")
-        notes += _about_magic(cell)
-    return Opened(tuple(to_run), tuple(notes), _answers(cells, source))
+            look.append(
+                f"The cells contain more than {MAX_CONTENT >> 10} KiB of text, counted compressed. "
+                f"So `{cell.name}` was not run. Data do not belong in cells."
+            )
+        look += _about_magic(cell)
+    every = _shortened([*notes, *_differences(cells, source), *look])
+    return Opened(tuple(to_run), every, _answers(cells, source), _shortened(look))
+
+
+def _shortened(notes: list[str]) -> tuple[str, ...]:
+    more = len(notes) - MAX_NOTES
+    return (*notes[:MAX_NOTES], *([f"There are {more} more notes."] if more > 0 else []))
+
+
+class _Content:
+    """Measures the text of all cells together, compressed: code is small, images are large."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._compressor = zlib.compressobj()
+
+    def takes(self, text: str) -> bool:
+        """Add a text; return whether all together is within the limit."""
+        raw = text.encode("utf-8", "surrogatepass")
+        self.size += len(self._compressor.compress(raw))
+        self.size += len(self._compressor.flush(zlib.Z_SYNC_FLUSH))
+        return self.size <= MAX_CONTENT
 
 
 def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun]:
@@ -188,7 +221,8 @@ def _parse(raw: bytes) -> Any:
     if not raw.strip():
         raise UnreadableError("The file is empty.")
     try:
-        return json.loads(raw.decode("utf-8-sig"))
+        encoding = json.detect_encoding(raw).replace("utf-8-sig", "utf-8")
+        return json.loads(raw.decode(encoding).removeprefix("\ufeff"))
     except RecursionError as error:
         raise UnreadableError("The file's JSON is nested too deeply for a notebook.") from error
     except ValueError as error:
@@ -311,15 +345,13 @@ def _differences(cells: list[tuple[str, str, str]], source: Source) -> Iterator[
             what = f"Your cell `{cell.id}`"
         if count == 0 and cell.role in ("setup", "test"):
             yield f"{what} is missing. {replaced}"
-        elif count == 0 and cell.role in ("solution", "answer"):
-            yield f"{what} is missing."
         elif count > 1:
             yield f"{what} is there {count} times." + (
                 " All copies were run, in order." if cell.role == "solution" else f" {replaced}"
             )
-        elif cell.role == "solution" and kinds[cell.id] != "code":
+        elif count and cell.role == "solution" and kinds[cell.id] != "code":
             yield f"{what} is a {kinds[cell.id]} cell. It was run as code."
-        elif cell.role in ("setup", "test") and _is_changed(texts[cell.id], cell.source):
+        elif count and cell.role in ("setup", "test") and _is_changed(texts[cell.id], cell.source):
             runs = cell.role == "setup" and kinds[cell.id] == "code" and texts[cell.id].strip()
             more = " Lines that you added to it were run after it." if runs else ""
             yield f"{what} was changed. {replaced}{more}"
@@ -330,6 +362,14 @@ def _differences(cells: list[tuple[str, str, str]], source: Source) -> Iterator[
     if own:
         cells_added = f"{own} code cell{'s' * (own > 1)}"
         yield f"You added {cells_added}. Added cells are run, but earn no points."
+
+
+def _missing(cells: list[tuple[str, str, str]], source: Source) -> Iterator[str]:
+    """Yield a note for each of the student's cells that is missing."""
+    found = {name for _, name, _ in cells}
+    for cell in source.of("solution", "answer"):
+        if cell.id not in found:
+            yield f"Your cell `{cell.id}` is missing."
 
 
 def _answers(cells: list[tuple[str, str, str]], source: Source) -> dict[str, str | None]:

@@ -94,6 +94,8 @@ class Result:
         tier: The sandbox's tier, a key of `sandbox.tiers.TIERS`; "" if no judge ran.
         digest: SHA-256 of the submission's bytes; "" if they could not be read.
         grader: Digest of the checks, the grader's code and the limits; "" if it was not computed.
+        look: Reasons to look at the submission: points were lost, and perhaps through its packaging
+            rather than its work, such as a cell that failed before any check.
     """
 
     assignment: str
@@ -108,6 +110,7 @@ class Result:
     tier: str = ""
     digest: str = ""
     grader: str = ""
+    look: tuple[str, ...] = ()
 
     @property
     def score(self) -> float:
@@ -171,14 +174,15 @@ def from_json(text: str) -> Result:
         raise ValueError("a result must be a JSON object")
     for derived in ("score", "max_score", "pending", "not_graded"):
         body.pop(derived, None)
-    for name in ("tasks", "checks", "notes"):
+    for name in ("tasks", "checks", "notes", "look"):
         if not isinstance(body.get(name), list):
             raise ValueError(f"`{name}` must be a list")
     body["tasks"] = tuple(_record(TaskScore, item) for item in body["tasks"])
     body["checks"] = tuple(_record(CheckOutcome, item) for item in body["checks"])
-    if not all(isinstance(note, str) for note in body["notes"]):
-        raise ValueError("each note must be a text")
-    body["notes"] = tuple(body["notes"])
+    for name in ("notes", "look"):
+        if not all(isinstance(text, str) for text in body[name]):
+            raise ValueError(f"each text of `{name}` must be a text")
+        body[name] = tuple(body[name])
     result = _record(Result, body)
     if result.status not in STATUSES or not {c.outcome for c in result.checks} <= set(OUTCOMES):
         raise ValueError("the status or an outcome is unknown")

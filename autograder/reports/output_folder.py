@@ -21,13 +21,13 @@ from autograder.grading.batch import BatchError, Entry
 from autograder.grading.judge import unjudged
 from autograder.grading.notebook import UnreadableError, read_bytes
 from autograder.records.results import PART, Result, from_json, to_json, write_text
-from autograder.records.text import file_name
+from autograder.records.text import file_name, printable
 from autograder.reports.pages import class_page, feedback_page
 from autograder.reports.table import to_csv
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import TIERS, Sandbox
 
-LOCK, SECRET = ".lock", ".secret"
+LOCK, SECRET, OWNER = ".lock", ".secret", ".assignment"
 # A result has a few KiB; a larger file is no result of the grader.
 MAX_RESULT_BYTES = 16 << 20
 
@@ -101,6 +101,25 @@ class OutputFolder:
                 "it; the next run makes a new one and grades with other inputs."
             )
         return found
+
+    def claim(self, assignment: str) -> None:
+        """Note that the folder belongs to an assignment.
+
+        Raises:
+            BatchError: If it belongs to another one, whose results would be overwritten.
+        """
+        path = self.folder / OWNER
+        owner = path.read_text("utf-8", "replace").strip() if path.is_file() else ""
+        if not owner:  # an older grader has not noted it
+            every = sorted((self.folder / "results").glob("*.json"))
+            owner = next((found.assignment for one in every if (found := _parsed(one))), assignment)
+        if owner != assignment:
+            raise BatchError(
+                f"The output folder {self.folder} has the results of `{printable(owner, 100)}`. "
+                f"Choose another folder for `{assignment}` with --out."
+            )
+        with self._writing():
+            write_text(path, f"{assignment}\n")
 
     def keep_valid(self, entries: Sequence[Entry], assignment: str) -> list[Entry]:
         """Keep the results of an earlier run that are still valid.
@@ -184,14 +203,9 @@ class OutputFolder:
         return name
 
     def _read(self, student: str) -> Result | None:
-        path = self.folder / "results" / f"{file_name(student)}.json"
         # If a file was edited or comes from an older version, the submission is graded again.
-        with contextlib.suppress(OSError, ValueError):
-            if path.stat().st_size > MAX_RESULT_BYTES:
-                return None
-            result = from_json(path.read_text(encoding="utf-8"))
-            return result if result.student == student else None
-        return None
+        result = _parsed(self.folder / "results" / f"{file_name(student)}.json")
+        return result if result and result.student == student else None
 
     def _is_valid(self, result: Result, entry: Entry) -> bool:
         if not self.grader or result.grader != self.grader or not result.is_complete:
@@ -209,6 +223,14 @@ class OutputFolder:
             for part in folder.glob(f".*{PART}"):
                 with contextlib.suppress(OSError):
                     part.unlink(missing_ok=True)
+
+
+def _parsed(path: Path) -> Result | None:
+    """Return the result in a file; None if there is none that can be read."""
+    with contextlib.suppress(OSError, ValueError):
+        if path.stat().st_size <= MAX_RESULT_BYTES:
+            return from_json(path.read_text(encoding="utf-8"))
+    return None
 
 
 def _has_parts_of(result: Result, other: Result) -> bool:

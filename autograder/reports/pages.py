@@ -88,6 +88,7 @@ def class_page(results: Sequence[Result]) -> str:
         graded=len(shares),
         others=[r for r in results if r.status != "graded"],
         open=sum(1 for r in results if r.not_graded),
+        look=[r for r in results if r.look],
     )
 
 

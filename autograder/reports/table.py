@@ -20,16 +20,16 @@ def to_csv(results: Sequence[Result]) -> str:
     """Return the scores as CSV text.
 
     The points of a pending task are the word "pending", those of a task that an error of the grader
-    left open are the words "not graded".
+    left open are the words "not graded". The last column says why to look at a submission.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     tasks = [task.task for task in results[0].tasks] if results else []
-    writer.writerow(["student", "status", "score", "max_score", *tasks, "tier"])
+    writer.writerow(["student", "status", "score", "max_score", *tasks, "tier", "look"])
     for result in results:
         points = [_points(task) for task in result.tasks]
         row = [result.status, f"{result.score:g}", f"{result.max_score:g}", *points, result.tier]
-        writer.writerow([plain(result.student), *row])
+        writer.writerow([plain(result.student), *row, plain(" ".join(result.look))])
     return text.getvalue()
 
 

@@ -6,7 +6,9 @@ that one epoch is enough.
 """
 
 import contextlib
+import functools
 import tomllib
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
@@ -20,9 +22,10 @@ from autograder.checks.registry import load_checks
 from autograder.checks.shared import autoencoder, gaussian
 from autograder.checks.training import expect_trained
 from autograder.checks.vocabulary import CheckFailed
-from autograder.grading import judge
+from autograder.grading import judge, notebook
 from autograder.protocol.remote import Raised
 from autograder.quality.corpus import CorpusSubmission, Edit, make, write
+from vae_utils import load_dataset
 
 HERE = Path(__file__).parent / "trained"
 NAMES = sorted(path.parent.name for path in HERE.glob("*/attack.toml"))
@@ -53,7 +56,23 @@ class Attack:
 
 
 def load(name: str) -> Attack:
-    return Attack(**tomllib.loads((HERE / name / "attack.toml").read_text(encoding="utf-8")))
+    text = (HERE / name / "attack.toml").read_text(encoding="utf-8")
+    attack = Attack(**tomllib.loads(text))
+    if "@IMAGES@" not in text:
+        return attack
+    edits = [e | {"replace": e["replace"].replace("@IMAGES@", images())} for e in attack.edit]
+    return replace(attack, edit=edits)
+
+
+@functools.cache
+def images() -> str:
+    """Return 3,000 training images with four grey levels as text, 14 bits in each character."""
+    found = load_dataset("mnist", source="embedded", quiet=True).images[:3000] >> 6
+    packed = (found.reshape(-1, 4) << torch.tensor([6, 4, 2, 0])).sum(1).to(torch.uint8)
+    raw = zlib.compress(packed.numpy().tobytes(), 9)
+    bits = "".join(f"{byte:08b}" for byte in b"\1" + raw)
+    bits = bits.zfill(-(-len(bits) // 14) * 14)
+    return "".join(chr(0x4E00 + int(bits[i : i + 14], 2)) for i in range(0, len(bits), 14))
 
 
 def unmeasured():
@@ -88,6 +107,7 @@ DISABLED = {
         autoencoder, "expect_codes", side_effect=lambda codes, *_: codes
     ),
     "measured_before": unmeasured,
+    "little_text": lambda: mock.patch.object(notebook, "MAX_CONTENT", 1 << 30),
 }
 
 
@@ -103,7 +123,7 @@ def verdict(attack: Attack, folder: Path, *disabled: str) -> str:
         for name in disabled:
             stack.enter_context(DISABLED[name]())
         current = stack.enter_context(judge.judging(path, attack.assignment))
-        assert not current.submission.cell_errors
+        assert not (disabled and current.submission.cell_errors), current.submission.cell_errors
         try:
             expect_trained(current.submission, module.TASKS, spec)
         except CheckFailed as failed:

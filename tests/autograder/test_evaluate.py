@@ -6,7 +6,7 @@ import pytest
 
 from autograder.checks.evaluate import evaluate
 from autograder.checks.registry import info, load_checks
-from autograder.checks.vocabulary import Task, check
+from autograder.checks.vocabulary import Task, check, fail, kind
 from autograder.protocol.remote import Submission, direct
 from autograder.quality.fuzz import fuzz
 from autograder.records.results import GRADER_ERROR, CheckOutcome, Result, from_json, to_json
@@ -23,10 +23,23 @@ def calls_work(submission: Submission) -> None:
     submission.object("work")()
 
 
-def outcome_of(cell: str):
+@check("work")
+def says_what_it_got(submission: Submission) -> None:
+    """`work` returns a tensor."""
+    fail(f"Got {kind(submission.object('work')())}.")
+
+
+def outcome_of(cell: str, function=calls_work):
     submission = Submission(direct(Worker({"__name__": "__main__"})), "none")
     submission.run("import torch\n" + cell, "cell")
-    return evaluate(calls_work, TASK, submission)
+    return evaluate(function, TASK, submission)
+
+
+def test_no_message_contains_a_control_character():
+    """The name of a type is text of the submission, in the message of a check too."""
+    kind = "type('\\x1b[2J\\u202e', (), {})()"
+    got = outcome_of(f"def work():\n    return {kind}\n", says_what_it_got)
+    assert got.message == "Got \\x1b[2J\\u202e."
 
 
 @pytest.mark.parametrize(

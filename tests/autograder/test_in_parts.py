@@ -42,12 +42,16 @@ def in_parts(source: str, *args: object) -> object:
 
 
 def test_a_statement_that_raises_is_skipped_and_what_needs_it_is_missing():
-    assert in_parts(SOURCE, 3, {}) == (4, None, 8)
+    assert in_parts(SOURCE, 3, {}, False) == (4, None, 8)
 
 
 def test_a_known_value_takes_the_place_of_one_that_raises():
-    assert in_parts(SOURCE, 3, {"second": 10}) == (4, 11, 8)
-    assert in_parts(SOURCE, 3, {"first": 10}) == (4, None, 8)
+    assert in_parts(SOURCE, 3, {"second": 10}, False) == (4, 11, 8)
+    assert in_parts(SOURCE, 3, {"first": 10}, False) == (4, None, 8)
+
+
+def test_a_known_value_may_replace_one_that_is_computed():
+    assert in_parts(SOURCE, 3, {"third": 10}, True) == (4, None, 10)
 
 
 @pytest.mark.parametrize(

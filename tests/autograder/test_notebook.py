@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+from random import Random
 
 import nbformat
 import pytest
@@ -14,6 +15,7 @@ from autograder.grading import judge
 from autograder.grading import notebook as notebook_module
 from autograder.grading.notebook import (
     MAX_BYTES,
+    MAX_NOTES,
     MAX_SOURCE,
     UnreadableError,
     open_notebook,
@@ -117,7 +119,21 @@ def test_an_own_cell_that_ends_its_process_is_skipped(write_notebook, source, st
 def test_a_solution_cell_that_ends_its_process_is_not_skipped(write_notebook):
     notebook = reference(A)
     named(notebook)["my_vae"].source += "\nimport os\nos._exit(3)\n"
-    assert judge.grade(write_notebook(to_text(notebook)), A, "ada").status == "crashed"
+    result = judge.grade(write_notebook(to_text(notebook)), A, "ada")
+    assert result.status == "crashed"
+    assert result.look == (result.message,)
+
+
+def test_a_cell_that_fails_before_any_check_is_a_reason_to_look(write_notebook):
+    """Not a cell that is not filled in, and not a mistake in the work."""
+    failed = graded(write_notebook, my_vae=(CLASS, f"1 / 0\n{CLASS}"))
+    assert "`my_vae` raised ZeroDivisionError" in failed.look[0]
+    assert judge.grade(write_notebook(to_text(starter(A))), A, "ada", train=False).look == ()
+    assert graded(write_notebook, my_vae=("0.5 * logvar", "logvar")).look == ()
+    notebook = reference(A)
+    notebook.cells = [c for c in notebook.cells if c.id != "solution-my_vae"]
+    gone = judge.grade(write_notebook(to_text(notebook)), A, "ada", train=False)
+    assert gone.look[0] == "Your cell `my_vae` is missing."
 
 
 def test_a_limit_on_a_cell_ends_the_cell_only(write_notebook, monkeypatch):
@@ -302,6 +318,32 @@ def test_a_huge_cell_and_shell_lines_are_skipped_with_a_note(opened):
     assert "my_vae" not in [cell.name for cell in found.cells]
     assert any("`my_vae` has over 150,000 characters" in note for note in found.notes)
     assert any("begin with `!`" in note for note in found.notes)
+
+
+def with_cells(*sources):
+    """Return the reference with code cells of the student's own at the end."""
+    notebook = reference(A)
+    notebook.cells += [nbformat.v4.new_code_cell(source) for source in sources]
+    return notebook
+
+
+def test_thousands_of_lines_of_code_are_run_and_data_are_not(opened):
+    """All cells count together, compressed; given cells are always run."""
+    random = Random(0)
+    lines = [f"value_{n} = layer_{n % 7}(x[{n}:], size={n * n % 97})" for n in range(4000)]
+    data = "".join(random.choice("0123456789abcdef") for _ in range(140_000))
+    code = ["\n".join(lines[start : start + 400]) for start in range(0, 4000, 400)]
+    got = opened(with_cells(*code, f"DATA = '{data}'"))
+    assert sum(cell.name.startswith("your cell") for cell in got.cells) == len(code)
+    assert any("64 KiB of text" in note for note in got.notes)
+    assert {"imports", "train_step"} <= {cell.name for cell in got.cells}
+
+
+def test_notes_are_limited(opened):
+    got = opened(with_cells(*["%%bash\nls"] * 1000))
+    assert len(got.notes) == MAX_NOTES + 1
+    assert "more notes" in got.notes[-1]
+    assert len(got.look) == MAX_NOTES + 1
 
 
 def test_format_three_is_named(write_notebook):

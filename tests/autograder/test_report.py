@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -54,6 +55,7 @@ def test_csv_has_a_column_for_each_task_and_marks_pending_ones():
         "kl_divergence": "15",
         "larger_variance": "pending",
         "tier": "A",
+        "look": "",
     }
     assert rows[1]["score"] == "0"
 
@@ -196,3 +198,13 @@ def test_results_are_written_at_once_and_no_unfinished_file_is_left(tmp_path):
     assert [n for n in names if n.endswith(".part")] == []
     assert {"scores.csv", "index.html", "ada.html", "ada.json"} <= set(names)
     assert len(names) == 6
+
+
+def test_a_submission_that_lost_points_by_its_packaging_comes_first_with_its_reason():
+    lost = replace(result("bob", 0.0), look=("The cell `mine` raised =cmd|<b>",))
+    rows = list(csv.DictReader(to_csv([result("ada"), lost]).splitlines()))
+    assert [row["look"] for row in rows] == ["", "The cell `mine` raised =cmd|<b>"]
+    page = class_page([result("ada"), lost])
+    assert page.index("Look at these first") < page.index("Most frequent known mistakes")
+    assert "raised =cmd|&lt;b&gt;" in page
+    assert "Look at these first" not in class_page([result("ada")])

@@ -231,3 +231,16 @@ def test_plain_names_stay_and_no_two_names_share_a_file():
     assert [file_name(n) for n in ("ada", "zoë ★", "عمر")] == ["ada", "zoë ★", "عمر"]
     near = ["ada", "Ada", "ADA", "äda", "a\u0308da", "ada~", file_name("Ada") + "x"]
     assert len({file_name(n).casefold() for n in near}) == len(near)
+
+
+def test_a_folder_with_the_results_of_another_assignment_is_refused(folder):
+    """Also one that an older grader has written, without a note of its assignment."""
+    out = first_run(folder)
+    with pytest.raises(BatchError, match=f"has the results of `{A}`"):
+        OutputFolder(folder / "out").claim("03_fc_vae")
+    out.claim(A)
+    shutil.rmtree(folder / "out" / "results")
+    with pytest.raises(BatchError, match="Choose another folder for `03_fc_vae`"):
+        OutputFolder(folder / "out").claim("03_fc_vae")
+    OutputFolder(folder / "out").claim(A)
+    OutputFolder(folder / "new").claim("03_fc_vae")

