@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from autograder.checks.shared.networks import Checks, Part, either_weights, named_check, part_checks
 from autograder.checks.shared.parts import new_model
@@ -64,10 +65,10 @@ ENDS = tuple(
     for name, activation in (
         ("a sigmoid", torch.sigmoid),
         ("a tanh", torch.tanh),
-        ("a leaky ReLU", torch.nn.functional.leaky_relu),
-        ("a GELU", torch.nn.functional.gelu),
-        ("an ELU", torch.nn.functional.elu),
-        ("a softplus", torch.nn.functional.softplus),
+        ("a leaky ReLU", F.leaky_relu),
+        ("a GELU", F.gelu),
+        ("an ELU", F.elu),
+        ("a softplus", F.softplus),
     )
 )
 
@@ -124,6 +125,55 @@ def test_residual_corrects(submission: Submission) -> None:
 
 
 @check("residual")
+def test_residual_has_each_relu(submission: Submission) -> None:
+    """No ReLU is missing in f, and gradients pass through f as well as past it."""
+    x = torch.randn(2, 6, 4, 7)
+    block = with_weights(submission.new("Residual", 6, 6, 5), x, 0.5)
+    known = known_block(block)
+    if known is None:
+        return
+    given, weights = x.clone().requires_grad_(), torch.randn(x.shape)
+    got = expect_tensor(block(given), x.shape, "`Residual(...)(x)`")
+    x = x.double().requires_grad_()
+    for place, missing in (("first convolution", (True, False)), ("second", (False, True))):
+        # An in-place ReLU changes the input that is added.
+        for skip in (x, x.relu()):
+            expect(
+                not torch.allclose(got, skip + known(x, *missing), atol=1e-4),
+                f"In your `Residual`, the ReLU before the {place} is missing in f.",
+                "relu_missing",
+            )
+    right = x + known(x, False, False)
+    if torch.allclose(got, right, atol=1e-4):
+        (grad,) = expect_grad(got * weights, {"x": given}, "the block", "residual_detached")
+        (slope,) = torch.autograd.grad((right * weights).sum(), x)
+        expect(
+            torch.allclose(grad.double(), slope, atol=1e-3),
+            "Only a part of the gradient passes through your `Residual`. Is x detached in one of "
+            "the two terms of x + f(x)?",
+            "residual_detached",
+        )
+
+
+def known_block(block: RemoteObject) -> Callable[[torch.Tensor, bool, bool], torch.Tensor] | None:
+    """Return f with the block's own parameters; None if these are not those of two convolutions.
+
+    The two arguments after x say whether the first and the second ReLU are missing.
+    """
+    by_shape = {tuple(p.shape): p.detach().double() for p in block.parameters().values()}
+    first, second = by_shape.pop((5, 6, 3, 3), None), by_shape.pop((6, 5, 1, 1), None)
+    biases = by_shape.pop((5,), None), by_shape.pop((6,), None)
+    if first is None or second is None or by_shape:
+        return None
+
+    def f(x: torch.Tensor, no_first: bool, no_second: bool) -> torch.Tensor:
+        hidden = F.conv2d(x if no_first else x.relu(), first, biases[0], padding=1)
+        return F.conv2d(hidden if no_second else hidden.relu(), second, biases[1])
+
+    return f
+
+
+@check("residual")
 def test_stack_has_its_own_blocks(submission: Submission) -> None:
     """`ResidualStack` has `num_residual_layers` blocks, each with its own weights."""
     counts = []
@@ -140,8 +190,8 @@ def test_stack_has_its_own_blocks(submission: Submission) -> None:
     expect_registered(counts[0], "stack")
     expect(
         len(set(counts)) > 1,
-        f"{shown} The stack has always one block, or the same block several times. Multiplying "
-        "a list copies references: make each block separately.",
+        f"{shown} The stack has a fixed number of blocks, or the same block several times. "
+        "Multiplying a list copies references: make `num_residual_layers` separate blocks.",
         "shared_layers",
     )
     expect(counts[2] - counts[1] == counts[1] - counts[0] > 0, shown)
@@ -161,6 +211,13 @@ def test_stack_ends_in_relu(submission: Submission) -> None:
     )
     if "residual" not in submission.failed:
         expect_close(got, x.relu(), "Without weights, the output of `ResidualStack`", (x,), ENDS)
+    x = x.requires_grad_()
+    (grad,) = expect_grad(stack(x), {"x": x}, "the stack", "residual_detached")
+    expect(
+        bool(grad.any()),
+        "No gradient passes through `ResidualStack`. Is something detached?",
+        "residual_detached",
+    )
 
 
 # Encoder and decoder
@@ -276,6 +333,7 @@ def expect_colours(pixels: torch.Tensor) -> None:
 CHECKS = (
     test_residual_adds_its_input,
     test_residual_corrects,
+    test_residual_has_each_relu,
     test_stack_has_its_own_blocks,
     test_stack_ends_in_relu,
     *part_checks(
