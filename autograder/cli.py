@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +41,36 @@ NoSandbox = Annotated[
 Names = Annotated[list[str] | None, typer.Argument(help="Assignments. Default: all.")]
 Jobs = Annotated[int, typer.Option(help="Number of submissions graded at the same time.", min=1)]
 CORES = os.cpu_count() or 1
+
+
+def _print_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import version
+    from platform import python_version
+
+    from autograder.course.locate import current_course
+
+    typer.echo(
+        f"vaelab {version('vaelab')}, torch {version('torch')}, Python {python_version()}, "
+        f"course in {current_course().root}"
+    )
+    raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the versions and the course's folder.",
+        ),
+    ] = False,
+) -> None:
+    """Read the options before the command."""
 
 
 def _use(folder: Path | None) -> None:
@@ -385,6 +416,14 @@ def grade(
     again: Annotated[
         bool, typer.Option("--again", help="Grade all submissions again, also unchanged ones.")
     ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="STUDENT",
+            help="Grade this student again and keep all other results. Can be repeated.",
+        ),
+    ] = None,
     no_sandbox: NoSandbox = False,
     course: CourseDir = None,
 ) -> None:
@@ -399,7 +438,7 @@ def grade(
     from autograder.sandbox.limits import Limits
 
     limits = Limits(seconds=timeout, call_seconds=call_timeout, memory_mib=memory)
-    _grade(submissions, assignment, out, jobs, limits, _sandbox(no_sandbox), again)
+    _grade(submissions, assignment, out, jobs, limits, _sandbox(no_sandbox), again, only or ())
 
 
 @app.command()
@@ -507,10 +546,23 @@ def _sandbox(unconfined: bool = False, *, own: bool = False):  # type: ignore[no
 
 
 def _grade(  # type: ignore[no-untyped-def]
-    submissions: Path, assignment: str, out: Path, jobs: int, limits, sandbox, again: bool
+    submissions: Path,
+    assignment: str,
+    out: Path,
+    jobs: int,
+    limits,
+    sandbox,
+    again: bool,
+    only: Sequence[str] = (),
 ) -> None:
     from autograder.course.sources import load_source
-    from autograder.grading.batch import expect_apart, expect_hidden, find_submissions, grade_all
+    from autograder.grading.batch import (
+        chosen,
+        expect_apart,
+        expect_hidden,
+        find_submissions,
+        grade_all,
+    )
     from autograder.records.text import printable
     from autograder.reports.output_folder import OutputFolder, grader_digest
 
@@ -524,7 +576,12 @@ def _grade(  # type: ignore[no-untyped-def]
         expect_hidden(sandbox, [submissions, out])
         secret = output.secret()
         entries = [replace(entry, secret=secret) for entry in entries]
-        to_grade = entries if again else output.keep_valid(entries, assignment)
+        if only:
+            to_grade = chosen(entries, only)
+            output.keep_others(entries, only, assignment)
+        else:
+            to_grade = entries if again else output.keep_valid(entries, assignment)
+        earlier = {entry.student: output.earlier(entry, assignment) for entry in to_grade}
         if len(to_grade) < len(entries):
             kept = len(entries) - len(to_grade)
             console.print(
@@ -552,6 +609,15 @@ def _grade(  # type: ignore[no-untyped-def]
                         highlight=False,
                     )
         results = output.finish()
+    for result in results:
+        before = earlier.get(result.student)
+        if before and (before.score, before.status) != (result.score, result.status):
+            console.print(
+                f"{printable(result.student)}: before {before.status}, {before.score:g}; now "
+                f"{result.status}, {result.score:g} of {result.max_score:g} points",
+                markup=False,
+                highlight=False,
+            )
     console.print(_table(results))
     console.print(f"Scores: {out / 'scores.csv'}", soft_wrap=True)
     console.print(f"Report: {(out / 'index.html').resolve()}", soft_wrap=True)

@@ -12,7 +12,7 @@ import os
 import resource
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -112,6 +112,21 @@ def _entry(child: Path, assignment: str, folder: Path) -> Entry:
     where = printable(str(found[0].relative_to(child)), 200)
     note = f"The notebook was found as `{where}`; expected `{assignment}/{assignment}.ipynb`."
     return Entry(child.name, found[0], folder, note=note)
+
+
+def chosen(entries: Sequence[Entry], students: Collection[str]) -> list[Entry]:
+    """Return the entries of some students.
+
+    Raises:
+        BatchError: If one of them has no folder.
+    """
+    unknown = sorted(set(students) - {entry.student for entry in entries})
+    if unknown:
+        raise BatchError(
+            f"There is no folder of {', '.join(unknown)} among the submissions. Write the name of "
+            "the folder."
+        )
+    return [entry for entry in entries if entry.student in students]
 
 
 def _about_others(child: Path, assignment: str, found: list[Path]) -> str:

@@ -28,6 +28,7 @@ from autograder.checks.training import (
     steps,
     training_images,
 )
+from autograder.checks.vocabulary import CheckFailed
 from autograder.course.regions import solved
 from autograder.course.sources import load_source
 from autograder.records.results import write_text
@@ -51,7 +52,8 @@ class Measured:
         epoch: The epoch after which it was measured, counted from 1.
         loss: The training loss of that epoch.
         new: The losses of new images, each with other deformations.
-        start: The loss of training images before the training.
+        start: The loss of training images before the training; None if it cannot be measured, for
+            example because too few codes are in use.
         numbers: The numbers of `TrainingSpec.measure` after all epochs, by name.
     """
 
@@ -62,7 +64,7 @@ class Measured:
     epoch: int
     loss: float
     new: tuple[float, ...]
-    start: float
+    start: float | None
     numbers: dict[str, float]
 
 
@@ -86,7 +88,7 @@ def measure(assignment: str, seed: int, changes: Sequence[str] = ()) -> Iterator
         model, optimizer, step = (names[name] for name in (*spec.names, spec.step))
         x, labels = training_images(spec)
         batch, generator = spec.batch(x, labels), torch.Generator().manual_seed(seed)
-        start = mean_confirmed(model, x[:UNTRAINED_IMAGES], labels[:UNTRAINED_IMAGES], spec)
+        start = _untrained_loss(model, x[:UNTRAINED_IMAGES], labels[:UNTRAINED_IMAGES], spec)
         losses: list[float] = []
 
         def epoch() -> None:
@@ -111,9 +113,19 @@ def measure(assignment: str, seed: int, changes: Sequence[str] = ()) -> Iterator
             passed,
             last,
             tuple(new),
-            round(start, 4),
+            start,
             {name: round(value, 4) for name, value in numbers.items()},
         )
+
+
+def _untrained_loss(
+    model: Any, x: torch.Tensor, labels: torch.Tensor, spec: TrainingSpec
+) -> float | None:
+    """Return the loss of a new model; None if the grader does not accept it as a trained one."""
+    try:
+        return round(mean_confirmed(model, x, labels, spec), 4)
+    except CheckFailed:
+        return None
 
 
 def _run(assignment: str, seed: int, changes: Sequence[str]) -> dict[str, Any]:
@@ -170,16 +182,21 @@ def section(path: Path) -> str:
     for (assignment, model), runs in groups.items():
         spec = _spec(assignment, model)
         new = [value for run in runs for value in run.new]
-        start, losses = [run.start for run in runs], [run.loss for run in runs]
-        digits = spec.digits
+        start = [run.start for run in runs if run.start is not None]
+        losses, digits = [run.loss for run in runs], spec.digits
+        untrained = (
+            f"{_spread(start, digits + 1)}, {min(start):.{digits + 1}f} | {spec.untrained:g} "
+            f"| {_distance(start, spec.untrained, len(start))}"
+            if start
+            else f"no usable model | {spec.untrained:g} | never reached"
+        )
         lines.append(
             f"| `{assignment}`, `{model}` | {spec.below:g} {spec.unit} "
             f"| {len(runs)} ({len({run.variant for run in runs})}) "
             f"| {min(losses):.{digits}f} to {max(losses):.{digits}f} "
             f"| {_spread(new, digits + 1)}, {max(new):.{digits + 1}f} | {spec.below_new:g} "
             f"| {_distance(new, spec.below_new, len(runs))} "
-            f"| {_spread(start, digits + 1)}, {min(start):.{digits + 1}f} | {spec.untrained:g} "
-            f"| {_distance(start, spec.untrained, len(runs))} |"
+            f"| {untrained} |"
         )
     lines += [
         "",

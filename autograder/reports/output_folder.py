@@ -10,7 +10,7 @@ import hashlib
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -121,6 +121,21 @@ class OutputFolder:
         with self._writing():
             write_text(path, f"{assignment}\n")
 
+    def earlier(self, entry: Entry, assignment: str) -> Result | None:
+        """Return the result of an earlier run, also if its submission has changed since."""
+        self._name_of(entry.student)
+        result = self._read(entry.student)
+        if result is None or result.assignment != assignment:
+            return None
+        right = unjudged(assignment, entry.student, "missing", "")
+        return result if _has_parts_of(result, right) else None
+
+    def keep_others(self, entries: Sequence[Entry], only: Collection[str], assignment: str) -> None:
+        """Keep the earlier results of all students but some, whether they are valid or not."""
+        for entry in entries:
+            if entry.student not in only and (result := self.earlier(entry, assignment)):
+                self.results.append(result)
+
     def keep_valid(self, entries: Sequence[Entry], assignment: str) -> list[Entry]:
         """Keep the results of an earlier run that are still valid.
 
@@ -137,14 +152,8 @@ class OutputFolder:
         self._remove_unfinished()
         to_grade = []
         for entry in entries:
-            self._name_of(entry.student)
-            result = self._read(entry.student)
-            if (
-                result is not None
-                and result.assignment == assignment
-                and _has_parts_of(result, unjudged(assignment, entry.student, "missing", ""))
-                and self._is_valid(result, entry)
-            ):
+            result = self.earlier(entry, assignment)
+            if result and self._is_valid(result, entry):
                 self.results.append(result)
             else:
                 to_grade.append(entry)

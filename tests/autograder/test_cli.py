@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autograder.build.notebooks import starter
+from autograder.build.notebooks import reference, starter
 from autograder.course.locate import current_course
 from autograder.quality import corpus
 
@@ -85,3 +85,30 @@ def test_pytest_runs_the_checks_on_a_submission(tmp_path):
     assert "Your KL has the wrong sign" in done.stdout
     assert "test_kl_closed_form" in done.stdout
     assert re.search(r"\b4 failed, [1-9]\d* passed", done.stdout)
+
+
+def test_version_names_what_results_depend_on():
+    done = vaelab("--version")
+    assert done.returncode == 0
+    assert re.match(
+        r"vaelab \d[\w.]*, torch 2\.\d+\.\d+\S*, Python 3\.\d+\.\d+, course in /", done.stdout
+    )
+
+
+def test_only_grades_some_students_again_and_keeps_the_others(tmp_path):
+    a = "00_reparameterization"
+    for name in ("ada", "bob"):
+        corpus.write(starter(a), tmp_path / "in", name, a)
+    words = ("grade", tmp_path / "in", "--assignment", a, "--out", tmp_path / "out", "--jobs", "1")
+    assert vaelab(*words).returncode == 0
+    for name in ("ada", "bob"):
+        corpus.write(reference(a), tmp_path / "in", name, a)
+    done = vaelab(*words, "--only", "bob")
+    assert done.returncode == 0, done.stderr
+    assert "bob: before graded, 0; now graded, 90 of 90 points" in done.stdout
+    rows = (tmp_path / "out" / "scores.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[:3] for row in rows] == [
+        ['"ada"', '"graded"', '"0"'],
+        ['"bob"', '"graded"', '"90"'],
+    ]
+    assert "no folder of eve" in vaelab(*words, "--only", "eve").stderr

@@ -272,7 +272,7 @@ def called_kl(submission: Submission) -> Pair:
         plug_encoder(vae, latent_dim)
         plug_blind_decoder(vae, latent_dim)
         value = terms(vae, with_posterior(mu, logsigma))[2]
-        return expect_one_each(value, n, "The third value, `kl`,")
+        return expect_one_each(value, n, "The third value, `kl`,", width=mu.shape[1])
 
     return called
 

@@ -149,20 +149,32 @@ def test_vae_is_made_of_its_parts(submission: Submission) -> None:
     """`VAE(in_channels, size, latent_dim)` has an encoder and a decoder of these sizes."""
     for part, argument in (("encoder", images(2, 3, 32)), ("decoder", torch.randn(2, 5))):
         try:
-            new(submission, part.capitalize(), 3, 32, 5)(argument)
+            alone = new(submission, part.capitalize(), 3, 32, 5)(argument)
         except Raised:
             # The part has already lost its own points. The rest of the VAE has to work without it.
             vae, _ = known_vae(submission, 3, 32)
             vae(images(2, 3, 32))
             continue
         try:
-            getattr(new(submission, "VAE", 3, 32, 5), part)(argument)
+            inside = getattr(new(submission, "VAE", 3, 32, 5), part)(argument)
         except Raised as error:
             fail(
                 f"`{part.capitalize()}(3, 32, 5)` works, but the {part} of `VAE(3, 32, 5)` raises "
                 f"{error}. Are the sizes passed on?",
                 "sizes_ignored",
             )
+        expect(
+            _shapes(inside) == _shapes(alone),
+            f"`{part.capitalize()}(3, 32, 5)` and the {part} of `VAE(3, 32, 5)` return values of "
+            "different shapes. Are all sizes passed on?",
+            "sizes_ignored",
+        )
+
+
+def _shapes(got: Any) -> list[tuple[int, ...]]:
+    """Return the shapes of one tensor, or of the tensors in a tuple."""
+    values = got if isinstance(got, tuple) else (got,)
+    return [tuple(value.shape) for value in values if isinstance(value, torch.Tensor)]
 
 
 FAMILIES = (

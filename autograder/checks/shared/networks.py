@@ -20,7 +20,7 @@ from autograder.checks.shared.parts import (
     images,
     outputs_of,
 )
-from autograder.checks.vocabulary import CheckFailed, check, expect, expect_grad
+from autograder.checks.vocabulary import CheckFailed, check, close, expect, expect_grad
 from autograder.protocol.remote import Raised, Submission
 
 # The gains of `fill`: the last activation reaches its limits, or each activation bends its inputs.
@@ -165,10 +165,34 @@ def row_checks(part: Part, ignored: str | None = None, detached: str | None = No
             f"The {' or '.join(part.gives)} of one {row}",
             ignored,
         )
+        if row == "code":
+            expect_negative_codes_used(lambda z: part.outputs(made, z, *part.small)[0], x)
         if detached:
             expect_part_gradients(part, made, x, part.small, detached)
 
     return (rows,)
+
+
+def expect_greys_used(output: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> None:
+    """Expect that an output changes if the grey pixels of images x become black and white."""
+    expect(
+        bool(x.frac().eq(0).all()) or not close(output(x), output(x.round()), 1e-7),
+        "Your code rounds the grey pixels of the images to black and white. Use them unchanged.",
+        "image_rounded",
+    )
+
+
+def expect_negative_codes_used(
+    output: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor
+) -> None:
+    """Expect that images differ for codes without positive numbers, made from codes z, (N, Z)."""
+    images = output(-z.abs())
+    expect(
+        float(images.std(0).max()) > 1e-6,
+        "All codes without positive numbers are decoded to the same image. Is an activation "
+        "applied to the code before the first layer?",
+        "activation_on_code",
+    )
 
 
 def expect_part_gradients(
@@ -187,6 +211,8 @@ def expect_part_gradients(
         CheckFailed: If no gradient arrives from one of the outputs.
     """
     x = x.detach().requires_grad_()
+    if part.row == "image":
+        expect_greys_used(lambda x: part.outputs(made, x, *sizes)[0].detach(), x.detach())
     for number, what in enumerate(part.gives):
         # A graph can be used for one gradient only: call the part for each output.
         output = part.outputs(made, x, *sizes)[number]
@@ -239,6 +265,16 @@ def range_checks(part: Part, n: int = 64, models: int = 1, sizes: tuple[Any, ...
             return torch.cat([part.far(submission, 1e3, n, sizes, gain)[0] for _ in range(models)])
 
         either_weights(reached, expect_pixel_range)
+        # A sigmoid of moderate values is never exactly 0 or 1; a clamp of half of them is.
+        pixels = part.far(submission, 1, n, sizes, 1.0)[0]
+        share = float(((pixels == 0) | (pixels == 1)).double().mean())
+        expect(
+            share < 0.2,
+            f"{share:.0%} of the decoded pixels are exactly 0 or 1, also for small weights: values "
+            "outside [0, 1] are cut off, and pass no gradient. Which last activation never reaches "
+            "its limits?",
+            "clamped",
+        )
 
     return (pixel_range,)
 
@@ -267,6 +303,16 @@ def either_weights(
         raise
 
 
+def expect_both_signs(out: torch.Tensor, name: str) -> None:
+    """Expect that an encoder's output has negative and positive values."""
+    expect(
+        bool((out < 0).any() and (out > 0).any()),
+        f"{name} has values of one sign only: a mean and a logarithm may have any sign. "
+        "Is there an activation or an exponential after its layer?",
+        "activation_on_head",
+    )
+
+
 def head_checks(part: Part, sizes: tuple[Any, ...], same: str | None, n: int = 256) -> Checks:
     """Make the check that an encoder's two outputs have both signs and different layers.
 
@@ -292,10 +338,13 @@ def head_checks(part: Part, sizes: tuple[Any, ...], same: str | None, n: int = 2
             # An exponential of such large numbers is not finite.
             outputs = part.far(submission, 1, n, sizes, 1.0)
         for name, out in zip(part.gives, outputs, strict=True):
+            expect_both_signs(out, name)
+            # A right head has values far above 1 for these weights.
             expect(
-                bool((out < 0).any() and (out > 0).any()),
-                f"{name} has values of one sign only: a mean and a logarithm may have any sign. "
-                "Is there an activation or an exponential after its layer?",
+                float(out.abs().max()) > 1.0001 or float((out.abs() > 0.99).double().mean()) < 0.05,
+                f"{name} is never outside −1 and 1, and often at these limits: a mean and a "
+                "logarithm may have any value. Is there an activation, such as a tanh, after its "
+                "layer?",
                 "activation_on_head",
             )
         expect(
@@ -334,9 +383,10 @@ def nonlinearity_checks(
         if part.row == "image":
             part.outputs(made, a, *part.small)
             fill(made, IMAGE_GAIN)
-        middle, left, right = (
-            before(part.outputs(made, x, *part.small)[0]) for x in ((a + b) / 2, a, b)
-        )
+        outputs = [part.outputs(made, x, *part.small)[0] for x in ((a + b) / 2, a, b)]
+        # `before` knows the usual last activation only, whose values are in [0, 1].
+        usual = all(bool(((out >= 0) & (out <= 1)).all()) for out in outputs)
+        middle, left, right = (before(out) if usual else out for out in outputs)
         size = max(1.0, float(left.abs().max()))
         expect(
             not torch.allclose(middle, (left + right) / 2, atol=tolerance * size),

@@ -23,7 +23,13 @@ from autograder.checks.shared.networks import (
     range_checks,
     shape_checks,
 )
-from autograder.checks.shared.parts import expect_own_rows, images, model_or_bare, new_model
+from autograder.checks.shared.parts import (
+    expect_mode_kept,
+    expect_own_rows,
+    images,
+    model_or_bare,
+    new_model,
+)
 from autograder.checks.shared.sampling import expect_new_draws, mean_in_eval_accepted
 from autograder.checks.shared.widths import width_checks
 from autograder.checks.shared.wiring import (
@@ -301,6 +307,7 @@ def forward_checks(sentence: str, conditions: Conditions = lambda n: ()) -> Chec
             with mean_in_eval_accepted(submission, "reparameterize", mode):
                 expect_outputs(got, parts, x, *c)
             if mode == "train":
+                expect_mode_kept(vae, "forward")
                 expect_forward_gradients(parts, x, *c)
         expect_new_draws(vae, "reparameterize", TOLD, LATENTS, vae, x, *c)
 
