@@ -108,7 +108,7 @@ class myVAE(nn.Module):
     Each layer has its own weights.
 
     Args:
-        hidden_dim: Number of hidden features, H.
+        hidden_dim: Number of hidden features, H, of the encoder and also of the decoder.
         latent_dim: Size of the latent vector, Z.
         conditional_vec_dim: Size of the condition, C; 0 for no condition.
 

@@ -10,6 +10,7 @@ import torch
 from autograder.build.notebooks import reference
 from autograder.checks.confirmation import Apart, trained_state
 from autograder.checks.registry import load_checks
+from autograder.checks.shared.answers import expect_codes
 from autograder.checks.training import expect_trained
 from autograder.checks.vocabulary import CheckFailed
 from autograder.course.sources import assignments
@@ -96,6 +97,17 @@ def test_a_state_may_have_the_budget_and_a_little_more(opened):
         trained_state(Model(1000, 2051), 1000)
     with pytest.raises(CheckFailed, match=r"state has 4,000 values"):
         trained_state(Model(2000, dtype=torch.float64), 1000)
+
+
+def test_the_low_digits_of_a_code_do_not_reach_the_decoder():
+    """Without the noise, a second code could be hidden in them."""
+    torch.manual_seed(0)
+    seen, hidden = torch.randint(-50, 50, (2, 1000, 2)) / 10
+    codes = seen + hidden * 1e-5
+    recovered = [1e5 * (c - (10 * c).round() / 10) for c in (codes, expect_codes(codes, 1000, 2))]
+    near = [float((found - hidden).abs().lt(0.2).float().mean()) for found in recovered]
+    assert near[0] > 0.95
+    assert near[1] < 0.05
 
 
 def test_a_worker_sees_no_image_but_the_number_of_images(opened):

@@ -9,7 +9,7 @@ from autograder.checks.a09_gaussian_vae.lines import expect_on_line
 from autograder.checks.shared.kl_terms import expect_known_terms
 from autograder.checks.shared.loss_terms_fit import expect_density, expect_no_skip, expect_weights
 from autograder.checks.shared.parameterization import LOGVAR, MEAN, SIGMA, TOTAL
-from autograder.checks.shared.sampling_mistakes import GRID, expect_no_known_sample
+from autograder.checks.shared.sampling_mistakes import GRID, expect_no_known_sample, moments
 from autograder.checks.stand_ins import define_missing
 from autograder.checks.vocabulary import CheckFailed, Task
 from autograder.protocol.remote import Raised, Submission, direct
@@ -108,12 +108,14 @@ def test_the_terms_of_a_density_are_found(weights, mistake, says):
         (lambda m, s: m + s * GRID.abs(), "noise_absolute"),
         (lambda m, s: (m + s * GRID).abs(), "sample_one_sided"),
         (lambda m, s: s * (m + GRID), "mu_scaled"),
+        (lambda m, s: m + s * GRID.clamp(-1, 1), "noise_clipped"),
+        # The same deviation as clipped noise, within the error of the measurement.
+        (lambda m, s: m + s * GRID / math.sqrt(2), None),
     ],
 )
-def test_a_wrong_sample_is_known_by_its_mean_and_deviation(sample, mistake):
+def test_a_wrong_sample_is_known_by_its_moments(sample, mistake):
     def measure(mu, sigma):
-        z = sample(mu, sigma)
-        return float(z.mean()), float(z.std())
+        return moments(sample(mu, sigma))
 
     assert mistake_of(expect_no_known_sample, measure)[0] == mistake
 

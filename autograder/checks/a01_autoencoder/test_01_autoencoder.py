@@ -15,6 +15,7 @@ from autograder.checks.shared.networks import (
     GAIN,
     Part,
     budget_checks,
+    logits_of,
     nonlinearity_checks,
     part_checks,
     range_checks,
@@ -237,7 +238,7 @@ FAMILIES = (
         for part in (ENCODER, DECODER)
     ),
     nonlinearity_checks(ENCODER, 5),
-    nonlinearity_checks(DECODER, 3, lambda image: image.logit(1e-6), 1e-3),
+    nonlinearity_checks(DECODER, 3, logits_of, 1e-3),
     forward_checks("Autoencoder", 48, 3, latent_dim=3),
     criterion_checks(),
     budget_checks(BUDGET, ("encoder", "decoder")),

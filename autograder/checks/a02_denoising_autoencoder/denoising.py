@@ -9,9 +9,17 @@ from typing import Any
 import torch
 
 from autograder.checks.shared.autoencoder import PIXELS
-from autograder.checks.shared.parts import images
+from autograder.checks.shared.parts import expect_mode_kept, images
 from autograder.checks.shared.repeats import expect_new_noise
-from autograder.checks.vocabulary import Mistake, check, expect, expect_close, expect_tensor, kind
+from autograder.checks.vocabulary import (
+    Mistake,
+    check,
+    close,
+    expect,
+    expect_close,
+    expect_tensor,
+    kind,
+)
 from autograder.protocol.remote import Affine, Raised, RemoteObject, Submission
 
 
@@ -111,6 +119,11 @@ def test_loss_wiring(submission: Submission) -> None:
         expect_close(loss, compare(right, x), "The loss", known, LOSS_MISTAKES)
         x_hat = expect_tensor(x_hat, (1, 1, 28, 28), "`x_hat`")
         expect_close(x_hat, right, "`x_hat`", known[:3], X_HAT_MISTAKES)
+    x = images(3)
+    parts[0].train()
+    loss, _ = loss_and_images(submission.object("denoising_loss")(parts[0], x, *parts[1:]))
+    expect_result_itself(loss, compare(model(corrupt(x)), x))
+    expect_mode_kept(parts[0], "denoising_loss")
     noisy = known_map(submission, noise, noise=True)
     first, again = (
         loss_and_images(submission.object("denoising_loss")(parts[0], x, noisy, parts[2]))[1]
@@ -124,6 +137,23 @@ def test_loss_wiring(submission: Submission) -> None:
     )
     called = submission.object("denoising_loss")
     expect_new_noise(called, parts[0], x, noisy, parts[2], name="denoising_loss")
+
+
+def expect_result_itself(loss: torch.Tensor, right: torch.Tensor) -> None:
+    """Expect that the loss is the criterion's result, not multiplied or divided by a number.
+
+    Args:
+        loss: The submission's loss.
+        right: The result of a criterion that returns one number for each of 3 images. The mean
+            and the sum of a single number are right, so they are accepted.
+    """
+    accepted = (right, right.sum(), right.mean())
+    expect(
+        any(close(loss, one) for one in accepted),
+        "With 3 images, the loss is not the result of `criterion`. Do you multiply or divide it? "
+        "Return the result itself.",
+        "criterion_scaled",
+    )
 
 
 def loss_and_images(got: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -51,13 +51,27 @@ def _expect_own_noise(add_noise: AddNoise) -> tuple[torch.Tensor, torch.Tensor]:
     if float(first.std()) < 1e-6 and torch.equal(first, again):
         return first, again
     rows = first.flatten(1)
-    for dim, what in ((0, "images of a batch"), (1, "pixels of an image")):
-        expect(
-            float(rows.std(dim).min()) > 1e-6,
-            f"All {what} have the same noise. Sample one number for each pixel of each image.",
-            "shared_noise",
-        )
+    alike = [float(rows.std(dim).max()) < 1e-6 for dim in (0, 1)]
+    what = ("images of a batch", "pixels of an image")[alike[1]]
+    expect(
+        not any(alike),
+        f"All {'pixels of a batch' if all(alike) else what} have the same noise. Sample one number "
+        "for each pixel of each image.",
+        "shared_noise",
+    )
+    values = len(first.unique())
+    expect(
+        values > COUNT // 1000,
+        f"All {COUNT:,} grey pixels of a batch become one of {values} values. Gaussian noise has "
+        "many values, and it is added.",
+        "noise_of_few_values",
+    )
     return first, again
+
+
+def _kurtosis(z: torch.Tensor) -> float:
+    """Return the fourth moment around the mean, in units of the squared variance."""
+    return float(((z - z.mean()) ** 4).mean() / z.var() ** 2)
 
 
 def _clipped_deviation(std: float, shade: float) -> float:
@@ -118,7 +132,8 @@ def test_noise_spread(submission: Submission) -> None:
     # Two deviations: right noise fails with a probability below 3e-10.
     _expect_own_noise(add_noise)
     for shade in (0.5, 0.7):
-        deviation = float(noisy(add_noise, _grey(shade), STD).std())
+        pixels = noisy(add_noise, _grey(shade), STD)
+        deviation, uniform = float(pixels.std()), abs(_kurtosis(pixels) - 1.8) < 0.1
         expect(deviation > 1e-6, NO_NOISE, "no_noise")
         if abs(deviation - STD) <= deviation_error(STD, COUNT):
             continue
@@ -140,10 +155,18 @@ def test_noise_spread(submission: Submission) -> None:
             ),
             (STD / math.sqrt(12), "uniform_noise", "Your noise is uniform; make it Gaussian."),
             (STD / math.sqrt(3), "uniform_noise", "Your noise is uniform; make it Gaussian."),
-            (STD * shade, "noise_multiplied", "The noise is multiplied by the image. Add it."),
         )
         for wrong, name, says in known:
-            expect(abs(deviation - wrong) > 0.03 * max(wrong, STD / 10), says + shown, name)
+            near = abs(deviation - wrong) <= 0.03 * max(wrong, STD / 10)
+            expect(not near or (name == "uniform_noise" and not uniform), says + shown, name)
+        # Multiplied noise follows the brightness of the image.
+        brighter = float(noisy(add_noise, _grey(0.7), STD).std())
+        darker = float(noisy(add_noise, _grey(0.5), STD).std())
+        expect(
+            abs(darker - STD * 0.5) > 0.03 * STD or abs(brighter - STD * 0.7) > 0.03 * STD,
+            "The noise is multiplied by the image. Add it." + shown,
+            "noise_multiplied",
+        )
         expect(False, "The noise does not follow `std`." + shown)
 
 
@@ -155,7 +178,7 @@ def test_noise_is_gaussian(submission: Submission) -> None:
     _expect_own_noise(add_noise)
     z = noisy(add_noise, _grey(), STD) - 0.5
     expect(float(z.std()) > 1e-6, NO_NOISE, "no_noise")
-    kurtosis = float(((z - z.mean()) ** 4).mean() / z.var() ** 2)
+    kurtosis = _kurtosis(z)
     low, high = kurtosis_range(COUNT)
     expect(
         low <= kurtosis <= high,

@@ -21,6 +21,7 @@ class Completed:
         z: The codes that the samples were decoded from, (N, n, Z).
         given: The conditions that they were decoded with, (N, n, C).
         encoded: The inputs of the encoder, (rows, 784 + C); no rows if it was not called.
+        reversed: Whether the decoder got rows [c, z].
     """
 
     x: torch.Tensor
@@ -28,6 +29,7 @@ class Completed:
     z: torch.Tensor
     given: torch.Tensor
     encoded: torch.Tensor
+    reversed: bool = False
 
     @classmethod
     def by(
@@ -69,12 +71,26 @@ class Completed:
             )
         samples = expect_tensor(got, (len(x), n, 1, 28, 28), "`complete(model, x, n)`")
         rows = samples.flatten(2) @ torch.linalg.pinv(decoder.float().double())
-        encoded = vae.encoder.seen()
-        return cls(x, c.double(), rows[..., :LATENTS], rows[..., LATENTS:], encoded)
+        expect(
+            torch.allclose(rows @ decoder.float().double(), samples.flatten(2), atol=1e-2),
+            "`complete` does not return the images as the decoder returns them: some of their "
+            "pixels are changed afterwards.",
+            "decoded_images_changed",
+        )
+        encoded, c = vae.encoder.seen(), c.double()
+        first = rows[..., :condition]
+        if torch.allclose(first, c[:, None].expand_as(first), atol=1e-3):
+            return cls(x, c, rows[..., condition:], first, encoded, reversed=True)
+        return cls(x, c, rows[..., :LATENTS], rows[..., LATENTS:], encoded)
 
 
 def expect_samples(made: Completed) -> None:
     """Expect that each sample was decoded with its own image's evidence."""
+    expect(
+        not made.reversed,
+        "`complete` calls the decoder with rows [c, z]. The order is [z, c], as in `forward`.",
+        "condition_first",
+    )
     expected = made.c[:, None].expand_as(made.given)
     if torch.allclose(made.given, expected, atol=1e-3):
         return

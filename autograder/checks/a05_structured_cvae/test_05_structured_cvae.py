@@ -18,11 +18,12 @@ from autograder.checks.shared.answers import expect_like
 from autograder.checks.shared.gaussian import bce, latent_size, vae_plan
 from autograder.checks.shared.networks import (
     Part,
+    logits_of,
     nonlinearity_checks,
     part_checks,
     range_checks,
 )
-from autograder.checks.shared.parts import images, new_model
+from autograder.checks.shared.parts import expect_inputs_kept, images, new_model
 from autograder.checks.shared.repeats import expect_new_noise
 from autograder.checks.shared.vae_methods import vae_method_checks
 from autograder.checks.shared.widths import width_checks
@@ -99,6 +100,12 @@ def test_quarter(submission: Submission) -> None:
                 f"{what} has shape {shape}. Flatten each quarter to a row: {(n, size)}.",
                 "not_flattened",
             )
+            exchanged = x[:, :, width // 2 :, : height // 2].flatten(1)
+            expect(
+                height == width or shape != tuple(exchanged.shape),
+                f"{what} has shape {shape}, not {(n, size)}. Are height and width exchanged?",
+                "height_and_width_exchanged",
+            )
             expect(
                 (height, width) == (28, 28),
                 f"{what} has shape {shape}, not {(n, size)}. Read H and W from `x.shape`.",
@@ -106,6 +113,12 @@ def test_quarter(submission: Submission) -> None:
             )
         got = expect_tensor(got, (n, size), what)
         expect_close(got, quarter(x), what, (x,), QUARTER_MISTAKES)
+
+
+@check("lower_left")
+def test_quarter_leaves_images(submission: Submission) -> None:
+    """The images that `lower_left` gets do not change."""
+    expect_inputs_kept(submission, "lower_left", {"x": images(3)})
 
 
 # The baseline
@@ -340,6 +353,6 @@ FAMILIES = (
         "",
         lambda: torch.rand(2, QUARTER),
     ),
-    nonlinearity_checks(BASELINE_PART, 3, lambda image: image.logit(1e-6), 1e-3),
+    nonlinearity_checks(BASELINE_PART, 3, logits_of, 1e-3),
     training_checks(TASKS, SPEC, loss="the CVAE's loss"),
 )

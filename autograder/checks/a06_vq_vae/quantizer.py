@@ -27,7 +27,7 @@ from autograder.checks.a06_vq_vae.vq import (
     to_maps,
     to_rows,
 )
-from autograder.checks.shared.in_parts import call_in_parts, call_with_known, kept_key
+from autograder.checks.shared.in_parts import call_in_parts, call_with_known, raised_key
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.vocabulary import (
     CheckFailed,
@@ -61,7 +61,7 @@ def alone(function: Callable[[Submission], None]) -> Callable[[Submission], None
         try:
             function(submission)
         except (CheckFailed, Raised):
-            if "nearest_code" not in submission.failed:
+            if not {"nearest_code", "straight_through"} & submission.failed:
                 raise
             submission.kept[WITH_KNOWN] = True
             try:
@@ -254,9 +254,18 @@ def tried(
     return Trial.in_parts(make_quantizer(submission, codebook, beta), z, codebook)
 
 
+def has_codebook(submission: Submission) -> bool:
+    """Return whether a `VectorQuantizer` has a codebook of the right size."""
+    try:
+        codebook_in(submission.new("VectorQuantizer", 7, 3, BETA), (7, 3))
+    except (CheckFailed, Raised):
+        return False
+    return True
+
+
 def raised_in_parts(submission: Submission) -> bool:
     """Return whether `VectorQuantizer.forward` has raised an exception and runs in parts."""
-    return bool(submission.kept.get(kept_key("VectorQuantizer", "forward")))
+    return bool(submission.kept.get(raised_key("VectorQuantizer", "forward")))
 
 
 def _known_codes(
@@ -457,6 +466,9 @@ def pull_checks(moved: str, which: int, share: float, sentence: str) -> Checks:
         known = {"nearest_code", "straight_through"} & submission.failed
         if which == 1 and known and raised_in_parts(submission):
             return  # The codes are known numbers: no gradient reaches the codebook through them.
+        if which == 1 and WITH_KNOWN in submission.kept:
+            expect(not has_codebook(submission), "The gradient at the codebook is not measured.")
+            return
         got_and_unit = pulls(submission)
         got, unit = got_and_unit[which], got_and_unit[which + 2]
         if torch.allclose(got, share * unit, atol=1e-4):

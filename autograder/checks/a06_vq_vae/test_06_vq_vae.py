@@ -10,6 +10,7 @@ from autograder.checks.confirmation import Apart
 from autograder.checks.deformed import deformed_photos
 from autograder.checks.shared.answers import expect_like
 from autograder.checks.shared.networks import module_checks
+from autograder.checks.shared.parts import expect_inputs_kept, images
 from autograder.checks.training import RemotePart, TrainingSpec, expect_trained, live_sentence
 from autograder.checks.vocabulary import (
     CheckFailed,
@@ -146,6 +147,13 @@ def test_data_variance(submission: Submission) -> None:
     got = torch.tensor(got) if isinstance(got, float) else got
     got = expect_tensor(got, (), "`data_variance(x)`")
     expect_close(got, x.var(), "`data_variance(x)`", (x,), VARIANCE_MISTAKES)
+
+
+@check("units")
+def test_units_leave_images(submission: Submission) -> None:
+    """The images that `normalize` and `data_variance` get do not change."""
+    for name in ("normalize", "data_variance"):
+        expect_inputs_kept(submission, name, {"x": images(3, 3, 8)})
 
 
 # Training

@@ -146,7 +146,7 @@ LOSS_MISTAKES = (
     Mistake("beta_fixed", BETA_FIXED, lambda gap, beta: 1.25 * mean_square(gap)),
     Mistake(
         "commitment_missing",
-        "Your loss has the value of the codebook loss only, or it does not use β. It should "
+        "Your loss has the value of the codebook loss alone: its weights add up to 1. It should "
         "have two terms: the codebook loss, and the commitment loss with weight β.",
         lambda gap, beta: mean_square(gap),
     ),
@@ -199,8 +199,9 @@ LOSS_MISTAKES = (
 Shares = tuple[float | None, float | None]
 
 AFTER_SHORTCUT = (
-    "The loss is computed from the straight-through output. The codebook gets no gradient, or "
-    "the encoder gets an incorrect one. Compute the loss before the straight-through step."
+    "The codebook gets no gradient from the loss, or the encoder gets an incorrect one. Is the "
+    "codebook loss missing, or the loss computed from the straight-through output? Compute it "
+    "before the straight-through step."
 )
 SHORTCUT_SHARES: tuple[Callable[[float], Shares], ...] = (
     lambda beta: (beta - 1, None),

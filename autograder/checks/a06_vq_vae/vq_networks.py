@@ -190,8 +190,8 @@ def test_stack_has_its_own_blocks(submission: Submission) -> None:
     expect_registered(counts[0], "stack")
     expect(
         len(set(counts)) > 1,
-        f"{shown} The stack has always one block, or the same block several times. Multiplying "
-        "a list copies references: make each block separately.",
+        f"{shown} The stack has a fixed number of blocks, or the same block several times. "
+        "Multiplying a list copies references: make `num_residual_layers` separate blocks.",
         "shared_layers",
     )
     expect(counts[2] - counts[1] == counts[1] - counts[0] > 0, shown)

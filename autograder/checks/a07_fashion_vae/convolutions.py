@@ -9,8 +9,10 @@ from typing import Any
 import torch
 
 from autograder.checks.shared.networks import (
+    KEPT,
     Checks,
     Part,
+    either_weights,
     named_check,
     nonlinearity_checks,
     part_checks,
@@ -193,6 +195,28 @@ def test_sigma_is_positive(submission: Submission) -> None:
     )
 
 
+@check("encoder")
+def test_sigma_has_no_limits(submission: Submission) -> None:
+    """Standard deviations can be far below 1 and far above 1."""
+    # Weights that are large enough for logarithms of several units, and not for an overflow.
+    _, sigma = ENCODER.far(submission, 3, 128, (replace(SMALL, lat=16),), 2.0)
+    low, high = float(sigma.min()), float(sigma.max())
+    if low < 0 or float(sigma.clamp(min=1e-30).log().std()) < 0.2:
+        return  # another check tests the sign; an encoder may not take other weights
+    for possible, side, limit in ((low < 0.9, "below", low), (high > 1.1, "above", high)):
+        expect(
+            possible,
+            f"`sigma` is never {side} {limit:.3g}, whatever the weights are. It may be any "
+            "positive number. Is there an activation before or in the place of the exponential?",
+            "activation_on_head",
+        )
+    expect(
+        low < 0.36 or high > 2.75,
+        "log σ is never outside −1 and 1, as after a tanh. It may be any number.",
+        "activation_on_head",
+    )
+
+
 # Decoder
 
 
@@ -222,8 +246,14 @@ def decode(decoder: RemoteObject, z: torch.Tensor, sizes: Sizes) -> torch.Tensor
 @check("decoder")
 def test_decoder_sees_the_sign(submission: Submission) -> None:
     """Negative numbers in a code change the image, too."""
-    decoder = SMALL.make(submission, "Decoder")
-    z = torch.randn(6, SMALL.lat)
+    either_weights(
+        lambda gain: DECODER.filled(submission, 6, gain), expect_negative_numbers_used, KEPT
+    )
+
+
+def expect_negative_numbers_used(decoder_and_codes: tuple[RemoteObject, torch.Tensor]) -> None:
+    """Expect that an image is another one if the negative numbers of its code become 0."""
+    decoder, z = decoder_and_codes
     expect(
         not torch.allclose(
             decode(decoder, z, SMALL), decode(decoder, z.clamp(min=0), SMALL), atol=1e-6
@@ -262,6 +292,7 @@ CHECKS = (
     ),
     *size_checks(ENCODER),
     test_sigma_is_positive,
+    test_sigma_has_no_limits,
     *nonlinearity_checks(ENCODER, 5),
     *part_checks(
         DECODER,

@@ -29,6 +29,12 @@ def two_dims(got: Any) -> torch.Tensor:
         if type(item) is int
         or (isinstance(item, torch.Tensor) and item.dim() == 0 and not item.is_floating_point())
     ]
+    expect(
+        len(whole) == 2 or len(items) != 2,
+        "`top_two_dims` returns two numbers that are no whole numbers. Return the two dimensions, "
+        "not their variances.",
+        "variances_returned",
+    )
     expect(len(whole) == 2, f"`top_two_dims` should return two integers, got {kind(got)}.")
     return torch.tensor(whole)
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.checks.a07_fashion_vae.convolutions import DECODER, ENCODER, SMALL
-from autograder.checks.shared.networks import Checks, Part, named_check
+from autograder.checks.shared.networks import KEPT, Checks, Part, named_check
 from autograder.checks.vocabulary import expect
 from autograder.protocol.remote import RemoteObject, Submission
 
@@ -96,8 +96,8 @@ def relu_checks(
 
     @named_check(part.task, f"{part.task}_has_each_relu", f"No ReLU is missing in the {part.task}.")
     def each_relu(submission: Submission) -> None:
-        made = part.make(submission, SMALL)
-        x = part.inputs(made, 4, SMALL)
+        # A layer that starts at 0 hides what is before it.
+        made, x = part.filled(submission, 4, KEPT)
         got = part.outputs(made, x, SMALL)[0].detach().double()
         for place, wrong in variants(made, x.double()):
             expect(

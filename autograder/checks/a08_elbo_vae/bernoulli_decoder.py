@@ -3,6 +3,7 @@
 import torch
 
 from autograder.checks.shared.chance import covariance_error, share_error
+from autograder.checks.shared.parts import expect_no_softmax, expect_not_cut_off
 from autograder.checks.vocabulary import expect
 
 
@@ -10,8 +11,9 @@ def expect_probabilities(theta: torch.Tensor) -> None:
     """Expect probabilities that can be low as well as high.
 
     Args:
-        theta: The decoder's output for extreme codes, any shape.
+        theta: The decoder's output for extreme codes, (N, D).
     """
+    expect_no_softmax(theta)
     low, high = float(theta.min()), float(theta.max())
     shown = f"Decoded pixels are between {low:.3g} and {high:.3g}"
     expect(
@@ -37,6 +39,7 @@ def expect_probabilities(theta: torch.Tensor) -> None:
         "once, as the last step?",
         "squashed_twice",
     )
+    expect_not_cut_off(theta)
 
 
 def expect_not_random(theta: torch.Tensor) -> None:
@@ -50,25 +53,32 @@ def expect_not_random(theta: torch.Tensor) -> None:
 
 
 def expect_fair_pixels(x: torch.Tensor) -> None:
-    """Expect two independent pixels of each image, (n, 2), that are white with probability ½.
+    """Expect independent pixels of each image, (n, K), that are white with probability ½.
 
     A mean and a covariance: right pixels fail with a probability below 3e-10; see `chance`.
     """
     mean = float(x.mean())
+    columns = x.mean(0)
+    expect(
+        mean in (0, 1) or not bool(((columns == 0) | (columns == 1)).all()),
+        "A pixel with the probability ½ is black in all images or white in all images of a call. "
+        "Sample a random number for every pixel of every image.",
+        "shared_noise",
+    )
     expect(
         0 < mean < 1,
         f"A pixel with the probability ½ is {mean:.0f} in every one of {len(x):,} samples: it is "
         "compared with a fixed threshold. Compare it with a random number.",
         "thresholded",
     )
-    # The mean of 2 n independent pixels is nearer to ½ than that of n.
+    # The mean of K n independent pixels is nearer to ½ than that of n.
     expect(
         abs(mean - 0.5) <= share_error(len(x)),
         f"Pixels with the probability ½ are white in {mean:.1%} of the samples. Expected: about "
         "half of them.",
     )
     expect(
-        abs(float(torch.cov(x.T)[0, 1])) <= covariance_error(len(x)),
+        abs(float(torch.cov(x[:, :2].T)[0, 1])) <= covariance_error(len(x)),
         "Two pixels are white together more often, or less often, than independent pixels are. "
         "Sample a random number for every pixel.",
         "shared_noise",

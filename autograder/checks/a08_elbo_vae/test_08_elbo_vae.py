@@ -26,6 +26,7 @@ from autograder.checks.shared.networks import (
     Part,
     either_weights,
     head_checks,
+    logits_of,
     nonlinearity_checks,
     part_checks,
 )
@@ -153,7 +154,8 @@ def called_kl(submission: Submission) -> Pair:
 
     def called(mu: torch.Tensor, logsigma: torch.Tensor) -> torch.Tensor:
         vae = any_vae(submission, mu.shape[1])
-        return expect_one_each(vae.kl_divergence(mu, logsigma), len(mu), "`kl_divergence(…)`")
+        got, (n, width) = vae.kl_divergence(mu, logsigma), mu.shape
+        return expect_one_each(got, n, "`kl_divergence(…)`", width=width)
 
     return called
 
@@ -268,25 +270,25 @@ def test_elbo_threshold(submission: Submission) -> None:
     expect_trained(submission, TASKS, SPEC)
 
 
-# New images. With the stub of the decoder, pixels 0 and 1 have the probability ½ for every code.
-# Pixel 2 is white where the first latent is positive, and pixel 3 where the second is.
+# New images. With the stub of the decoder, all pixels but two have the probability ½.
+# The last but one is white where the first latent is positive, and the last where the second is.
 
-STEEP = 1e4
+STEEP, NEW_PIXELS = 1e4, 24
 
 
 def sampled(submission: Submission, n: int = 10_000) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sample images through known parts: pixels (n, 4) and codes (n, 2)."""
-    vae = any_vae(submission, 2, 4)
-    weights = torch.zeros(2, 4)
-    weights[0, 2] = weights[1, 3] = STEEP
+    """Sample images through known parts: pixels (n, NEW_PIXELS) and codes (n, 2)."""
+    vae = any_vae(submission, 2, NEW_PIXELS)
+    weights = torch.zeros(2, NEW_PIXELS)
+    weights[0, -2] = weights[1, -1] = STEEP
     vae.set_stub("decoder", Affine([weights]), squash=True, names=("z",))
-    nothing = torch.zeros(4, 2)
+    nothing = torch.zeros(NEW_PIXELS, 2)
     vae.set_stub("encoder", Affine([nothing], bias=ENCODED), Affine([nothing], bias=-ENCODED))
     # Noise around mu that ignores logsigma: correct at the prior, where `sample` may use it.
     by_mu_alone = Affine([torch.eye(2), torch.zeros(2, 2)])
     vae.set_stub("sample_with_reparam", by_mu_alone, noise=True, names=("mu", "logsigma"))
     vae.eval()
-    x = expect_tensor(vae.sample(n), (n, 4), SAMPLE)
+    x = expect_tensor(vae.sample(n), (n, NEW_PIXELS), SAMPLE)
     expect(
         bool(((x == 0) | (x == 1)).all()),
         "`sample` returns probabilities. The last step is missing: each pixel should be 0 or 1.",
@@ -300,7 +302,7 @@ def sampled(submission: Submission, n: int = 10_000) -> tuple[torch.Tensor, torc
 @check("sample")
 def test_sample_is_black_and_white(submission: Submission) -> None:
     """Every pixel is 0 or 1. A pixel with the probability ½ takes both values."""
-    expect_fair_pixels(sampled(submission)[0][:, :2])
+    expect_fair_pixels(sampled(submission)[0][:, :-2])
 
 
 @check("sample")
@@ -308,8 +310,14 @@ def test_sample_decodes_its_codes(submission: Submission) -> None:
     """Each image is decoded from the code that was sampled for it."""
     x, z = sampled(submission)
     sure = z.abs() > 0.01
+    white, expected = x[:, -2:][sure], (z > 0)[sure]
     expect(
-        bool((x[:, 2:][sure] == (z > 0)[sure]).all()),
+        not bool((white != expected).all()),
+        "A pixel with the probability 1 is black, and one with the probability 0 is white.",
+        "pixels_inverted",
+    )
+    expect(
+        bool((white == expected).all()),
         "A pixel with the probability 1 is black, or it is white in another image. Decode each "
         "image from its own code.",
     )
@@ -336,7 +344,7 @@ FAMILIES = (
         "Codes (N, L) become rows of pixels (N, D), also for a batch of one.",
         detached="decoder_detached",
     ),
-    nonlinearity_checks(DECODER, 3, lambda theta: theta.logit(1e-6), 1e-3),
+    nonlinearity_checks(DECODER, 3, logits_of, 1e-3),
     kl_checks("kl_divergence", called_kl, LOGSIGMA, EACH_IMAGE),
     new_image_checks(any_vae, (OBS,), lambda submission, n: sampled(submission, n)[1], SAMPLE),
 )

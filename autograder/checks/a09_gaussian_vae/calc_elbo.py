@@ -13,7 +13,7 @@ import torch
 
 from autograder.checks.shared.calls import expect_called
 from autograder.checks.shared.gaussian import sample
-from autograder.checks.shared.in_parts import call_in_parts, kept_key
+from autograder.checks.shared.in_parts import call_in_parts, raised_key
 from autograder.checks.shared.kl import Pair, kl_term
 from autograder.checks.shared.likelihood import GAUSSIAN, greys, reconstruction_mistakes
 from autograder.checks.shared.loss_terms_fit import expect_density
@@ -197,7 +197,7 @@ def _order_of_two(
 def decoded(vae: RemoteObject, n: int, latent_dim: int) -> torch.Tensor:
     """Return the codes that `calc_elbo` decoded, one for each image, (n, Z)."""
     z = vae.decoder.seen()
-    error = vae.submission.kept.get(kept_key("VAE", "calc_elbo"))
+    error = vae.submission.kept.get(raised_key("VAE", "calc_elbo"))
     if not len(z):
         if error:
             raise error
@@ -272,7 +272,7 @@ def called_kl(submission: Submission) -> Pair:
         plug_encoder(vae, latent_dim)
         plug_blind_decoder(vae, latent_dim)
         value = terms(vae, with_posterior(mu, logsigma))[2]
-        return expect_one_each(value, n, "The third value, `kl`,")
+        return expect_one_each(value, n, "The third value, `kl`,", width=mu.shape[1])
 
     return called
 

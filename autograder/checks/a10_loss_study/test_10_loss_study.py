@@ -10,6 +10,7 @@ from autograder.checks.a10_loss_study.known_parts import any_vae, known_vae
 from autograder.checks.shared.networks import (
     Part,
     head_checks,
+    logits_of,
     module_checks,
     nonlinearity_checks,
     part_checks,
@@ -149,20 +150,32 @@ def test_vae_is_made_of_its_parts(submission: Submission) -> None:
     """`VAE(in_channels, size, latent_dim)` has an encoder and a decoder of these sizes."""
     for part, argument in (("encoder", images(2, 3, 32)), ("decoder", torch.randn(2, 5))):
         try:
-            new(submission, part.capitalize(), 3, 32, 5)(argument)
+            alone = new(submission, part.capitalize(), 3, 32, 5)(argument)
         except Raised:
             # The part has already lost its own points. The rest of the VAE has to work without it.
             vae, _ = known_vae(submission, 3, 32)
             vae(images(2, 3, 32))
             continue
         try:
-            getattr(new(submission, "VAE", 3, 32, 5), part)(argument)
+            inside = getattr(new(submission, "VAE", 3, 32, 5), part)(argument)
         except Raised as error:
             fail(
                 f"`{part.capitalize()}(3, 32, 5)` works, but the {part} of `VAE(3, 32, 5)` raises "
                 f"{error}. Are the sizes passed on?",
                 "sizes_ignored",
             )
+        expect(
+            _shapes(inside) == _shapes(alone),
+            f"`{part.capitalize()}(3, 32, 5)` and the {part} of `VAE(3, 32, 5)` return values of "
+            "different shapes. Are all sizes passed on?",
+            "sizes_ignored",
+        )
+
+
+def _shapes(got: Any) -> list[tuple[int, ...]]:
+    """Return the shapes of one tensor, or of the tensors in a tuple."""
+    values = got if isinstance(got, tuple) else (got,)
+    return [tuple(value.shape) for value in values if isinstance(value, torch.Tensor)]
 
 
 FAMILIES = (
@@ -181,7 +194,7 @@ FAMILIES = (
     ),
     range_checks(DECODER, 16, models=4),
     nonlinearity_checks(ENCODER, 5),
-    nonlinearity_checks(DECODER, 3, lambda image: image.logit(1e-6), 1e-3),
+    nonlinearity_checks(DECODER, 3, logits_of, 1e-3),
     sampling_checks(
         "reparameterize",
         method_sampler(any_vae, "reparameterize"),

@@ -11,7 +11,12 @@ import torch.nn.functional as F
 from autograder.checks.shared.answers import expect_codes, expect_like
 from autograder.checks.shared.gradients import expect_gradients
 from autograder.checks.shared.networks import Checks
-from autograder.checks.shared.parts import images, model_or_bare, new_model
+from autograder.checks.shared.parts import (
+    expect_mode_kept,
+    images,
+    model_or_bare,
+    new_model,
+)
 from autograder.checks.shared.wiring import (
     expect_all_called,
     expect_images_given,
@@ -137,6 +142,8 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
                 expect_all_called(model, ("encoder", "decoder"))
             expect_close(x_hat, right, "`x_hat`", inputs, FORWARD_MISTAKES)
         model.train()
+        model(x)
+        expect_mode_kept(model, "forward")
         expect_gradients(
             model,
             lambda: model.trace(x),

@@ -56,6 +56,7 @@ def call_in_parts(
     except Raised as error:
         if error.kind == "NotImplementedError" or not _define(model, class_name, method, error):
             raise
+        model.submission.kept.setdefault(raised_key(class_name, method), error)
         try:
             got = getattr(model, NAME)(x, dict(known or {}), False)
         except Raised:
@@ -109,8 +110,13 @@ def _define(model: RemoteObject, class_name: str, method: str, error: Raised) ->
     return submission.kept[key] is not None
 
 
+def raised_key(class_name: str, method: str) -> str:
+    """Return the key in `Submission.kept` of the exception that the method itself has raised."""
+    return f"{class_name}.{method} raised"
+
+
 def kept_key(class_name: str, method: str) -> str:
-    """Return the key in `Submission.kept` of the first exception of a method that runs in parts."""
+    """Return the key in `Submission.kept` that says whether a method can run in parts."""
     return f"{class_name}.{method} in parts"
 
 

@@ -16,15 +16,19 @@ from autograder.checks.shared.kl_terms import expect_known_terms
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.shared.parameterization import (
     EACH_IMAGE,
+    LOGVAR,
     MEAN,
     TOTAL,
+    VARIANCE,
     Parameterization,
     Reduction,
     misreadings,
 )
 from autograder.checks.vocabulary import (
+    CheckFailed,
     Mistake,
     check,
+    close,
     expect,
     expect_close,
     expect_grad,
@@ -275,9 +279,15 @@ REDUCTION_MISTAKES: dict[Reduction, tuple[tuple[str, str, Callable[..., torch.Te
     ),
 }
 READ_AS = "Your KL is what you get when {name} is read as {other}. {given}"
+VARIANCE_READ_AS = "The σ² in your KL is what you get when {name} is read as {other}. {given}"
 EXP_MISSING = (
     "Your KL uses {name} or its square where σ² is needed: {name} is a logarithm. How do you get "
     "σ² from it?"
+)
+
+EXP_CANCELS = (
+    "Your KL does not change with {name}: σ² and log σ² are missing in it, or they cancel. {name} "
+    "is a logarithm: how do you get σ² from it?"
 )
 
 
@@ -307,9 +317,11 @@ def kl_mistakes(own: Parameterization, reduction: Reduction) -> tuple[Mistake, .
         return lambda mu, value: entries(mu, other.to_sigma(value))
 
     def variance_read_as(other: Parameterization) -> Pair:
-        return lambda mu, value: (
-            0.5 * (mu**2 + other.to_sigma(value) ** 2 - 1) - own.to_sigma(value).log()
-        )
+        # The root of a negative value is not a number; its square is the value.
+        def variance(value: torch.Tensor) -> torch.Tensor:
+            return value if other is VARIANCE else other.to_sigma(value) ** 2
+
+        return lambda mu, value: 0.5 * (mu**2 + variance(value) - 1) - own.to_sigma(value).log()
 
     def without_constant(formula: Pair) -> Pair:
         return lambda mu, value: formula(mu, value) + 0.5
@@ -323,8 +335,12 @@ def kl_mistakes(own: Parameterization, reduction: Reduction) -> tuple[Mistake, .
         alone = variance_read_as(other)
         # If only the variance is misread, the logarithm itself has been used correctly.
         if own.is_log and not other.is_log:
-            name, says = "exp_missing", EXP_MISSING
+            # ½ log σ² is ½ logvar: with logvar in the place of σ², the two cancel.
+            cancels = own is LOGVAR and other is VARIANCE
+            name, says = "exp_missing", EXP_CANCELS if cancels else EXP_MISSING
             add(name, says, without_constant(alone), reduction.of)
+        else:
+            says = VARIANCE_READ_AS.format(name=own.name, other=other.symbol, given=own.given)
         add(name, says, alone, reduction.of)
     for name, says, formula in ENTRY_MISTAKES[3:]:
         add(name, says, given(formula), reduction.of)
@@ -363,12 +379,21 @@ def expect_kl_values(
         right = kl_term(*inputs, own, reduction)
 
         def explain() -> None:
+            expect_same_again(kl, *own.posterior(2, 4))
             expect_no_floor(kl, own)
             expect_no_cap(kl, own)
+            expect_not_clamped(kl, own)
+            expect_every_image(kl, own)
+            expect_constants_inside(kl, own)
             expect_known_terms(kl, own, reduction)
 
+        try:
+            got = kl(*inputs)
+        except CheckFailed:
+            expect_no_second_logarithm(kl, own)
+            raise
         expect_close(
-            kl(*inputs),
+            got,
             right,
             "The KL",
             inputs,
@@ -410,6 +435,81 @@ def expect_no_cap(kl: Pair, own: Parameterization) -> None:
     )
 
 
+def expect_same_again(kl: Pair, mu: torch.Tensor, value: torch.Tensor) -> None:
+    """Expect that the KL of the same arguments is the same number again."""
+    once, again = (float(kl(mu, value).sum()) for _ in range(2))
+    expect(
+        once == again,
+        f"Two calls with the same arguments return a KL of {once:.6g} and {again:.6g}: it is an "
+        "estimate from samples. Use the closed form, without random numbers.",
+        "kl_from_samples",
+    )
+
+
+def expect_not_clamped(kl: Pair, own: Parameterization) -> None:
+    """Expect that the KL changes with σ for very small and for very large σ, at mu = 0."""
+    sigmas = (0.01, 0.02, 20.0, 30.0)
+    alike = [torch.zeros(1, 4), torch.ones(1, 4)]
+    found = [float(kl(alike[0], own.of_sigma(sigma * alike[1])).sum()) for sigma in sigmas]
+    if len(set(found)) == 1:
+        return  # σ is not used at all
+    for first, side in ((0, "small"), (2, "large")):
+        expect(
+            found[first] != found[first + 1],
+            f"Your KL is the same for σ = {sigmas[first]:g} and σ = {sigmas[first + 1]:g}: a "
+            f"{side} {own.name} is clamped. Use {own.name} unchanged.",
+            f"kl_{own.label}_clamped",
+        )
+
+
+def expect_every_image(kl: Pair, own: Parameterization) -> None:
+    """Expect that the KL of a batch changes with the last image, unless mu is not used at all."""
+    mu, value = own.posterior(4, 3)
+    last, first = mu.clone(), mu.clone()
+    last[-1] += 1.0
+    first[0] += 1.0
+    whole, by_first, by_last = (float(kl(m, value).sum()) for m in (mu, first, last))
+    expect(
+        by_last != whole or by_first == whole,
+        "Your KL does not change with the last image of the batch. Use all rows of mu and "
+        f"{own.name}.",
+        "kl_of_one_image",
+    )
+
+
+def expect_constants_inside(kl: Pair, own: Parameterization) -> None:
+    """Expect that no constant is added once in place of once for each latent."""
+    few, many = (float(kl(*own.prior(1, latents)).sum()) for latents in (4, 8))
+    # At N(0, I) only the constants are left: `once` + latents · `each`.
+    once = 2 * few - many
+    expect(
+        abs(once) < 1e-3,
+        f"Your KL contains a constant, {once:.3g}, once. A constant belongs inside the sum: once "
+        "for each latent.",
+        "kl_constant_once",
+    )
+
+
+def expect_no_second_logarithm(kl: Pair, own: Parameterization) -> None:
+    """Expect that a KL that is not finite is not finite for positive parameters either.
+
+    Raises:
+        CheckFailed: If only negative parameters are the reason.
+    """
+    if not own.is_log:
+        return
+    mu, value = own.posterior(4, 3)
+    try:
+        kl(mu, value.abs() + 0.1)
+    except CheckFailed:
+        return
+    raise CheckFailed(
+        f"Your KL is not a number where {own.name} is negative, at σ < 1. Do you take a logarithm "
+        f"or a root of {own.name}? It is a logarithm already.",
+        "kl_logarithm_twice",
+    )
+
+
 def expect_kl_gradient(kl: Pair, own: Parameterization, reduction: Reduction, what: str) -> None:
     """Expect the right gradients of the KL at a random posterior.
 
@@ -424,10 +524,35 @@ def expect_kl_gradient(kl: Pair, own: Parameterization, reduction: Reduction, wh
     """
     mu, value = (t.requires_grad_() for t in own.posterior(3, 5))
     inputs = {"mu": mu, own.name: value}
-    grads = expect_grad(kl(mu, value), inputs, what, "kl_detached")
+    got = kl(mu, value)
+    try:
+        grads = expect_grad(got, inputs, what, "kl_detached")
+    except CheckFailed:
+        for name, moved in (("mu", (mu + 1.0, value)), (own.name, (mu, value + 1.0))):
+            expect(
+                not torch.equal(kl(*moved).detach(), got.detach()),
+                f"Your KL does not change with {name}, so it does not train the encoder's {name}.",
+                "kl_term_missing",
+            )
+        raise
     expected = torch.autograd.grad(kl_term(mu, value, own, reduction).sum(), (mu, value))
+    right = close(got, kl_term(mu, value, own, reduction).detach())
+
+    def explain(name: str) -> None:
+        expect(
+            not right,
+            f"Your KL has the right value, but only a part of its gradient reaches {name}. Is a "
+            "part of it detached?",
+            "kl_detached",
+        )
+
     for name, grad, slope in zip(inputs, grads, expected, strict=True):
-        expect_close(grad, slope, f"The gradient of the KL by {name}")
+        expect_close(
+            grad,
+            slope,
+            f"The gradient of the KL by {name}",
+            otherwise=lambda name=name: explain(name),  # type: ignore[misc]
+        )
 
 
 def kl_checks(

@@ -113,6 +113,12 @@ BERNOULLI = Likelihood(
             lambda x_hat, x: bce(x_hat, x.round()),
         ),
         (
+            "recon_half_sign",
+            "The two halves of your cross-entropy have different signs. Both are logarithms of "
+            "probabilities.",
+            lambda x_hat, x: (1 - x) * (1 - x_hat).log() - x * x_hat.log(),
+        ),
+        (
             "recon_in_bits",
             "Your reconstruction term is in bits. Use the natural logarithm: the KL is in nats.",
             lambda x_hat, x: bce(x_hat, x) / math.log(2),
@@ -280,6 +286,28 @@ REDUCTION_MISTAKES: dict[Reduction, tuple[Entry, ...]] = {
             "recon_not_averaged",
             "Your {term} grows with the batch: average it over the images.",
             lambda e: e.sum(),
+        ),
+        (
+            "recon_mean_over_pixels",
+            "Your {term} averages over the pixels and the images, and is then divided by the "
+            "number of images again. The pixels should be summed.",
+            lambda e: e.mean() / len(e),
+        ),
+        (
+            "recon_divided_twice",
+            "Your {term} is divided by the number of images twice.",
+            lambda e: e.sum() / len(e) ** 2,
+        ),
+        (
+            "recon_divided_by_pixels",
+            "Your {term} is divided by the number of pixels. It should be divided by the number of "
+            "images.",
+            lambda e: e.sum() / e[0].numel(),
+        ),
+        (
+            "recon_of_784_pixels",
+            "Your {term} is the mean over the pixels, times 784. Not all images have 784 values.",
+            lambda e: e.mean() * 784,
         ),
     ),
     TOTAL: (

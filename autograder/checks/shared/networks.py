@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -20,11 +20,16 @@ from autograder.checks.shared.parts import (
     images,
     outputs_of,
 )
-from autograder.checks.vocabulary import CheckFailed, check, expect, expect_grad
+from autograder.checks.vocabulary import CheckFailed, check, close, expect, expect_grad
 from autograder.protocol.remote import Raised, Submission
 
 # The gains of `fill`: the last activation reaches its limits, or each activation bends its inputs.
 GAIN, IMAGE_GAIN = 8.0, 3.0
+# A layer that keeps the size of its inputs, so that no activation is at its limit.
+KEPT = 1.0
+# A sigmoid's output in float32 gives its input back between these limits only.
+LOGITS = 8.0
+Reached = TypeVar("Reached")
 Check = Callable[[Submission], None]
 Checks = tuple[Check, ...]
 
@@ -100,12 +105,37 @@ class Part:
             gain: See `fill`; 0 keeps the part's own parameters.
         """
         sizes = sizes or self.small
+        made, x = self.filled(submission, n, gain, sizes, scale)
+        return self.outputs(made, x, *sizes)
+
+    def filled(
+        self,
+        submission: Submission,
+        n: int,
+        gain: float,
+        sizes: tuple[Any, ...] = (),
+        scale: float = 0,
+    ) -> tuple[Any, torch.Tensor]:
+        """Make the part and n inputs, and set its weights if `gain` is not 0; see `fill`.
+
+        Args:
+            submission: The submission.
+            n: The number of inputs.
+            gain: See `fill`; 0 keeps the part's own parameters.
+            sizes: The sizes to make it with; () for the small sizes.
+            scale: See `far`; 0 for usual inputs.
+
+        Returns:
+            The pair (the part, its inputs).
+        """
+        sizes = sizes or self.small
         made = self.make(submission, *sizes)
-        x = self.spread(self.inputs(made, n, *sizes), scale)
+        x = self.inputs(made, n, *sizes)
+        x = self.spread(x, scale) if scale else x
         if gain:
             self.outputs(made, x, *sizes)  # a call sets the sizes of lazy layers
             fill(made, gain)
-        return self.outputs(made, x, *sizes)
+        return made, x
 
     def spread(self, x: torch.Tensor, scale: float) -> torch.Tensor:
         """Spread inputs: codes to this standard deviation, pixels to the limits of their range."""
@@ -154,10 +184,8 @@ def row_checks(part: Part, ignored: str | None = None, detached: str | None = No
     ends = f"{row} alone and carries gradients." if detached else f"{row} alone."
     sentence = f"A different {row} returns a different {first}; each row depends on its own {ends}"
 
-    @named_check(part.task, f"{part.task}_uses_the_{row}", sentence)
-    def rows(submission: Submission) -> None:
-        made = part.make(submission, *part.small)
-        x = part.inputs(made, 6, *part.small)
+    def expect_rows(made_and_inputs: tuple[Any, torch.Tensor]) -> None:
+        made, x = made_and_inputs
         expect_own_rows(
             lambda x: part.outputs(made, x, *part.small),
             x,
@@ -165,10 +193,38 @@ def row_checks(part: Part, ignored: str | None = None, detached: str | None = No
             f"The {' or '.join(part.gives)} of one {row}",
             ignored,
         )
+        if row == "code":
+            expect_negative_codes_used(lambda z: part.outputs(made, z, *part.small)[0], x)
         if detached:
             expect_part_gradients(part, made, x, part.small, detached)
 
+    @named_check(part.task, f"{part.task}_uses_the_{row}", sentence)
+    def rows(submission: Submission) -> None:
+        either_weights(lambda gain: part.filled(submission, 6, gain), expect_rows, KEPT)
+
     return (rows,)
+
+
+def expect_greys_used(output: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> None:
+    """Expect that an output changes if the grey pixels of images x become black and white."""
+    expect(
+        bool(x.frac().eq(0).all()) or not close(output(x), output(x.round()), 1e-7),
+        "Your code rounds the grey pixels of the images to black and white. Use them unchanged.",
+        "image_rounded",
+    )
+
+
+def expect_negative_codes_used(
+    output: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor
+) -> None:
+    """Expect that images differ for codes without positive numbers, made from codes z, (N, Z)."""
+    images = output(-z.abs())
+    expect(
+        float(images.std(0).max()) > 1e-6,
+        "All codes without positive numbers are decoded to the same image. Is an activation "
+        "applied to the code before the first layer?",
+        "activation_on_code",
+    )
 
 
 def expect_part_gradients(
@@ -187,6 +243,8 @@ def expect_part_gradients(
         CheckFailed: If no gradient arrives from one of the outputs.
     """
     x = x.detach().requires_grad_()
+    if part.row == "image":
+        expect_greys_used(lambda x: part.outputs(made, x, *sizes)[0].detach(), x.detach())
     for number, what in enumerate(part.gives):
         # A graph can be used for one gradient only: call the part for each output.
         output = part.outputs(made, x, *sizes)[number]
@@ -239,18 +297,31 @@ def range_checks(part: Part, n: int = 64, models: int = 1, sizes: tuple[Any, ...
             return torch.cat([part.far(submission, 1e3, n, sizes, gain)[0] for _ in range(models)])
 
         either_weights(reached, expect_pixel_range)
+        # A sigmoid of moderate values is never exactly 0 or 1; a clamp of half of them is.
+        pixels = part.far(submission, 1, n, sizes, 1.0)[0]
+        share = float(((pixels == 0) | (pixels == 1)).double().mean())
+        expect(
+            share < 0.2,
+            f"{share:.0%} of the decoded pixels are exactly 0 or 1, also for small weights: values "
+            "outside [0, 1] are cut off, and pass no gradient. Which last activation never reaches "
+            "its limits?",
+            "clamped",
+        )
 
     return (pixel_range,)
 
 
 def either_weights(
-    reached: Callable[[float], torch.Tensor], expected: Callable[[torch.Tensor], None]
+    reached: Callable[[float], Reached],
+    expected: Callable[[Reached], None],
+    gain: float = GAIN,
 ) -> None:
-    """Expect something of a part's outputs, with its own weights or with other weights.
+    """Expect something of a part, with its own weights or with other weights.
 
     Args:
-        reached: Computes the outputs; its argument is the gain of `fill`, 0 for the own weights.
-        expected: Raises `CheckFailed` for outputs that are not as expected.
+        reached: Computes what is tested; its argument is the gain of `fill`, 0 for the own weights.
+        expected: Raises `CheckFailed` if it is not as expected.
+        gain: The gain of the other weights.
 
     Raises:
         CheckFailed: If both fail; the message is about the own weights.
@@ -259,12 +330,22 @@ def either_weights(
         expected(reached(0))
     except CheckFailed:
         try:
-            expected(reached(GAIN))
+            expected(reached(gain))
         except (CheckFailed, Raised):
             pass
         else:
             return
         raise
+
+
+def expect_both_signs(out: torch.Tensor, name: str) -> None:
+    """Expect that an encoder's output has negative and positive values."""
+    expect(
+        bool((out < 0).any() and (out > 0).any()),
+        f"{name} has values of one sign only: a mean and a logarithm may have any sign. "
+        "Is there an activation or an exponential after its layer?",
+        "activation_on_head",
+    )
 
 
 def head_checks(part: Part, sizes: tuple[Any, ...], same: str | None, n: int = 256) -> Checks:
@@ -292,10 +373,13 @@ def head_checks(part: Part, sizes: tuple[Any, ...], same: str | None, n: int = 2
             # An exponential of such large numbers is not finite.
             outputs = part.far(submission, 1, n, sizes, 1.0)
         for name, out in zip(part.gives, outputs, strict=True):
+            expect_both_signs(out, name)
+            # A right head has values far above 1 for these weights.
             expect(
-                bool((out < 0).any() and (out > 0).any()),
-                f"{name} has values of one sign only: a mean and a logarithm may have any sign. "
-                "Is there an activation or an exponential after its layer?",
+                float(out.abs().max()) > 1.0001 or float((out.abs() > 0.99).double().mean()) < 0.05,
+                f"{name} is never outside −1 and 1, and often at these limits: a mean and a "
+                "logarithm may have any value. Is there an activation, such as a tanh, after its "
+                "layer?",
                 "activation_on_head",
             )
         expect(
@@ -323,21 +407,20 @@ def nonlinearity_checks(
         tolerance: The largest absolute difference that counts as linear.
     """
 
-    @named_check(
-        part.task,
-        f"{part.task}_is_not_linear",
-        f"There are activations between the layers of the {part.task}.",
-    )
-    def not_linear(submission: Submission) -> None:
-        made = part.make(submission, *part.small)
-        a, b = (part.spread(part.inputs(made, 20, *part.small), scale) for _ in range(2))
-        if part.row == "image":
-            part.outputs(made, a, *part.small)
-            fill(made, IMAGE_GAIN)
-        middle, left, right = (
-            before(part.outputs(made, x, *part.small)[0]) for x in ((a + b) / 2, a, b)
-        )
-        size = max(1.0, float(left.abs().max()))
+    def bend(submission: Submission, gain: float) -> tuple[torch.Tensor, ...]:
+        # With larger weights, codes of their usual size are enough.
+        spread = scale if part.row == "image" or not gain else 1
+        made, x = part.filled(submission, 40, gain, scale=spread)
+        a, b = x[:20], x[20:]
+        outputs = [part.outputs(made, x, *part.small)[0] for x in ((a + b) / 2, a, b)]
+        # `before` knows the usual last activation only, whose values are in [0, 1].
+        usual = all(bool(((out >= 0) & (out <= 1)).all()) for out in outputs)
+        return tuple(before(out) if usual else out for out in outputs)
+
+    def expect_bent(values: tuple[torch.Tensor, ...]) -> None:
+        known = torch.isfinite(torch.stack(values)).all(0)
+        middle, left, right = (value[known] for value in values)
+        size = float(torch.cat([left.abs(), torch.ones(1)]).max())
         expect(
             not torch.allclose(middle, (left + right) / 2, atol=tolerance * size),
             f"There is no activation between the layers of the {part.task}: together they are one "
@@ -345,7 +428,25 @@ def nonlinearity_checks(
             "no_activation",
         )
 
+    @named_check(
+        part.task,
+        f"{part.task}_is_not_linear",
+        f"There are activations between the layers of the {part.task}.",
+    )
+    def not_linear(submission: Submission) -> None:
+        # Images are too small to bend their features much; larger weights replace the own ones.
+        if part.row == "image":
+            expect_bent(bend(submission, IMAGE_GAIN))
+        else:
+            either_weights(lambda gain: bend(submission, gain), expect_bent, KEPT)
+
     return (not_linear,)
+
+
+def logits_of(pixels: torch.Tensor) -> torch.Tensor:
+    """Return the inputs of a sigmoid from its outputs; NaN where rounding has changed them."""
+    logits = pixels.double().logit()
+    return torch.where(logits.abs() < LOGITS, logits, torch.nan)
 
 
 def trained_tensors(groups: Any) -> list[torch.Tensor]:

@@ -166,7 +166,11 @@ TOTAL = Reduction(
 
 
 def expect_one_each(
-    got: Any, n: int, what: str, names: tuple[str, str] = ("batch_reduced", "not_summed")
+    got: Any,
+    n: int,
+    what: str,
+    names: tuple[str, str] = ("batch_reduced", "not_summed"),
+    width: int = 0,
 ) -> torch.Tensor:
     """Expect one number for each image, (n,).
 
@@ -176,6 +180,7 @@ def expect_one_each(
         what: Its name in the message.
         names: The mistakes of a value that is one number for the batch, and of one that has
             several numbers for each image.
+        width: The number of latents, of a KL.
 
     Raises:
         CheckFailed: If it has another form.
@@ -184,6 +189,19 @@ def expect_one_each(
         raise CheckFailed(
             f"{what} is one number for the whole batch. It should be one for each image, ({n},).",
             names[0],
+        )
+    expect(
+        width in (0, n) or not isinstance(got, torch.Tensor) or tuple(got.shape) != (width,),
+        f"{what} has one value for each latent: you sum over the images, not the latents. For "
+        f"mu of shape ({n}, {width}), its shape should be ({n},).",
+        "kl_wrong_axis",
+    )
+    if isinstance(got, torch.Tensor) and got.dim() >= 2 and got.numel() == n:
+        shape = "(" + ", ".join(map(str, got.shape)) + ")"
+        raise CheckFailed(
+            f"{what} has one number for each image, but its shape is {shape}. It should be ({n},): "
+            "remove the axis of length 1.",
+            names[1],
         )
     if isinstance(got, torch.Tensor) and got.dim() >= 2 and got.shape[0] == n:
         raise CheckFailed(

@@ -8,8 +8,11 @@ from collections.abc import Callable
 
 import torch
 
-from autograder.checks.vocabulary import expect, expect_close, kind
+from autograder.checks.vocabulary import close, expect, expect_close, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
+
+# The largest scale of a residual block that counts as switched off at the start.
+SMALL_SCALE = 0.01
 
 
 def images(n: int, channels: int = 1, size: int = 28) -> torch.Tensor:
@@ -17,15 +20,45 @@ def images(n: int, channels: int = 1, size: int = 28) -> torch.Tensor:
     return torch.rand(n, channels, size, size)
 
 
+def expect_no_softmax(pixels: torch.Tensor) -> None:
+    """Expect that the pixels of each image, (N, ...), do not always add up to 1."""
+    sums = pixels.flatten(1).sum(1)
+    expect(
+        not bool(((sums - 1).abs() < 1e-3).all()),
+        "The pixels of every decoded image add up to 1, as after a softmax. Each pixel has a value "
+        "of its own in [0, 1]. Which last activation allows that?",
+        "softmax_output",
+    )
+    expect(
+        float(pixels.min()) < float(pixels.max()),
+        f"Every decoded pixel is {float(pixels.max()):.3g}, for every code. Over which axis does "
+        "your last step work?",
+        "softmax_output",
+    )
+
+
+def expect_not_cut_off(pixels: torch.Tensor) -> None:
+    """Expect that pixels are not cut off far from black or from white."""
+    for limit, colour in ((float(pixels.min()), 0.0), (float(pixels.max()), 1.0)):
+        # A sigmoid of extreme codes is often exactly black or white, and at no other value.
+        expect(
+            abs(limit - colour) < 0.02 or float((pixels == limit).double().mean()) < 0.01,
+            f"Many decoded pixels are exactly {limit:.3g}: they are cut off there. Black and white "
+            "should be possible.",
+            "pixels_cut_off",
+        )
+
+
 def expect_pixel_range(pixels: torch.Tensor) -> None:
     """Expect that pixels decoded from extreme codes cover [0, 1] and stay inside it.
 
     Args:
-        pixels: Decoded from many codes far from 0, any shape.
+        pixels: Decoded from many codes far from 0, (N, ...).
 
     Raises:
         CheckFailed: If a pixel is outside [0, 1], or black or white cannot be reached.
     """
+    expect_no_softmax(pixels)
     low, high = float(pixels.min()), float(pixels.max())
     expect(
         not -1.0001 <= low < -0.5 or high > 1.0001,
@@ -52,12 +85,14 @@ def expect_pixel_range(pixels: torch.Tensor) -> None:
         "white cannot be reached. Is the sigmoid applied only once, as the last step?",
         "squashed_twice",
     )
+    expect_not_cut_off(pixels)
 
 
 def fill(made: RemoteObject, gain: float) -> None:
     """Set weights to Gaussian numbers and biases to 0, whatever a model starts with.
 
-    Which values an output can reach depends on the layers, not on how they are initialized.
+    What a part can compute depends on its layers, not on how they are initialized. A layer may
+    start with weights of 0, and a residual block with a scale near 0.
 
     Args:
         made: A module.
@@ -70,6 +105,8 @@ def fill(made: RemoteObject, gain: float) -> None:
             filled[name] = gain / math.sqrt(inputs) * torch.randn_like(parameter)
         elif "bias" in name.rpartition(".")[2]:
             filled[name] = torch.zeros_like(parameter)
+        elif not parameter.abs().gt(SMALL_SCALE).any():
+            filled[name] = torch.full_like(parameter, 0.5)  # 1 would make a PReLU linear
     # A model with its own `load_state_dict` keeps its parameters.
     with contextlib.suppress(Raised):
         made.load_state_dict(filled, strict=False)
@@ -155,7 +192,15 @@ def expect_own_rows(
         f"One input gives {len(single)} outputs, and {len(x)} inputs give {len(batch)}.",
     )
     expect(float(batch[0].std(0).max()) > 1e-6, ignored, mistake)
-    for alone, out in zip(single, batch, strict=True):
+    for number, (alone, out) in enumerate(zip(single, batch, strict=True)):
+        if not close(alone, out[2:3]):
+            again = outputs_of(part(x[2:3]))[number]
+            expect(
+                close(again, alone),
+                f"{row} is different at each call, also in eval mode. Does your code add noise, or "
+                "sample?",
+                "random_part",
+            )
         expect_close(alone, out[2:3], f"{row} alone, and in a batch,")
 
 
@@ -170,9 +215,26 @@ def expect_inputs_kept(submission: Submission, name: str, inputs: dict[str, torc
     Raises:
         CheckFailed: If it changes one of them.
     """
+    expect_call_keeps(submission, submission.object(name), name, inputs)
+
+
+def expect_call_keeps(
+    submission: Submission, call: RemoteObject, name: str, inputs: dict[str, torch.Tensor]
+) -> None:
+    """Expect that a call does not change its arguments; see `expect_inputs_kept`.
+
+    Args:
+        submission: The submission.
+        call: Its function or method.
+        name: The name of the function, for the message.
+        inputs: The arguments, in order, by name.
+
+    Raises:
+        CheckFailed: If it changes one of them.
+    """
     # The inputs are stored in the worker; otherwise the judge could not see a change.
     held = {key: submission.hold(value) for key, value in inputs.items()}
-    submission.object(name)(*held.values())
+    call(*held.values())
     for key, before in inputs.items():
         after = held[key].value()
         same = isinstance(after, torch.Tensor) and after.dtype == before.dtype
@@ -182,6 +244,21 @@ def expect_inputs_kept(submission: Submission, name: str, inputs: dict[str, torc
             "your operations works in place?",
             "input_changed",
         )
+
+
+def expect_mode_kept(model: RemoteObject, name: str) -> None:
+    """Expect that a call has not switched a model from training to eval mode.
+
+    Args:
+        model: The model; it was in training mode before the call.
+        name: What was called, for the message.
+    """
+    expect(
+        model.training.value() is not False,
+        f"`{name}` switches the model to eval mode. In training, BatchNorm then uses the wrong "
+        "statistics, and dropout does nothing. The code that calls it chooses the mode.",
+        "mode_changed",
+    )
 
 
 def new_model(submission: Submission, name: str, *args: float) -> RemoteObject:

@@ -14,8 +14,13 @@ import torch.nn.functional as F
 from autograder.checks.shared.chance import deviation_error, kurtosis_range, mean_error
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.shared.parameterization import LOGVAR, SIGMA, Parameterization, misreadings
+from autograder.checks.shared.parts import expect_call_keeps
 from autograder.checks.shared.repeats import expect_new_noise
-from autograder.checks.shared.sampling_mistakes import expect_no_known_sample
+from autograder.checks.shared.sampling_mistakes import (
+    expect_no_known_sample,
+    kurtosis,
+    moments,
+)
 from autograder.checks.vocabulary import (
     CheckFailed,
     check,
@@ -31,6 +36,7 @@ Sampler = Callable[[torch.Tensor, torch.Tensor], Any]
 ROWS, WIDTH = 40_000, 2
 COUNT = ROWS * WIDTH
 SHARED = "All {} have the same noise. Sample one number for each entry of z."
+FEW_NOISE = "Many entries of a batch have the same noise. Sample one number for each entry of z."
 IS_MU = "{} is mu itself. Add noise, scaled by σ."
 NO_NOISE = "There is no noise in z: every sample is the same."
 UNIFORM = "Your noise is uniform; it should be Gaussian."
@@ -89,7 +95,32 @@ def known_deviations(own: Parameterization, sigma: float) -> tuple[tuple[float, 
     ]
     if own.is_log:
         says = f"Your standard deviation is the softplus of {own.name}. It does not invert the log."
-        found.append((float(F.softplus(value)), "softplus_for_exp", says))
+        log = math.log(sigma)
+        found += [
+            (float(F.softplus(value)), "softplus_for_exp", says),
+            (log, "exp_missing", "Your standard deviation is log σ: the exponential is missing."),
+            (1 / sigma, "sigma_inverted", "Your standard deviation is 1/σ: check a sign."),
+            (
+                1 / sigma**2,
+                "sigma_inverted",
+                "Your standard deviation is 1/σ²: check a sign and a factor.",
+            ),
+            (
+                sigma**4,
+                "logarithm_doubled",
+                f"Your standard deviation is σ⁴: {own.name} is multiplied by 2 before the "
+                "exponential.",
+            ),
+            *(
+                (
+                    base**log,
+                    "wrong_base",
+                    f"Your standard deviation is a power of {base}. The logarithm is the natural "
+                    "one: what inverts it?",
+                )
+                for base in (2, 10)
+            ),
+        ]
     return tuple(found)
 
 
@@ -106,18 +137,19 @@ def _samples(
         values > 1 or not torch.equal(expect_tensor(sampler(*given), shape, what), z)
     )
     # Repeated numbers make the statistics below random.
-    expect(not shared, SHARED.format("entries of a batch"), "shared_noise")
+    expect(not shared, _shared(z), "shared_noise")
     return z
 
 
-def _kurtosis(z: torch.Tensor) -> float:
-    """Return the fourth moment around the mean, in units of the squared variance."""
-    return float(((z - z.mean()) ** 4).mean() / z.var() ** 2)
-
-
-def _spread(z: torch.Tensor) -> tuple[float, float]:
-    """Return the mean and the standard deviation of all entries."""
-    return float(z.mean()), float(z.std())
+def _shared(z: torch.Tensor) -> str:
+    """Say which entries of samples z, (N, Z), of one mean and deviation have the same noise."""
+    rows, entries = float(z.std(0).max()) < 1e-6, float(z.std(1).max()) < 1e-6
+    if not rows and not entries:
+        return FEW_NOISE
+    both = rows and entries
+    return SHARED.format(
+        "entries of a batch" if both else "rows of a batch" if rows else "entries of a row"
+    )
 
 
 def sampling_checks(
@@ -136,7 +168,7 @@ def sampling_checks(
         own: The parameterization of its second argument.
         what: The sample, for messages.
         name: The method's name, if the sampler is a method that can be called alone. Then its
-            gradients and its device are checked too.
+            gradients, its inputs and its device are checked too.
     """
     sigma = own.name if own is SIGMA else f"σ = {own.formula.format(own.name)}"
     uncapitalized = what[:1].lower() + what[1:]
@@ -162,12 +194,14 @@ def sampling_checks(
     def test_centre(submission: Submission) -> None:
         """The mean of z is mu."""
         # A right mean fails with a probability of 1e-10.
-        mean = float(many(submission, 3.0, 3.0).mean())
-        names = {0.0: "mu_dropped", -3.0: "mu_negated", 6.0: "mu_doubled", 4.5: "uniform_noise"}
+        z = many(submission, 3.0, 2.0)
+        mean = float(z.mean())
+        names = {0.0: "mu_dropped", -3.0: "mu_negated", 6.0: "mu_doubled", 4.0: "uniform_noise"}
         near = [name for wrong, name in names.items() if abs(mean - wrong) < 0.1]
-        error = mean_error(3.0, COUNT)
+        # A wrong deviation, which another check tests, makes the mean uncertain.
+        error = mean_error(max(2.0, float(z.std())), COUNT)
         if abs(mean - 3.0) > error:
-            expect_no_known_sample(lambda mu, s: _spread(many(submission, mu, s)))
+            expect_no_known_sample(lambda mu, s: moments(many(submission, mu, s)))
         expect(
             abs(mean - 3.0) <= error,
             f"The mean of z should be mu. At mu = 3 it is {mean:.3g}.",
@@ -180,16 +214,18 @@ def sampling_checks(
         # Not at σ = 1: a student who uses log σ for σ would have no noise there.
         z = many(submission, 0.0, 3.0)
         expect(bool(z.any()), IS_MU.format(what), "no_sampling")
+        if float(z.std()) < 1e-6:
+            expect_no_known_sample(lambda mu, s: moments(many(submission, mu, s)))
         expect(float(z.std()) > 1e-6, NO_NOISE, "no_sampling")
-        kurtosis = _kurtosis(z)
+        fourth = kurtosis(z)
         # Gaussian noise fails with a probability below 1e-10.
         low, high = kurtosis_range(COUNT)
-        if not low <= kurtosis <= high:
-            expect_no_known_sample(lambda mu, s: _spread(many(submission, mu, s)))
+        if not low <= fourth <= high:
+            expect_no_known_sample(lambda mu, s: moments(many(submission, mu, s)))
         expect(
-            low <= kurtosis <= high,
-            f"The noise does not look Gaussian: its kurtosis should be 3; it is {kurtosis:.2f}.",
-            "uniform_noise" if abs(kurtosis - 1.8) < 0.1 else None,
+            low <= fourth <= high,
+            f"The noise does not look Gaussian: its kurtosis should be 3; it is {fourth:.2f}.",
+            "uniform_noise" if abs(fourth - 1.8) < 0.1 else None,
         )
 
     @check(task)
@@ -214,13 +250,22 @@ def sampling_checks(
         right = (z - mu).detach() / own.to_sigma(value).detach() * own.slope(value)
         expect_close(by_value, right, f"The gradient of z by {own.name}")
 
+    @named_check(
+        task,
+        "sample_keeps_its_inputs",
+        f"mu and {own.name} are the same after the call as before.",
+    )
+    def test_inputs_kept(submission: Submission) -> None:
+        inputs = dict(zip(("mu", own.name), own.posterior(6, 5), strict=True))
+        expect_call_keeps(submission, made(submission, True).of_width(5), name, inputs)
+
     noise = (
         test_standard_deviation,
         test_centre,
         test_noise_is_gaussian,
         test_one_sample_for_each_entry,
     )
-    return (*noise, test_gradients_pass) if name else noise
+    return (*noise, test_gradients_pass, test_inputs_kept) if name else noise
 
 
 def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str) -> None:
@@ -235,12 +280,13 @@ def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str
         return
     shown = f" At {own.name} = {own.three} the standard deviation should be 3; it is {found:.3g}."
     expect(bool(z.any()), IS_MU.format(what) + shown, "no_sampling")
-    expect(found > 0.015, NO_NOISE + shown, "no_sampling")
     # A root of a logarithm is not finite at σ < 1, which these samples include.
     below_one = sampler(*own.posterior(64, WIDTH))
     if isinstance(below_one, torch.Tensor) and bool(torch.isfinite(below_one).all()):
-        expect_no_known_sample(lambda mu, s: _spread(_samples(sampler, mu, s, own, what)))
-    expect(abs(_kurtosis(z) - 1.8) > 0.1, UNIFORM + shown, "uniform_noise")
+        # Noise that mu multiplies is 0 above, and not here.
+        expect_no_known_sample(lambda mu, s: moments(_samples(sampler, mu, s, own, what)))
+    expect(found > 0.015, NO_NOISE + shown, "no_sampling")
+    expect(abs(kurtosis(z) - 1.8) > 0.1, UNIFORM + shown, "uniform_noise")
     at_one = float(_samples(sampler, 0.0, 1.0, own, what).std())
     expect(
         abs(found - sigma * at_one) > 0.03 * found,
@@ -248,8 +294,14 @@ def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str
         f"normal: at σ = 1, its standard deviation is {at_one:.3g}." + shown,
         "noise_spread",
     )
-    for wrong, name, says in known_deviations(own, sigma):
-        expect(abs(found - wrong) > 0.03 * wrong, says + shown, name)
+    # Two formulas may be near each other at one σ. Above 1, the root of a logarithm is a number.
+    second = 1.5
+    other = float(_samples(sampler, 0.0, second, own, what).std())
+    for (wrong, name, says), (there, *_) in zip(
+        known_deviations(own, sigma), known_deviations(own, second), strict=True
+    ):
+        explained = abs(found - wrong) <= 0.03 * wrong and abs(other - there) <= 0.03 * there
+        expect(not explained, says + shown, name)
     expect(False, f"The standard deviation of z does not follow {own.name}." + shown)
 
 
@@ -294,7 +346,8 @@ def expect_fresh_noise(sampler: Sampler, own: Parameterization, what: str) -> No
         )
         expect_tensor(alone, shape, what)
     shape = (2000, 4)
-    given = torch.zeros(shape), own.of_sigma(torch.full(shape, 3.0))
+    # Not at mu = 0: noise that mu multiplies would be 0.
+    given = torch.full(shape, 2.0), own.of_sigma(torch.full(shape, 3.0))
     first, again = (expect_tensor(sampler(*given), shape, what) for _ in range(2))
     same = torch.equal(first, again)
     expect(not same or float(first.std()) > 1e-6, NO_NOISE, "no_sampling")
@@ -306,8 +359,8 @@ def expect_fresh_noise(sampler: Sampler, own: Parameterization, what: str) -> No
     if isinstance(sampler, MethodSampler):
         method = sampler.of_width(shape[1])
         expect_new_noise(method, *given, name=method.path)
-    for dim, entries in ((0, "rows of a batch"), (1, "entries of a row")):
-        expect(float(first.std(dim).min()) > 1e-6, SHARED.format(entries), "shared_noise")
+    own_noise = all(float(first.std(dim).min()) > 1e-6 for dim in (0, 1))
+    expect(own_noise, _shared(first), "shared_noise")
 
 
 class MethodSampler:

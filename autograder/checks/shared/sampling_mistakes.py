@@ -1,7 +1,7 @@
-"""Known mistakes in a sample z = mu + σ ε, recognised by its mean and its standard deviation.
+"""Known mistakes in a sample z = mu + σ ε, recognised by mean, standard deviation and kurtosis.
 
-Each mistake is a formula of mu, σ and standard normal noise ε. Its mean and its standard deviation
-are computed on a grid of equally likely values of ε.
+Each mistake is a formula of mu, σ and standard normal noise ε. Its moments are computed on a grid
+of equally likely values of ε.
 """
 
 from collections.abc import Callable
@@ -12,12 +12,16 @@ import torch
 from autograder.checks.vocabulary import expect
 
 Formula = Callable[[float, float, torch.Tensor], torch.Tensor]
-# Measures z for a mean and a standard deviation: returns the mean and the deviation of z.
-Measure = Callable[[float, float], tuple[float, float]]
+# The mean, the standard deviation and the kurtosis of z.
+Moments = tuple[float, float, float]
+# Measures z for a mean and a standard deviation.
+Measure = Callable[[float, float], Moments]
 POINTS = ((2.0, 3.0), (-1.0, 0.5))
 GRID = torch.special.ndtri((torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000)
 # The error of a mean of 80,000 samples is 0.4 % of their deviation: six of them.
 NEAR = 0.025
+# A larger kurtosis depends on a few samples only: it cannot be measured.
+LARGEST_KURTOSIS = 6.0
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,27 @@ class SampleMistake:
     says: str
     formula: Formula
 
-    def explains(self, measured: dict[tuple[float, float], tuple[float, float]]) -> bool:
-        """Return whether its mean and deviation are those that were measured."""
-        for (mu, sigma), (mean, deviation) in measured.items():
+    def explains(self, measured: dict[tuple[float, float], Moments]) -> bool:
+        """Return whether its moments are those that were measured."""
+        for (mu, sigma), (mean, deviation, found) in measured.items():
             z = self.formula(mu, sigma, GRID)
             near = NEAR * max(deviation, 0.1)
             if abs(float(z.mean()) - mean) > near or abs(float(z.std()) - deviation) > near:
                 return False
+            own = kurtosis(z)
+            if own < LARGEST_KURTOSIS and abs(own - found) > 0.1 * own:
+                return False
         return True
+
+
+def kurtosis(z: torch.Tensor) -> float:
+    """Return the fourth moment around the mean, in units of the squared variance."""
+    return float(((z - z.mean()) ** 4).mean() / z.var() ** 2)
+
+
+def moments(z: torch.Tensor) -> Moments:
+    """Return the mean, the standard deviation and the kurtosis of all entries."""
+    return float(z.mean()), float(z.std()), kurtosis(z)
 
 
 SAMPLE_MISTAKES = (

@@ -12,18 +12,27 @@ from typing import Any
 import torch
 
 from autograder.checks.shared.networks import (
+    KEPT,
     Checks,
     Part,
+    either_weights,
     expect_part_gradients,
     head_checks,
     layer_checks,
+    logits_of,
     named_check,
     nonlinearity_checks,
     part_checks,
     range_checks,
     shape_checks,
 )
-from autograder.checks.shared.parts import expect_own_rows, images, model_or_bare, new_model
+from autograder.checks.shared.parts import (
+    expect_mode_kept,
+    expect_own_rows,
+    images,
+    model_or_bare,
+    new_model,
+)
 from autograder.checks.shared.sampling import expect_new_draws, mean_in_eval_accepted
 from autograder.checks.shared.widths import width_checks
 from autograder.checks.shared.wiring import (
@@ -208,7 +217,7 @@ def hidden_checks(encoder: Part, decoder: Part) -> Checks:
         *width_checks("encoder", model, "encoder", rows(encoder)),
         *nonlinearity_checks(encoder, 5),
         *width_checks("decoder", model, "decoder", rows(decoder)),
-        *nonlinearity_checks(decoder, 3, lambda image: image.logit(1e-6), 1e-3),
+        *nonlinearity_checks(decoder, 3, logits_of, 1e-3),
     )
 
 
@@ -221,14 +230,8 @@ def condition_checks(part: Part, width: int) -> Checks:
     """
     row, first = part.row, part.gives[0]
 
-    @named_check(
-        part.task,
-        f"{part.task}_uses_{row}_and_condition",
-        f"The {first} of a row depends on its own {row} and its own condition.",
-    )
-    def used(submission: Submission) -> None:
-        vae = part.make(submission, *part.small)
-        x = part.inputs(vae, 6, *part.small)
+    def expect_used(made_and_inputs: tuple[RemoteObject, torch.Tensor]) -> None:
+        vae, x = made_and_inputs
         left, c = x[:, :width], x[:, width:]
         for rows, ignored, mistake in (
             ((left, c[:1].expand(6, -1)), f"Every {row} has the same {first}: is it used?", None),
@@ -246,6 +249,14 @@ def condition_checks(part: Part, width: int) -> Checks:
                 mistake,
             )
         expect_part_gradients(part, vae, x, part.small, "detached")
+
+    @named_check(
+        part.task,
+        f"{part.task}_uses_{row}_and_condition",
+        f"The {first} of a row depends on its own {row} and its own condition.",
+    )
+    def used(submission: Submission) -> None:
+        either_weights(lambda gain: part.filled(submission, 6, gain), expect_used, KEPT)
 
     return (used,)
 
@@ -301,6 +312,7 @@ def forward_checks(sentence: str, conditions: Conditions = lambda n: ()) -> Chec
             with mean_in_eval_accepted(submission, "reparameterize", mode):
                 expect_outputs(got, parts, x, *c)
             if mode == "train":
+                expect_mode_kept(vae, "forward")
                 expect_forward_gradients(parts, x, *c)
         expect_new_draws(vae, "reparameterize", TOLD, LATENTS, vae, x, *c)
 

@@ -63,13 +63,15 @@ class KnownVae:
             # Features stay positive: an activation between encoder and heads changes nothing.
             encoder = [torch.rand(pixels, FEATURES) / pixels, torch.rand(condition, FEATURES)]
             self.encoder = torch.cat(encoder)
-            self.heads_of = torch.randn(2, FEATURES, LATENTS) * math.sqrt(6 / FEATURES)
+            heads = torch.randn(2, FEATURES, LATENTS) * math.sqrt(6 / FEATURES)
+            self.heads_of = _of_both_signs(heads)
             vae.set_stub("encoder", Affine([self.encoder]), takes=[takes])
             vae.set_stub("mu_layer", Affine([self.heads_of[0]]))
             vae.set_stub("logvar_layer", Affine([self.heads_of[1]]))
             self.mu, self.logvar = self.encoder @ self.heads_of
         else:
-            self.mu, self.logvar = torch.randn(2, pixels, LATENTS) / math.sqrt(pixels)
+            heads = torch.randn(2, pixels, LATENTS) / math.sqrt(pixels)
+            self.mu, self.logvar = _of_both_signs(heads)
             outputs = Affine([self.mu]), Affine([self.logvar])
             vae.set_stub("encoder", *outputs, names=("x",), takes=[takes])
         vae.set_stub("reparameterize", Affine([self.by_mu, self.by_logvar]), names=TOLD)
@@ -116,6 +118,17 @@ class KnownVae:
         return (rows.sigmoid() if self.images else rows).unflatten(1, self.shape)
 
 
+def _of_both_signs(heads: torch.Tensor) -> torch.Tensor:
+    """Change signs, so that positive features have a negative first and a positive second latent.
+
+    Args:
+        heads: The weights of both heads, (2, F, 3).
+    """
+    signs = torch.ones(2, 1, LATENTS)
+    signs[:, :, :2] = torch.tensor([-1.0, 1.0]) * heads.sum(1, keepdim=True)[:, :, :2].sign()
+    return heads * signs
+
+
 HEADS_SWAPPED = Mistake(
     "outputs_swapped",
     "`forward` returns `mu` and `logvar` in the wrong order.",
@@ -137,7 +150,36 @@ def _activated(head: str) -> tuple[Mistake, ...]:
     return after(F.relu), after(F.softplus), after(torch.tanh), after(torch.sigmoid)
 
 
-HEAD_MISTAKES = {"mu": (HEADS_SWAPPED, *_activated("mu")), "logvar": _activated("logvar")}
+SIGMA_FOR_LOGVAR = ("exp_in_forward", "`forward` returns {} in the place of logvar.")
+HEAD_MISTAKES = {
+    "mu": (
+        HEADS_SWAPPED,
+        *_activated("mu"),
+        Mistake(
+            "returns_code",
+            "`forward` returns z in the place of mu. The KL needs the mean itself.",
+            lambda parts, x, mu, logvar, *c: mu @ parts.by_mu + logvar @ parts.by_logvar,
+        ),
+    ),
+    "logvar": (
+        Mistake(
+            "one_head",
+            "`forward` returns mu in the place of logvar. Which layer computes logvar?",
+            lambda parts, x, mu, logvar, *c: mu,
+        ),
+        Mistake(
+            SIGMA_FOR_LOGVAR[0],
+            SIGMA_FOR_LOGVAR[1].format("exp(½ logvar), which is σ,"),
+            lambda parts, x, mu, logvar, *c: (0.5 * logvar).exp(),
+        ),
+        Mistake(
+            SIGMA_FOR_LOGVAR[0],
+            SIGMA_FOR_LOGVAR[1].format("exp(logvar), which is σ²,"),
+            lambda parts, x, mu, logvar, *c: logvar.exp(),
+        ),
+        *_activated("logvar"),
+    ),
+}
 FORWARD_MISTAKES = (
     Mistake(
         "forward_decodes_mu",
@@ -149,6 +191,17 @@ FORWARD_MISTAKES = (
         "reparameterize_swapped",
         "`forward` calls `self.reparameterize` with logvar first; the order is (mu, logvar).",
         lambda parts, x, mu, logvar, *c: parts.decode_draw(logvar, mu, *c),
+    ),
+    *(
+        Mistake(
+            "reparameterize_given_sigma",
+            f"`forward` calls `self.reparameterize` with exp({inside}). Its second argument is "
+            "logvar itself.",
+            lambda parts, x, mu, logvar, *c, half=half: parts.decode_draw(
+                mu, (half * logvar).exp(), *c
+            ),
+        )
+        for half, inside in ((0.5, "½ logvar"), (1.0, "logvar"))
     ),
     Mistake(
         "squashed_twice",
@@ -190,11 +243,21 @@ def expect_outputs(
     )
     mu, logvar = parts.heads(x, *c)
     inputs = (parts, x, mu, logvar, *c)
+    shapes = [tuple(value.shape) if isinstance(value, torch.Tensor) else () for value in got]
+    expect(
+        shapes[0] == tuple(x.shape) or tuple(x.shape) not in shapes,
+        f"`forward` returns the images as value {shapes.index(tuple(x.shape)) + 1} of 3. The order "
+        f"is ({name}, mu, logvar)."
+        if tuple(x.shape) in shapes
+        else "",
+        "outputs_swapped",
+    )
     x_hat = expect_tensor(got[0], tuple(x.shape), f"`{name}`")
     for head, value, expected in zip(TOLD, got[1:], (mu, logvar), strict=True):
         value = expect_tensor(value, (len(x), LATENTS), f"`{head}`")
         if not close(value, expected):
             expect_images_given(seen_by(parts.vae, "encoder"), x)
+            expect_features_given(parts, head, x, *c)
         expect_close(value, expected, f"`{head}`", inputs, HEAD_MISTAKES[head])
     right = parts.decode_draw(mu, logvar, *c)
     if not close(x_hat, right) and not any(
@@ -293,6 +356,20 @@ def expect_images_given(seen: torch.Tensor, x: torch.Tensor) -> None:
         "image_rescaled",
     )
     fail(f"{call}: their pixels have other values or another order.", "image_changed")
+
+
+def expect_features_given(parts: KnownVae, head: str, x: torch.Tensor, *c: torch.Tensor) -> None:
+    """Expect that a head was called with the encoder's features of images x, if it was called."""
+    if parts.images:
+        return
+    seen = seen_by(parts.vae, f"{head}_layer").double()
+    features = torch.cat([x.flatten(1), *c], 1).double() @ parts.encoder.double()
+    expect(
+        len(seen) < len(x) or close(seen[-len(x) :], features),
+        f"`forward` does not call `self.{head}_layer` with what `self.encoder` returns: the "
+        "features are changed between the two.",
+        "features_changed",
+    )
 
 
 def expect_no_skip(x_hat: torch.Tensor, right: torch.Tensor, x: torch.Tensor) -> None:
