@@ -66,8 +66,9 @@ def test_build_check_compares_the_notebooks_of_the_wheel(vaelab):
 
 
 def test_verify_tests_an_assignment_of_the_wheel(vaelab):
-    said = passed(vaelab("verify", "03_fc_vae", "--quick"))
-    assert "03_fc_vae" in said
+    """One that does not train; the demo class below is trained."""
+    said = passed(vaelab("verify", "00_reparameterization"))
+    assert "00_reparameterization" in said
     assert "90 of 90" in said
 
 
