@@ -261,8 +261,10 @@ class Worker:
 
     def do_used_parameters(self, ref: int, path: str, args: list) -> dict[str, Any]:
         """Return the trainable parameters of a model that a call of one of its parts uses."""
-        named = {n: p for n, p in self.objects[ref].named_parameters() if p.requires_grad}
         total = self.reach(ref, path)(*args).sum()
+        # After the call, which sets the sizes of the part's lazy layers; those of others stay open.
+        every = self.objects[ref].named_parameters()
+        named = {n: p for n, p in every if p.requires_grad and not is_lazy(p)}
         grads = torch.autograd.grad(total, list(named.values()), allow_unused=True)
         used = (n for n, g in zip(named, grads, strict=True) if g is not None)
         return {name: named[name].detach() for name in used}
