@@ -65,3 +65,12 @@ def test_a_known_value_may_replace_one_that_is_computed():
 )
 def test_a_method_that_is_not_in_the_text_is_not_written(source, name):
     assert _written_in_parts([source], name, "forward") is None
+
+
+def test_a_text_that_no_parser_reads_is_left_out():
+    """A submission must not cause an error of the grader."""
+    method = "class VAE:\n    def calc_elbo(self, x):\n        a = x\n        return a, a\n"
+    hostile = ("-" * 200_000 + "1", "x = '\0'", "(" * 5_000)
+    written = _written_in_parts((*hostile, method), "VAE", "calc_elbo")
+    assert written is not None
+    assert written == _written_in_parts((method,), "VAE", "calc_elbo")

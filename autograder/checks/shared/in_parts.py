@@ -126,7 +126,7 @@ def _written_in_parts(sources: Sequence[str], class_name: str, method: str) -> s
     for source in sources:
         try:
             tree = ast.parse(source)
-        except SyntaxError:
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and node.name == class_name:
