@@ -37,13 +37,11 @@ class Arrival:
         parts: Its path inside the download. An archive is a folder with the archive's name.
         time: When it was written, in UTC. For a file inside an archive, this is the archive's time
             if the archive lies in a folder; times in archives have no time zone.
-        size: Its size in bytes, as stated; a wrong statement is found when it is read.
         read: Returns its bytes; raises a `CollectError` if that is not possible.
     """
 
     parts: tuple[str, ...]
     time: datetime
-    size: int
     read: Callable[[], bytes]
 
     @property
@@ -101,7 +99,7 @@ def _list_folder(root: Path, found: Listing) -> None:
             if name.lower().endswith(ZIP):
                 _list_archive(path, parts, time, 1, found)
             else:
-                _add(Arrival(parts, time, status.st_size, _reader(path)), found)
+                _add(Arrival(parts, time, _reader(path)), found)
         for name in [name for name in subfolders if Path(folder, name).is_symlink()]:
             path = Path(folder, name).relative_to(root)
             found.problems.append((path.as_posix(), "It is a link; links are not followed."))
@@ -134,7 +132,7 @@ def _list_archive(
         useful += 1
         read = _member_reader(opened, member)
         if not inside[-1].lower().endswith(ZIP):
-            _add(Arrival((*parts, *inside), time, member.file_size, read), found)
+            _add(Arrival((*parts, *inside), time, read), found)
             continue
         try:
             if depth == MAX_NESTED:

@@ -1,6 +1,5 @@
 """Chooses the notebook of an assignment among the files of one attempt."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from autograder.collecting.arrivals import CollectError
 from autograder.collecting.owners import Owned
 from autograder.course.sources import assignments, load_source
+from autograder.grading.notebook import claimed_assignment, grade_id, read_json
 
 FOLDERS = {"submitted", "source", "release"}
 
@@ -73,15 +73,12 @@ def choose(files: Sequence[Owned], assignment: str) -> Chosen:
 def assignment_of(content: bytes) -> str:
     """Return the assignment that a notebook belongs to; "" if it does not say it."""
     try:
-        body = json.loads(content.decode("utf-8-sig"))
+        body = read_json(content)
     except (ValueError, RecursionError):
         return ""
     if not isinstance(body, dict):
         return ""
-    marks = body.get("metadata")
-    mark = marks.get("vaelab") if isinstance(marks, dict) else None
-    name = mark.get("assignment") if isinstance(mark, dict) else None
-    if isinstance(name, str) and name in assignments():
+    if name := claimed_assignment(body):
         return name
     found = _cell_ids(body)
     shares = {name: len(found & _solution_ids(name)) for name in assignments()}
@@ -96,14 +93,8 @@ def _solution_ids(assignment: str) -> frozenset[str]:
 
 def _cell_ids(body: dict[str, Any]) -> set[str]:
     cells = body.get("cells")
-    found = set()
-    for cell in cells if isinstance(cells, list) else []:
-        metadata = cell.get("metadata") if isinstance(cell, dict) else None
-        marks = metadata.get("nbgrader") if isinstance(metadata, dict) else None
-        name = marks.get("grade_id") if isinstance(marks, dict) else None
-        if isinstance(name, str):
-            found.add(name)
-    return found
+    every = cells if isinstance(cells, list) else []
+    return {grade_id(cell) for cell in every if isinstance(cell, dict)}
 
 
 def _why_none(files: Sequence[Owned], candidates: Sequence[tuple[Owned, bytes, str]]) -> str:

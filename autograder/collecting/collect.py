@@ -8,9 +8,7 @@ INTO/collected-<assignment>.csv                           what was taken, and ev
 import csv
 import hashlib
 import io
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +19,7 @@ from autograder.collecting.choose import Chosen, choose
 from autograder.collecting.owners import Owned, Owner, find_owners
 from autograder.collecting.roster import Student, match
 from autograder.course.sources import load_source
-from autograder.records.results import write_text
+from autograder.records.results import write_bytes, write_text
 from autograder.records.text import printable
 from autograder.reports.table import plain
 
@@ -203,7 +201,7 @@ def _write_last(folder: Path, assignment: str, last: Chosen) -> str:
             _keep_earlier(folder / EARLIER, last.content, time)
             return OLDER
         _keep_earlier(folder / EARLIER, before, written)
-    _write(path, last.content, time)
+    write_bytes(path, last.content, time.timestamp())
     return TAKEN
 
 
@@ -213,25 +211,10 @@ def _keep_earlier(folder: Path, content: bytes, time: datetime) -> None:
     while True:
         path = folder / (f"{stem}.ipynb" if number == 1 else f"{stem} {number}.ipynb")
         if not path.exists():
-            return _write(path, content, time)
+            return write_bytes(path, content, time.timestamp())
         if path.read_bytes() == content:
             return None
         number += 1
-
-
-def _write(path: Path, content: bytes, time: datetime) -> None:
-    """Write a file atomically, with a time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.utime(name, (time.timestamp(), time.timestamp()))
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def folder_name(key: str) -> str:

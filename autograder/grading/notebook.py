@@ -223,8 +223,7 @@ def _parse(raw: bytes) -> Any:
         raise UnreadableError("The file is empty.")
     gc.disable()  # JSON has no cycles, and millions of lists make each collection slow
     try:
-        encoding = json.detect_encoding(raw).replace("utf-8-sig", "utf-8")
-        return json.loads(raw.decode(encoding).removeprefix("\ufeff"))
+        return read_json(raw)
     except RecursionError as error:
         raise UnreadableError("The file's JSON is nested too deeply for a notebook.") from error
     except ValueError as error:
@@ -262,16 +261,41 @@ def _what_it_is(raw: bytes) -> str:
     return ""
 
 
+def read_json(raw: bytes) -> Any:
+    """Return the JSON of a notebook's bytes, in any encoding of Unicode.
+
+    Raises:
+        ValueError: If the bytes are not JSON.
+        RecursionError: If the JSON is nested too deeply.
+    """
+    encoding = json.detect_encoding(raw).replace("utf-8-sig", "utf-8")
+    return json.loads(raw.decode(encoding).removeprefix("\ufeff"))
+
+
+def claimed_assignment(body: Any) -> str:
+    """Return the assignment of the course that a notebook's metadata name; "" if they name none."""
+    marks = body.get("metadata") if isinstance(body, dict) else None
+    mark = marks.get("vaelab") if isinstance(marks, dict) else None
+    name = mark.get("assignment") if isinstance(mark, dict) else None
+    return name if isinstance(name, str) and name in assignments() else ""
+
+
+def grade_id(cell: dict[str, Any]) -> str:
+    """Return the id that nbgrader's metadata give a cell; "" if it has none."""
+    metadata = cell.get("metadata")
+    marks = metadata.get("nbgrader") if isinstance(metadata, dict) else None
+    name = marks.get("grade_id") if isinstance(marks, dict) else None
+    return name if isinstance(name, str) else ""
+
+
 def _expect_assignment(body: Any, assignment: str) -> None:
     """Expect that a notebook does not say that it belongs to another assignment.
 
     Raises:
         UnreadableError: If it does.
     """
-    marks = body.get("metadata") if isinstance(body, dict) else None
-    mark = marks.get("vaelab") if isinstance(marks, dict) else None
-    name = mark.get("assignment") if isinstance(mark, dict) else None
-    if isinstance(name, str) and name != assignment and name in assignments():
+    name = claimed_assignment(body)
+    if name not in (assignment, ""):
         raise UnreadableError(
             f"This is the notebook of another assignment, `{name}`; expected `{assignment}`. Hand "
             "in the right notebook."
@@ -327,11 +351,8 @@ def _cells(body: Any) -> Iterator[tuple[str, str, str]]:
             text = "".join(text)
         if not isinstance(text, str):
             raise UnreadableError(f"Cell {number} of the notebook has no text.")
-        metadata = cell.get("metadata")
-        marks = metadata.get("nbgrader") if isinstance(metadata, dict) else None
-        name = marks.get("grade_id") if isinstance(marks, dict) else None
         kind = cell.get("cell_type")
-        yield (kind if kind in KINDS else "code"), name if isinstance(name, str) else "", text
+        yield (kind if kind in KINDS else "code"), grade_id(cell), text
 
 
 def _differences(cells: list[tuple[str, str, str]], source: Source) -> Iterator[str]:

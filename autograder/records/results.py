@@ -219,7 +219,17 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8; see `write_bytes`."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_bytes(path: Path, content: bytes, modified: float | None = None) -> None:
     """Write a file atomically: after an interruption it is complete or unchanged.
+
+    Args:
+        path: The file. Its folder is created if it is missing.
+        content: Its bytes.
+        modified: Its time, in seconds since the epoch; None for now.
 
     Raises:
         OSError: If it cannot be written, for example because the disk is full. The file is then
@@ -228,9 +238,11 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=PART)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as one:
-            one.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         os.chmod(name, 0o644)
+        if modified is not None:
+            os.utime(name, (modified, modified))
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):

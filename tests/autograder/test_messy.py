@@ -280,7 +280,7 @@ FORMS = {
     # Files.
     "downloaded twice": placed(f"{A}/{A} (1).ipynb", says="was found as"),
     "own name": placed("homework.ipynb", says="was found as"),
-    "one level deeper": placed(f"{A}/work/{A}.ipynb", says="was found as"),
+    "one level deeper": placed(f"{A}/mine/{A}.ipynb", says="was found as"),
     "without its folder": placed(f"{A}.ipynb", says="was found as"),
     "upper case": placed(f"{A}/{A}.IPYNB", says="was found as"),
     "checkpoint beside": placed(f"{A}/{A} copy.ipynb", f"{A}/.ipynb_checkpoints/x.ipynb"),

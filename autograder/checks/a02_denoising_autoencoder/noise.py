@@ -17,6 +17,7 @@ from autograder.checks.shared.chance import (
 )
 from autograder.checks.shared.parts import expect_inputs_kept, images
 from autograder.checks.shared.repeats import expect_new_noise
+from autograder.checks.shared.sampling_mistakes import kurtosis
 from autograder.checks.vocabulary import check, expect, expect_tensor, kind
 from autograder.protocol.remote import Submission
 
@@ -67,11 +68,6 @@ def _expect_own_noise(add_noise: AddNoise) -> tuple[torch.Tensor, torch.Tensor]:
         "noise_of_few_values",
     )
     return first, again
-
-
-def _kurtosis(z: torch.Tensor) -> float:
-    """Return the fourth moment around the mean, in units of the squared variance."""
-    return float(((z - z.mean()) ** 4).mean() / z.var() ** 2)
 
 
 def _clipped_deviation(std: float, shade: float) -> float:
@@ -133,7 +129,7 @@ def test_noise_spread(submission: Submission) -> None:
     _expect_own_noise(add_noise)
     for shade in (0.5, 0.7):
         pixels = noisy(add_noise, _grey(shade), STD)
-        deviation, uniform = float(pixels.std()), abs(_kurtosis(pixels) - 1.8) < 0.1
+        deviation, uniform = float(pixels.std()), abs(kurtosis(pixels) - 1.8) < 0.1
         expect(deviation > 1e-6, NO_NOISE, "no_noise")
         if abs(deviation - STD) <= deviation_error(STD, COUNT):
             continue
@@ -178,12 +174,12 @@ def test_noise_is_gaussian(submission: Submission) -> None:
     _expect_own_noise(add_noise)
     z = noisy(add_noise, _grey(), STD) - 0.5
     expect(float(z.std()) > 1e-6, NO_NOISE, "no_noise")
-    kurtosis = _kurtosis(z)
+    fourth = kurtosis(z)
     low, high = kurtosis_range(COUNT)
     expect(
-        low <= kurtosis <= high,
-        f"The noise does not look Gaussian: its kurtosis should be 3; it is {kurtosis:.2f}.",
-        "uniform_noise" if abs(kurtosis - 1.8) < 0.1 else None,
+        low <= fourth <= high,
+        f"The noise does not look Gaussian: its kurtosis should be 3; it is {fourth:.2f}.",
+        "uniform_noise" if abs(fourth - 1.8) < 0.1 else None,
     )
 
 
