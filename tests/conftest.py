@@ -1,10 +1,12 @@
 """How the tests run side by side (pytest-xdist): in which order, and which share a worker."""
 
 import os
+import random
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -65,6 +67,16 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     seconds = QUICK + (0 if config.option.markexpr == "not slow" else sum(SLOW.values()))
     minutes = round(seconds / 60 / (2 * 0.85))  # two cores, not always busy
     reporter.write_line(f"This takes about {minutes} minutes on two cores. Quick tests run first.")
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> None:
+    """Seed what tests draw without a generator: a test that fails must fail again."""
+    import torch  # after OMP_NUM_THREADS is set
+
+    random.seed(0)
+    np.random.seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed also seeds GPUs, which is slow
 
 
 def slow_part(item: pytest.Item) -> str:
