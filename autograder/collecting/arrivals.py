@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
+from autograder.records.errors import UserError
+
 # Archives inside archives: a bulk download, a student's archive in it, and one more.
 MAX_NESTED = 3
 MAX_ENTRIES = 20_000
@@ -25,7 +27,7 @@ OTHER_ARCHIVES = (".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 BROKEN = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError)
 
 
-class CollectError(Exception):
+class CollectError(UserError):
     """The download cannot be collected; the message says what to do."""
 
 

@@ -10,13 +10,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from autograder.records.errors import UserError
+
 MARKER = "vaelab.toml"
 VARIABLE = "VAELAB_COURSE"
 PACKAGE = Path(__file__).resolve().parent.parent
 INSTALLED = PACKAGE / "course" / "installed"
 
 
-class CourseError(Exception):
+class CourseError(UserError):
     """An error in the course itself, not in a submission."""
 
 

@@ -22,6 +22,7 @@ from types import TracebackType
 from autograder.course.locate import PACKAGE, current_course
 from autograder.grading import judge
 from autograder.grading.parent_death import EndWithParent, run_with_parent
+from autograder.records.errors import UserError
 from autograder.records.results import Result
 from autograder.records.text import printable
 from autograder.sandbox import layout
@@ -42,7 +43,7 @@ JUDGE_MIB = 4096
 Grade = Callable[[Path, str, str, Limits | None, Sandbox, bool, bytes], Result]
 
 
-class BatchError(Exception):
+class BatchError(UserError):
     """The batch cannot be graded, for example because there are no submissions."""
 
 

@@ -29,6 +29,7 @@ from autograder.grading.script import (
 from autograder.protocol.codec import CodecError, Decoder
 from autograder.protocol.ended import Ended
 from autograder.protocol.remote import Raised
+from autograder.records.errors import UserError
 from autograder.records.results import SKIPPED, CheckOutcome, Result, from_json
 from autograder.records.text import printable
 from autograder.sandbox.limits import Limits
@@ -37,7 +38,7 @@ from autograder.sandbox.tiers import BEST, Sandbox
 WIDTH = 1000  # characters of a line
 
 
-class ExplainError(Exception):
+class ExplainError(UserError):
     """A check cannot be explained; the message gives the reason."""
 
 

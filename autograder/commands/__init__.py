@@ -1,0 +1,1 @@
+"""The commands of `vaelab`: each module holds the commands of one kind of user."""

@@ -1,0 +1,296 @@
+"""The commands of who grades: collect, grade, explain, and the demo."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from autograder.commands.options import CORES, CourseDir, Jobs, NoSandbox, sandbox_for
+
+if TYPE_CHECKING:
+    from autograder.records.results import Result
+    from autograder.sandbox.limits import Limits
+    from autograder.sandbox.tiers import Sandbox
+
+
+def collect(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder or a ZIP archive, as Canvas, Moodle, Gradescope or nbgrader delivers it."
+        ),
+    ],
+    assignment: Annotated[str, typer.Option(help="The assignment's name, such as 03_fc_vae.")],
+    into: Annotated[Path, typer.Option(help="The folder of the submissions.")],
+    roster: Annotated[
+        Path | None,
+        typer.Option(help="The students, as a CSV file of Canvas, Moodle or nbgrader."),
+    ] = None,
+    course: CourseDir = None,
+) -> None:
+    """Collect submissions into `<student>/<assignment>/<assignment>.ipynb`, the form for `grade`.
+
+    The latest attempt of each student is taken. Earlier ones are kept beside it, each with its
+    time. A notebook with another name, in a deeper folder or in an archive is found by its content.
+    The command lists who handed in nothing, notebooks of other assignments, empty archives, and
+    names that are not on the roster. Nothing that is already in the folder is lost.
+    """
+    from autograder.collecting.collect import MISSING
+    from autograder.collecting.collect import collect as run
+    from autograder.collecting.roster import read_roster
+    from autograder.records.text import printable
+
+    report = run(source, assignment, into, read_roster(roster) if roster else None)
+    console = Console()
+    table = Table("student", "state", "time (UTC)", "late", "attempts", "notes")
+    for one in report.students:
+        if one.notes or one.state == MISSING or one.late:
+            time = one.time.strftime("%Y-%m-%d %H:%M") if one.time else ""
+            cells = (one.student, one.state, time, "late" if one.late else "", str(one.attempts))
+            notes = printable(" ".join(one.notes))
+            table.add_row(*(Text(printable(cell)) for cell in cells), Text(notes))
+    if table.row_count:
+        console.print(table)
+    for where, problem in report.problems:
+        console.print(Text(f"{printable(where)}: {printable(problem)}", style="yellow"))
+    missing = sum(one.state == MISSING for one in report.students)
+    typer.echo(
+        f"{len(report.students) - missing} of {len(report.students)} students have a notebook, "
+        f"{len(report.problems)} problems. Table: {report.table}"
+    )
+
+
+def grade(
+    submissions: Annotated[
+        Path,
+        typer.Argument(
+            help="The folder that contains `<student>/<assignment>/<assignment>.ipynb`."
+        ),
+    ],
+    assignment: Annotated[str, typer.Option(help="The assignment's name, such as 03_fc_vae.")],
+    out: Annotated[Path, typer.Option(help="Output folder for scores, results and pages.")],
+    jobs: Jobs = CORES,
+    timeout: Annotated[
+        float, typer.Option(help="Time limit of one submission, in seconds.", min=1)
+    ] = 300.0,
+    call_timeout: Annotated[
+        float,
+        typer.Option(help="Time limit of one call of the student's code, in seconds.", min=1),
+    ] = 30.0,
+    memory: Annotated[
+        int, typer.Option(help="Memory limit of one submission, in MiB.", min=256)
+    ] = 2048,
+    again: Annotated[
+        bool, typer.Option("--again", help="Grade all submissions again, also unchanged ones.")
+    ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="STUDENT",
+            help="Grade this student again and keep all other results. Can be repeated.",
+        ),
+    ] = None,
+    no_sandbox: NoSandbox = False,
+    course: CourseDir = None,
+) -> None:
+    """Grade a folder of submissions.
+
+    Each result is written as soon as it is there. You can interrupt the command and start it
+    again: it then grades only submissions that are new, changed or not graded yet.
+
+    The exit code is 0 if all submissions were graded, 1 if the grader failed for a submission or
+    for one of its tasks, and 2 for an error in the command. Scores do not change the exit code.
+    """
+    from autograder.sandbox.limits import Limits
+
+    limits = Limits(seconds=timeout, call_seconds=call_timeout, memory_mib=memory)
+    _grade(submissions, assignment, out, jobs, limits, sandbox_for(no_sandbox), again, only or ())
+
+
+def explain(
+    result: Annotated[Path, typer.Argument(help="The result: OUT/results/<student>.json.")],
+    check: Annotated[
+        str, typer.Argument(help="The check's name in the result, or <task>.<check>.")
+    ],
+    submission: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The notebook that was graded. Default: the student's notebook in a folder "
+            "`submissions` beside OUT.",
+        ),
+    ] = None,
+    script: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the script to this file.")
+    ] = None,
+    no_sandbox: NoSandbox = False,
+    course: CourseDir = None,
+) -> None:
+    """Explain a check of a result: what was asked, what came back, what was expected.
+
+    The check runs again on the submission, with the same inputs. With `--script`, the command also
+    writes a script that reproduces the check by hand. The script needs PyTorch only.
+
+    The exit code is 1 if the check has another outcome or message than in the result.
+    """
+    from autograder.grading.explain import ExplainError, read_result
+    from autograder.grading.explain import explain as explain_check
+    from autograder.records.results import write_text
+    from autograder.reports.output_folder import SECRET, OutputFolder
+
+    found, out = read_result(result), result.resolve().parent.parent
+    if not (out / SECRET).exists():
+        raise ExplainError(
+            f"{out / SECRET} does not exist. The inputs of a check depend on this file, so the "
+            "result must be in its output folder."
+        )
+    name = found.assignment
+    default = out.parent / "submissions" / found.student / name / f"{name}.ipynb"
+    secret, sandbox = OutputFolder(out).secret(), sandbox_for(no_sandbox)
+    explained = explain_check(found, check, submission or default, sandbox=sandbox, secret=secret)
+    for line in explained.lines:
+        typer.echo(line)
+    if script and explained.script:
+        write_text(script, explained.script)
+        typer.echo(f"Script: {script}")
+        typer.echo("It runs the student's code without a sandbox. Read it before you run it.")
+    if not explained.same:
+        raise typer.Exit(1)
+
+
+def demo(
+    out: Annotated[
+        Path, typer.Option(help="Output folder for the submissions and results.")
+    ] = Path("out/demo"),
+    jobs: Jobs = CORES,
+    course: CourseDir = None,
+) -> None:
+    """Grade a demo class: fifteen correct and incorrect submissions to 03_fc_vae."""
+    from autograder.quality import demo as demo_class
+    from autograder.sandbox.limits import Limits
+
+    folder = demo_class.make_class(out / "submissions")
+    limits = Limits(call_seconds=15.0)
+    sandbox = sandbox_for(own=True)
+    _grade(folder, demo_class.ASSIGNMENT, out / "report", jobs, limits, sandbox, again=True)
+
+
+def _grade(
+    submissions: Path,
+    assignment: str,
+    out: Path,
+    jobs: int,
+    limits: "Limits",
+    sandbox: "Sandbox",
+    again: bool,
+    only: Sequence[str] = (),
+) -> None:
+    from autograder.course.sources import load_source
+    from autograder.grading.batch import (
+        chosen,
+        expect_apart,
+        expect_hidden,
+        find_submissions,
+        grade_all,
+    )
+    from autograder.records.text import printable
+    from autograder.reports.output_folder import OutputFolder, grader_digest
+
+    console = Console()
+    load_source(assignment)
+    entries = find_submissions(submissions, assignment)
+    expect_apart(submissions, out)
+    output = OutputFolder(out, grader_digest(assignment, limits, sandbox))
+    with output.locked():
+        output.claim(assignment)
+        expect_hidden(sandbox, [submissions, out])
+        secret = output.secret()
+        entries = [replace(entry, secret=secret) for entry in entries]
+        if only:
+            to_grade = chosen(entries, only)
+            output.keep_others(entries, only, assignment)
+        else:
+            to_grade = entries if again else output.keep_valid(entries, assignment)
+        earlier = {entry.student: output.earlier(entry, assignment) for entry in to_grade}
+        if len(to_grade) < len(entries):
+            kept = len(entries) - len(to_grade)
+            console.print(
+                f"Kept {kept} of {len(entries)} results: their submissions and the checks did not "
+                "change."
+            )
+        columns = (
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+            bar = progress.add_task(f"Grading {assignment}", total=len(to_grade))
+            for result in grade_all(
+                to_grade, assignment, min(jobs, len(to_grade)), limits, sandbox
+            ):
+                output.add(result)
+                progress.advance(bar)
+                if not console.is_terminal:
+                    console.print(
+                        f"{printable(result.student)}: {result.status}, "
+                        f"{result.score:g} of {result.max_score:g} points",
+                        markup=False,
+                        highlight=False,
+                    )
+        results = output.finish()
+    for result in results:
+        before = earlier.get(result.student)
+        if before and (before.score, before.status) != (result.score, result.status):
+            console.print(
+                f"{printable(result.student)}: before {before.status}, {before.score:g}; now "
+                f"{result.status}, {result.score:g} of {result.max_score:g} points",
+                markup=False,
+                highlight=False,
+            )
+    console.print(_table(results))
+    console.print(f"Scores: {out / 'scores.csv'}", soft_wrap=True)
+    console.print(f"Report: {(out / 'index.html').resolve()}", soft_wrap=True)
+    failed = sum(not result.is_complete for result in results)
+    if failed:
+        typer.echo(
+            f"The grader failed for {failed} of {len(results)} submissions, or for some of their "
+            "tasks. Run the same command again to grade them.",
+            err=True,
+        )
+        raise typer.Exit(1)
+
+
+def _table(results: "Sequence[Result]") -> Table:
+    from autograder.records.text import printable
+
+    table = Table(title=results[0].assignment, title_justify="left")
+    table.add_column("student")
+    table.add_column("status")
+    table.add_column("points", justify="right")
+    table.add_column("lost tasks (known mistakes)", overflow="fold")
+    for result in results:
+        lost = [
+            t.task
+            for t in result.tasks
+            if not t.pending and not t.not_graded and t.points < t.max_points
+        ]
+        mistakes = sorted({c.mistake for c in result.checks if c.mistake})
+        text = ", ".join(lost) if len(lost) < 4 else f"{len(lost)} tasks"
+        points = f"{result.score:g} / {result.max_score:g}"
+        style = "" if result.status == "graded" else "yellow"
+        note = text + (f" ({', '.join(mistakes)})" if mistakes else "")
+        table.add_row(
+            Text(printable(result.student)),
+            Text(result.status, style=style),
+            Text(points),
+            Text(note),
+        )
+    return table
