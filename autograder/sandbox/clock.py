@@ -10,7 +10,7 @@ LEAST_SPEED = 0.1
 
 
 class Clock:
-    """Counts the seconds in which a submission could run. Call it to read it, at least once a second.
+    """Counts the seconds in which a submission could run. Read it at least once a second.
 
     Two kinds of time must not count towards the limits of a submission:
 
