@@ -105,9 +105,8 @@ class Overview(Page):
         marks = self.desk.marks()
         rows = []
         for question in self.desk.questions:
-            of_question = [
-                self.desk.answers[s, question.task] for s in self.desk.order[question.task]
-            ]
+            task = question.task
+            of_question = [self.desk.answers[name, task] for name in self.desk.order[task]]
             points = [
                 mark.points
                 for answer in of_question
