@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autograder.commands import authoring, grading
+from autograder.commands import authoring, exporting, grading
 from autograder.records.errors import UserError
 
 HELP = """Build, verify and grade a course of notebooks on autoencoders and VAEs.
@@ -19,6 +19,7 @@ The typical order of the commands:
 - `calibrate` measures how far each loss threshold is from the loss of the reference.
 - `collect` puts downloaded submissions into the folders that `grade` reads.
 - `grade` grades a folder of submissions.
+- `export` writes the results in the form of other systems.
 
 `demo` grades a class of example submissions. It needs no other command before it.
 """
@@ -71,6 +72,7 @@ for command in (
     grading.demo,
 ):
     app.command()(command)
+app.add_typer(exporting.export, name="export")
 
 
 def main() -> None:

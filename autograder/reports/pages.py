@@ -19,6 +19,7 @@ from autograder.records.text import SIGNS, file_name, marked, printable
 from autograder.sandbox.tiers import TIERS
 
 BINS = 10
+NAMES_SHOWN = 6  # more names than these are folded
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,25 @@ class RecognisedMistake:
     name: str
     message: str
     students: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CheckRate:
+    """How often a check passed.
+
+    Attributes:
+        task: The id of the check's task.
+        sentence: What the check expects.
+        passed: The graded submissions that passed it.
+        run: The graded submissions that it was run on.
+        unexplained: Those that failed it without a known mistake.
+    """
+
+    task: str
+    sentence: str
+    passed: int
+    run: int
+    unexplained: int
 
 
 def feedback_page(result: Result) -> str:
@@ -91,6 +111,9 @@ def class_page(results: Sequence[Result]) -> str:
         open=sum(1 for r in results if r.not_graded),
         look=[r for r in results if r.look],
         graded_with=graded_with(results),
+        check_rates=check_rates(results),
+        names_shown=NAMES_SHOWN,
+        lost=lost_tasks,
     )
 
 
@@ -139,6 +162,27 @@ def pass_bars(results: Sequence[Result]) -> list[Bar]:
         passed = sum(r.tasks[number].points == r.tasks[number].max_points for r in graded)
         bars.append(Bar(task.title, passed, passed / max(len(graded), 1)))
     return bars
+
+
+def check_rates(results: Sequence[Result]) -> list[CheckRate]:
+    """Count how often each check passed, the lowest pass rate first.
+
+    Checks that were not run count neither as passed nor as failed.
+    """
+    graded = [result for result in results if result.status == "graded"]
+    rates = []
+    for checks in zip(*(result.checks for result in graded), strict=True):
+        run = [check for check in checks if check.outcome in ("passed", "failed", "todo")]
+        passed = sum(check.outcome == "passed" for check in run)
+        unexplained = sum(check.outcome == "failed" and not check.mistake for check in run)
+        rates.append(CheckRate(checks[0].task, checks[0].sentence, passed, len(run), unexplained))
+    return sorted(rates, key=lambda rate: rate.passed / max(rate.run, 1))
+
+
+def lost_tasks(result: Result) -> list[str]:
+    """Return the ids of the tasks that did not earn all of their points."""
+    decided = (task for task in result.tasks if not task.pending and not task.not_graded)
+    return [task.task for task in decided if task.points < task.max_points]
 
 
 def recognised_mistakes(results: Sequence[Result]) -> list[RecognisedMistake]:
