@@ -34,11 +34,12 @@ def _print_version(wanted: bool) -> None:
     from importlib.metadata import version
     from platform import python_version
 
-    from autograder.course.locate import current_course
+    from autograder.course.settings import course_file
 
+    course = course_file()
     typer.echo(
         f"vaelab {version('vaelab')}, torch {version('torch')}, Python {python_version()}, "
-        f"course in {current_course().root}"
+        f"course {course.title} {course.version} in {course.path.parent}"
     )
     raise typer.Exit
 

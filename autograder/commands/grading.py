@@ -231,6 +231,7 @@ def _grade(
         find_submissions,
         grade_all,
     )
+    from autograder.grading.versions import versions
     from autograder.records.text import printable
     from autograder.reports.output_folder import OutputFolder, grader_digest
 
@@ -243,6 +244,7 @@ def _grade(
         output.claim(assignment)
         expect_hidden(sandbox, [submissions, out])
         secret = output.secret()
+        output.versions = versions(limits, secret)
         entries = [replace(entry, secret=secret) for entry in entries]
         if only:
             to_grade = chosen(entries, only)

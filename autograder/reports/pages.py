@@ -6,7 +6,7 @@ No page loads anything from the network.
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from autograder.course.sources import load_source
 from autograder.records.causes import shown_messages
-from autograder.records.results import STATUSES, Result
+from autograder.records.results import STATUSES, Result, Versions
 from autograder.records.text import SIGNS, file_name, marked, printable
 from autograder.sandbox.tiers import TIERS
 
@@ -85,6 +85,7 @@ def feedback_page(result: Result) -> str:
         title=load_source(result.assignment).title,
         checks=of_tasks,
         messages=messages,
+        tools=tools(result.versions) if result.versions else "",
         curve=curve(losses, result.facts.get("below"), result.facts.get("unit", "")),
     )
 
@@ -109,10 +110,34 @@ def class_page(results: Sequence[Result]) -> str:
         others=[r for r in results if r.status != "graded"],
         open=sum(1 for r in results if r.not_graded),
         look=[r for r in results if r.look],
+        graded_with=graded_with(results),
         check_rates=check_rates(results),
         names_shown=NAMES_SHOWN,
         lost=lost_tasks,
     )
+
+
+def graded_with(results: Sequence[Result]) -> list[str]:
+    """Return, for each set of versions that was used, a sentence with its dates.
+
+    Results of an older grader, which have no versions, are left out.
+    """
+    dates: dict[Versions, list[str]] = defaultdict(list)
+    for result in results:
+        if result.versions:
+            dates[replace(result.versions, date="")].append(result.versions.date)
+    return [
+        f"{len(when)} graded {' to '.join(dict.fromkeys((min(when), max(when))))} UTC with "
+        f"{tools(used)}; limits: {used.limits}; secret of the random inputs: {used.inputs}."
+        for used, when in dates.items()
+    ]
+
+
+def tools(used: Versions) -> str:
+    """Return the versions of the course and of the programs, in words."""
+    return (
+        f"{used.course}, vaelab {used.vaelab}, PyTorch {used.torch} and Python {used.python}"
+    ).removeprefix(", ")
 
 
 def score_bars(shares: Sequence[float]) -> list[Bar]:

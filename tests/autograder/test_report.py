@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autograder.records.results import CheckOutcome, Result, TaskScore, from_json, to_json
+from autograder.records.results import (
+    CheckOutcome,
+    Result,
+    TaskScore,
+    Versions,
+    from_json,
+    to_json,
+    without_times,
+)
 from autograder.records.text import printable
 from autograder.reports.output_folder import OutputFolder
 from autograder.reports.pages import (
@@ -47,6 +55,40 @@ def test_json_round_trip_keeps_a_result():
     one = result("zoë \ud800 ★", 0.0, message="no\nway")
     assert from_json(to_json(one)) == one
     assert json.loads(to_json(one))["max_score"] == 15.0
+
+
+USED = Versions("VAE Lab 1", "0.1.0", "2.9.0", "3.12.1", "300 s", "0a1b2c", "2026-11-30 21:05:12")
+
+
+def test_versions_are_kept_and_shown_and_the_date_counts_as_a_time():
+    one = replace(result("ada"), versions=USED)
+    later = replace(one, versions=replace(USED, date="2026-12-01 08:00:00"))
+    assert from_json(to_json(one)) == one
+    assert to_json(one) != to_json(later)
+    assert without_times(one) == without_times(later)
+    page = feedback_page(one)
+    assert "Graded on 2026-11-30 21:05:12 UTC with VAE Lab 1, vaelab 0.1.0, PyTorch 2.9.0" in page
+    assert "0a1b2c" not in page  # students do not need it
+    page = class_page([one, later, replace(one, versions=replace(USED, torch="2.10.0"))])
+    assert "2 graded 2026-11-30 21:05:12 to 2026-12-01 08:00:00 UTC with VAE Lab 1" in page
+    assert "1 graded 2026-11-30 21:05:12 UTC with VAE Lab 1, vaelab 0.1.0, PyTorch 2.10.0" in page
+    assert "secret of the random inputs: 0a1b2c" in page
+
+
+def test_a_result_of_an_older_grader_has_no_versions():
+    body = json.loads(to_json(result("ada")))
+    del body["versions"]
+    old = from_json(json.dumps(body))
+    assert old == result("ada")
+    assert "Graded on" not in feedback_page(old)
+    assert class_page([old])
+
+
+@pytest.mark.parametrize("versions", [3, {}, {"course": "x"}, "2.9"])
+def test_versions_of_another_form_are_no_result(versions):
+    body = json.loads(to_json(result("ada"))) | {"versions": versions}
+    with pytest.raises(ValueError, match="Versions"):
+        from_json(json.dumps(body))
 
 
 def test_csv_has_a_column_for_each_task_and_marks_pending_ones():
