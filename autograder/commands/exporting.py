@@ -148,3 +148,40 @@ def _write(to: Path, text: str, results: "Sequence[Result]", paired: "Paired | N
     if waiting:
         typer.echo(f"In {waiting} results, a person has not yet graded the written answers.")
     typer.echo(f"Wrote {to}")
+
+
+@export.command()
+def feedback(
+    out: Out,
+    to: To,
+    submissions: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder that `vaelab collect` wrote. Default: `submissions` beside OUT."
+        ),
+    ] = None,
+    course: CourseDir = None,
+) -> None:
+    """Write the feedback of the class into one ZIP archive, as Canvas and Moodle take it back.
+
+    The table of `vaelab collect` says how each student's file was called in the download. In
+    Moodle, choose "Upload multiple feedback files in a zip"; in Canvas, "Re-upload submissions".
+    """
+    from autograder.collecting.collected import read_collected
+    from autograder.exporting.feedback import pack_feedback
+    from autograder.exporting.finished import read_results
+    from autograder.records.results import write_bytes
+    from autograder.records.text import printable
+
+    results = read_results(out)
+    folder = submissions or out.resolve().parent / "submissions"
+    packed = pack_feedback(results, read_collected(folder, results[0].assignment))
+    write_bytes(to, packed.content)
+    if packed.left_out:
+        typer.secho(
+            f"{len(packed.left_out)} students have no file on the platform: "
+            f"{printable(', '.join(packed.left_out))}",
+            fg="yellow",
+            err=True,
+        )
+    typer.echo(f"Wrote {len(packed.files)} files to {to}")

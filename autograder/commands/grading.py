@@ -223,6 +223,7 @@ def _grade(
     again: bool,
     only: Sequence[str] = (),
 ) -> "list[Result]":
+    from autograder.collecting.collected import read_collected
     from autograder.course.sources import load_source
     from autograder.grading.batch import (
         chosen,
@@ -240,6 +241,8 @@ def _grade(
     entries = find_submissions(submissions, assignment)
     expect_apart(submissions, out)
     output = OutputFolder(out, grader_digest(assignment, limits, sandbox))
+    collected = read_collected(submissions, assignment)
+    output.handed_in = {student: one.sentence for student, one in collected.items()}
     with output.locked():
         output.claim(assignment)
         expect_hidden(sandbox, [submissions, out])

@@ -10,7 +10,7 @@ import hashlib
 import os
 import secrets
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -43,6 +43,7 @@ class OutputFolder:
 
     Attributes:
         results: All results of the batch: kept ones and new ones.
+        handed_in: A sentence about each student's file, by student, for the feedback.
     """
 
     def __init__(self, folder: Path, grader: str = "", versions: Versions | None = None):
@@ -50,6 +51,7 @@ class OutputFolder:
         self.grader = grader
         self.versions = versions
         self.results: list[Result] = []
+        self.handed_in: Mapping[str, str] = {}
         self._names: dict[str, str] = {}
 
     @contextlib.contextmanager
@@ -176,7 +178,8 @@ class OutputFolder:
         self.results.append(result)
         name = self._name_of(result.student)
         with self._writing():
-            write_text(self.folder / "feedback" / f"{name}.html", feedback_page(result))
+            page = feedback_page(result, self.handed_in.get(result.student, ""))
+            write_text(self.folder / "feedback" / f"{name}.html", page)
             write_text(self.folder / "results" / f"{name}.json", to_json(result))
 
     def finish(self) -> list[Result]:
