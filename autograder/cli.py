@@ -20,6 +20,7 @@ The typical order of the commands:
 - `collect` puts downloaded submissions into the folders that `grade` reads.
 - `grade` grades a folder of submissions.
 - `export` writes the results in the form of other systems.
+- `gradescope` builds an autograder that runs in Gradescope.
 
 `demo` grades a class of example submissions. It needs no other command before it.
 """
@@ -70,6 +71,7 @@ for command in (
     grading.grade,
     grading.explain,
     grading.demo,
+    exporting.gradescope,
 ):
     app.command()(command)
 app.add_typer(exporting.export, name="export")

@@ -12,7 +12,7 @@ class HandedIn:
     """How a student handed in the notebook that was taken.
 
     Attributes:
-        time: When, in UTC, such as "2026-11-30 21:20:00"; "" if there is no notebook.
+        time: When, in UTC, such as "2026-11-30 21:20:00"; "" if it is not known.
         late: Whether the platform says that it is late.
         attempts: How many attempts there were.
         file: The path in the download; "" if there is no notebook.
@@ -30,7 +30,8 @@ class HandedIn:
             return ""
         what = f"the last of your {self.attempts} attempts" if self.attempts > 1 else "your file"
         late = ", late" if self.late else ""
-        return f"Graded: {what}, {self.file}, handed in on {self.time} UTC{late}."
+        when = f", handed in on {self.time} UTC" if self.time else ""
+        return f"Graded: {what}, {self.file}{when}{late}."
 
 
 def read_collected(submissions: Path, assignment: str) -> dict[str, HandedIn]:
@@ -42,7 +43,8 @@ def read_collected(submissions: Path, assignment: str) -> dict[str, HandedIn]:
         return {}
     return {
         row["student"]: HandedIn(
-            row.get("time") or "",
+            # The time of a file may be that of the download.
+            (row.get("time") or "") if row.get("time_from", "file") else "",
             bool(row.get("late")),
             int(count) if (count := row.get("attempts") or "").isdigit() else 0,
             row.get("file") or "",

@@ -144,7 +144,7 @@ def _write(to: Path, text: str, results: "Sequence[Result]", paired: "Paired | N
         tell("results of students who are not on the roster were left out", paired.unmatched)
         tell("students have no result", [s.key for s, result in paired.rows if result is None])
     tell("results are not complete", [r.student for r in results if not r.is_complete])
-    waiting = sum(bool(one.pending) for one in results)
+    waiting = sum(bool(one.pending) for one in results if one.status != "missing")
     if waiting:
         typer.echo(f"In {waiting} results, a person has not yet graded the written answers.")
     typer.echo(f"Wrote {to}")
@@ -185,3 +185,38 @@ def feedback(
             err=True,
         )
     typer.echo(f"Wrote {len(packed.files)} files to {to}")
+
+
+def gradescope(
+    assignment: Annotated[str, typer.Argument(help="The assignment's name, such as 03_fc_vae.")],
+    to: Annotated[Path, typer.Option("--to", metavar="ZIP", help="The archive to write.")],
+    visibility: Annotated[
+        str,
+        typer.Option(
+            help="When students see the tasks: visible, after_due_date, after_published, hidden."
+        ),
+    ] = "visible",
+    no_sandbox: Annotated[
+        bool,
+        typer.Option(
+            "--no-sandbox",
+            help="Grade without a sandbox where none works. A submission could read the answers.",
+        ),
+    ] = False,
+    course: CourseDir = None,
+) -> None:
+    """Build the autograder of an assignment for Gradescope.
+
+    Upload the archive in Gradescope: Configure Autograder, Zip file upload.
+    """
+    from autograder.exporting.gradescope import VISIBILITIES, build_autograder
+    from autograder.records.errors import UserError
+    from autograder.records.results import write_bytes
+
+    if visibility not in VISIBILITIES:
+        raise UserError(
+            f"The visibility {visibility!r} is unknown. Expected: {', '.join(VISIBILITIES)}."
+        )
+    content = build_autograder(assignment, visibility, no_sandbox=no_sandbox)
+    write_bytes(to, content)
+    typer.echo(f"Wrote {to} ({len(content) / 1e6:.1f} MB)")
