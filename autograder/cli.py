@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autograder.commands import authoring, grading
+from autograder.commands import authoring, exporting, grading
 from autograder.records.errors import UserError
 
 HELP = """Build, verify and grade a course of notebooks on autoencoders and VAEs.
@@ -19,6 +19,8 @@ The typical order of the commands:
 - `calibrate` measures how far each loss threshold is from the loss of the reference.
 - `collect` puts downloaded submissions into the folders that `grade` reads.
 - `grade` grades a folder of submissions.
+- `export` writes the results in the form of other systems.
+- `gradescope` builds an autograder that runs in Gradescope.
 
 `demo` grades a class of example submissions. It needs no other command before it.
 """
@@ -33,11 +35,12 @@ def _print_version(wanted: bool) -> None:
     from importlib.metadata import version
     from platform import python_version
 
-    from autograder.course.locate import current_course
+    from autograder.course.settings import course_file
 
+    course = course_file()
     typer.echo(
         f"vaelab {version('vaelab')}, torch {version('torch')}, Python {python_version()}, "
-        f"course in {current_course().root}"
+        f"course {course.title} {course.version} in {course.path.parent}"
     )
     raise typer.Exit
 
@@ -68,8 +71,10 @@ for command in (
     grading.grade,
     grading.explain,
     grading.demo,
+    exporting.gradescope,
 ):
     app.command()(command)
+app.add_typer(exporting.export, name="export")
 
 
 def main() -> None:

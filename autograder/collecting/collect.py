@@ -104,9 +104,14 @@ def collect(
             done.append(Collected(folder_name(one.key), one.name, MISSING))
     done.sort(key=lambda one: one.student.casefold())
     every = (*listing.problems, *problems)
-    table = into / f"collected-{assignment}.csv"
+    table = table_of(into, assignment)
     write_text(table, as_csv(done, every))
     return Report(tuple(done), every, table)
+
+
+def table_of(into: Path, assignment: str) -> Path:
+    """Return the path of the table of what was collected."""
+    return into / f"collected-{assignment}.csv"
 
 
 Files = dict[str, tuple[str, list[Owned], list[str]]]

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from autograder.commands.exporting import to_gradebook
 from autograder.commands.options import CORES, CourseDir, Jobs, NoSandbox, sandbox_for
 
 if TYPE_CHECKING:
@@ -97,6 +98,13 @@ def grade(
             help="Grade this student again and keep all other results. Can be repeated.",
         ),
     ] = None,
+    gradebook: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the results into this gradebook of nbgrader as well: COURSE/gradebook.db.",
+        ),
+    ] = None,
     no_sandbox: NoSandbox = False,
     course: CourseDir = None,
 ) -> None:
@@ -111,7 +119,16 @@ def grade(
     from autograder.sandbox.limits import Limits
 
     limits = Limits(seconds=timeout, call_seconds=call_timeout, memory_mib=memory)
-    _grade(submissions, assignment, out, jobs, limits, sandbox_for(no_sandbox), again, only or ())
+    if gradebook:
+        from autograder.exporting.gradebook import expect_gradebook
+
+        expect_gradebook(gradebook, assignment)
+    results = _grade(
+        submissions, assignment, out, jobs, limits, sandbox_for(no_sandbox), again, only or ()
+    )
+    if gradebook:
+        to_gradebook(results, gradebook, submissions)
+    _expect_complete(results)
 
 
 def explain(
@@ -179,7 +196,21 @@ def demo(
     folder = demo_class.make_class(out / "submissions")
     limits = Limits(call_seconds=15.0)
     sandbox = sandbox_for(own=True)
-    _grade(folder, demo_class.ASSIGNMENT, out / "report", jobs, limits, sandbox, again=True)
+    report = out / "report"
+    _expect_complete(
+        _grade(folder, demo_class.ASSIGNMENT, report, jobs, limits, sandbox, again=True)
+    )
+
+
+def _expect_complete(results: "Sequence[Result]") -> None:
+    failed = sum(not result.is_complete for result in results)
+    if failed:
+        typer.echo(
+            f"The grader failed for {failed} of {len(results)} submissions, or for some of their "
+            "tasks. Run the same command again to grade them.",
+            err=True,
+        )
+        raise typer.Exit(1)
 
 
 def _grade(
@@ -191,7 +222,8 @@ def _grade(
     sandbox: "Sandbox",
     again: bool,
     only: Sequence[str] = (),
-) -> None:
+) -> "list[Result]":
+    from autograder.collecting.collected import read_collected
     from autograder.course.sources import load_source
     from autograder.grading.batch import (
         chosen,
@@ -200,6 +232,7 @@ def _grade(
         find_submissions,
         grade_all,
     )
+    from autograder.grading.versions import versions
     from autograder.records.text import printable
     from autograder.reports.output_folder import OutputFolder, grader_digest
 
@@ -208,10 +241,13 @@ def _grade(
     entries = find_submissions(submissions, assignment)
     expect_apart(submissions, out)
     output = OutputFolder(out, grader_digest(assignment, limits, sandbox))
+    collected = read_collected(submissions, assignment)
+    output.handed_in = {student: one.sentence for student, one in collected.items()}
     with output.locked():
         output.claim(assignment)
         expect_hidden(sandbox, [submissions, out])
         secret = output.secret()
+        output.versions = versions(limits, secret)
         entries = [replace(entry, secret=secret) for entry in entries]
         if only:
             to_grade = chosen(entries, only)
@@ -258,14 +294,7 @@ def _grade(
     console.print(_table(results))
     console.print(f"Scores: {out / 'scores.csv'}", soft_wrap=True)
     console.print(f"Report: {(out / 'index.html').resolve()}", soft_wrap=True)
-    failed = sum(not result.is_complete for result in results)
-    if failed:
-        typer.echo(
-            f"The grader failed for {failed} of {len(results)} submissions, or for some of their "
-            "tasks. Run the same command again to grade them.",
-            err=True,
-        )
-        raise typer.Exit(1)
+    return results
 
 
 def _table(results: "Sequence[Result]") -> Table:

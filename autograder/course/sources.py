@@ -40,6 +40,11 @@ class Cell:
     id: str
     points: float = 0.0
 
+    @property
+    def title(self) -> str:
+        """The id in words."""
+        return self.id.replace("_", " ").capitalize()
+
 
 @dataclass(frozen=True)
 class Source:

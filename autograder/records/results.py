@@ -78,6 +78,29 @@ class TaskScore:
 
 
 @dataclass(frozen=True)
+class Versions:
+    """With what a submission was graded, for people; `Result.grader` is the digest of all of it.
+
+    Attributes:
+        course: The course's title and version.
+        vaelab: The version of this package.
+        torch: The version of PyTorch.
+        python: The version of Python.
+        limits: The limits of the submission, in words.
+        inputs: The fingerprint of the secret of the random inputs; "" if there is no secret.
+        date: When it was graded, in UTC, such as "2026-11-30 21:05:12"; "" if this does not matter.
+    """
+
+    course: str
+    vaelab: str
+    torch: str
+    python: str
+    limits: str
+    inputs: str
+    date: str = ""
+
+
+@dataclass(frozen=True)
 class Result:
     """The result of one submission.
 
@@ -96,6 +119,7 @@ class Result:
         grader: Digest of the checks, the grader's code and the limits; "" if it was not computed.
         look: Reasons to look at the submission: points were lost, and perhaps through its packaging
             rather than its work, such as a cell that failed before any check.
+        versions: With what it was graded; None in a result of an older grader.
     """
 
     assignment: str
@@ -111,6 +135,7 @@ class Result:
     digest: str = ""
     grader: str = ""
     look: tuple[str, ...] = ()
+    versions: Versions | None = None
 
     @property
     def score(self) -> float:
@@ -151,12 +176,13 @@ def to_json(result: Result) -> str:
 
 
 def without_times(result: Result) -> str:
-    """Return a result as JSON text with all times set to 0.
+    """Return a result as JSON text with all times set to 0, and without the date.
 
     Grading a submission twice gives the same bytes.
     """
     checks = tuple(replace(check, seconds=0.0) for check in result.checks)
-    return to_json(replace(result, checks=checks, seconds=0.0))
+    versions = replace(result.versions, date="") if result.versions else None
+    return to_json(replace(result, checks=checks, seconds=0.0, versions=versions))
 
 
 def from_json(text: str) -> Result:
@@ -179,6 +205,8 @@ def from_json(text: str) -> Result:
             raise ValueError(f"`{name}` must be a list")
     body["tasks"] = tuple(_record(TaskScore, item) for item in body["tasks"])
     body["checks"] = tuple(_record(CheckOutcome, item) for item in body["checks"])
+    if body.get("versions") is not None:
+        body["versions"] = _record(Versions, body["versions"])
     for name in ("notes", "look"):
         if not all(isinstance(text, str) for text in body[name]):
             raise ValueError(f"each text of `{name}` must be a text")
@@ -189,7 +217,7 @@ def from_json(text: str) -> Result:
     return result
 
 
-R = TypeVar("R", TaskScore, CheckOutcome, Result)
+R = TypeVar("R", TaskScore, CheckOutcome, Versions, Result)
 
 
 def _record(kind: type[R], body: Any) -> R:

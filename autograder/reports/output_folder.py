@@ -10,8 +10,9 @@ import hashlib
 import os
 import secrets
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from autograder.course.locate import current_course
 from autograder.grading.batch import BatchError, Entry
 from autograder.grading.judge import unjudged
 from autograder.grading.notebook import UnreadableError, read_bytes
-from autograder.records.results import PART, Result, from_json, to_json, write_text
+from autograder.records.results import PART, Result, Versions, from_json, to_json, write_text
 from autograder.records.text import file_name, printable
 from autograder.reports.pages import class_page, feedback_page
 from autograder.reports.table import to_csv
@@ -38,15 +39,19 @@ class OutputFolder:
     Args:
         folder: The folder. It is created when it is needed.
         grader: The value of `grader_digest` for this run; "" if no earlier result may be kept.
+        versions: With what this run grades, without the date.
 
     Attributes:
         results: All results of the batch: kept ones and new ones.
+        handed_in: A sentence about each student's file, by student, for the feedback.
     """
 
-    def __init__(self, folder: Path, grader: str = ""):
+    def __init__(self, folder: Path, grader: str = "", versions: Versions | None = None):
         self.folder = folder
         self.grader = grader
+        self.versions = versions
         self.results: list[Result] = []
+        self.handed_in: Mapping[str, str] = {}
         self._names: dict[str, str] = {}
 
     @contextlib.contextmanager
@@ -167,11 +172,14 @@ class OutputFolder:
         Raises:
             BatchError: If the files cannot be written. All earlier files are unchanged.
         """
-        result = replace(result, grader=self.grader)
+        now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+        versions = replace(self.versions, date=now) if self.versions else None
+        result = replace(result, grader=self.grader, versions=versions)
         self.results.append(result)
         name = self._name_of(result.student)
         with self._writing():
-            write_text(self.folder / "feedback" / f"{name}.html", feedback_page(result))
+            page = feedback_page(result, self.handed_in.get(result.student, ""))
+            write_text(self.folder / "feedback" / f"{name}.html", page)
             write_text(self.folder / "results" / f"{name}.json", to_json(result))
 
     def finish(self) -> list[Result]:

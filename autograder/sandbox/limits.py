@@ -17,8 +17,8 @@ class Limits:
 
     Attributes:
         seconds: Wall-clock seconds for the whole submission. The judge counts them from the moment
-            that the worker is ready.
-        call_seconds: Wall-clock seconds for one call that is not training.
+            that the worker is ready, without those in which the worker waits for a core.
+        call_seconds: The same for one call that is not training.
         start_seconds: Wall-clock seconds for the worker to start and import PyTorch.
         memory_mib: Memory of all its processes and writable folders together, in MiB.
         cpu_seconds: CPU seconds of all its processes together.

@@ -1,5 +1,6 @@
 """The command line: its files, its messages and its exit codes."""
 
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from autograder.build.notebooks import reference, starter
 from autograder.course.locate import current_course
+from autograder.grading.versions import fingerprint
 from autograder.quality import corpus
 
 A = "03_fc_vae"
@@ -29,6 +31,13 @@ def test_grading_writes_everything_and_prints_the_report_last(tmp_path):
     assert '"bob","unreadable","0","90"' in (tmp_path / "out" / "scores.csv").read_text()
     assert {p.stem for p in (tmp_path / "out" / "results").iterdir()} == {"ada", "bob"}
     assert {p.stem for p in (tmp_path / "out" / "feedback").iterdir()} == {"ada", "bob"}
+    used = json.loads((tmp_path / "out" / "results" / "ada.json").read_text())["versions"]
+    assert used["course"].startswith("VAE Lab ")
+    assert used["limits"] == "300 s, 30 s a call, 2048 MiB"
+    assert used["date"] in (tmp_path / "out" / "feedback" / "ada.html").read_text()
+    secret = (tmp_path / "out" / ".secret").read_bytes()
+    assert used["inputs"] == fingerprint(secret)
+    assert f"random inputs: {used['inputs']}." in (tmp_path / "out" / "index.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +100,8 @@ def test_version_names_what_results_depend_on():
     done = vaelab("--version")
     assert done.returncode == 0
     assert re.match(
-        r"vaelab \d[\w.]*, torch 2\.\d+\.\d+\S*, Python 3\.\d+\.\d+, course in /", done.stdout
+        r"vaelab \d[\w.]*, torch 2\.\d+\.\d+\S*, Python 3\.\d+\.\d+, course VAE Lab \d+ in /",
+        done.stdout,
     )
 
 
