@@ -20,6 +20,7 @@ The typical order of the commands:
 - `collect` puts downloaded submissions into the folders that `grade` reads.
 - `grade` grades a folder of submissions.
 - `export` writes the results in the form of other systems.
+- `similar` shows pairs of similar submissions.
 - `gradescope` builds an autograder that runs in Gradescope.
 
 `demo` grades a class of example submissions. It needs no other command before it.
@@ -72,6 +73,7 @@ for command in (
     grading.explain,
     grading.demo,
     exporting.gradescope,
+    exporting.similar,
 ):
     app.command()(command)
 app.add_typer(exporting.export, name="export")
