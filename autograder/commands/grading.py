@@ -78,15 +78,19 @@ def grade(
     out: Annotated[Path, typer.Option(help="Output folder for scores, results and pages.")],
     jobs: Jobs = CORES,
     timeout: Annotated[
-        float, typer.Option(help="Time limit of one submission, in seconds.", min=1)
-    ] = 300.0,
+        float | None,
+        typer.Option(help="Time limit of one submission, in seconds. [default: 300]", min=1),
+    ] = None,
     call_timeout: Annotated[
-        float,
-        typer.Option(help="Time limit of one call of the student's code, in seconds.", min=1),
-    ] = 30.0,
+        float | None,
+        typer.Option(
+            help="Time limit of one call of the student's code, in seconds. [default: 30]", min=1
+        ),
+    ] = None,
     memory: Annotated[
-        int, typer.Option(help="Memory limit of one submission, in MiB.", min=256)
-    ] = 2048,
+        int | None,
+        typer.Option(help="Memory limit of one submission, in MiB. [default: 2048]", min=256),
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Grade all submissions again, also unchanged ones.")
     ] = False,
@@ -116,9 +120,12 @@ def grade(
     The exit code is 0 if all submissions were graded, 1 if the grader failed for a submission or
     for one of its tasks, and 2 for an error in the command. Scores do not change the exit code.
     """
-    from autograder.sandbox.limits import Limits
+    from autograder.course.settings import course_file
+    from autograder.sandbox.limits import limits_with
 
-    limits = Limits(seconds=timeout, call_seconds=call_timeout, memory_mib=memory)
+    given = {"seconds": timeout, "call_seconds": call_timeout, "memory_mib": memory}
+    set_here = {name: value for name, value in given.items() if value is not None}
+    limits = limits_with({**course_file().of(assignment).limits, **set_here})
     if gradebook:
         from autograder.exporting.gradebook import expect_gradebook
 
@@ -223,6 +230,8 @@ def _grade(
     again: bool,
     only: Sequence[str] = (),
 ) -> "list[Result]":
+    from autograder.checks.registry import load_checks
+    from autograder.course.settings import course_file
     from autograder.course.sources import load_source
     from autograder.grading.batch import (
         chosen,
@@ -239,11 +248,14 @@ def _grade(
     load_source(assignment)
     entries = find_submissions(submissions, assignment)
     expect_apart(submissions, out)
-    output = OutputFolder(out, grader_digest(assignment, limits, sandbox))
+    load_checks(assignment)  # stop here if the course file does not fit them
+    of_term = course_file().secret
+    output = OutputFolder(out)
     with output.locked():
         output.claim(assignment)
-        expect_hidden(sandbox, [submissions, out])
-        secret = output.secret()
+        expect_hidden(sandbox, [submissions, out, *([of_term] if of_term else [])])
+        secret = output.secret(of_term)
+        output.grader = grader_digest(assignment, limits, sandbox, secret)
         output.versions = versions(limits, secret)
         entries = [replace(entry, secret=secret) for entry in entries]
         if only:

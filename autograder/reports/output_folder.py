@@ -18,9 +18,11 @@ from pathlib import Path
 
 from autograder.checks.seeds import SECRET_BYTES
 from autograder.course.locate import current_course
+from autograder.course.settings import course_file
 from autograder.grading.batch import BatchError, Entry
 from autograder.grading.judge import unjudged
 from autograder.grading.notebook import UnreadableError, read_bytes
+from autograder.grading.versions import fingerprint
 from autograder.records.results import PART, Result, Versions, from_json, to_json, write_text
 from autograder.records.text import file_name, printable
 from autograder.reports.pages import class_page, feedback_page
@@ -75,35 +77,34 @@ class OutputFolder:
                     ) from error
             yield
 
-    def secret(self) -> bytes:
+    def secret(self, of_term: Path | None = None) -> bytes:
         """Return the secret of the checks' random inputs; make it at the first call.
 
         It stays in the folder, so that the same submission gets the same inputs when it is graded
         again. Only the grader's user can read it.
 
+        Args:
+            of_term: A file with the secret of several output folders, which is copied; None if the
+                folder has its own.
+
         Raises:
-            BatchError: If the file is not the secret of an earlier run.
+            BatchError: If the file is not a secret.
         """
         path = self.folder / SECRET
-        if not os.path.lexists(path):
-            with self._writing():
-                # Mode 0600.
-                handle, part = tempfile.mkstemp(dir=self.folder, prefix=".", suffix=PART)
-                with os.fdopen(handle, "wb") as file:
-                    file.write(secrets.token_bytes(SECRET_BYTES))
-                # It gets its name when it is complete: a grader can be killed at any moment.
-                os.replace(part, path)
-        try:
-            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-                found = file.read(SECRET_BYTES + 1)
-        except OSError as error:
-            raise BatchError(f"{path} cannot be read: {error.strerror}.") from error
-        if len(found) != SECRET_BYTES:
-            raise BatchError(
-                f"{path} should have {SECRET_BYTES} bytes, the secret of the random inputs. Delete "
-                "it; the next run makes a new one and grades with other inputs."
-            )
-        return found
+        if of_term:
+            self._write_secret(path, _read_secret(of_term))
+        elif not os.path.lexists(path):
+            self._write_secret(path, secrets.token_bytes(SECRET_BYTES))
+        return _read_secret(path)
+
+    def _write_secret(self, path: Path, secret: bytes) -> None:
+        with self._writing():
+            # Mode 0600.
+            handle, part = tempfile.mkstemp(dir=self.folder, prefix=".", suffix=PART)
+            with os.fdopen(handle, "wb") as file:
+                file.write(secret)
+            # It gets its name when it is complete: a grader can be killed at any moment.
+            os.replace(part, path)
 
     def claim(self, assignment: str) -> None:
         """Note that the folder belongs to an assignment.
@@ -239,6 +240,23 @@ class OutputFolder:
                     part.unlink(missing_ok=True)
 
 
+def _read_secret(path: Path) -> bytes:
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            found = file.read(SECRET_BYTES + 1)
+    except OSError as error:
+        raise BatchError(
+            f"{path} cannot be read: {error.strerror}. Expected: the secret of the random inputs, "
+            f"{SECRET_BYTES} bytes. This makes one: head -c {SECRET_BYTES} /dev/urandom > {path}"
+        ) from error
+    if len(found) != SECRET_BYTES:
+        raise BatchError(
+            f"{path} should have {SECRET_BYTES} bytes, the secret of the random inputs. A new one "
+            f"gives other inputs: head -c {SECRET_BYTES} /dev/urandom > {path}"
+        )
+    return found
+
+
 def _parsed(path: Path) -> Result | None:
     """Return the result in a file; None if there is none that can be read."""
     with contextlib.suppress(OSError, ValueError):
@@ -258,13 +276,15 @@ def _has_parts_of(result: Result, other: Result) -> bool:
     return possible and result.tier in {*TIERS, ""} and parts(result) == parts(other)
 
 
-def grader_digest(assignment: str, limits: Limits, sandbox: Sandbox) -> str:
+def grader_digest(assignment: str, limits: Limits, sandbox: Sandbox, secret: bytes) -> str:
     """Return a digest of everything that a result depends on except the submission.
 
-    These are the assignment's source, the checks, the grader's code, the limits, the sandbox's tier
-    and the version of PyTorch.
+    These are the assignment's source, the checks, the grader's code, the points and bounds of the
+    course file, the limits, the secret, the sandbox's tier and the version of PyTorch.
     """
-    digest = hashlib.sha256(f"{limits} {sandbox.tier} {version('torch')}".encode())
+    settings = course_file().of(assignment).graded_with
+    used = f"{limits} {settings} {fingerprint(secret)} {sandbox.tier} {version('torch')}"
+    digest = hashlib.sha256(used.encode())
     course = current_course()
     code = [path for folder in course.code for path in sorted(folder.rglob("*.py"))]
     for path in [course.solutions / f"{assignment}.py", *code]:
