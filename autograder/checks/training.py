@@ -124,12 +124,12 @@ class TrainingSpec:
     source: str = EMBEDDED
 
     def __post_init__(self) -> None:
-        """Expect a threshold that no untrained model passes.
+        """Expect a threshold that no untrained model passes, or none at all (infinity).
 
         Raises:
             CourseError: If it is larger, for example because of the course file.
         """
-        if not self.below < self.untrained:
+        if self.untrained <= self.below < math.inf:
             raise CourseError(
                 f"{course_file().path}: the bound `below` of the model {self.model} is "
                 f"{self.below:g}; expected less than {self.untrained:g}, because untrained models "

@@ -9,24 +9,27 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from autograder.collecting.arrivals import CollectError, list_files
 from autograder.collecting.choose import Chosen, choose
-from autograder.collecting.owners import Owned, Owner, find_owners
+from autograder.collecting.owners import FILE, PLATFORM, Owned, Owner, find_owners
 from autograder.collecting.roster import Student, match
 from autograder.course.sources import load_source
+from autograder.grading.late import HandedIn
 from autograder.records.results import write_bytes, write_text
 from autograder.records.text import printable
 from autograder.reports.table import plain
 
+TIME = "%Y-%m-%d %H:%M:%S"
+SOURCES = {PLATFORM: "the learning platform", FILE: "of the file"}
 TAKEN, MISSING, UNCHANGED, OLDER = "taken", "missing", "unchanged", "older"
 EARLIER = "earlier"
 MAX_NAME_BYTES = 150
-COLUMNS = ("student", "name", "state", "time", "late", "attempts", "file", "notes")
+COLUMNS = ("student", "name", "state", "time", "late", "attempts", "file", "notes", "time_from")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Collected:
         attempts: How many attempts there are.
         file: The path of the notebook in the download; "" if there is none.
         notes: What an instructor should know.
+        time_from: Where the time comes from; see `Owned.clock`.
     """
 
     student: str
@@ -53,6 +57,7 @@ class Collected:
     attempts: int = 0
     file: str = ""
     notes: tuple[str, ...] = ()
+    time_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,10 @@ def collect(
     if source.is_dir() and into.resolve().is_relative_to(source.resolve()):
         raise CollectError(f"{into} lies inside {source}. Choose another folder with --into.")
     listing = list_files(source)
-    students, problems = _by_student(find_owners(listing), roster)
+    owned = find_owners(listing)
+    if not source.is_dir():  # one archive, as above
+        owned = [replace(one, clock="") if one.clock == FILE else one for one in owned]
+    students, problems = _by_student(owned, roster)
     done = [
         _collect_one(key, name, files, notes, assignment, into)
         for key, (name, files, notes) in students.items()
@@ -182,7 +190,8 @@ def _collect_one(
     assert last.owned
     where = "/".join(last.owned.file.parts)
     late, count = last.owned.late, len(chosen)
-    return Collected(student, name, state, _time(last), late, count, where, tuple(written))
+    found = (student, name, state, _time(last), late, count, where, tuple(written))
+    return Collected(*found, last.owned.clock)
 
 
 def _time(one: Chosen) -> datetime:
@@ -233,10 +242,50 @@ def as_csv(students: Sequence[Collected], problems: Sequence[tuple[str, str]]) -
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     for one in students:
-        time = one.time.strftime("%Y-%m-%d %H:%M:%S") if one.time else ""
+        time = one.time.strftime(TIME) if one.time else ""
         values = (one.state, time, "late" if one.late else "", str(one.attempts))
         told = (plain(one.file), plain(" ".join(one.notes)))
-        writer.writerow([plain(one.student), plain(one.name), *values, *told])
+        writer.writerow([plain(one.student), plain(one.name), *values, *told, one.time_from])
     for where, problem in problems:
-        writer.writerow(["", "", "problem", "", "", "", plain(where), plain(problem)])
+        writer.writerow(["", "", "problem", "", "", "", plain(where), plain(problem), ""])
     return text.getvalue()
+
+
+def handed_in(submissions: Path, assignment: str) -> Callable[[str], HandedIn]:
+    """Return a function that tells when a student's submission was handed in.
+
+    The times are those of the table of `collect`. Without a table, they are those of the files.
+
+    Args:
+        submissions: The folder of the submissions.
+        assignment: The assignment's name.
+    """
+    table = submissions / f"collected-{assignment}.csv"
+    if not table.is_file():
+        return lambda student: _of_file(submissions / student / assignment / f"{assignment}.ipynb")
+    try:
+        with table.open(encoding="utf-8", newline="") as file:
+            rows = {row.get("student", ""): row for row in csv.DictReader(file)}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CollectError(f"{table} cannot be read: {error}.") from error
+    return lambda student: _of_row(rows.get(plain(student), {}))
+
+
+def _of_row(row: Mapping[str, str | None]) -> HandedIn:
+    """Return the time of a row; none if it is not known, or if a later notebook was there."""
+    marked = row.get("late") == "late"
+    known = row.get("state") in (TAKEN, UNCHANGED) and row.get("time_from")
+    try:
+        time = datetime.strptime(row.get("time") or "", TIME).replace(tzinfo=UTC)
+    except ValueError:
+        known, time = None, datetime.now(UTC)
+    if not known:
+        return HandedIn(None, marked_late=marked)
+    return HandedIn(time, SOURCES.get(known, known), marked)
+
+
+def _of_file(path: Path) -> HandedIn:
+    try:
+        return HandedIn(datetime.fromtimestamp(path.stat().st_mtime, UTC), SOURCES[FILE])
+    except OSError:
+        return HandedIn(None)

@@ -1,8 +1,8 @@
 """The output folder of a batch: results, feedback pages, scores and the class page.
 
-Each result is written as soon as it is there, the class page and the scores at the end. A grader
-that is killed leaves complete files only. The next run keeps the results that are still valid and
-grades the other submissions.
+Each result is written as soon as it is there, the class page and the scores every few seconds. A
+grader that is killed leaves complete files only. The next run keeps the results that are still
+valid and grades the other submissions.
 """
 
 import contextlib
@@ -10,7 +10,8 @@ import hashlib
 import os
 import secrets
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,6 +24,7 @@ from autograder.grading.batch import BatchError, Entry
 from autograder.grading.judge import unjudged
 from autograder.grading.notebook import UnreadableError, read_bytes
 from autograder.grading.versions import fingerprint
+from autograder.records.overrides import without_overrides
 from autograder.records.results import PART, Result, Versions, from_json, to_json, write_text
 from autograder.records.text import file_name, printable
 from autograder.reports.pages import class_page, feedback_page
@@ -33,6 +35,9 @@ from autograder.sandbox.tiers import TIERS, Sandbox
 LOCK, SECRET, OWNER = ".lock", ".secret", ".assignment"
 # A result has a few KiB; a larger file is no result of the grader.
 MAX_RESULT_BYTES = 16 << 20
+# Scores and class page are written again after this many seconds, and after this many times the
+# seconds that it took: pages of a large class take longer.
+PAGES_SECONDS, PAGES_SHARE = 5.0, 30.0
 
 
 class OutputFolder:
@@ -42,16 +47,27 @@ class OutputFolder:
         folder: The folder. It is created when it is needed.
         grader: The value of `grader_digest` for this run; "" if no earlier result may be kept.
         versions: With what this run grades, without the date.
+        adjust: Gives a result the decisions of persons and the penalty for a late submission.
 
     Attributes:
         results: All results of the batch: kept ones and new ones.
+        waiting: Earlier results of submissions that are being graded again, by student.
     """
 
-    def __init__(self, folder: Path, grader: str = "", versions: Versions | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        grader: str = "",
+        versions: Versions | None = None,
+        adjust: Callable[[Result], Result] = lambda result: result,
+    ):
         self.folder = folder
         self.grader = grader
         self.versions = versions
+        self.adjust = adjust
         self.results: list[Result] = []
+        self.waiting: dict[str, Result] = {}
+        self._pages_due = 0.0
         self._names: dict[str, str] = {}
 
     @contextlib.contextmanager
@@ -61,7 +77,7 @@ class OutputFolder:
         Raises:
             BatchError: If another grader has locked the folder, or files cannot be written there.
         """
-        with self._writing():
+        with self.writing():
             self.folder.mkdir(parents=True, exist_ok=True)
             file = (self.folder / LOCK).open("w")
         with file:
@@ -98,7 +114,7 @@ class OutputFolder:
         return _read_secret(path)
 
     def _write_secret(self, path: Path, secret: bytes) -> None:
-        with self._writing():
+        with self.writing():
             # Mode 0600.
             handle, part = tempfile.mkstemp(dir=self.folder, prefix=".", suffix=PART)
             with os.fdopen(handle, "wb") as file:
@@ -122,7 +138,7 @@ class OutputFolder:
                 f"The output folder {self.folder} has the results of `{printable(owner, 100)}`. "
                 f"Choose another folder for `{assignment}` with --out."
             )
-        with self._writing():
+        with self.writing():
             write_text(path, f"{assignment}\n")
 
     def earlier(self, entry: Entry, assignment: str) -> Result | None:
@@ -132,13 +148,13 @@ class OutputFolder:
         if result is None or result.assignment != assignment:
             return None
         right = unjudged(assignment, entry.student, "missing", "")
-        return result if _has_parts_of(result, right) else None
+        return result if _has_parts_of(without_overrides(result), right) else None
 
     def keep_others(self, entries: Sequence[Entry], only: Collection[str], assignment: str) -> None:
         """Keep the earlier results of all students but some, whether they are valid or not."""
         for entry in entries:
             if entry.student not in only and (result := self.earlier(entry, assignment)):
-                self.results.append(result)
+                self.keep(result)
 
     def keep_valid(self, entries: Sequence[Entry], assignment: str) -> list[Entry]:
         """Keep the results of an earlier run that are still valid.
@@ -158,10 +174,36 @@ class OutputFolder:
         for entry in entries:
             result = self.earlier(entry, assignment)
             if result and self._is_valid(result, entry):
-                self.results.append(result)
+                self.keep(result)
             else:
                 to_grade.append(entry)
         return to_grade
+
+    def keep(self, result: Result) -> None:
+        """Keep an earlier result; write it again if what was decided about it has changed."""
+        adjusted = self.adjust(result)
+        if adjusted != result:
+            self._write(adjusted)
+        self.results.append(adjusted)
+
+    def stored(self) -> list[Result]:
+        """Return all results in the folder, sorted by student.
+
+        Raises:
+            BatchError: If there is none, or one cannot be read.
+        """
+        found = []
+        for path in sorted((self.folder / "results").glob("*.json")):
+            if (result := _parsed(path)) is None:
+                raise BatchError(
+                    f"{path} is no result of this version. Run `vaelab grade` again: it grades "
+                    "what has changed, and keeps the overrides."
+                )
+            self._name_of(result.student)
+            found.append(result)
+        if not found:
+            raise BatchError(f"{self.folder} has no results. Expected a folder of `vaelab grade`.")
+        return sorted(found, key=lambda result: result.student)
 
     def add(self, result: Result) -> None:
         """Write a student's feedback and result immediately.
@@ -173,10 +215,15 @@ class OutputFolder:
         """
         now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
         versions = replace(self.versions, date=now) if self.versions else None
-        result = replace(result, grader=self.grader, versions=versions)
+        result = self.adjust(replace(result, grader=self.grader, versions=versions))
+        self._write(result)
         self.results.append(result)
+        self.waiting.pop(result.student, None)
+        self._write_pages_if_due()
+
+    def _write(self, result: Result) -> None:
         name = self._name_of(result.student)
-        with self._writing():
+        with self.writing():
             write_text(self.folder / "feedback" / f"{name}.html", feedback_page(result))
             write_text(self.folder / "results" / f"{name}.json", to_json(result))
 
@@ -187,13 +234,27 @@ class OutputFolder:
             BatchError: If the files cannot be written. All earlier files are unchanged.
         """
         self.results.sort(key=lambda result: result.student)
-        with self._writing():
-            write_text(self.folder / "scores.csv", to_csv(self.results))
-            write_text(self.folder / "index.html", class_page(self.results))
+        self._write_pages()
         return self.results
 
+    def _write_pages(self) -> None:
+        """Write scores and class page of what is known now, with results that are replaced soon."""
+        every = sorted((*self.results, *self.waiting.values()), key=lambda one: one.student)
+        with self.writing():
+            write_text(self.folder / "scores.csv", to_csv(every))
+            if every:
+                write_text(self.folder / "index.html", class_page(every))
+
+    def _write_pages_if_due(self) -> None:
+        """Write them at most every few seconds, and for at most a small part of the time."""
+        started = time.monotonic()
+        if started >= self._pages_due:
+            self._write_pages()
+            done = time.monotonic()
+            self._pages_due = done + max(PAGES_SECONDS, PAGES_SHARE * (done - started))
+
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
         """Convert an error of the file system to one line for the user."""
         try:
             yield
