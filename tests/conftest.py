@@ -35,6 +35,7 @@ SLOW = {
     "autograder/test_compose.py": 40,
     "autograder/test_host.py": 60,
     "autograder/test_explain.py": 25,
+    "autograder/test_gradescope.py": 20,
     "autograder/test_messy.py": 45,
     "autograder/test_notebook.py": 30,
     "autograder/test_collect.py": 30,
@@ -47,7 +48,7 @@ SHARED = (
     r"autograder/test_corpus\.py::\w+(?:\[(\d\d_[a-z_]+).*)?$",  # a graded corpus
     r"autograder/test_batch\.py::test_a_result_does_not_depend()",
     # a module fixture
-    r"(test_contributing|test_demo|test_explain|test_gradebook|test_messy|test_nbgrader|test_wheel|test_gallery)\.py",
+    r"(test_contributing|test_demo|test_explain|test_gradebook|test_gradescope|test_messy|test_nbgrader|test_wheel|test_gallery)\.py",
 )
 FIRST_CORPUS = "03_fc_vae"  # the corpus of the tests that name none in their id
 

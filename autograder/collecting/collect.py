@@ -9,23 +9,21 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from autograder.collecting.arrivals import CollectError, list_files
 from autograder.collecting.choose import Chosen, choose
-from autograder.collecting.owners import FILE, PLATFORM, Owned, Owner, find_owners
+from autograder.collecting.owners import FILE, Owned, Owner, find_owners
 from autograder.collecting.roster import Student, match
 from autograder.course.sources import load_source
-from autograder.grading.late import HandedIn
 from autograder.records.results import write_bytes, write_text
 from autograder.records.text import printable
 from autograder.reports.table import plain
 
 TIME = "%Y-%m-%d %H:%M:%S"
-SOURCES = {PLATFORM: "the learning platform", FILE: "of the file"}
 TAKEN, MISSING, UNCHANGED, OLDER = "taken", "missing", "unchanged", "older"
 EARLIER = "earlier"
 MAX_NAME_BYTES = 150
@@ -112,9 +110,14 @@ def collect(
             done.append(Collected(folder_name(one.key), one.name, MISSING))
     done.sort(key=lambda one: one.student.casefold())
     every = (*listing.problems, *problems)
-    table = into / f"collected-{assignment}.csv"
+    table = table_of(into, assignment)
     write_text(table, as_csv(done, every))
     return Report(tuple(done), every, table)
+
+
+def table_of(into: Path, assignment: str) -> Path:
+    """Return the path of the table of what was collected."""
+    return into / f"collected-{assignment}.csv"
 
 
 Files = dict[str, tuple[str, list[Owned], list[str]]]
@@ -249,43 +252,3 @@ def as_csv(students: Sequence[Collected], problems: Sequence[tuple[str, str]]) -
     for where, problem in problems:
         writer.writerow(["", "", "problem", "", "", "", plain(where), plain(problem), ""])
     return text.getvalue()
-
-
-def handed_in(submissions: Path, assignment: str) -> Callable[[str], HandedIn]:
-    """Return a function that tells when a student's submission was handed in.
-
-    The times are those of the table of `collect`. Without a table, they are those of the files.
-
-    Args:
-        submissions: The folder of the submissions.
-        assignment: The assignment's name.
-    """
-    table = submissions / f"collected-{assignment}.csv"
-    if not table.is_file():
-        return lambda student: _of_file(submissions / student / assignment / f"{assignment}.ipynb")
-    try:
-        with table.open(encoding="utf-8", newline="") as file:
-            rows = {row.get("student", ""): row for row in csv.DictReader(file)}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CollectError(f"{table} cannot be read: {error}.") from error
-    return lambda student: _of_row(rows.get(plain(student), {}))
-
-
-def _of_row(row: Mapping[str, str | None]) -> HandedIn:
-    """Return the time of a row; none if it is not known, or if a later notebook was there."""
-    marked = row.get("late") == "late"
-    known = row.get("state") in (TAKEN, UNCHANGED) and row.get("time_from")
-    try:
-        time = datetime.strptime(row.get("time") or "", TIME).replace(tzinfo=UTC)
-    except ValueError:
-        known, time = None, datetime.now(UTC)
-    if not known:
-        return HandedIn(None, marked_late=marked)
-    return HandedIn(time, SOURCES.get(known, known), marked)
-
-
-def _of_file(path: Path) -> HandedIn:
-    try:
-        return HandedIn(datetime.fromtimestamp(path.stat().st_mtime, UTC), SOURCES[FILE])
-    except OSError:
-        return HandedIn(None)

@@ -293,7 +293,7 @@ def _grade(
     only: Sequence[str] = (),
 ) -> "list[Result]":
     from autograder.checks.registry import load_checks
-    from autograder.collecting.collect import handed_in
+    from autograder.collecting.collected import read_collected, submission_times
     from autograder.course.settings import course_file
     from autograder.course.sources import load_source
     from autograder.grading.batch import (
@@ -317,13 +317,15 @@ def _grade(
     load_checks(assignment)  # stop here if the course file does not fit them
     of_term = course_file().secret
     output = OutputFolder(out)
+    collected = read_collected(submissions, assignment)
+    output.handed_in = {student: one.sentence for student, one in collected.items()}
     with output.locked():
         output.claim(assignment)
         expect_hidden(sandbox, [submissions, out, *([of_term] if of_term else [])])
         secret = output.secret(of_term)
         output.grader = grader_digest(assignment, limits, sandbox, secret)
         output.versions = versions(limits, secret)
-        settings, when = course_file().of(assignment), handed_in(submissions, assignment)
+        settings, when = course_file().of(assignment), submission_times(submissions, assignment)
         decided = active(read_log(out))
         for student, decisions in decided.items():  # stop here if one is not possible any more
             with_overrides(unjudged(assignment, student, "missing", ""), decisions)

@@ -5,7 +5,6 @@ comments that a person gave are never changed.
 """
 
 import contextlib
-import csv
 import hashlib
 import os
 import sqlite3
@@ -26,6 +25,7 @@ from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
 from autograder.build.notebooks import starter, to_text
+from autograder.collecting.collected import read_collected
 from autograder.course.sources import assignments, load_source
 from autograder.exporting.autograded import autograded
 from autograder.grading.judge import unjudged
@@ -91,14 +91,16 @@ def write_gradebook(results: Sequence[Result], database: Path, submissions: Path
         for result in results:
             _expect_cells(gradebook, database, result)
         settings = _settings(database.parent)
-        times = _collected_times(submissions / f"collected-{assignment}.csv")
+        collected = read_collected(submissions, assignment)
         for result in results:
             shown = printable(result.student)
             if Path(result.student).name != result.student:
                 problems.append(f"{shown}: the name is no name of a folder.")
                 continue
             folder = submissions / result.student / assignment
-            time = _handed_in(folder) or times.get(result.student, "")
+            time = _exchange_time(folder)
+            if not time and result.student in collected:
+                time = collected[result.student].time  # in UTC, as nbgrader expects
             notebook = _notebook(folder / f"{assignment}.ipynb", result)
             try:
                 with _together(gradebook):
@@ -371,19 +373,11 @@ def _untouched(notebook: NotebookNode | None, answer: str) -> bool:
     return False
 
 
-def _handed_in(folder: Path) -> str:
+def _exchange_time(folder: Path) -> str:
     """Return the time in the file that nbgrader's exchange writes; "" if there is none."""
     with contextlib.suppress(OSError):
         return (folder / TIMESTAMP).read_text("utf-8", "replace").strip()
     return ""
-
-
-def _collected_times(table: Path) -> dict[str, str]:
-    """Return the times that `vaelab collect` wrote down, by student."""
-    with contextlib.suppress(OSError, csv.Error), table.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-        return {row["student"]: f"{row['time']} UTC" for row in rows if row.get("time")}
-    return {}
 
 
 def _first_line(error: BaseException) -> str:

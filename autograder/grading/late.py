@@ -11,7 +11,7 @@ DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class HandedIn:
+class SubmissionTime:
     """When a submission was handed in.
 
     Attributes:
@@ -25,7 +25,7 @@ class HandedIn:
     marked_late: bool = False
 
 
-def lateness(rule: LateRule | None, due: datetime | None, handed_in: HandedIn) -> Late | None:
+def lateness(rule: LateRule | None, due: datetime | None, handed_in: SubmissionTime) -> Late | None:
     """Return what a submission loses because it is late.
 
     Args:

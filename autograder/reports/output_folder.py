@@ -11,7 +11,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -52,6 +52,7 @@ class OutputFolder:
     Attributes:
         results: All results of the batch: kept ones and new ones.
         waiting: Earlier results of submissions that are being graded again, by student.
+        handed_in: A sentence about each student's file, by student, for the feedback.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class OutputFolder:
         self.results: list[Result] = []
         self.waiting: dict[str, Result] = {}
         self._pages_due = 0.0
+        self.handed_in: Mapping[str, str] = {}
         self._names: dict[str, str] = {}
 
     @contextlib.contextmanager
@@ -224,7 +226,8 @@ class OutputFolder:
     def _write(self, result: Result) -> None:
         name = self._name_of(result.student)
         with self.writing():
-            write_text(self.folder / "feedback" / f"{name}.html", feedback_page(result))
+            page = feedback_page(result, self.handed_in.get(result.student, ""))
+            write_text(self.folder / "feedback" / f"{name}.html", page)
             write_text(self.folder / "results" / f"{name}.json", to_json(result))
 
     def finish(self) -> list[Result]:

@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from autograder.course.sources import load_source
-from autograder.records.causes import shown_messages
-from autograder.records.results import STATUSES, Override, Result, Versions
+from autograder.records.causes import grouped
+from autograder.records.results import GRADER_ERROR, STATUSES, Override, Result, Versions
 from autograder.records.text import SIGNS, file_name, marked, printable
 from autograder.sandbox.tiers import TIERS
 
@@ -71,23 +71,38 @@ class CheckRate:
     unexplained: int
 
 
-def feedback_page(result: Result) -> str:
-    """Return a student's feedback page as HTML."""
+def feedback_page(result: Result, handed_in: str = "") -> str:
+    """Return a student's feedback page as HTML.
+
+    Args:
+        result: The result.
+        handed_in: A sentence about the graded file: when it was handed in, and which attempt it is.
+    """
     losses = result.facts.get("training_losses") or []
-    of_tasks = {t.task: [c for c in result.checks if c.task == t.task] for t in result.tasks}
-    in_order = [check for checks in of_tasks.values() for check in checks]
-    messages = dict(
-        zip(((c.task, c.check) for c in in_order), shown_messages(in_order), strict=True)
-    )
     return _render(
         "feedback.html",
         result=result,
         title=load_source(result.assignment).title,
-        checks=of_tasks,
-        messages=messages,
+        handed_in=handed_in,
+        groups=grouped(result),
+        # Nothing was checked: the reason is said once, and not for each check.
+        unchecked=all(check.outcome in ("not_run", GRADER_ERROR) for check in result.checks),
         tools=tools(result.versions) if result.versions else "",
         curve=curve(losses, result.facts.get("below"), result.facts.get("unit", "")),
     )
+
+
+def late_line(result: Result) -> str:
+    """Return what a late submission loses and what remains, for the student; "" without a date."""
+    late = result.late
+    if not late:
+        return ""
+    loses = (
+        f"Late submission: −{result.penalty:g} points. Final: {result.final:g} of "
+        f"{result.max_score:g} points. "
+    )
+    handed_in = f", handed in {late.handed_in} UTC" if late.handed_in else ""
+    return f"{loses if result.penalty else ''}Due {late.due} UTC{handed_in}. {late.note}"
 
 
 def class_page(results: Sequence[Result]) -> str:
@@ -276,5 +291,5 @@ def _render(template: str, **values: object) -> str:
     environment.filters["marked"] = lambda text: Markup(marked(printable(text, keep="\n")))
     environment.filters["link"] = lambda name: quote(file_name(name), errors="backslashreplace")
     environment.filters["printable"] = printable
-    environment.globals.update(statuses=STATUSES, signs=SIGNS, tiers=TIERS)
+    environment.globals.update(late_line=late_line, statuses=STATUSES, signs=SIGNS, tiers=TIERS)
     return environment.get_template(template).render(**values) + "\n"

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from autograder.collecting.collect import collect, handed_in
+from autograder.collecting.collect import collect
+from autograder.collecting.collected import submission_times
 from autograder.course.settings import LateRule
 from autograder.grading.judge import unjudged
-from autograder.grading.late import HandedIn, lateness
+from autograder.grading.late import SubmissionTime, lateness
 from autograder.records.overrides import (
     LOG,
     OverrideError,
@@ -199,24 +200,24 @@ RULE = LateRule(per_day=0.1, grace_minutes=15, most=0.25)
     ],
 )
 def test_each_started_day_costs_a_fraction(minutes, fraction, note):
-    found = lateness(RULE, DUE, HandedIn(DUE + timedelta(minutes=minutes), "of the file"))
+    found = lateness(RULE, DUE, SubmissionTime(DUE + timedelta(minutes=minutes), "of the file"))
     assert found.fraction == fraction
     assert note in found.note
 
 
 def test_without_a_due_date_a_rule_or_a_time_nothing_is_deducted():
-    late = HandedIn(DUE + timedelta(days=3), "of the file")
+    late = SubmissionTime(DUE + timedelta(days=3), "of the file")
     assert lateness(RULE, None, late) is None
     assert lateness(None, DUE, late).fraction == 0
     assert "late submissions lose nothing" in lateness(None, DUE, late).note
-    unknown = lateness(RULE, DUE, HandedIn(None, marked_late=True))
+    unknown = lateness(RULE, DUE, SubmissionTime(None, marked_late=True))
     assert unknown.fraction == 0
     assert "not known when" in unknown.note
     assert "marks it as late" in unknown.note
 
 
 def test_the_penalty_is_a_line_of_its_own_everywhere(out):
-    late = lateness(RULE, DUE, HandedIn(DUE + timedelta(hours=30), "of the file"))
+    late = lateness(RULE, DUE, SubmissionTime(DUE + timedelta(hours=30), "of the file"))
     output = OutputFolder(out, adjust=lambda one: replace(one, late=late))
     for student in ("ada", "bob"):
         output.add(judged(student, 30.0))
@@ -230,15 +231,15 @@ def test_the_penalty_is_a_line_of_its_own_everywhere(out):
     assert "30 − 6 late" in (out / "index.html").read_text()
     page = (out / "feedback" / "ada.html").read_text()
     assert "30 of 90 points" in page
-    assert "Late submission: −6 points. Final: <strong>24 of 90 points</strong>" in page
+    assert "Late submission: −6 points. Final: 24 of 90 points. Due 2026-12-01 22:59:00 UTC" in page
     give(out, 20)  # the fraction counts for the new points as well
     assert (rows(out)["ada"]["penalty"], rows(out)["ada"]["final"]) == ("10", "40")
 
 
 def test_an_extension_changes_what_is_kept_without_grading(out):
     result = judged("ada", 30.0)
-    late = replace(result, late=lateness(RULE, DUE, HandedIn(DUE + timedelta(days=1), "x")))
-    in_time = lateness(RULE, DUE + timedelta(days=2), HandedIn(DUE + timedelta(days=1), "x"))
+    late = replace(result, late=lateness(RULE, DUE, SubmissionTime(DUE + timedelta(days=1), "x")))
+    in_time = lateness(RULE, DUE + timedelta(days=2), SubmissionTime(DUE + timedelta(days=1), "x"))
     output = OutputFolder(out, adjust=lambda one: replace(one, late=in_time))
     output.keep(late)
     assert from_json((out / "results" / "ada.json").read_text()).penalty == 0
@@ -256,8 +257,8 @@ def test_times_come_from_the_platform_or_the_file_and_never_from_a_download(tmp_
     """The files of a Canvas download, and those in an archive, have the time of the download."""
     time = DUE.replace(microsecond=0)
     write(tmp_path / "in" / "ada" / A / f"{A}.ipynb", time)
-    assert handed_in(tmp_path / "in", A)("ada") == HandedIn(time, "of the file")
-    assert handed_in(tmp_path / "in", A)("bob").time is None
+    assert submission_times(tmp_path / "in", A)("ada") == SubmissionTime(time, "of the file")
+    assert submission_times(tmp_path / "in", A)("bob").time is None
 
     folder = tmp_path / "download"
     write(folder / f"lovelaceada_LATE_11_22_{A}.ipynb", time)
@@ -265,12 +266,12 @@ def test_times_come_from_the_platform_or_the_file_and_never_from_a_download(tmp_
     write(folder / "cleo" / f"{A}.ipynb", time)
     write(folder / f"dora+{A}+2026-11-30 10:11:12 UTC+0a" / f"{A}.ipynb", time)
     collect(folder, A, tmp_path / "all")
-    when = handed_in(tmp_path / "all", A)
-    assert when("lovelaceada") == HandedIn(None, marked_late=True)
-    assert when("byron") == HandedIn(None)
-    assert when("cleo") == HandedIn(time, "of the file")
+    when = submission_times(tmp_path / "all", A)
+    assert when("lovelaceada") == SubmissionTime(None, marked_late=True)
+    assert when("byron") == SubmissionTime(None)
+    assert when("cleo") == SubmissionTime(time, "of the file")
     assert when("dora").time == datetime(2026, 11, 30, 10, 11, 12, tzinfo=UTC)
-    assert when("eve") == HandedIn(None)
+    assert when("eve") == SubmissionTime(None)
 
 
 # Pages while results come
@@ -283,7 +284,7 @@ def test_pages_are_written_while_results_come_but_not_for_each_one(tmp_path, mon
     monkeypatch.setattr(output_folder, "class_page", lambda every: pages.append(len(every)) or "")
     output = OutputFolder(tmp_path)
     output.waiting = {"zoe": judged("zoe", 30.0)}
-    monkeypatch.setattr(output_folder, "feedback_page", lambda result: "")
+    monkeypatch.setattr(output_folder, "feedback_page", lambda *_: "")
     for number in range(300):
         now[0] += 0.1
         output.add(judged(f"s{number:03}"))

@@ -4,7 +4,13 @@ from typing import Any
 
 import torch
 
-from autograder.checks.a06_vq_vae import moving_averages, quantizer, vq_networks, whole_model
+from autograder.checks.a06_vq_vae import (
+    missing_layers,
+    moving_averages,
+    quantizer,
+    vq_networks,
+    whole_model,
+)
 from autograder.checks.a06_vq_vae.vq import nearest, perplexity, to_maps, to_rows
 from autograder.checks.bounds import course_bounds
 from autograder.checks.confirmation import Apart
@@ -268,5 +274,6 @@ FAMILIES = (
     quantizer.CHECKS,
     module_checks(moving_averages),
     vq_networks.CHECKS,
+    missing_layers.CHECKS,
     module_checks(whole_model),
 )
