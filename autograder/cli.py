@@ -21,6 +21,7 @@ The typical order of the commands:
 - `grade` grades a folder of submissions.
 - `override` gives a task other points than the checks did, with a reason.
 - `export` writes the results in the form of other systems.
+- `similar` shows pairs of similar submissions.
 - `gradescope` builds an autograder that runs in Gradescope.
 
 `demo` grades a class of example submissions. It needs no other command before it.
@@ -74,6 +75,7 @@ for command in (
     grading.explain,
     grading.demo,
     exporting.gradescope,
+    exporting.similar,
 ):
     app.command()(command)
 app.add_typer(exporting.export, name="export")
