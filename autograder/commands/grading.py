@@ -1,5 +1,7 @@
-"""The commands of who grades: collect, grade, explain, and the demo."""
+"""The commands of who grades: collect, grade, override, explain, and the demo."""
 
+import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -78,15 +80,19 @@ def grade(
     out: Annotated[Path, typer.Option(help="Output folder for scores, results and pages.")],
     jobs: Jobs = CORES,
     timeout: Annotated[
-        float, typer.Option(help="Time limit of one submission, in seconds.", min=1)
-    ] = 300.0,
+        float | None,
+        typer.Option(help="Time limit of one submission, in seconds. [default: 300]", min=1),
+    ] = None,
     call_timeout: Annotated[
-        float,
-        typer.Option(help="Time limit of one call of the student's code, in seconds.", min=1),
-    ] = 30.0,
+        float | None,
+        typer.Option(
+            help="Time limit of one call of the student's code, in seconds. [default: 30]", min=1
+        ),
+    ] = None,
     memory: Annotated[
-        int, typer.Option(help="Memory limit of one submission, in MiB.", min=256)
-    ] = 2048,
+        int | None,
+        typer.Option(help="Memory limit of one submission, in MiB. [default: 2048]", min=256),
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Grade all submissions again, also unchanged ones.")
     ] = False,
@@ -116,9 +122,12 @@ def grade(
     The exit code is 0 if all submissions were graded, 1 if the grader failed for a submission or
     for one of its tasks, and 2 for an error in the command. Scores do not change the exit code.
     """
-    from autograder.sandbox.limits import Limits
+    from autograder.course.settings import course_file
+    from autograder.sandbox.limits import limits_with
 
-    limits = Limits(seconds=timeout, call_seconds=call_timeout, memory_mib=memory)
+    given = {"seconds": timeout, "call_seconds": call_timeout, "memory_mib": memory}
+    set_here = {name: value for name, value in given.items() if value is not None}
+    limits = limits_with({**course_file().of(assignment).limits, **set_here})
     if gradebook:
         from autograder.exporting.gradebook import expect_gradebook
 
@@ -129,6 +138,66 @@ def grade(
     if gradebook:
         to_gradebook(results, gradebook, submissions)
     _expect_complete(results)
+
+
+def override(
+    out: Annotated[Path, typer.Argument(help="The output folder of `vaelab grade`.")],
+    student: Annotated[str, typer.Argument(help="The student's name: that of the folder.")],
+    task: Annotated[str, typer.Argument(help="The task's id, such as kl_divergence.")],
+    points: Annotated[
+        float | None, typer.Argument(help="The points of the task. Not with --remove.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why. Instructors see it.")] = "",
+    tell: Annotated[
+        bool, typer.Option("--tell", help="Show the reason to the student as well.")
+    ] = False,
+    author: Annotated[
+        str,
+        typer.Option(help="Who decides. Default: your name in Git's settings, else your login."),
+    ] = "",
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take the override back; it stays in the log.")
+    ] = False,
+    course: CourseDir = None,
+) -> None:
+    """Give a task other points than the checks did, with a reason.
+
+    Every decision stays in the log `OUT/overrides.jsonl`. It holds when the submission is graded
+    again. Scores and pages are written again; nothing is graded.
+    """
+    from autograder.records.overrides import OverrideError
+    from autograder.records.text import printable
+    from autograder.reports.overriding import decide
+
+    if remove == (points is not None):
+        raise OverrideError("Write the points of the task, or --remove to take them back.")
+    if not remove and not reason.strip():
+        raise OverrideError('An override needs a reason: --reason "…".')
+    before, after = decide(
+        out, student, task, points, reason=reason.strip(), author=author or _login(), tell=tell
+    )
+    typer.echo(
+        f"{printable(student)}: {before.score:g} of {before.max_score:g} points before, now "
+        f"{after.score:g} of {after.max_score:g}"
+        + (f", {after.final:g} after the penalty for lateness" if after.penalty else "")
+    )
+    typer.echo(f"Scores: {out / 'scores.csv'}")
+
+
+def _login() -> str:
+    """Return the name in Git's settings, or the login."""
+    import getpass
+    import subprocess
+
+    with contextlib.suppress(OSError):
+        words = ["git", "config", "--get", "user.name"]
+        found = subprocess.run(words, capture_output=True, text=True).stdout.strip()
+        if found:
+            return found
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # the user has no name
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
 
 
 def explain(
@@ -223,7 +292,9 @@ def _grade(
     again: bool,
     only: Sequence[str] = (),
 ) -> "list[Result]":
-    from autograder.collecting.collected import read_collected
+    from autograder.checks.registry import load_checks
+    from autograder.collecting.collected import read_collected, submission_times
+    from autograder.course.settings import course_file
     from autograder.course.sources import load_source
     from autograder.grading.batch import (
         chosen,
@@ -232,7 +303,10 @@ def _grade(
         find_submissions,
         grade_all,
     )
+    from autograder.grading.judge import unjudged
+    from autograder.grading.late import lateness
     from autograder.grading.versions import versions
+    from autograder.records.overrides import active, read_log, with_overrides
     from autograder.records.text import printable
     from autograder.reports.output_folder import OutputFolder, grader_digest
 
@@ -240,14 +314,37 @@ def _grade(
     load_source(assignment)
     entries = find_submissions(submissions, assignment)
     expect_apart(submissions, out)
-    output = OutputFolder(out, grader_digest(assignment, limits, sandbox))
+    load_checks(assignment)  # stop here if the course file does not fit them
+    of_term = course_file().secret
+    output = OutputFolder(out)
     collected = read_collected(submissions, assignment)
     output.handed_in = {student: one.sentence for student, one in collected.items()}
     with output.locked():
         output.claim(assignment)
-        expect_hidden(sandbox, [submissions, out])
-        secret = output.secret()
+        expect_hidden(sandbox, [submissions, out, *([of_term] if of_term else [])])
+        secret = output.secret(of_term)
+        output.grader = grader_digest(assignment, limits, sandbox, secret)
         output.versions = versions(limits, secret)
+        settings, when = course_file().of(assignment), submission_times(submissions, assignment)
+        decided = active(read_log(out))
+        for student, decisions in decided.items():  # stop here if one is not possible any more
+            with_overrides(unjudged(assignment, student, "missing", ""), decisions)
+
+        def adjust(result: "Result") -> "Result":
+            student = result.student
+            late = lateness(settings.late, settings.due_for(student), when(student))
+            late = None if result.status == "missing" else late
+            return with_overrides(replace(result, late=late), decided.get(student, {}))
+
+        output.adjust = adjust
+        named = {*decided, *settings.extensions} - {entry.student for entry in entries}
+        for student in sorted(named):
+            console.print(
+                f"{printable(student)} has an override or an extension, but no folder in "
+                f"{submissions}.",
+                style="yellow",
+                markup=False,
+            )
         entries = [replace(entry, secret=secret) for entry in entries]
         if only:
             to_grade = chosen(entries, only)
@@ -255,6 +352,7 @@ def _grade(
         else:
             to_grade = entries if again else output.keep_valid(entries, assignment)
         earlier = {entry.student: output.earlier(entry, assignment) for entry in to_grade}
+        output.waiting = {name: adjust(found) for name, found in earlier.items() if found}
         if len(to_grade) < len(entries):
             kept = len(entries) - len(to_grade)
             console.print(
@@ -269,25 +367,27 @@ def _grade(
         )
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task(f"Grading {assignment}", total=len(to_grade))
-            for result in grade_all(
-                to_grade, assignment, min(jobs, len(to_grade)), limits, sandbox
-            ):
-                output.add(result)
-                progress.advance(bar)
-                if not console.is_terminal:
-                    console.print(
-                        f"{printable(result.student)}: {result.status}, "
-                        f"{result.score:g} of {result.max_score:g} points",
-                        markup=False,
-                        highlight=False,
-                    )
-        results = output.finish()
+            try:
+                for result in grade_all(
+                    to_grade, assignment, min(jobs, len(to_grade)), limits, sandbox
+                ):
+                    output.add(result)
+                    progress.advance(bar)
+                    if not console.is_terminal:
+                        console.print(
+                            f"{printable(result.student)}: {result.status}, "
+                            f"{result.score:g} of {result.max_score:g} points",
+                            markup=False,
+                            highlight=False,
+                        )
+            finally:  # also if it is interrupted
+                results = output.finish()
     for result in results:
         before = earlier.get(result.student)
-        if before and (before.score, before.status) != (result.score, result.status):
+        if before and (before.final, before.status) != (result.final, result.status):
             console.print(
-                f"{printable(result.student)}: before {before.status}, {before.score:g}; now "
-                f"{result.status}, {result.score:g} of {result.max_score:g} points",
+                f"{printable(result.student)}: before {before.status}, {before.final:g}; now "
+                f"{result.status}, {result.final:g} of {result.max_score:g} points",
                 markup=False,
                 highlight=False,
             )
@@ -313,9 +413,11 @@ def _table(results: "Sequence[Result]") -> Table:
         ]
         mistakes = sorted({c.mistake for c in result.checks if c.mistake})
         text = ", ".join(lost) if len(lost) < 4 else f"{len(lost)} tasks"
-        points = f"{result.score:g} / {result.max_score:g}"
+        points = f"{result.final:g} / {result.max_score:g}"
         style = "" if result.status == "graded" else "yellow"
         note = text + (f" ({', '.join(mistakes)})" if mistakes else "")
+        note += f" (late: −{result.penalty:g})" * bool(result.penalty)
+        note += " (override)" * bool(result.overrides)
         table.add_row(
             Text(printable(result.student)),
             Text(result.status, style=style),

@@ -98,9 +98,9 @@ def write_gradebook(results: Sequence[Result], database: Path, submissions: Path
                 problems.append(f"{shown}: the name is no name of a folder.")
                 continue
             folder = submissions / result.student / assignment
-            time = _exchange_time(folder)
-            if not time and result.student in collected:
-                time = collected[result.student].time  # in UTC, as nbgrader expects
+            known = collected.get(result.student)
+            # In UTC, as nbgrader expects.
+            time = known.time if known and known.time else _exchange_time(folder)
             notebook = _notebook(folder / f"{assignment}.ipynb", result)
             try:
                 with _together(gradebook):
@@ -119,7 +119,9 @@ def write_gradebook(results: Sequence[Result], database: Path, submissions: Path
                 )
                 continue
             try:
-                _write_notebook(notebook, result, database.parent, folder / TIMESTAMP)
+                _write_notebook(notebook, result, database.parent, time)
+                if time and submissions.resolve() == (database.parent / "submitted").resolve():
+                    write_text(folder / TIMESTAMP, f"{time}\n")
             except OSError as error:
                 problems.append(f"{shown}: the notebook was not written: {error}.")
     return Written(tuple(students), tuple(missing), tuple(problems))
@@ -341,11 +343,12 @@ def _notebook(path: Path, result: Result) -> NotebookNode | None:
     return autograded(raw, result)
 
 
-def _write_notebook(notebook: NotebookNode, result: Result, course: Path, timestamp: Path) -> None:
+def _write_notebook(notebook: NotebookNode, result: Result, course: Path, time: str) -> None:
+    """Write a notebook for formgrader, and the time that it compares with the submission's."""
     place = _place(course, result)
     write_text(place, to_text(notebook))
-    if timestamp.is_file():  # formgrader compares it with the one of the submission
-        write_text(place.parent / TIMESTAMP, timestamp.read_text("utf-8", "replace"))
+    if time:
+        write_text(place.parent / TIMESTAMP, f"{time}\n")
 
 
 def _place(course: Path, result: Result) -> Path:

@@ -25,8 +25,8 @@ from autograder.course.sources import load_source
 VISIBILITIES = ("visible", "after_due_date", "after_published", "hidden")
 TORCH = ("torch", "torchvision")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-# nbgrader brings JupyterLab, and no judge needs it.
-NOT_NEEDED = ("nbgrader", "ipywidgets")
+# No judge needs these; nbgrader brings JupyterLab.
+NOT_NEEDED = ("nbgrader", "ipywidgets", "copydetect")
 
 SETUP = """\
 #!/usr/bin/env bash
