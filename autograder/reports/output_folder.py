@@ -281,6 +281,11 @@ class OutputFolder:
             )
         return name
 
+    def of_student(self, student: str) -> Result | None:
+        """Return the result of a student in the folder; None if there is none that can be read."""
+        self._name_of(student)
+        return self._read(student)
+
     def _read(self, student: str) -> Result | None:
         # If a file was edited or comes from an older version, the submission is graded again.
         result = _parsed(self.folder / "results" / f"{file_name(student)}.json")
