@@ -100,7 +100,8 @@ def write_gradebook(results: Sequence[Result], database: Path, submissions: Path
             folder = submissions / result.student / assignment
             known = collected.get(result.student)
             # In UTC, as nbgrader expects.
-            time = known.time if known and known.time else _exchange_time(folder)
+            time = result.late.handed_in if result.late else ""
+            time = time or (known.time if known else "") or _exchange_time(folder)
             notebook = _notebook(folder / f"{assignment}.ipynb", result)
             try:
                 with _together(gradebook):
@@ -112,6 +113,7 @@ def write_gradebook(results: Sequence[Result], database: Path, submissions: Path
                 missing.append(result.student)
                 continue
             students.append(result.student)
+            problems += _kept_for(gradebook, result)
             if notebook is None:
                 problems.append(
                     f"{shown}: formgrader cannot show the notebook: {folder / assignment}.ipynb is "
@@ -284,11 +286,16 @@ def _write(
     gradebook.db.flush()
     gradebook.db.expire_all()  # scores are computed when they are read again
     written = gradebook.find_submission_notebook(name, name, student)
-    written.late_submission_penalty = _late_penalty(submission, written, settings)
+    written.late_submission_penalty = _late_penalty(result, submission, written, settings)
 
 
-def _late_penalty(submission: Any, notebook: Any, settings: Config) -> float | None:
-    """Return the penalty that nbgrader's own plugin gives; None for none."""
+def _late_penalty(result: Result, submission: Any, notebook: Any, settings: Config) -> float | None:
+    """Return the penalty of the course's late rule, else that of nbgrader's plugin; None for none.
+
+    It also counts for the points that a person gave in formgrader.
+    """
+    if result.late:
+        return round(result.late.fraction * notebook.score, 2) or None
     if submission.total_seconds_late <= 0:
         return None
     rule = AssignLatePenalties(config=settings)
@@ -297,6 +304,18 @@ def _late_penalty(submission: Any, notebook: Any, settings: Config) -> float | N
         submission.student.id, notebook.score, submission.total_seconds_late
     )
     return None if penalty is None else min(max(penalty, 0.0), notebook.score)
+
+
+def _kept_for(gradebook: Gradebook, result: Result) -> Iterator[str]:
+    """Yield a sentence for each override that differs from what a person gave in formgrader."""
+    name, student = result.assignment, result.student
+    for one in result.overrides:
+        given = gradebook.find_grade(one.task, name, name, student).manual_score
+        if given is not None and given != one.points:
+            yield (
+                f"{printable(student)}: {one.task} has {given:g} points from formgrader and "
+                f"{one.points:g} from an override; those of formgrader were kept."
+            )
 
 
 def _comments(result: Result) -> dict[str, str]:

@@ -159,6 +159,28 @@ def test_nbgraders_late_rule_applies(course):
     assert time.read_text() == "2026-11-02 00:00:00\n"
 
 
+def test_the_courses_late_rule_and_overrides_count(course):
+    """Points that a person gave in formgrader are kept, and count for the penalty as well."""
+    raw = finished.hand_in(course / "submitted", "ada", "It blurs.")
+    result = finished.overridden(finished.late(finished.graded("ada", raw=raw)), "encoder", 5.0)
+    database = course / "gradebook.db"
+    written = write_gradebook([result], database, course / "submitted")
+    assert written.problems == ()
+    with opened(course) as book:
+        submission = book.find_submission(A, "ada")
+        assert (submission.score, result.score) == (80.0, 80.0)
+        assert submission.score - submission.late_submission_penalty == result.final == 72.0
+        assert str(submission.timestamp) == "2026-11-02 09:00:00"
+        book.find_grade(ANSWER, A, A, "ada").manual_score = 10.0
+        book.find_grade("encoder", A, A, "ada").manual_score = 7.0
+        book.db.commit()
+    written = write_gradebook([result], database, course / "submitted")
+    assert "7 points from formgrader and 5 from an override" in written.problems[0]
+    with opened(course) as book:
+        submission = book.find_submission(A, "ada")
+        assert (submission.score, submission.late_submission_penalty) == (92.0, 9.2)
+
+
 def test_each_student_is_written_completely_or_not_at_all(course, monkeypatch):
     broken = finished.graded("bea", "kl_divergence")
     comments = module._comments
