@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from autograder.build import notebooks
 from autograder.build.copy import copy_course
+from autograder.build.notebooks import student_course_file
 from autograder.checks import training
 from autograder.checks.bounds import course_bounds, in_words
 from autograder.checks.registry import load_checks
@@ -235,6 +237,28 @@ def test_a_course_of_settings_takes_the_rest_from_the_course_around_it(course, t
     use_course(copied / "autumn")
     assert current_course().solutions == copied / "solutions"
     assert current_course().checks == copied / "checks"
+
+
+def test_students_get_points_and_bounds_beside_the_notebooks_and_nothing_private(course):
+    assert student_course_file() == ""
+    made = course(
+        ZONE + 'secret = "term.secret"\n[assignment.03_fc_vae]\ndue = 2026-12-01T23:59:00\n'
+        'data = "full"\npoints = {encoder = 7.5}\nbounds = {below = 110.0, epochs = 12}\n'
+        "extensions = {ada = 2026-12-05T12:00:00Z}"
+    )
+    wanted = course_file().of(A)
+    text = student_course_file()
+    assert "ada" not in text
+    assert "secret" not in text
+    out_of_date = f"{made / 'notebooks' / 'vaelab.toml'} is out of date"
+    assert any(line.startswith(out_of_date) for line in notebooks.out_of_date([A]))
+    (made / "notebooks").mkdir()
+    (made / "notebooks" / "vaelab.toml").write_text(text)
+    assert not any(line.startswith(out_of_date) for line in notebooks.out_of_date([A]))
+    use_course(made / "notebooks")
+    found = course_file().of(A)
+    assert found.graded_with == wanted.graded_with
+    assert found.due is None
 
 
 def test_the_examples_in_the_course_file_are_right(course):
