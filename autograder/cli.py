@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autograder.commands import authoring, exporting, grading
+from autograder.commands import authoring, exporting, grading, marking
 from autograder.records.errors import UserError
 
 HELP = """Build, verify and grade a course of notebooks on autoencoders and VAEs.
@@ -72,6 +72,7 @@ for command in (
     grading.collect,
     grading.grade,
     grading.override,
+    marking.mark,
     grading.explain,
     grading.demo,
     exporting.gradescope,

@@ -1,7 +1,5 @@
 """The commands of who grades: collect, grade, override, explain, and the demo."""
 
-import contextlib
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autograder.commands.exporting import to_gradebook
-from autograder.commands.options import CORES, CourseDir, Jobs, NoSandbox, sandbox_for
+from autograder.commands.options import CORES, CourseDir, Jobs, NoSandbox, login, sandbox_for
 
 if TYPE_CHECKING:
     from autograder.records.results import Result
@@ -174,7 +172,7 @@ def override(
     if not remove and not reason.strip():
         raise OverrideError('An override needs a reason: --reason "…".')
     before, after = decide(
-        out, student, task, points, reason=reason.strip(), author=author or _login(), tell=tell
+        out, student, task, points, reason=reason.strip(), author=author or login(), tell=tell
     )
     typer.echo(
         f"{printable(student)}: {before.score:g} of {before.max_score:g} points before, now "
@@ -182,22 +180,6 @@ def override(
         + (f", {after.final:g} after the penalty for lateness" if after.penalty else "")
     )
     typer.echo(f"Scores: {out / 'scores.csv'}")
-
-
-def _login() -> str:
-    """Return the name in Git's settings, or the login."""
-    import getpass
-    import subprocess
-
-    with contextlib.suppress(OSError):
-        words = ["git", "config", "--get", "user.name"]
-        found = subprocess.run(words, capture_output=True, text=True).stdout.strip()
-        if found:
-            return found
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # the user has no name
-        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
 
 
 def explain(

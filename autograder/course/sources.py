@@ -11,14 +11,18 @@ A source is a Python file in percent format. The header of a cell names its role
 
 import ast
 import functools
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import jupytext
+# jupytext's schemas use this package, if it is there, to check web addresses, of which sources have
+# none. Its import takes a second.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+import jupytext  # noqa: E402
 
-from autograder.course.locate import CourseError, current_course
-from autograder.course.settings import course_file
+from autograder.course.locate import CourseError, current_course  # noqa: E402
+from autograder.course.settings import course_file  # noqa: E402
 
 ROLES = ("setup", "solution", "test", "run", "answer")
 

@@ -32,6 +32,7 @@ class Decision:
         points: The points; None if an override is taken back.
         reason: Why; may be "" if an override is taken back.
         tell: Whether the feedback tells the reason to the student.
+        answer: The digest of the written answer that was marked; "" for other decisions.
     """
 
     date: str
@@ -41,6 +42,7 @@ class Decision:
     points: float | None
     reason: str
     tell: bool = False
+    answer: str = ""
 
 
 def read_log(folder: Path) -> list[Decision]:
@@ -68,7 +70,8 @@ def _decision(line: str, where: str) -> Decision:
             f"{where} is no decision: {error}. Expected: JSON with {_names()}. Restore the file "
             "from a backup."
         ) from error
-    texts = (decision.date, decision.author, decision.student, decision.task, decision.reason)
+    one = decision
+    texts = (one.date, one.author, one.student, one.task, one.reason, one.answer)
     points = decision.points
     number = points is None or (type(points) in (int, float) and math.isfinite(points))
     if not all(isinstance(text, str) for text in texts) or not number:

@@ -110,10 +110,10 @@ class OutputFolder:
         """
         path = self.folder / SECRET
         if of_term:
-            self._write_secret(path, _read_secret(of_term))
+            self._write_secret(path, read_secret(of_term))
         elif not os.path.lexists(path):
             self._write_secret(path, secrets.token_bytes(SECRET_BYTES))
-        return _read_secret(path)
+        return read_secret(path)
 
     def _write_secret(self, path: Path, secret: bytes) -> None:
         with self.writing():
@@ -293,6 +293,11 @@ class OutputFolder:
             )
         return name
 
+    def of_student(self, student: str) -> Result | None:
+        """Return the result of a student in the folder; None if there is none that can be read."""
+        self._name_of(student)
+        return self._read(student)
+
     def _read(self, student: str) -> Result | None:
         # If a file was edited or comes from an older version, the submission is graded again.
         result = _parsed(self.folder / "results" / f"{file_name(student)}.json")
@@ -316,7 +321,12 @@ class OutputFolder:
                     part.unlink(missing_ok=True)
 
 
-def _read_secret(path: Path) -> bytes:
+def read_secret(path: Path) -> bytes:
+    """Return the secret in a file.
+
+    Raises:
+        BatchError: If the file cannot be read or is no secret.
+    """
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
             found = file.read(SECRET_BYTES + 1)

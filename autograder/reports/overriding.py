@@ -63,8 +63,7 @@ def decide(
         decided = active(read_log(out))
         if points is None and task not in decided.get(student, {}):
             raise OverrideError(f"'{task}' of {printable(student)} has no override.")
-        now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
-        decision = Decision(now, author, student, task, points, reason, tell)
+        decision = Decision(now(), author, student, task, points, reason, tell)
         with output.writing():
             append(out, decision)
         decided = active(read_log(out))
@@ -96,6 +95,46 @@ def expect_allowed(
                     f"{out / LOG}: {error} Give other points, or take them back: vaelab override "
                     f"{out} {shlex.quote(printable(student))} {printable(task)} --remove"
                 ) from error
+
+
+def mark(out: Path, decision: Decision) -> None:
+    """Add a decision to the log and write this student's result and feedback, nothing else.
+
+    Call `refresh` when all is marked: it writes the scores and the class page.
+
+    Raises:
+        OverrideError: If the student or the task does not exist, or the points are not possible.
+        BatchError: If another grader writes to the folder, or it cannot be written.
+    """
+    output = OutputFolder(out)
+    with output.locked():
+        result = output.of_student(decision.student)
+        if result is None:
+            raise OverrideError(f"There is no result of '{printable(decision.student, 100)}'.")
+        expect_possible(result, decision.task, decision.points)
+        with output.writing():
+            append(out, decision)
+        decided = active(read_log(out)).get(decision.student, {})
+        output.adjust = lambda one: with_overrides(one, decided)
+        output.keep(result)
+
+
+def refresh(out: Path) -> list[Result]:
+    """Write the scores and the class page from the results in an output folder; return these.
+
+    Raises:
+        BatchError: If the folder has no results, another grader writes to it, or it cannot be
+            written.
+    """
+    output = OutputFolder(out)
+    with output.locked():
+        output.results = output.stored()
+        return output.finish()
+
+
+def now() -> str:
+    """Return the time in UTC, such as "2026-11-30 21:05:12"."""
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _of(student: str, results: Sequence[Result]) -> Result:

@@ -118,7 +118,7 @@ def class_page(results: Sequence[Result]) -> str:
         assignment=results[0].assignment,
         columns=columns,
         tasks=[results[0].tasks[number] for number in columns],
-        overridden=[r for r in results if r.overrides],
+        overridden=[r for r in results if any(not one.before.pending for one in r.overrides)],
         override_of=override_of,
         pending=max(r.pending for r in results),
         histogram=score_bars(shares),
