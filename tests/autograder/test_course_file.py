@@ -19,7 +19,7 @@ from autograder.checks.registry import load_checks
 from autograder.checks.shared.gaussian import MNIST_BOUNDS, vae_plan
 from autograder.course.locate import VARIABLE, CourseError, current_course, use_course
 from autograder.course.settings import LateRule, course_file, read_course_file
-from autograder.course.sources import load_source
+from autograder.course.sources import assignments, load_source
 from autograder.grading.batch import BatchError
 from autograder.reports.output_folder import OutputFolder, grader_digest
 from autograder.sandbox.limits import Limits
@@ -32,6 +32,8 @@ ZONE = '[course]\ntimezone = "Europe/Berlin"\n'
 @pytest.fixture
 def course(tmp_path, monkeypatch):
     """Return a function that makes a course of nothing but settings, for this process."""
+    for name in assignments():  # checks take their bounds when they are imported: from this course
+        load_checks(name)
     monkeypatch.setenv(VARIABLE, os.environ.get(VARIABLE, ""))
 
     def make(text: str) -> Path:
