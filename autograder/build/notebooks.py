@@ -10,13 +10,14 @@ from nbformat import NotebookNode
 
 from autograder.checks.bounds import in_words
 from autograder.checks.registry import CheckSet, load_checks
-from autograder.course.locate import CourseError, current_course
+from autograder.course.locate import MARKER, CourseError, current_course
 from autograder.course.regions import solved, without_solution
-from autograder.course.settings import course_file
+from autograder.course.settings import EMBEDDED, course_file
 from autograder.course.sources import Cell, Source, assignments, load_source
 from autograder.records.results import write_text
 
 TOTAL_POINTS = 100.0
+STUDENTS_FILE = "For students, beside the notebooks. Written by `vaelab build`; do not edit it."
 # The place of a value of the course: {{below}} in a text. In code, `# {{below}}` at the end of a
 # line marks the line's last number.
 PLACE = re.compile(r"\{\{([a-z_]+(?:\.\w+)?)\}\}")
@@ -87,7 +88,36 @@ def build(names: list[str] | None = None) -> list[Path]:
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)
             changed.append(path)
+    path, text = current_course().notebooks / MARKER, student_course_file()
+    if text != _text_of(path):
+        if text:
+            write_text(path, text)
+        else:
+            path.unlink()
+        changed.append(path)
     return changed
+
+
+def student_course_file() -> str:
+    """Return the course file for students, with what their checks depend on; "" for nothing.
+
+    It lies beside the starters. So a check in a notebook has the points and bounds of the course,
+    and students do not see extensions and the place of the secret.
+    """
+    lines = []
+    for name, settings in sorted(course_file().assignments.items()):
+        tables = {"points": settings.points, "bounds": settings.bounds}
+        if settings.data != EMBEDDED:
+            lines += ["", f"[assignment.{name}]", f'data = "{settings.data}"']
+        for table, values in tables.items():
+            if values:
+                lines += ["", f"[assignment.{name}.{table}]"]
+                lines += [f"{key} = {value!r}" for key, value in values.items()]
+    return "\n".join([f"# {STUDENTS_FILE}", *lines, ""]) if lines else ""
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def out_of_date(names: list[str] | None = None) -> list[str]:
@@ -103,6 +133,9 @@ def out_of_date(names: list[str] | None = None) -> list[str]:
             problems.append(f"{path} does not exist.")
         elif path.read_text(encoding="utf-8") != text:
             problems.append(f"{path} is out of date: its source builds a different notebook.")
+    path = current_course().notebooks / MARKER
+    if _text_of(path) != student_course_file():
+        problems.append(f"{path} is out of date: the course file has other points or bounds.")
     if names is None:
         sources = set(assignments())
         folder = current_course().notebooks

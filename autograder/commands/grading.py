@@ -285,12 +285,12 @@ def _grade(
         find_submissions,
         grade_all,
     )
-    from autograder.grading.judge import unjudged
     from autograder.grading.late import lateness
     from autograder.grading.versions import versions
     from autograder.records.overrides import active, read_log, with_overrides
     from autograder.records.text import printable
     from autograder.reports.output_folder import OutputFolder, grader_digest
+    from autograder.reports.overriding import expect_allowed
 
     console = Console()
     load_source(assignment)
@@ -309,8 +309,7 @@ def _grade(
         output.versions = versions(limits, secret)
         settings, when = course_file().of(assignment), submission_times(submissions, assignment)
         decided = active(read_log(out))
-        for student, decisions in decided.items():  # stop here if one is not possible any more
-            with_overrides(unjudged(assignment, student, "missing", ""), decisions)
+        expect_allowed(out, decided, assignment)
 
         def adjust(result: "Result") -> "Result":
             student = result.student
@@ -328,13 +327,14 @@ def _grade(
                 markup=False,
             )
         entries = [replace(entry, secret=secret) for entry in entries]
+        earlier = [one for entry in entries if (one := output.earlier(entry, assignment))]
         if only:
             to_grade = chosen(entries, only)
             output.keep_others(entries, only, assignment)
         else:
             to_grade = entries if again else output.keep_valid(entries, assignment)
-        earlier = {entry.student: output.earlier(entry, assignment) for entry in to_grade}
-        output.waiting = {name: adjust(found) for name, found in earlier.items() if found}
+        waiting = {entry.student for entry in to_grade}
+        output.waiting = {one.student: adjust(one) for one in earlier if one.student in waiting}
         if len(to_grade) < len(entries):
             kept = len(entries) - len(to_grade)
             console.print(
@@ -364,8 +364,9 @@ def _grade(
                         )
             finally:  # also if it is interrupted
                 results = output.finish()
+    points_before = {one.student: one for one in earlier}
     for result in results:
-        before = earlier.get(result.student)
+        before = points_before.get(result.student)
         if before and (before.final, before.status) != (result.final, result.status):
             console.print(
                 f"{printable(result.student)}: before {before.status}, {before.final:g}; now "

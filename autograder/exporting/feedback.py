@@ -115,6 +115,8 @@ def feedback_notebook(result: Result, handed_in: str = "") -> str:
             lines += [f"<li>{SIGNS[c.outcome]} {_html(c.sentence)}</li>" for c in group.checks]
             lines += [f"<p>{_html(message)}</p>"] * bool(message)
         lines.append("</ul>")
+        reasons = [one.reason for one in result.overrides if one.task == task and one.tell]
+        lines += [f"<p>{_html(reason)}</p>" for reason in reasons if reason]
     notebook = nbformat.v4.new_notebook()
     # Without an empty line, Markdown takes all of it as HTML.
     notebook.cells = [nbformat.v4.new_markdown_cell("<div>\n" + "\n".join(lines) + "\n</div>")]

@@ -282,7 +282,7 @@ def _write(
     for cell in load_source(name).of("solution", "answer"):
         comment = gradebook.find_comment(cell.id, name, name, student)
         untouched = cell.role == "answer" and _untouched(notebook, cell.id)
-        comment.auto_comment = NO_ANSWER if untouched else comments.get(cell.id)
+        comment.auto_comment = comments.get(cell.id) or (NO_ANSWER if untouched else None)
     gradebook.db.flush()
     gradebook.db.expire_all()  # scores are computed when they are read again
     written = gradebook.find_submission_notebook(name, name, student)
@@ -329,23 +329,26 @@ def _comments(result: Result) -> dict[str, str]:
     if not solutions:
         return {}
     place, of_task = solutions[0], {}
-    for cell in source.of("solution", "test"):
-        if cell.role == "solution":
-            place = cell.id
-        of_task[cell.id] = place
+    for cell in source.of("solution", "test", "answer"):
+        place = cell.id if cell.role == "solution" else place
+        of_task[cell.id] = cell.id if cell.role == "answer" else place
     parts: dict[str, list[str]] = {}
     first = parts.setdefault(solutions[0], [])
     if result.status != "graded":
         first.append(sentence(result.message or STATUSES[result.status]))
     first += result.notes
     messages = shown_messages(result.checks)
+    told = {one.task: one.reason for one in result.overrides if one.tell and one.reason}
     for task in result.tasks:
-        if task.pending or (task.points == task.max_points and not task.not_graded):
+        lost = not task.pending and (task.points < task.max_points or task.not_graded)
+        if not lost and task.task not in told:
             continue
         got = "not graded" if task.not_graded else f"{task.points:g} of {task.max_points:g} points"
         lines = [f"{task.title}: {got}."]
+        if task.task in told:
+            lines.append(told[task.task])
         for check, message in zip(result.checks, messages, strict=True):
-            if check.task == task.task and check.outcome != "passed":
+            if lost and check.task == task.task and check.outcome != "passed":
                 lines.append(f"- {sentence(check.sentence)} {message}".rstrip())
         parts.setdefault(of_task.get(task.task, solutions[0]), []).append("\n".join(lines))
     return {name: printable("\n\n".join(text), keep="\n") for name, text in parts.items() if text}

@@ -180,7 +180,8 @@ def comment(result: Result | None) -> str:
         parts.append(sentence(result.message or STATUSES[result.status]))
     if result.penalty:
         parts.append(f"Late submission: {result.penalty:g} points less.")
-    parts += [f"{one.task}: {one.reason}" for one in result.overrides if one.tell]
+    told = [one for one in result.overrides if one.tell and one.reason]
+    parts += [f"{one.before.title}: {one.points:g} points. {one.reason}" for one in told]
     messages = shown_messages(result.checks)
     for task in result.tasks:
         if task.pending or task.not_graded or task.points == task.max_points:

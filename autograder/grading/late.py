@@ -41,9 +41,9 @@ def lateness(rule: LateRule | None, due: datetime | None, handed_in: SubmissionT
         return Late("", _text(due), 0.0, note)
     over = handed_in.time - due
     grace = timedelta(minutes=rule.grace_minutes if rule else 0)
-    source = f" (time: {handed_in.source})"
+    source = f" by the time {handed_in.source}"
     if over <= timedelta(0):
-        return Late(_text(handed_in.time), _text(due), 0.0, f"In time{source}.{marked}")
+        return Late(_text(handed_in.time), _text(due), 0.0, f"In time,{source}.{marked}")
     words = f"{_duration(over)} late{source}"
     if rule is None or over <= grace:
         why = "within the grace period" if rule else "late submissions lose nothing"

@@ -153,10 +153,22 @@ class OutputFolder:
         return result if _has_parts_of(without_overrides(result), right) else None
 
     def keep_others(self, entries: Sequence[Entry], only: Collection[str], assignment: str) -> None:
-        """Keep the earlier results of all students but some, whether they are valid or not."""
-        for entry in entries:
-            if entry.student not in only and (result := self.earlier(entry, assignment)):
-                self.keep(result)
+        """Keep the earlier results of all students but some, whether they are valid or not.
+
+        Raises:
+            BatchError: If one of them has other tasks or points: it would not be in the scores.
+        """
+        others = [entry for entry in entries if entry.student not in only]
+        found = {entry.student: self.earlier(entry, assignment) for entry in others}
+        for student, result in found.items():
+            if result is None and self._read(student):
+                raise BatchError(
+                    f"The result of {printable(student)} in {self.folder} has other tasks or "
+                    "points: the checks or the course file have changed. Run the command without "
+                    "--only."
+                )
+        for result in filter(None, found.values()):
+            self.keep(result)
 
     def keep_valid(self, entries: Sequence[Entry], assignment: str) -> list[Entry]:
         """Keep the results of an earlier run that are still valid.

@@ -1,12 +1,15 @@
 """Writes a person's decision about a task into an output folder, without grading."""
 
 import difflib
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from autograder.grading.batch import BatchError
+from autograder.grading.judge import unjudged
 from autograder.records.overrides import (
+    LOG,
     Decision,
     OverrideError,
     active,
@@ -68,6 +71,30 @@ def decide(
         for result in stored:
             output.keep(result)
         return before, _of(student, output.finish())
+
+
+def expect_allowed(
+    out: Path, decided: Mapping[str, Mapping[str, Decision]], assignment: str
+) -> None:
+    """Expect that the tasks of an assignment can still have the points that persons gave.
+
+    Args:
+        out: The output folder.
+        decided: The decisions that count, by student and task.
+        assignment: The assignment's name.
+
+    Raises:
+        OverrideError: If one cannot, for example because the course file has changed.
+    """
+    for student, decisions in decided.items():
+        for task, one in decisions.items():
+            try:
+                expect_possible(unjudged(assignment, student, "missing", ""), task, one.points)
+            except OverrideError as error:
+                raise OverrideError(
+                    f"{out / LOG}: {error} Give other points, or take them back: vaelab override "
+                    f"{out} {shlex.quote(printable(student))} {printable(task)} --remove"
+                ) from error
 
 
 def mark(out: Path, decision: Decision) -> None:

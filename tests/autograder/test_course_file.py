@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from autograder.build import notebooks
 from autograder.build.copy import copy_course
+from autograder.build.notebooks import student_course_file
 from autograder.checks import training
 from autograder.checks.bounds import course_bounds, in_words
 from autograder.checks.registry import load_checks
 from autograder.checks.shared.gaussian import MNIST_BOUNDS, vae_plan
 from autograder.course.locate import VARIABLE, CourseError, current_course, use_course
 from autograder.course.settings import LateRule, course_file, read_course_file
-from autograder.course.sources import load_source
+from autograder.course.sources import assignments, load_source
 from autograder.grading.batch import BatchError
 from autograder.reports.output_folder import OutputFolder, grader_digest
 from autograder.sandbox.limits import Limits
@@ -30,6 +32,8 @@ ZONE = '[course]\ntimezone = "Europe/Berlin"\n'
 @pytest.fixture
 def course(tmp_path, monkeypatch):
     """Return a function that makes a course of nothing but settings, for this process."""
+    for name in assignments():  # checks take their bounds when they are imported: from this course
+        load_checks(name)
     monkeypatch.setenv(VARIABLE, os.environ.get(VARIABLE, ""))
 
     def make(text: str) -> Path:
@@ -235,6 +239,28 @@ def test_a_course_of_settings_takes_the_rest_from_the_course_around_it(course, t
     use_course(copied / "autumn")
     assert current_course().solutions == copied / "solutions"
     assert current_course().checks == copied / "checks"
+
+
+def test_students_get_points_and_bounds_beside_the_notebooks_and_nothing_private(course):
+    assert student_course_file() == ""
+    made = course(
+        ZONE + 'secret = "term.secret"\n[assignment.03_fc_vae]\ndue = 2026-12-01T23:59:00\n'
+        'data = "full"\npoints = {encoder = 7.5}\nbounds = {below = 110.0, epochs = 12}\n'
+        "extensions = {ada = 2026-12-05T12:00:00Z}"
+    )
+    wanted = course_file().of(A)
+    text = student_course_file()
+    assert "ada" not in text
+    assert "secret" not in text
+    out_of_date = f"{made / 'notebooks' / 'vaelab.toml'} is out of date"
+    assert any(line.startswith(out_of_date) for line in notebooks.out_of_date([A]))
+    (made / "notebooks").mkdir()
+    (made / "notebooks" / "vaelab.toml").write_text(text)
+    assert not any(line.startswith(out_of_date) for line in notebooks.out_of_date([A]))
+    use_course(made / "notebooks")
+    found = course_file().of(A)
+    assert found.graded_with == wanted.graded_with
+    assert found.due is None
 
 
 def test_the_examples_in_the_course_file_are_right(course):

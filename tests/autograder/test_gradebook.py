@@ -181,6 +181,18 @@ def test_the_courses_late_rule_and_overrides_count(course):
         assert (submission.score, submission.late_submission_penalty) == (92.0, 9.2)
 
 
+def test_what_a_person_marked_is_there_with_its_comment(course):
+    raw = finished.hand_in(course / "submitted", "ada", "It blurs.")
+    result = finished.overridden(finished.graded("ada", raw=raw), ANSWER, 7.0)
+    write_gradebook([result], course / "gradebook.db", course / "submitted")
+    with opened(course) as book:
+        submission = book.find_submission(A, "ada")
+        assert (submission.score, submission.needs_manual_grade) == (97.0, False)
+        comment = book.find_comment(ANSWER, A, A, "ada").comment
+        assert comment == "Larger variance: 7 of 10 points.\nIt was agreed."
+        assert book.find_comment("my_vae", A, A, "ada").comment is None
+
+
 def test_each_student_is_written_completely_or_not_at_all(course, monkeypatch):
     broken = finished.graded("bea", "kl_divergence")
     comments = module._comments

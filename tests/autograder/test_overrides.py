@@ -14,6 +14,7 @@ import pytest
 from autograder.collecting.collect import collect
 from autograder.collecting.collected import submission_times
 from autograder.course.settings import LateRule
+from autograder.grading.batch import BatchError, Entry
 from autograder.grading.judge import unjudged
 from autograder.grading.late import SubmissionTime, lateness
 from autograder.records.overrides import (
@@ -27,7 +28,7 @@ from autograder.records.overrides import (
 from autograder.records.results import Result, from_json
 from autograder.reports import output_folder
 from autograder.reports.output_folder import OutputFolder
-from autograder.reports.overriding import decide
+from autograder.reports.overriding import decide, expect_allowed
 
 A = "00_reparameterization"
 REASON = "The <b>message</b> was wrong; the formula is right."
@@ -150,8 +151,6 @@ def test_an_override_decides_a_written_answer_and_what_an_error_left_open(out):
 
 
 def test_a_result_with_an_override_is_kept_by_the_next_run(out):
-    from autograder.grading.batch import Entry
-
     give(out, 8, task=judged("ada").tasks[-1].task)
     kept = OutputFolder(out).earlier(Entry("ada", out / "ada.ipynb"), A)
     assert kept is not None
@@ -164,6 +163,26 @@ def test_an_override_that_the_course_no_longer_allows_is_an_error(out):
     tasks = tuple(replace(task, max_points=10.0) for task in smaller.tasks)
     with pytest.raises(OverrideError, match="35 points for 'kl_divergence' of ada are not possib"):
         with_overrides(replace(smaller, tasks=tasks), active(read_log(out))["ada"])
+
+
+def test_before_grading_such_an_override_is_named_with_what_to_do(out):
+    give(out, 35)
+    decided = active(read_log(out))
+    expect_allowed(out, decided, A)
+    path = out / LOG
+    path.write_text(path.read_text().replace('"points": 35', '"points": 36'))
+    with pytest.raises(OverrideError, match=r"36 points .* ada kl_divergence --remove"):
+        expect_allowed(out, active(read_log(out)), A)
+
+
+def test_only_refuses_results_with_other_points_instead_of_dropping_them(out):
+    entries = [Entry(student, out / student) for student in ("ada", "bob", "eve")]
+    OutputFolder(out).keep_others(entries, ["ada"], A)
+    path = out / "results" / "bob.json"
+    path.write_text(path.read_text().replace('"max_points": 35', '"max_points": 40'))
+    OutputFolder(out).keep_others(entries, ["bob"], A)
+    with pytest.raises(BatchError, match=r"result of bob .* Run the command without --only"):
+        OutputFolder(out).keep_others(entries, ["ada"], A)
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"date": "x"}', "5", '{"points": "3"}', "\udcff"])
@@ -188,15 +207,23 @@ RULE = LateRule(per_day=0.1, grace_minutes=15, most=0.25)
     [
         (-60, 0.0, "In time"),
         (0, 0.0, "In time"),
-        (15, 0.0, "15 min late (time: of the file); within the grace period."),
+        (15, 0.0, "15 min late by the time of the file; within the grace period."),
         (
             16,
             0.1,
-            "16 min late (time: of the file): 1 started day × 0.1 = 0.1 of the",
+            "16 min late by the time of the file: 1 started day × 0.1 = 0.1 of the",
         ),
         (24 * 60, 0.1, "24 h 0 min late"),
-        (24 * 60 + 1, 0.2, "24 h 1 min late (time: of the file): 2 started days × 0.1 = 0.2 of"),
-        (60 * 100, 0.25, "4 days 4 h late (time: of the file): 5 started days × 0.1, at most 0.25"),
+        (
+            24 * 60 + 1,
+            0.2,
+            "24 h 1 min late by the time of the file: 2 started days × 0.1 = 0.2",
+        ),
+        (
+            60 * 100,
+            0.25,
+            "file: 5 started days × 0.1, at most 0.25",
+        ),
     ],
 )
 def test_each_started_day_costs_a_fraction(minutes, fraction, note):

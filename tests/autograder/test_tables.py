@@ -111,7 +111,7 @@ def test_the_points_that_count_are_written(tmp_path):
     moodle = tables.moodle(tables.pair([one], roster(tmp_path, PARTICIPANTS)))
     assert rows(moodle)[1][1] == "90"
     assert "10 points less" in moodle
-    assert "It was agreed." in moodle
+    assert "Larger variance: 10 points. It was agreed." in moodle
 
 
 def test_two_results_of_one_student_are_refused(tmp_path):
