@@ -1,5 +1,6 @@
 """Reads the table of `vaelab collect`: when and under which name each student handed in."""
 
+import contextlib
 import csv
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,11 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autograder.collecting.collect import TAKEN, TIME, UNCHANGED, table_of
-from autograder.collecting.owners import FILE, PLATFORM
+from autograder.collecting.owners import FILE, PLATFORM, exchange_time
 from autograder.grading.late import SubmissionTime
 from autograder.reports.table import plain
 
-SOURCES = {PLATFORM: "of the learning platform", FILE: "of the file"}
+NBGRADER, TIMESTAMP = "nbgrader", "timestamp.txt"
+SOURCES = {PLATFORM: "of the learning platform", NBGRADER: "of nbgrader", FILE: "of the file"}
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,11 @@ def submission_times(submissions: Path, assignment: str) -> Callable[[str], Subm
 
 
 def _of_file(path: Path) -> SubmissionTime:
+    """Return the time that nbgrader wrote beside a notebook, otherwise the notebook's own."""
+    with contextlib.suppress(OSError):
+        told = path.with_name(TIMESTAMP).read_text("utf-8", "replace")[:100]
+        if time := exchange_time(told.strip()):
+            return SubmissionTime(time, SOURCES[NBGRADER])
     try:
         return SubmissionTime(datetime.fromtimestamp(path.stat().st_mtime, UTC), SOURCES[FILE])
     except OSError:

@@ -106,7 +106,7 @@ def _owned(file: Arrival, parts: tuple[str, ...]) -> Owned | None:
         return Owned(file, owner, (name, *rest), number, bool(found["late"]), file.time, "")
     if rest and (found := EXCHANGE.fullmatch(first)):
         owner = Owner(found["name"], frozenset({found["name"]}))
-        time = _exchange_time(found["time"])
+        time = exchange_time(found["time"])
         return Owned(file, owner, rest, time=time or file.time, clock=PLATFORM if time else FILE)
     if rest:
         name = first[: -len(ZIP)] if first.lower().endswith(ZIP) else first
@@ -114,7 +114,8 @@ def _owned(file: Arrival, parts: tuple[str, ...]) -> Owned | None:
     return None
 
 
-def _exchange_time(text: str) -> datetime | None:
+def exchange_time(text: str) -> datetime | None:
+    """Return a time as nbgrader writes it; None if the text is none."""
     for form in ("%Y-%m-%d %H:%M:%S.%f %Z", "%Y-%m-%d %H:%M:%S %Z"):
         try:
             return datetime.strptime(text, form).replace(tzinfo=UTC)

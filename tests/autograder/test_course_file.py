@@ -263,6 +263,19 @@ def test_students_get_points_and_bounds_beside_the_notebooks_and_nothing_private
     assert found.due is None
 
 
+def test_the_documentation_lists_every_bound():
+    text = (current_course().root / "docs" / "course_file.md").read_text(encoding="utf-8")
+    named = {name for line in text.splitlines() if line.startswith("| `") for name in code(line)}
+    bounds = {name for a in assignments() for name in load_checks(a).bounds}
+    assert bounds
+    assert bounds <= named
+
+
+def code(line: str) -> list[str]:
+    """Return the names in the first cell of a table's row."""
+    return re.findall(r"`(\w+)`", line.split(" | ")[0])
+
+
 def test_the_examples_in_the_course_file_are_right(course):
     text = (current_course().root / "vaelab.toml").read_text()
     examples = re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.M)

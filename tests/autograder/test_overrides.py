@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from autograder.cli import main
 from autograder.collecting.collect import collect
 from autograder.collecting.collected import submission_times
 from autograder.course.settings import LateRule
@@ -286,6 +286,12 @@ def test_times_come_from_the_platform_or_the_file_and_never_from_a_download(tmp_
     write(tmp_path / "in" / "ada" / A / f"{A}.ipynb", time)
     assert submission_times(tmp_path / "in", A)("ada") == SubmissionTime(time, "of the file")
     assert submission_times(tmp_path / "in", A)("bob").time is None
+    stamp = tmp_path / "in" / "ada" / A / "timestamp.txt"
+    stamp.write_text("2026-12-01 10:11:12.000013 UTC\n")
+    told = SubmissionTime(datetime(2026, 12, 1, 10, 11, 12, 13, tzinfo=UTC), "of nbgrader")
+    assert submission_times(tmp_path / "in", A)("ada") == told
+    stamp.write_text("yesterday")
+    assert submission_times(tmp_path / "in", A)("ada") == SubmissionTime(time, "of the file")
 
     folder = tmp_path / "download"
     write(folder / f"lovelaceada_LATE_11_22_{A}.ipynb", time)
@@ -325,22 +331,32 @@ def test_pages_are_written_while_results_come_but_not_for_each_one(tmp_path, mon
     assert len(rows(tmp_path)) == 301
 
 
-def test_the_command_writes_the_decision_and_its_errors_are_one_line(out):
-    command = [
-        sys.executable,
-        "-c",
-        "from autograder.cli import main; main()",
-        "override",
-        str(out),
-    ]
+def test_the_command_writes_the_decision_and_its_errors_are_one_line(out, monkeypatch, capsys):
+    def run(*words: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["vaelab", "override", str(out), *words])
+        main()
 
-    def run(*words: str) -> subprocess.CompletedProcess:
-        return subprocess.run([*command, *words], capture_output=True, text=True, timeout=300)
-
-    done = run("ada", "kl_divergence", "20", "--reason", REASON, "--author", "Emmy")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("ada: 30 of 90 points before, now 50 of 90\nScores: ")
+    with pytest.raises(SystemExit) as end:
+        run("ada", "kl_divergence", "20", "--reason", REASON, "--author", "Emmy")
+    assert end.value.code == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("ada: 30 of 90 points before, now 50 of 90\nScores: ")
     assert read_log(out)[0].author == "Emmy"
-    done = run("ada", "kl_divergence", "20")
-    assert done.returncode == 2
-    assert done.stderr == 'vaelab: An override needs a reason: --reason "…".\n'
+    for words, says in (
+        (["20"], 'An override needs a reason: --reason "…".'),
+        ([], "Write the points of the task, or --remove to take them back."),
+        (["20", "--remove"], "Write the points of the task, or --remove to take them back."),
+        (["99", "--reason", "x"], "99 points for 'kl_divergence' of ada are not possible"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            run("ada", "kl_divergence", *words)
+        assert end.value.code == 2
+        printed = capsys.readouterr().err
+        assert printed.startswith(f"vaelab: {says}")
+        assert len(printed.splitlines()) == 1
+    monkeypatch.setenv("HOME", str(out))  # no settings of Git
+    with pytest.raises(SystemExit):
+        run("ada", "kl_divergence", "--remove")
+    assert read_log(out)[1].points is None
+    assert read_log(out)[1].author
+    assert len(read_log(out)) == 2
