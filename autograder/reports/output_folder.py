@@ -21,8 +21,9 @@ from autograder.checks.seeds import SECRET_BYTES
 from autograder.course.locate import current_course
 from autograder.course.settings import course_file
 from autograder.grading.batch import BatchError, Entry
+from autograder.grading.helpers import digest_of
 from autograder.grading.judge import unjudged
-from autograder.grading.notebook import UnreadableError, read_bytes
+from autograder.grading.notebook import UnreadableError, helpers_of, read_bytes
 from autograder.grading.versions import fingerprint
 from autograder.records.overrides import without_overrides
 from autograder.records.results import PART, Result, Versions, from_json, to_json, write_text
@@ -307,7 +308,8 @@ class OutputFolder:
         if not self.grader or result.grader != self.grader or not result.is_complete:
             return False
         try:
-            return hashlib.sha256(read_bytes(entry.path)).hexdigest() == result.digest
+            raw = read_bytes(entry.path)
+            return digest_of(raw, helpers_of(entry.path, raw)) == result.digest
         except FileNotFoundError:
             return result.status == "missing"
         except (UnreadableError, OSError):
