@@ -198,13 +198,18 @@ class Submission:
         return found if type(found) is int else 0
 
     def object(self, name: str) -> "RemoteObject":
-        """Return the object with a global name; a function is asked for once after each cell."""
+        """Return the object with a global name; a check asks for a function once."""
         if name in self._functions:
             return self._functions[name]
         found = self._kept(self.request("object", name=name), name)
         if found.kind == FUNCTION:
             self._functions[name] = found
         return found
+
+    def start_check(self) -> None:
+        """Forget what belongs to the check before."""
+        self.seeded = False
+        self._functions.clear()
 
     def remark(self, text: str) -> None:
         """Add a message for the student that costs no points, unless it has been added before."""
