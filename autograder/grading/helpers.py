@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 MAX_HELPERS = 20
@@ -21,7 +21,7 @@ del _define
 
 
 def read_helpers(path: Path, raw: bytes, most: int) -> dict[str, str]:
-    """Read the Python files beside a notebook that its text names.
+    """Read the Python files beside a notebook that it imports.
 
     Args:
         path: The notebook.
@@ -29,13 +29,15 @@ def read_helpers(path: Path, raw: bytes, most: int) -> dict[str, str]:
         most: Files with more characters than this are left out.
 
     Returns:
-        The text of each file, by the name of its module. A file that another one names comes first.
+        The text of each file, by the name of its module. A file that another one imports comes
+        first.
     """
     found: dict[str, str] = {}
     for file in sorted(path.parent.glob("*.py"))[: 5 * MAX_HELPERS]:
         if file.stem.isidentifier() and (text := _read(file, most)) is not None:
             found[file.stem] = text
-    return dict(list(_used(raw.decode("utf-8", "ignore"), found))[:MAX_HELPERS])
+    used = used_modules(raw.decode("utf-8", "ignore"), found)
+    return {name: found[name] for name in used[:MAX_HELPERS]}
 
 
 def _read(file: Path, most: int) -> str | None:
@@ -51,21 +53,30 @@ def _read(file: Path, most: int) -> str | None:
     return text if len(text) <= most else None
 
 
-def _used(text: str, files: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the files that a text names, and those that they name in turn, the innermost first."""
-    waiting, seen = [(name, False) for name in _named(text, files)], set()
+def used_modules(text: str, files: Mapping[str, str]) -> list[str]:
+    """Return the modules that a text imports, and those that they import, the innermost first.
+
+    Args:
+        text: The text of a notebook's file.
+        files: The texts of the modules, by their names.
+    """
+    found: list[str] = []
+    waiting, seen = [(name, False) for name in _imported(text, files)], set()
     while waiting:
         name, expanded = waiting.pop()
         if expanded:
-            yield name, files[name]
+            found.append(name)
         elif name not in seen:
             seen.add(name)
             waiting.append((name, True))
-            waiting += [(inner, False) for inner in _named(files[name], files)]
+            waiting += [(inner, False) for inner in _imported(files[name], files)]
+    return found
 
 
-def _named(text: str, names: Iterable[str]) -> list[str]:
-    return [name for name in names if re.search(rf"\b{name}\b", text)]
+def _imported(text: str, names: Iterable[str]) -> list[str]:
+    """Return the names that an import statement in a text may mean; prose may contain them too."""
+    statement = r"\bfrom\s+{0}(\.\w+)*\s+import\b|\bimport\s+([\w.]+(\s+as\s+\w+)?\s*,\s*)*{0}\b"
+    return [name for name in names if re.search(statement.format(name), text)]
 
 
 def defining(name: str, text: str) -> str:

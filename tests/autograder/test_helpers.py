@@ -14,7 +14,8 @@ def read(tmp_path, text: str, **files: str) -> dict[str, str]:
 
 
 def test_only_files_that_are_named_are_read_the_innermost_first(tmp_path):
-    found = read(tmp_path, "import a", a="import b", b="import c, a", c="", unused="")
+    text = "import math as m, a\nA value from unused images; unused = 1"
+    found = read(tmp_path, text, a="import b", b="import c, a", c="", unused="")
     assert list(found) == ["c", "b", "a"]
 
 
@@ -25,13 +26,14 @@ def test_links_long_files_and_odd_names_are_left_out(tmp_path):
     (tmp_path / "bytes.py").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "folder.py").mkdir()
     os.mkfifo(tmp_path / "pipe.py")
-    text = "link two-words bytes folder pipe long short"
+    text = "import link, two, bytes, folder, pipe, long as l, short"
     assert list(read(tmp_path, text, long="x" * (LONG + 1), short="x" * LONG)) == ["short"]
 
 
 def test_there_are_at_most_some(tmp_path):
     names = [f"m{number}" for number in range(2 * MAX_HELPERS)]
-    assert len(read(tmp_path, " ".join(names), **dict.fromkeys(names, ""))) == MAX_HELPERS
+    text = "".join(f"from {name} import x\n" for name in names)
+    assert len(read(tmp_path, text, **dict.fromkeys(names, ""))) == MAX_HELPERS
 
 
 def test_a_cell_that_writes_a_python_file_is_recognised():
