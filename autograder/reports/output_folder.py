@@ -109,12 +109,22 @@ class OutputFolder:
         Raises:
             BatchError: If the file is not a secret.
         """
-        path = self.folder / SECRET
+        path = self.secret_file
         if of_term:
             self._write_secret(path, read_secret(of_term))
-        elif not os.path.lexists(path):
+        elif not self.has_secret:
             self._write_secret(path, secrets.token_bytes(SECRET_BYTES))
         return read_secret(path)
+
+    @property
+    def secret_file(self) -> Path:
+        """The file of the secret; see `secret`."""
+        return self.folder / SECRET
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether there is a secret already."""
+        return os.path.lexists(self.secret_file)
 
     def _write_secret(self, path: Path, secret: bytes) -> None:
         with self.writing():
@@ -199,6 +209,12 @@ class OutputFolder:
         adjusted = self.adjust(result)
         if adjusted != result:
             self._write(adjusted)
+        self.results.append(adjusted)
+
+    def copy(self, result: Result) -> None:
+        """Write a result of another folder, with the decisions of this one."""
+        adjusted = self.adjust(result)
+        self._write(adjusted)
         self.results.append(adjusted)
 
     def stored(self) -> list[Result]:
