@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autograder.commands import authoring, exporting, grading
+from autograder.commands import authoring, exporting, grading, marking
 from autograder.records.errors import UserError
 
 HELP = """Build, verify and grade a course of notebooks on autoencoders and VAEs.
@@ -19,7 +19,9 @@ The typical order of the commands:
 - `calibrate` measures how far each loss threshold is from the loss of the reference.
 - `collect` puts downloaded submissions into the folders that `grade` reads.
 - `grade` grades a folder of submissions.
+- `override` gives a task other points than the checks did, with a reason.
 - `export` writes the results in the form of other systems.
+- `similar` shows pairs of similar submissions.
 - `gradescope` builds an autograder that runs in Gradescope.
 
 `demo` grades a class of example submissions. It needs no other command before it.
@@ -69,9 +71,13 @@ for command in (
     authoring.calibrate,
     grading.collect,
     grading.grade,
+    grading.merge,
+    grading.override,
+    marking.mark,
     grading.explain,
     grading.demo,
     exporting.gradescope,
+    exporting.similar,
 ):
     app.command()(command)
 app.add_typer(exporting.export, name="export")

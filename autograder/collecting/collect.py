@@ -10,23 +10,24 @@ import hashlib
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from autograder.collecting.arrivals import CollectError, list_files
 from autograder.collecting.choose import Chosen, choose
-from autograder.collecting.owners import Owned, Owner, find_owners
+from autograder.collecting.owners import FILE, Owned, Owner, find_owners
 from autograder.collecting.roster import Student, match
 from autograder.course.sources import load_source
 from autograder.records.results import write_bytes, write_text
 from autograder.records.text import printable
 from autograder.reports.table import plain
 
+TIME = "%Y-%m-%d %H:%M:%S"
 TAKEN, MISSING, UNCHANGED, OLDER = "taken", "missing", "unchanged", "older"
 EARLIER = "earlier"
 MAX_NAME_BYTES = 150
-COLUMNS = ("student", "name", "state", "time", "late", "attempts", "file", "notes")
+COLUMNS = ("student", "name", "state", "time", "late", "attempts", "file", "notes", "time_from")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Collected:
         attempts: How many attempts there are.
         file: The path of the notebook in the download; "" if there is none.
         notes: What an instructor should know.
+        time_from: Where the time comes from; see `Owned.clock`.
     """
 
     student: str
@@ -53,6 +55,7 @@ class Collected:
     attempts: int = 0
     file: str = ""
     notes: tuple[str, ...] = ()
+    time_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,10 @@ def collect(
     if source.is_dir() and into.resolve().is_relative_to(source.resolve()):
         raise CollectError(f"{into} lies inside {source}. Choose another folder with --into.")
     listing = list_files(source)
-    students, problems = _by_student(find_owners(listing), roster)
+    owned = find_owners(listing)
+    if not source.is_dir():  # one archive, as above
+        owned = [replace(one, clock="") if one.clock == FILE else one for one in owned]
+    students, problems = _by_student(owned, roster)
     done = [
         _collect_one(key, name, files, notes, assignment, into)
         for key, (name, files, notes) in students.items()
@@ -184,10 +190,15 @@ def _collect_one(
     state = _write_last(folder, assignment, last)
     if state == OLDER:
         written.append("The notebook that was there is later, and stays.")
+    elif last.helpers:
+        for helper, content in last.helpers.items():
+            _write_helper(folder, helper, content, _time(last))
+        written.append(f"It uses {', '.join(last.helpers)}, handed in with it.")
     assert last.owned
     where = "/".join(last.owned.file.parts)
     late, count = last.owned.late, len(chosen)
-    return Collected(student, name, state, _time(last), late, count, where, tuple(written))
+    found = (student, name, state, _time(last), late, count, where, tuple(written))
+    return Collected(*found, last.owned.clock)
 
 
 def _time(one: Chosen) -> datetime:
@@ -208,6 +219,16 @@ def _write_last(folder: Path, assignment: str, last: Chosen) -> str:
         _keep_earlier(folder / EARLIER, before, written)
     write_bytes(path, last.content, time.timestamp())
     return TAKEN
+
+
+def _write_helper(folder: Path, name: str, content: bytes, time: datetime) -> None:
+    """Write a Python file beside the notebook; keep another one that is there."""
+    path = folder / name
+    if path.is_file() and not path.is_symlink() and path.read_bytes() != content:
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        earlier = folder / EARLIER / f"{written.strftime('%Y-%m-%dT%H-%M-%SZ')} {name}"
+        write_bytes(earlier, path.read_bytes(), path.stat().st_mtime)
+    write_bytes(path, content, time.timestamp())
 
 
 def _keep_earlier(folder: Path, content: bytes, time: datetime) -> None:
@@ -238,10 +259,10 @@ def as_csv(students: Sequence[Collected], problems: Sequence[tuple[str, str]]) -
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     for one in students:
-        time = one.time.strftime("%Y-%m-%d %H:%M:%S") if one.time else ""
+        time = one.time.strftime(TIME) if one.time else ""
         values = (one.state, time, "late" if one.late else "", str(one.attempts))
         told = (plain(one.file), plain(" ".join(one.notes)))
-        writer.writerow([plain(one.student), plain(one.name), *values, *told])
+        writer.writerow([plain(one.student), plain(one.name), *values, *told, one.time_from])
     for where, problem in problems:
-        writer.writerow(["", "", "problem", "", "", "", plain(where), plain(problem)])
+        writer.writerow(["", "", "problem", "", "", "", plain(where), plain(problem), ""])
     return text.getvalue()

@@ -1,10 +1,19 @@
 """Reads the table of `vaelab collect`: when and under which name each student handed in."""
 
+import contextlib
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from autograder.collecting.collect import table_of
+from autograder.collecting.collect import TAKEN, TIME, UNCHANGED, table_of
+from autograder.collecting.owners import FILE, PLATFORM, exchange_time
+from autograder.grading.late import SubmissionTime
+from autograder.reports.table import plain
+
+NBGRADER, TIMESTAMP = "nbgrader", "timestamp.txt"
+SOURCES = {PLATFORM: "of the learning platform", NBGRADER: "of nbgrader", FILE: "of the file"}
 
 
 @dataclass(frozen=True)
@@ -16,12 +25,16 @@ class HandedIn:
         late: Whether the platform says that it is late.
         attempts: How many attempts there were.
         file: The path in the download; "" if there is no notebook.
+        source: Where the time comes from; see `Owned.clock`.
+        is_current: Whether the time is surely that of the notebook in the student's folder.
     """
 
     time: str
     late: bool
     attempts: int
     file: str
+    source: str = FILE
+    is_current: bool = True
 
     @property
     def sentence(self) -> str:
@@ -48,7 +61,45 @@ def read_collected(submissions: Path, assignment: str) -> dict[str, HandedIn]:
             bool(row.get("late")),
             int(count) if (count := row.get("attempts") or "").isdigit() else 0,
             row.get("file") or "",
+            row.get("time_from", FILE),
+            row.get("state") in (TAKEN, UNCHANGED) and "time_from" in row,
         )
         for row in rows
         if row.get("student")
     }
+
+
+def submission_times(submissions: Path, assignment: str) -> Callable[[str], SubmissionTime]:
+    """Return a function that tells when a student's submission was handed in.
+
+    With a table of `vaelab collect`, the times are those that it knows. Without one, they are those
+    of the files.
+    """
+    if not table_of(submissions, assignment).is_file():
+        return lambda student: _of_file(submissions / student / assignment / f"{assignment}.ipynb")
+    collected = read_collected(submissions, assignment)
+
+    def of_table(student: str) -> SubmissionTime:
+        one = collected.get(plain(student))
+        if not one:
+            return SubmissionTime(None)
+        try:
+            time = datetime.strptime(one.time, TIME).replace(tzinfo=UTC)
+        except ValueError:
+            return SubmissionTime(None, marked_late=one.late)
+        known = time if one.is_current else None
+        return SubmissionTime(known, SOURCES.get(one.source, one.source), one.late)
+
+    return of_table
+
+
+def _of_file(path: Path) -> SubmissionTime:
+    """Return the time that nbgrader wrote beside a notebook, otherwise the notebook's own."""
+    with contextlib.suppress(OSError):
+        told = path.with_name(TIMESTAMP).read_text("utf-8", "replace")[:100]
+        if time := exchange_time(told.strip()):
+            return SubmissionTime(time, SOURCES[NBGRADER])
+    try:
+        return SubmissionTime(datetime.fromtimestamp(path.stat().st_mtime, UTC), SOURCES[FILE])
+    except OSError:
+        return SubmissionTime(None)

@@ -220,3 +220,26 @@ def gradescope(
     content = build_autograder(assignment, visibility, no_sandbox=no_sandbox)
     write_bytes(to, content)
     typer.echo(f"Wrote {to} ({len(content) / 1e6:.1f} MB)")
+
+
+def similar(
+    submissions: Annotated[Path, typer.Argument(help="The folder of the submissions.")],
+    assignment: Annotated[str, typer.Option(help="The assignment's name, such as 03_fc_vae.")],
+    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="The page to write, .html.")],
+    most: Annotated[int, typer.Option(help="The largest number of pairs to show.", min=1)] = 50,
+    course: CourseDir = None,
+) -> None:
+    """Show pairs of submissions with passages of code in common, side by side.
+
+    The page is no verdict: two programs can be similar for many reasons. It has names and work of
+    students, so keep it private. Nothing is sent to anyone.
+    """
+    from autograder.exporting.similarity import compare, page
+    from autograder.grading.batch import find_submissions
+    from autograder.records.results import write_text
+
+    compared = compare(find_submissions(submissions, assignment), assignment, most)
+    write_text(to, page(compared, assignment))
+    typer.echo(f"Compared {compared.count} submissions; wrote {len(compared.pairs)} pairs to {to}")
+    if compared.left_out:
+        typer.echo(f"{len(compared.left_out)} submissions were not compared; the page says why.")

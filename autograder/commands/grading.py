@@ -1,5 +1,6 @@
-"""The commands of who grades: collect, grade, explain, and the demo."""
+"""The commands of who grades: collect, grade, override, explain, and the demo."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autograder.commands.exporting import to_gradebook
-from autograder.commands.options import CORES, CourseDir, Jobs, NoSandbox, sandbox_for
+from autograder.commands.options import CORES, CourseDir, Jobs, NoSandbox, login, sandbox_for
 
 if TYPE_CHECKING:
     from autograder.records.results import Result
@@ -78,15 +79,19 @@ def grade(
     out: Annotated[Path, typer.Option(help="Output folder for scores, results and pages.")],
     jobs: Jobs = CORES,
     timeout: Annotated[
-        float, typer.Option(help="Time limit of one submission, in seconds.", min=1)
-    ] = 300.0,
+        float | None,
+        typer.Option(help="Time limit of one submission, in seconds. [default: 300]", min=1),
+    ] = None,
     call_timeout: Annotated[
-        float,
-        typer.Option(help="Time limit of one call of the student's code, in seconds.", min=1),
-    ] = 30.0,
+        float | None,
+        typer.Option(
+            help="Time limit of one call of the student's code, in seconds. [default: 30]", min=1
+        ),
+    ] = None,
     memory: Annotated[
-        int, typer.Option(help="Memory limit of one submission, in MiB.", min=256)
-    ] = 2048,
+        int | None,
+        typer.Option(help="Memory limit of one submission, in MiB. [default: 2048]", min=256),
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Grade all submissions again, also unchanged ones.")
     ] = False,
@@ -98,6 +103,13 @@ def grade(
             help="Grade this student again and keep all other results. Can be repeated.",
         ),
     ] = None,
+    shard: Annotated[
+        str,
+        typer.Option(
+            metavar="I/N",
+            help="Grade part I of N of the students, for a job array. See `vaelab merge`.",
+        ),
+    ] = "",
     gradebook: Annotated[
         Path | None,
         typer.Option(
@@ -116,19 +128,96 @@ def grade(
     The exit code is 0 if all submissions were graded, 1 if the grader failed for a submission or
     for one of its tasks, and 2 for an error in the command. Scores do not change the exit code.
     """
-    from autograder.sandbox.limits import Limits
+    from autograder.course.settings import course_file
+    from autograder.sandbox.limits import limits_with
 
-    limits = Limits(seconds=timeout, call_seconds=call_timeout, memory_mib=memory)
+    given = {"seconds": timeout, "call_seconds": call_timeout, "memory_mib": memory}
+    set_here = {name: value for name, value in given.items() if value is not None}
+    limits = limits_with({**course_file().of(assignment).limits, **set_here})
     if gradebook:
         from autograder.exporting.gradebook import expect_gradebook
 
         expect_gradebook(gradebook, assignment)
+    sandbox = sandbox_for(no_sandbox)
     results = _grade(
-        submissions, assignment, out, jobs, limits, sandbox_for(no_sandbox), again, only or ()
+        submissions, assignment, out, jobs, limits, sandbox, again, only or (), _part(shard)
     )
     if gradebook:
         to_gradebook(results, gradebook, submissions)
     _expect_complete(results)
+
+
+def _part(text: str) -> tuple[int, int]:
+    """Return I and N of the option `--shard I/N`; (1, 1) if it is empty."""
+    if not text:
+        return 1, 1
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    number, parts = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= number <= parts:
+        raise typer.BadParameter(f"--shard {text}: expected I/N with 1 ≤ I ≤ N, such as 3/10.")
+    return number, parts
+
+
+def merge(
+    parts: Annotated[
+        list[Path], typer.Argument(help="The output folders of `vaelab grade --shard`.")
+    ],
+    into: Annotated[Path, typer.Option(help="The output folder that gets all results.")],
+    course: CourseDir = None,
+) -> None:
+    """Merge the output folders of the parts of a class.
+
+    The parts stay as they are. Of two results of one student, the later one is taken. Then
+    `vaelab grade --out INTO` grades who is still missing.
+    """
+    from autograder.reports.merging import merge as run
+
+    results = run(parts, into)
+    typer.echo(f"{len(results)} results of {results[0].assignment}. Scores: {into / 'scores.csv'}")
+
+
+def override(
+    out: Annotated[Path, typer.Argument(help="The output folder of `vaelab grade`.")],
+    student: Annotated[str, typer.Argument(help="The student's name: that of the folder.")],
+    task: Annotated[str, typer.Argument(help="The task's id, such as kl_divergence.")],
+    points: Annotated[
+        float | None, typer.Argument(help="The points of the task. Not with --remove.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why. Instructors see it.")] = "",
+    tell: Annotated[
+        bool, typer.Option("--tell", help="Show the reason to the student as well.")
+    ] = False,
+    author: Annotated[
+        str,
+        typer.Option(help="Who decides. Default: your name in Git's settings, else your login."),
+    ] = "",
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take the override back; it stays in the log.")
+    ] = False,
+    course: CourseDir = None,
+) -> None:
+    """Give a task other points than the checks did, with a reason.
+
+    Every decision stays in the log `OUT/overrides.jsonl`. It holds when the submission is graded
+    again. Scores and pages are written again; nothing is graded.
+    """
+    from autograder.records.overrides import OverrideError
+    from autograder.records.text import printable
+    from autograder.reports.overriding import decide
+
+    if remove == (points is not None):
+        raise OverrideError("Write the points of the task, or --remove to take them back.")
+    if not remove and not reason.strip():
+        raise OverrideError('An override needs a reason: --reason "…".')
+    before, after = decide(
+        out, student, task, points, reason=reason.strip(), author=author or login(), tell=tell
+    )
+    typer.echo(
+        f"{printable(student)}: {before.score:g} of {before.max_score:g} points before, now "
+        f"{after.score:g} of {after.max_score:g}"
+        + (f", {after.final:g} after the penalty for lateness" if after.penalty else "")
+    )
+    typer.echo(f"Scores: {out / 'scores.csv'}")
 
 
 def explain(
@@ -222,39 +311,78 @@ def _grade(
     sandbox: "Sandbox",
     again: bool,
     only: Sequence[str] = (),
+    part: tuple[int, int] = (1, 1),
 ) -> "list[Result]":
-    from autograder.collecting.collected import read_collected
+    from autograder.checks.registry import load_checks
+    from autograder.collecting.collected import read_collected, submission_times
+    from autograder.course.settings import course_file
     from autograder.course.sources import load_source
     from autograder.grading.batch import (
+        BatchError,
         chosen,
         expect_apart,
         expect_hidden,
         find_submissions,
         grade_all,
     )
+    from autograder.grading.late import lateness
     from autograder.grading.versions import versions
+    from autograder.records.overrides import active, read_log, with_overrides
     from autograder.records.text import printable
     from autograder.reports.output_folder import OutputFolder, grader_digest
+    from autograder.reports.overriding import expect_allowed
 
     console = Console()
     load_source(assignment)
     entries = find_submissions(submissions, assignment)
     expect_apart(submissions, out)
-    output = OutputFolder(out, grader_digest(assignment, limits, sandbox))
+    load_checks(assignment)  # stop here if the course file does not fit them
+    of_term = course_file().secret
+    number, parts = part
+    if parts > 1 and not of_term:
+        raise BatchError(
+            "The parts of a class must get the same random inputs. Set `secret` in the section "
+            "[course] of vaelab.toml, and use this course file for all parts."
+        )
+    everyone = {entry.student for entry in entries}
+    entries = entries[number - 1 :: parts]
+    output = OutputFolder(out)
     collected = read_collected(submissions, assignment)
     output.handed_in = {student: one.sentence for student, one in collected.items()}
     with output.locked():
         output.claim(assignment)
-        expect_hidden(sandbox, [submissions, out])
-        secret = output.secret()
+        expect_hidden(sandbox, [submissions, out, *([of_term] if of_term else [])])
+        secret = output.secret(of_term)
+        output.grader = grader_digest(assignment, limits, sandbox, secret)
         output.versions = versions(limits, secret)
+        settings, when = course_file().of(assignment), submission_times(submissions, assignment)
+        decided = active(read_log(out))
+        expect_allowed(out, decided, assignment)
+
+        def adjust(result: "Result") -> "Result":
+            student = result.student
+            late = lateness(settings.late, settings.due_for(student), when(student))
+            late = None if result.status == "missing" else late
+            return with_overrides(replace(result, late=late), decided.get(student, {}))
+
+        output.adjust = adjust
+        named = {*decided, *settings.extensions} - everyone
+        for student in sorted(named):
+            console.print(
+                f"{printable(student)} has an override or an extension, but no folder in "
+                f"{submissions}.",
+                style="yellow",
+                markup=False,
+            )
         entries = [replace(entry, secret=secret) for entry in entries]
+        earlier = [one for entry in entries if (one := output.earlier(entry, assignment))]
         if only:
             to_grade = chosen(entries, only)
             output.keep_others(entries, only, assignment)
         else:
             to_grade = entries if again else output.keep_valid(entries, assignment)
-        earlier = {entry.student: output.earlier(entry, assignment) for entry in to_grade}
+        waiting = {entry.student for entry in to_grade}
+        output.waiting = {one.student: adjust(one) for one in earlier if one.student in waiting}
         if len(to_grade) < len(entries):
             kept = len(entries) - len(to_grade)
             console.print(
@@ -269,25 +397,28 @@ def _grade(
         )
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task(f"Grading {assignment}", total=len(to_grade))
-            for result in grade_all(
-                to_grade, assignment, min(jobs, len(to_grade)), limits, sandbox
-            ):
-                output.add(result)
-                progress.advance(bar)
-                if not console.is_terminal:
-                    console.print(
-                        f"{printable(result.student)}: {result.status}, "
-                        f"{result.score:g} of {result.max_score:g} points",
-                        markup=False,
-                        highlight=False,
-                    )
-        results = output.finish()
+            try:
+                for result in grade_all(
+                    to_grade, assignment, min(jobs, len(to_grade)), limits, sandbox
+                ):
+                    output.add(result)
+                    progress.advance(bar)
+                    if not console.is_terminal:
+                        console.print(
+                            f"{printable(result.student)}: {result.status}, "
+                            f"{result.score:g} of {result.max_score:g} points",
+                            markup=False,
+                            highlight=False,
+                        )
+            finally:  # also if it is interrupted
+                results = output.finish()
+    points_before = {one.student: one for one in earlier}
     for result in results:
-        before = earlier.get(result.student)
-        if before and (before.score, before.status) != (result.score, result.status):
+        before = points_before.get(result.student)
+        if before and (before.final, before.status) != (result.final, result.status):
             console.print(
-                f"{printable(result.student)}: before {before.status}, {before.score:g}; now "
-                f"{result.status}, {result.score:g} of {result.max_score:g} points",
+                f"{printable(result.student)}: before {before.status}, {before.final:g}; now "
+                f"{result.status}, {result.final:g} of {result.max_score:g} points",
                 markup=False,
                 highlight=False,
             )
@@ -313,9 +444,11 @@ def _table(results: "Sequence[Result]") -> Table:
         ]
         mistakes = sorted({c.mistake for c in result.checks if c.mistake})
         text = ", ".join(lost) if len(lost) < 4 else f"{len(lost)} tasks"
-        points = f"{result.score:g} / {result.max_score:g}"
+        points = f"{result.final:g} / {result.max_score:g}"
         style = "" if result.status == "graded" else "yellow"
         note = text + (f" ({', '.join(mistakes)})" if mistakes else "")
+        note += f" (late: −{result.penalty:g})" * bool(result.penalty)
+        note += " (override)" * bool(result.overrides)
         table.add_row(
             Text(printable(result.student)),
             Text(result.status, style=style),

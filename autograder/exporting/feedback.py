@@ -20,7 +20,7 @@ from autograder.course.sources import load_source
 from autograder.records.causes import grouped
 from autograder.records.results import STATUSES, Result
 from autograder.records.text import SIGNS, file_name, marked, printable, sentence
-from autograder.reports.pages import feedback_page
+from autograder.reports.pages import feedback_page, late_line
 
 PAGE = "feedback.html"
 NOTEBOOK = ".ipynb"
@@ -101,7 +101,8 @@ def feedback_notebook(result: Result, handed_in: str = "") -> str:
     """Return a student's feedback as a notebook with one cell."""
     lines = [f"<h1>{_html(load_source(result.assignment).title)}</h1>"]
     lines.append(f"<p><b>{result.score:g} of {result.max_score:g} points</b></p>")
-    lines += [f"<p>{_html(text)}</p>" for text in (handed_in, *result.notes) if text]
+    told = (late_line(result), handed_in, *result.notes)
+    lines += [f"<p>{_html(text)}</p>" for text in told if text]
     if result.status != "graded":
         lines.append(f"<p>{_html(sentence(result.message or STATUSES[result.status]))}</p>")
     for task, groups in grouped(result).items():
@@ -114,6 +115,8 @@ def feedback_notebook(result: Result, handed_in: str = "") -> str:
             lines += [f"<li>{SIGNS[c.outcome]} {_html(c.sentence)}</li>" for c in group.checks]
             lines += [f"<p>{_html(message)}</p>"] * bool(message)
         lines.append("</ul>")
+        reasons = [one.reason for one in result.overrides if one.task == task and one.tell]
+        lines += [f"<p>{_html(reason)}</p>" for reason in reasons if reason]
     notebook = nbformat.v4.new_notebook()
     # Without an empty line, Markdown takes all of it as HTML.
     notebook.cells = [nbformat.v4.new_markdown_cell("<div>\n" + "\n".join(lines) + "\n</div>")]

@@ -5,7 +5,6 @@ comments that a person gave are never changed.
 """
 
 import contextlib
-import hashlib
 import os
 import sqlite3
 import sys
@@ -28,8 +27,9 @@ from autograder.build.notebooks import starter, to_text
 from autograder.collecting.collected import read_collected
 from autograder.course.sources import assignments, load_source
 from autograder.exporting.autograded import autograded
+from autograder.grading.helpers import digest_of
 from autograder.grading.judge import unjudged
-from autograder.grading.notebook import UnreadableError, read_bytes
+from autograder.grading.notebook import UnreadableError, helpers_of, read_bytes
 from autograder.records.causes import shown_messages
 from autograder.records.errors import UserError
 from autograder.records.results import STATUSES, Result, write_text
@@ -98,9 +98,10 @@ def write_gradebook(results: Sequence[Result], database: Path, submissions: Path
                 problems.append(f"{shown}: the name is no name of a folder.")
                 continue
             folder = submissions / result.student / assignment
-            time = _exchange_time(folder)
-            if not time and result.student in collected:
-                time = collected[result.student].time  # in UTC, as nbgrader expects
+            known = collected.get(result.student)
+            # In UTC, as nbgrader expects.
+            time = result.late.handed_in if result.late else ""
+            time = time or (known.time if known else "") or _exchange_time(folder)
             notebook = _notebook(folder / f"{assignment}.ipynb", result)
             try:
                 with _together(gradebook):
@@ -112,6 +113,7 @@ def write_gradebook(results: Sequence[Result], database: Path, submissions: Path
                 missing.append(result.student)
                 continue
             students.append(result.student)
+            problems += _kept_for(gradebook, result)
             if notebook is None:
                 problems.append(
                     f"{shown}: formgrader cannot show the notebook: {folder / assignment}.ipynb is "
@@ -119,7 +121,9 @@ def write_gradebook(results: Sequence[Result], database: Path, submissions: Path
                 )
                 continue
             try:
-                _write_notebook(notebook, result, database.parent, folder / TIMESTAMP)
+                _write_notebook(notebook, result, database.parent, time)
+                if time and submissions.resolve() == (database.parent / "submitted").resolve():
+                    write_text(folder / TIMESTAMP, f"{time}\n")
             except OSError as error:
                 problems.append(f"{shown}: the notebook was not written: {error}.")
     return Written(tuple(students), tuple(missing), tuple(problems))
@@ -278,15 +282,20 @@ def _write(
     for cell in load_source(name).of("solution", "answer"):
         comment = gradebook.find_comment(cell.id, name, name, student)
         untouched = cell.role == "answer" and _untouched(notebook, cell.id)
-        comment.auto_comment = NO_ANSWER if untouched else comments.get(cell.id)
+        comment.auto_comment = comments.get(cell.id) or (NO_ANSWER if untouched else None)
     gradebook.db.flush()
     gradebook.db.expire_all()  # scores are computed when they are read again
     written = gradebook.find_submission_notebook(name, name, student)
-    written.late_submission_penalty = _late_penalty(submission, written, settings)
+    written.late_submission_penalty = _late_penalty(result, submission, written, settings)
 
 
-def _late_penalty(submission: Any, notebook: Any, settings: Config) -> float | None:
-    """Return the penalty that nbgrader's own plugin gives; None for none."""
+def _late_penalty(result: Result, submission: Any, notebook: Any, settings: Config) -> float | None:
+    """Return the penalty of the course's late rule, else that of nbgrader's plugin; None for none.
+
+    It also counts for the points that a person gave in formgrader.
+    """
+    if result.late:
+        return round(result.late.fraction * notebook.score, 2) or None
     if submission.total_seconds_late <= 0:
         return None
     rule = AssignLatePenalties(config=settings)
@@ -295,6 +304,18 @@ def _late_penalty(submission: Any, notebook: Any, settings: Config) -> float | N
         submission.student.id, notebook.score, submission.total_seconds_late
     )
     return None if penalty is None else min(max(penalty, 0.0), notebook.score)
+
+
+def _kept_for(gradebook: Gradebook, result: Result) -> Iterator[str]:
+    """Yield a sentence for each override that differs from what a person gave in formgrader."""
+    name, student = result.assignment, result.student
+    for one in result.overrides:
+        given = gradebook.find_grade(one.task, name, name, student).manual_score
+        if given is not None and given != one.points:
+            yield (
+                f"{printable(student)}: {one.task} has {given:g} points from formgrader and "
+                f"{one.points:g} from an override; those of formgrader were kept."
+            )
 
 
 def _comments(result: Result) -> dict[str, str]:
@@ -308,23 +329,26 @@ def _comments(result: Result) -> dict[str, str]:
     if not solutions:
         return {}
     place, of_task = solutions[0], {}
-    for cell in source.of("solution", "test"):
-        if cell.role == "solution":
-            place = cell.id
-        of_task[cell.id] = place
+    for cell in source.of("solution", "test", "answer"):
+        place = cell.id if cell.role == "solution" else place
+        of_task[cell.id] = cell.id if cell.role == "answer" else place
     parts: dict[str, list[str]] = {}
     first = parts.setdefault(solutions[0], [])
     if result.status != "graded":
         first.append(sentence(result.message or STATUSES[result.status]))
     first += result.notes
     messages = shown_messages(result.checks)
+    told = {one.task: one.reason for one in result.overrides if one.tell and one.reason}
     for task in result.tasks:
-        if task.pending or (task.points == task.max_points and not task.not_graded):
+        lost = not task.pending and (task.points < task.max_points or task.not_graded)
+        if not lost and task.task not in told:
             continue
         got = "not graded" if task.not_graded else f"{task.points:g} of {task.max_points:g} points"
         lines = [f"{task.title}: {got}."]
+        if task.task in told:
+            lines.append(told[task.task])
         for check, message in zip(result.checks, messages, strict=True):
-            if check.task == task.task and check.outcome != "passed":
+            if lost and check.task == task.task and check.outcome != "passed":
                 lines.append(f"- {sentence(check.sentence)} {message}".rstrip())
         parts.setdefault(of_task.get(task.task, solutions[0]), []).append("\n".join(lines))
     return {name: printable("\n\n".join(text), keep="\n") for name, text in parts.items() if text}
@@ -336,16 +360,17 @@ def _notebook(path: Path, result: Result) -> NotebookNode | None:
         raw = read_bytes(path)
     except (OSError, UnreadableError):
         return None
-    if hashlib.sha256(raw).hexdigest() != result.digest:
+    if digest_of(raw, helpers_of(path, raw)) != result.digest:
         return None
     return autograded(raw, result)
 
 
-def _write_notebook(notebook: NotebookNode, result: Result, course: Path, timestamp: Path) -> None:
+def _write_notebook(notebook: NotebookNode, result: Result, course: Path, time: str) -> None:
+    """Write a notebook for formgrader, and the time that it compares with the submission's."""
     place = _place(course, result)
     write_text(place, to_text(notebook))
-    if timestamp.is_file():  # formgrader compares it with the one of the submission
-        write_text(place.parent / TIMESTAMP, timestamp.read_text("utf-8", "replace"))
+    if time:
+        write_text(place.parent / TIMESTAMP, f"{time}\n")
 
 
 def _place(course: Path, result: Result) -> Path:

@@ -20,13 +20,15 @@ from packaging.requirements import Requirement
 
 from autograder.checks.seeds import SECRET_BYTES
 from autograder.course.locate import MARKER, PACKAGE, current_course
+from autograder.course.settings import course_file
 from autograder.course.sources import load_source
+from autograder.reports.output_folder import read_secret
 
 VISIBILITIES = ("visible", "after_due_date", "after_published", "hidden")
 TORCH = ("torch", "torchvision")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-# nbgrader brings JupyterLab, and no judge needs it.
-NOT_NEEDED = ("nbgrader", "ipywidgets")
+# No judge needs these; nbgrader brings JupyterLab.
+NOT_NEEDED = ("nbgrader", "ipywidgets", "copydetect")
 
 SETUP = """\
 #!/usr/bin/env bash
@@ -75,7 +77,9 @@ def build_autograder(
         run = RUN.format(assignment=assignment, visibility=visibility, more=more)
         _program(archive, "run_autograder", run)
         archive.writestr("requirements.txt", "\n".join(_requirements()) + "\n")
-        archive.writestr("secret", secrets.token_bytes(SECRET_BYTES))
+        of_term = course_file().secret
+        secret = read_secret(of_term) if of_term else secrets.token_bytes(SECRET_BYTES)
+        archive.writestr("secret", secret)
         for name, path in _files():
             archive.write(path, name)
         # Without it, the grader does not know its own version.

@@ -19,6 +19,7 @@ from typing import Any
 from autograder.collecting.arrivals import list_files
 from autograder.collecting.choose import Chosen, choose
 from autograder.collecting.owners import Owned, Owner
+from autograder.course.settings import course_file
 from autograder.grading.batch import Entry, expect_hidden, grade_all
 from autograder.grading.judge import unjudged
 from autograder.grading.versions import versions
@@ -27,7 +28,7 @@ from autograder.records.errors import UserError
 from autograder.records.results import STATUSES, Result, to_json, write_bytes, write_text
 from autograder.records.text import SIGNS, printable, sentence
 from autograder.sandbox.inside.system import SandboxError
-from autograder.sandbox.limits import Limits
+from autograder.sandbox.limits import limits_with
 from autograder.sandbox.tiers import Sandbox
 
 STUDENT = "submission"
@@ -68,7 +69,8 @@ def grade(root: Path, assignment: str, no_sandbox: bool = False) -> Result:
     chosen = _chosen(root / "submission", assignment)
     if chosen.problem:
         return unjudged(assignment, STUDENT, "missing", chosen.problem)
-    secret, limits = (root / "source" / "secret").read_bytes(), Limits()
+    secret = (root / "source" / "secret").read_bytes()
+    limits = limits_with(course_file().of(assignment).limits)
     sandbox = _sandbox(no_sandbox)
     with tempfile.TemporaryDirectory(prefix="vaelab-") as folder:
         path = Path(folder, STUDENT, assignment, f"{assignment}.ipynb")

@@ -75,8 +75,8 @@ def possible(result: Result) -> float:
 
 
 def points(result: Result | None) -> str:
-    """Return the points for a platform; "" if there are none yet, which keeps what is there."""
-    return "" if result is None or not result.is_complete else f"{result.score:g}"
+    """Return the final points for a platform; "" if there are none, which keeps what is there."""
+    return "" if result is None or not result.is_complete else f"{result.final:g}"
 
 
 def canvas(paired: Paired, assignment: str, column: str = "") -> str:
@@ -178,6 +178,10 @@ def comment(result: Result | None) -> str:
     parts = []
     if result.status != "graded":
         parts.append(sentence(result.message or STATUSES[result.status]))
+    if result.penalty:
+        parts.append(f"Late submission: {result.penalty:g} points less.")
+    told = [one for one in result.overrides if one.tell and one.reason]
+    parts += [f"{one.before.title}: {one.points:g} points. {one.reason}" for one in told]
     messages = shown_messages(result.checks)
     for task in result.tasks:
         if task.pending or task.not_graded or task.points == task.max_points:
@@ -207,17 +211,18 @@ def plain_table(results: Sequence[Result], paired: Paired | None) -> str:
         return to_csv(results)
     about = list(paired.rows[0][0].columns)
     tasks = [task.task for task in results[0].tasks]
-    rows = [[*map(plain, about), "status", "score", "max_score", *tasks]]
+    rows = [[*map(plain, about), "status", "final", "max_score", *tasks, "penalty"]]
     for student, result in paired.rows:
         cells = [plain(student.columns.get(c, "")) for c in about]
         if result is None:
-            cells += ["", "", "", *[""] * len(tasks)]
+            cells += [""] * (4 + len(tasks))
         else:
             of_tasks = [
                 PENDING if t.pending else NOT_GRADED if t.not_graded else f"{t.points:g}"
                 for t in result.tasks
             ]
-            cells += [result.status, points(result), f"{possible(result):g}", *of_tasks]
+            most = f"{possible(result):g}"
+            cells += [result.status, points(result), most, *of_tasks, f"{result.penalty:g}"]
         rows.append(cells)
     return _csv(rows)
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograder.course.sources import Source, load_source
+from autograder.build.notebooks import reference
+from autograder.course.sources import load_source
 from autograder.grading.batch import Entry
 from autograder.grading.notebook import UnreadableError, open_notebook
 
@@ -57,31 +58,22 @@ class Answer:
 
 
 def questions(assignment: str) -> list[Question]:
-    """Return the questions of an assignment, in order."""
-    source = load_source(assignment)
-    return [
-        _question(source, number)
-        for number, cell in enumerate(source.cells)
-        if cell.role == "answer"
-    ]
-
-
-def _question(source: Source, number: int) -> Question:
-    cell = source.cells[number]
-    asked = []
-    for before in reversed(source.cells[:number]):
-        if before.role != "text" or before.kind != "markdown":
-            break
-        asked.append(before.source)
-    rubric, _, model_answer = cell.source.partition(MODEL_ANSWER)
-    return Question(
-        cell.id,
-        cell.title,
-        cell.points,
-        "\n\n".join(reversed(asked)).strip(),
-        rubric.strip().removeprefix(RUBRIC).strip(),
-        model_answer.strip(),
-    )
+    """Return the questions of an assignment, in order, with the course's values in their texts."""
+    cells = load_source(assignment).cells
+    texts = [cell.source for cell in reference(assignment).cells]
+    found = []
+    for number, cell in enumerate(cells):
+        if cell.role == "answer":
+            first = number
+            while first and (cells[first - 1].role, cells[first - 1].kind) == ("text", "markdown"):
+                first -= 1
+            asked = "\n\n".join(texts[first:number]).strip()
+            rubric, _, model_answer = texts[number].partition(MODEL_ANSWER)
+            rubric = rubric.strip().removeprefix(RUBRIC).strip()
+            found.append(
+                Question(cell.id, cell.title, cell.points, asked, rubric, model_answer.strip())
+            )
+    return found
 
 
 def answers(entries: Sequence[Entry], assignment: str) -> dict[tuple[str, str], Answer]:

@@ -115,6 +115,7 @@ class Submission:
         self.kept: dict[str, Any] = {}
         self.seeded = False
         self.cell = ""
+        self._functions: dict[str, RemoteObject] = {}
 
     def fresh(self) -> "Submission":
         """Start a worker that has seen no input yet, and run the same cells in it.
@@ -130,7 +131,12 @@ class Submission:
         return another
 
     def run(
-        self, source: str, name: str, seconds: float | None = None, given: str | None = None
+        self,
+        source: str,
+        name: str,
+        seconds: float | None = None,
+        given: str | None = None,
+        module: str = "",
     ) -> None:
         """Run a cell.
 
@@ -140,12 +146,15 @@ class Submission:
             seconds: The limit of the cell, in CPU seconds; None for no limit of its own.
             given: The text of a given cell, of which only the student's additions are run; None
                 to run the whole cell.
+            module: The name of the module that the text defines; "" for a cell.
 
         Raises:
             Raised: If the cell raises an exception.
         """
         self.cell = name
-        self.request("run", source=source, name=name, seconds=seconds, given=given)
+        self._functions.clear()
+        more = {"module": module} if module else {}
+        self.request("run", source=source, name=name, seconds=seconds, given=given, **more)
 
     def repair(self, source: str, cell: str) -> None:
         """Define names that a cell needs, then run it again, here and in every further worker."""
@@ -196,8 +205,18 @@ class Submission:
         return found if type(found) is int else 0
 
     def object(self, name: str) -> "RemoteObject":
-        """Return the object with a global name."""
-        return self._kept(self.request("object", name=name), name)
+        """Return the object with a global name; a check asks for a function once."""
+        if name in self._functions:
+            return self._functions[name]
+        found = self._kept(self.request("object", name=name), name)
+        if found.kind == FUNCTION:
+            self._functions[name] = found
+        return found
+
+    def start_check(self) -> None:
+        """Forget what belongs to the check before."""
+        self.seeded = False
+        self._functions.clear()
 
     def remark(self, text: str) -> None:
         """Add a message for the student that costs no points, unless it has been added before."""

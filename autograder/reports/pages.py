@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from autograder.course.sources import load_source
 from autograder.records.causes import grouped
-from autograder.records.results import GRADER_ERROR, STATUSES, Result, Versions
+from autograder.records.results import GRADER_ERROR, STATUSES, Override, Result, Versions
 from autograder.records.text import SIGNS, file_name, marked, printable
 from autograder.sandbox.tiers import TIERS
 
@@ -92,18 +92,35 @@ def feedback_page(result: Result, handed_in: str = "") -> str:
     )
 
 
+def late_line(result: Result) -> str:
+    """Return what a late submission loses and what remains, for the student; "" without a date."""
+    late = result.late
+    if not late:
+        return ""
+    loses = (
+        f"Late submission: −{result.penalty:g} points. Final: {result.final:g} of "
+        f"{result.max_score:g} points. "
+    )
+    handed_in = f", handed in {late.handed_in} UTC" if late.handed_in else ""
+    return f"{loses if result.penalty else ''}Due {late.due} UTC{handed_in}. {late.note}"
+
+
 def class_page(results: Sequence[Result]) -> str:
     """Return the class page as HTML: scores, pass rate of each task, most frequent mistakes."""
     # A submission without a decided task has no share.
     decided = [r for r in results if r.status == "graded" and r.max_score]
-    shares = [100 * r.score / r.max_score for r in decided]
+    shares = [100 * r.final / r.max_score for r in decided]
+    columns = decided_tasks(results)
     return _render(
         "class.html",
         results=results,
         title=load_source(results[0].assignment).title,
         assignment=results[0].assignment,
-        tasks=[task for task in results[0].tasks if not task.pending],
-        pending=sum(task.max_points for task in results[0].tasks if task.pending),
+        columns=columns,
+        tasks=[results[0].tasks[number] for number in columns],
+        overridden=[r for r in results if any(not one.before.pending for one in r.overrides)],
+        override_of=override_of,
+        pending=max(r.pending for r in results),
         histogram=score_bars(shares),
         pass_rates=pass_bars(results),
         mistakes=recognised_mistakes(results),
@@ -142,6 +159,17 @@ def tools(used: Versions) -> str:
     ).removeprefix(", ")
 
 
+def override_of(result: Result, task: str) -> Override | None:
+    """Return what a person decided about a task, or None."""
+    return next((one for one in result.overrides if one.task == task), None)
+
+
+def decided_tasks(results: Sequence[Result]) -> list[int]:
+    """Return the places of the tasks that are decided for at least one submission."""
+    places = range(len(results[0].tasks))
+    return [number for number in places if not all(r.tasks[number].pending for r in results)]
+
+
 def score_bars(shares: Sequence[float]) -> list[Bar]:
     """Count scores, in percent, in ten bins of equal width; 100 counts in the last bin."""
     counts = [0] * BINS
@@ -155,12 +183,11 @@ def score_bars(shares: Sequence[float]) -> list[Bar]:
 
 
 def pass_bars(results: Sequence[Result]) -> list[Bar]:
-    """Count, for each automatically graded task, the submissions that earned its points."""
+    """Count, for each decided task, the submissions that earned its points."""
     graded = [result for result in results if result.status == "graded"]
     bars = []
-    for number, task in enumerate(results[0].tasks):
-        if task.pending:
-            continue
+    for number in decided_tasks(results):
+        task = results[0].tasks[number]
         passed = sum(r.tasks[number].points == r.tasks[number].max_points for r in graded)
         bars.append(Bar(task.title, passed, passed / max(len(graded), 1)))
     return bars
@@ -264,5 +291,5 @@ def _render(template: str, **values: object) -> str:
     environment.filters["marked"] = lambda text: Markup(marked(printable(text, keep="\n")))
     environment.filters["link"] = lambda name: quote(file_name(name), errors="backslashreplace")
     environment.filters["printable"] = printable
-    environment.globals.update(statuses=STATUSES, signs=SIGNS, tiers=TIERS)
+    environment.globals.update(late_line=late_line, statuses=STATUSES, signs=SIGNS, tiers=TIERS)
     return environment.get_template(template).render(**values) + "\n"

@@ -1,6 +1,8 @@
 """What one submission may use, and the messages for limits that are exceeded."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from autograder.sandbox.usage import Usage
 
@@ -74,3 +76,8 @@ class Limits:
         if used.files > MOST_FILES:
             return "disk", f"The submission created more than {MOST_FILES} files."
         return None
+
+
+def limits_with(values: Mapping[str, Any]) -> Limits:
+    """Return the default limits with other values for some of them, by name."""
+    return replace(Limits(), **values)

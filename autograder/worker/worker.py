@@ -89,7 +89,12 @@ class Worker:
     # The requests.
 
     def do_run(
-        self, source: str, name: str, seconds: float | None = None, given: str | None = None
+        self,
+        source: str,
+        name: str,
+        seconds: float | None = None,
+        given: str | None = None,
+        module: str = "",
     ) -> None:
         """Run one cell.
 
@@ -98,6 +103,7 @@ class Worker:
             name: Its name.
             seconds: The limit of the student's cells, in CPU seconds.
             given: The text of a given cell, of which only the student's additions are run.
+            module: The name of the module that the text defines; "" for a cell.
         """
         filename = CELL.format(name)
         if given is not None:
@@ -106,7 +112,14 @@ class Worker:
         code = compile_cell(source, filename)
         linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
         with alarm(seconds):
-            exec(code, self.namespace)
+            if not module:
+                exec(code, self.namespace)
+                return
+            made = types.ModuleType(module)
+            rule = self.namespace.get("__builtins__", __builtins__)  # an import rule holds here too
+            vars(made)["__builtins__"] = rule
+            exec(code, vars(made))
+            sys.modules[module] = made
 
     def do_restrict(self, allowed: list[str] | None, forbidden: list[str]) -> None:
         """Apply an import rule to the cells that follow; see `imports.guard`."""
@@ -425,7 +438,7 @@ class NoShell:
         return lambda *_, **__: None
 
 
-def serve(receive: io.RawIOBase, send: io.RawIOBase) -> None:
+def serve(receive: io.BufferedIOBase, send: io.RawIOBase) -> None:
     """Answer requests until the judge closes the pipe."""
     worker = Worker()
     worker.namespace["display"] = lambda *_, **__: None
@@ -455,7 +468,7 @@ def reset(request: Frame) -> None:
     np.random.seed(seed)
 
 
-def _read(stream: io.RawIOBase) -> Frame | None:
+def _read(stream: io.BufferedIOBase) -> Frame | None:
     prefix = _exactly(stream, PREFIX.size)
     if prefix is None:
         return None
@@ -463,7 +476,7 @@ def _read(stream: io.RawIOBase) -> Frame | None:
     return unpack(bytes(_exactly(stream, head) or b""), _exactly(stream, data) or b"")
 
 
-def _exactly(stream: io.RawIOBase, size: int) -> bytearray | None:
+def _exactly(stream: io.BufferedIOBase, size: int) -> bytearray | None:
     buffer = bytearray(size)
     view, got = memoryview(buffer), 0
     while got < size:
@@ -492,4 +505,4 @@ def main(receive: int, send: int) -> None:
     use_placeholders()
     use_no_gpu()
     hide_autograder()
-    serve(os.fdopen(receive, "rb", buffering=0), os.fdopen(send, "wb", buffering=0))
+    serve(os.fdopen(receive, "rb"), os.fdopen(send, "wb", buffering=0))

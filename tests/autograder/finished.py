@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autograder.build.notebooks import starter, to_text
 from autograder.grading.judge import unjudged
-from autograder.records.results import Result
+from autograder.records.results import Late, Override, Result
 
 A = "03_fc_vae"
 KL = "Your KL is twice what it should be: a factor of ½ is missing. Expected 7.27, got 14.5."
@@ -42,3 +42,19 @@ def hand_in(folder: Path, student: str, answer: str = "", time: str = "") -> byt
     if time:
         (place / "timestamp.txt").write_text(time)
     return raw
+
+
+def late(result: Result) -> Result:
+    """Return the result of the same submission, handed in a day late: it loses a tenth."""
+    times = ("2026-11-02 09:00:00", "2026-11-01 09:00:00")
+    return replace(result, late=Late(*times, 0.1, "1 day late."))
+
+
+def overridden(result: Result, task: str, points: float) -> Result:
+    """Return the result with other points for a task, which a person gave."""
+    before = next(one for one in result.tasks if one.task == task)
+    tasks = tuple(
+        replace(one, points=points, pending=False) if one == before else one for one in result.tasks
+    )
+    why = ("It was agreed.", "Bea", "2026-11-03 09:00:00", True)
+    return replace(result, tasks=tasks, overrides=(Override(task, points, *why, before),))

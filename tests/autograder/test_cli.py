@@ -1,5 +1,6 @@
 """The command line: its files, its messages and its exit codes."""
 
+import csv
 import json
 import re
 import subprocess
@@ -12,6 +13,7 @@ from autograder.build.notebooks import reference, starter
 from autograder.course.locate import current_course
 from autograder.grading.versions import fingerprint
 from autograder.quality import corpus
+from autograder.reports.overriding import decide
 
 A = "03_fc_vae"
 VAELAB = [sys.executable, "-c", "from autograder.cli import main; main()"]
@@ -106,19 +108,26 @@ def test_version_names_what_results_depend_on():
 
 
 def test_only_grades_some_students_again_and_keeps_the_others(tmp_path):
+    """Also what a person decided; and the course file's late rule counts for both."""
     a = "00_reparameterization"
+    (tmp_path / "course").mkdir()
+    (tmp_path / "course" / "vaelab.toml").write_text(
+        f"[late]\nper_day = 0.5\nmost = 0.5\n[assignment.{a}]\ndue = 2020-01-01T00:00:00Z\n"
+    )
     for name in ("ada", "bob"):
         corpus.write(starter(a), tmp_path / "in", name, a)
     words = ("grade", tmp_path / "in", "--assignment", a, "--out", tmp_path / "out", "--jobs", "1")
+    words = (*words, "--course", tmp_path / "course")
     assert vaelab(*words).returncode == 0
+    decide(tmp_path / "out", "ada", "kl_divergence", 10, reason="It is right.", author="Emmy")
     for name in ("ada", "bob"):
         corpus.write(reference(a), tmp_path / "in", name, a)
     done = vaelab(*words, "--only", "bob")
     assert done.returncode == 0, done.stderr
-    assert "bob: before graded, 0; now graded, 90 of 90 points" in done.stdout
-    rows = (tmp_path / "out" / "scores.csv").read_text().splitlines()[1:]
-    assert [row.split(",")[:3] for row in rows] == [
-        ['"ada"', '"graded"', '"0"'],
-        ['"bob"', '"graded"', '"90"'],
+    assert "bob: before graded, 0; now graded, 45 of 90 points" in done.stdout
+    rows = list(csv.DictReader((tmp_path / "out" / "scores.csv").read_text().splitlines()))
+    assert [(row["student"], row["status"], row["score"], row["final"]) for row in rows] == [
+        ("ada", "graded", "10", "5"),
+        ("bob", "graded", "90", "45"),
     ]
     assert "no folder of eve" in vaelab(*words, "--only", "eve").stderr

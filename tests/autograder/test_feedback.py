@@ -6,7 +6,7 @@ import zipfile
 from dataclasses import replace
 
 import pytest
-from finished import KL, A, graded
+from finished import KL, A, graded, late, overridden
 from typer.testing import CliRunner
 
 from autograder.cli import app
@@ -102,6 +102,17 @@ def test_the_feedback_notebook_is_text_and_not_code():
     source = "".join(json.loads(feedback_notebook(result))["cells"][0]["source"])
     assert "<script>" not in source
     assert "\n\n" not in source
+
+
+def test_the_feedback_notebook_says_what_a_late_submission_loses():
+    source = feedback_notebook(late(graded("ada")))
+    assert "Final: 81 of 90 points" in source
+
+
+def test_the_feedback_notebook_has_the_comment_on_a_written_answer():
+    source = feedback_notebook(overridden(graded("ada"), "larger_variance", 7.0))
+    assert "Larger variance: 7 of 10" in source
+    assert "It was agreed." in source
 
 
 def test_the_table_of_collect_is_read(tmp_path):

@@ -9,15 +9,18 @@ from pathlib import Path
 import finished
 import pytest
 from finished import A
+from nbformat.v4 import new_code_cell, new_output
 from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
 from nbgrader.plugins.export import CsvExportPlugin
 from traitlets.config import Config
 from typer.testing import CliRunner
 
-from autograder.build.notebooks import SETTINGS
+from autograder.build.notebooks import SETTINGS, starter, to_text
 from autograder.cli import app
+from autograder.course.sources import load_source
 from autograder.exporting import gradebook as module
+from autograder.exporting.autograded import autograded
 from autograder.exporting.finished import read_results
 from autograder.exporting.gradebook import GradebookError, expect_gradebook, write_gradebook
 from autograder.grading.batch import BatchError
@@ -151,6 +154,43 @@ def test_nbgraders_late_rule_applies(course):
             one.student.id: one.late_submission_penalty for one in book.assignment_submissions(A)
         }
     assert penalty == {"ada": 0.0, "bea": 90.0, "cyd": 90.0}
+    # formgrader calls a submission autograded if its own file has the time of the gradebook.
+    time = course / "submitted" / "cyd" / A / "timestamp.txt"
+    assert time.read_text() == "2026-11-02 00:00:00\n"
+
+
+def test_the_courses_late_rule_and_overrides_count(course):
+    """Points that a person gave in formgrader are kept, and count for the penalty as well."""
+    raw = finished.hand_in(course / "submitted", "ada", "It blurs.")
+    result = finished.overridden(finished.late(finished.graded("ada", raw=raw)), "encoder", 5.0)
+    database = course / "gradebook.db"
+    written = write_gradebook([result], database, course / "submitted")
+    assert written.problems == ()
+    with opened(course) as book:
+        submission = book.find_submission(A, "ada")
+        assert (submission.score, result.score) == (80.0, 80.0)
+        assert submission.score - submission.late_submission_penalty == result.final == 72.0
+        assert str(submission.timestamp) == "2026-11-02 09:00:00"
+        book.find_grade(ANSWER, A, A, "ada").manual_score = 10.0
+        book.find_grade("encoder", A, A, "ada").manual_score = 7.0
+        book.db.commit()
+    written = write_gradebook([result], database, course / "submitted")
+    assert "7 points from formgrader and 5 from an override" in written.problems[0]
+    with opened(course) as book:
+        submission = book.find_submission(A, "ada")
+        assert (submission.score, submission.late_submission_penalty) == (92.0, 9.2)
+
+
+def test_what_a_person_marked_is_there_with_its_comment(course):
+    raw = finished.hand_in(course / "submitted", "ada", "It blurs.")
+    result = finished.overridden(finished.graded("ada", raw=raw), ANSWER, 7.0)
+    write_gradebook([result], course / "gradebook.db", course / "submitted")
+    with opened(course) as book:
+        submission = book.find_submission(A, "ada")
+        assert (submission.score, submission.needs_manual_grade) == (97.0, False)
+        comment = book.find_comment(ANSWER, A, A, "ada").comment
+        assert comment == "Larger variance: 7 of 10 points.\nIt was agreed."
+        assert book.find_comment("my_vae", A, A, "ada").comment is None
 
 
 def test_each_student_is_written_completely_or_not_at_all(course, monkeypatch):
@@ -203,10 +243,9 @@ def test_what_is_no_gradebook_is_refused_before_grading(kind, tmp_path):
     assert (path.read_bytes() if path.exists() else None) == before
 
 
-def test_formgrader_feedback_and_export_of_nbgrader_show_it(course, monkeypatch):
-    hand_in_and_write(
-        course, "ada", "kl_divergence", answer="It blurs.", time="2026-11-01 11:59:00 UTC"
-    )
+def test_formgrader_feedback_and_export_of_nbgrader_show_it(course):
+    answer = "It blurs: ![lost](attachment:lost.png)"  # nbgrader stops at a lost image
+    hand_in_and_write(course, "ada", "kl_divergence", answer=answer, time="2026-11-01 11:59:00 UTC")
     config = Config()
     config.CourseDirectory.root = str(course)
     config.CourseDirectory.db_url = f"sqlite:///{course}/gradebook.db"
@@ -223,6 +262,35 @@ def test_formgrader_feedback_and_export_of_nbgrader_show_it(course, monkeypatch)
         CsvExportPlugin(to=str(course / "grades.csv")).export(book)
     row = next(csv.DictReader((course / "grades.csv").read_text().splitlines()))
     assert (row["student_id"], row["raw_score"], row["max_score"]) == ("ada", "75.0", "100.0")
+
+
+def test_formgraders_notebook_has_the_courses_tests_and_no_html_of_the_student():
+    notebook = starter(A)
+    html = {"text/html": "<script>x</script>", "text/plain": "plain", "image/png": "AA=="}
+    by_id = {cell.id: cell for cell in notebook.cells}
+    by_id["solution-my_vae"].source = "mine"
+    by_id["solution-my_vae"].outputs = [new_output("display_data", html)]
+    by_id["test-encoder"].source = "print('all right')"
+    again = new_code_cell("mine again", metadata=by_id["solution-my_vae"].metadata)
+    kept = [cell for cell in notebook.cells if cell.id != "test-decoder"]
+    notebook.cells = [*kept, again]
+    made = autograded(to_text(notebook).encode(), finished.graded("ada", "encoder"))
+    text = to_text(made)
+    assert "<script>" not in text
+    assert "all right" not in text
+    marked = [c.metadata.nbgrader.grade_id for c in made.cells if "nbgrader" in c.metadata]
+    assert len(marked) == len(set(marked))
+    assert marked[-1] == "decoder"
+    shown = {c.metadata.nbgrader.grade_id: c for c in made.cells if "nbgrader" in c.metadata}
+    assert shown["my_vae"].source == "mine"
+    assert shown["my_vae"].outputs[0].data == {"image/png": "AA=="}
+    assert "a factor of ½ is missing" in shown["encoder"].outputs[0].text
+
+
+def test_an_unreadable_file_becomes_the_starter():
+    made = autograded(b"no", finished.graded("ada"))
+    names = [c.metadata.nbgrader.grade_id for c in made.cells]
+    assert names == [c.id for c in load_source(A).cells if c.role != "text"]
 
 
 def test_the_command_writes_the_results_of_a_folder(course, tmp_path):

@@ -1,17 +1,32 @@
 """The marking app: answers beside rubrics, without names, kept at once, open to one person only."""
 
 import re
+import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 from tornado.testing import AsyncHTTPTestCase
 
+from autograder.build.notebooks import reference, starter
 from autograder.course.sources import assignments, load_source
+from autograder.grading.judge import unjudged
+from autograder.marking import kept
 from autograder.marking.answers import Answer, questions
 from autograder.marking.app import COOKIE, application, as_html
-from autograder.marking.desk import Desk, Mark, parsed_points, shuffled
+from autograder.marking.desk import Desk, Mark, is_open, parsed_points, shuffled
+from autograder.marking.kept import desk_of
+from autograder.quality import corpus
+from autograder.records.errors import UserError
+from autograder.records.overrides import active, read_log, with_overrides
+from autograder.records.results import from_json
+from autograder.reports.output_folder import OutputFolder
+from autograder.reports.overriding import refresh
 
 TOKEN = "a-token"
 STUDENTS = [f"student-{number:02}" for number in range(12)]
@@ -21,7 +36,7 @@ TEXTS = {
 }
 
 
-def desk_of(assignment: str = "03_fc_vae") -> Desk:
+def unsaved_desk(assignment: str = "03_fc_vae") -> Desk:
     asked = tuple(questions(assignment))
     answers = {
         (student, one.task): Answer(
@@ -47,6 +62,7 @@ def test_each_written_answer_has_a_question_a_rubric_and_a_model_answer(assignme
     for one in found:
         assert "?" in one.text or "State" in one.text
         assert "point" in one.rubric
+        assert "{{" not in one.text + one.rubric
         assert len(one.model_answer) > 100
 
 
@@ -89,7 +105,7 @@ class TestApp(AsyncHTTPTestCase):
     """Requests to the running app."""
 
     def get_app(self):
-        self.desk = desk_of()
+        self.desk = unsaved_desk()
         self.task = self.desk.questions[0].task
         self.cookies = {COOKIE: TOKEN}
         return application(self.desk, TOKEN)
@@ -179,3 +195,73 @@ class TestApp(AsyncHTTPTestCase):
     def test_an_unknown_page_is_no_error_of_the_app(self):
         for path in ("/no_such_task/1", f"/{self.task}/0", f"/{self.task}/13", "/x"):
             assert self.ask(path).code == 404
+
+
+A = "03_fc_vae"
+
+
+@pytest.fixture
+def graded_class(tmp_path):
+    """An output folder with two students, and their submissions."""
+    for student, make in (("ada", reference), ("bob", starter)):
+        corpus.write(make(A), tmp_path / "submissions", student, A)
+    output = OutputFolder(tmp_path / "out")
+    with output.locked():
+        output.claim(A)
+        output.secret()
+        for student in ("ada", "bob"):
+            output.add(unjudged(A, student, "graded", ""))
+        output.finish()
+    return tmp_path
+
+
+def stored(folder, student: str):
+    return from_json((folder / "out" / "results" / f"{student}.json").read_text())
+
+
+def test_marks_are_kept_in_every_file_and_hold_when_graded_again(graded_class):
+    out = graded_class / "out"
+    desk = desk_of(out, graded_class / "submissions", "Eve")
+    (task,) = [one.task for one in desk.questions]
+    assert desk.answers["ada", task].text
+    assert desk.answers["bob", task].text == ""
+    desk.save(desk.answers["ada", task], 7.5, "The <KL> term\nwas meant.")
+    assert not is_open(desk.answers["ada", task], desk.marks())
+    result = stored(graded_class, "ada")
+    assert (result.score, result.max_score, result.pending) == (7.5, 100, 0)
+    page = (out / "feedback" / "ada.html").read_text()
+    assert "The &lt;KL&gt; term" in page
+    refresh(out)
+    rows = (out / "scores.csv").read_text().splitlines()
+    assert '"7.5"' in rows[1]
+    assert '"pending"' in rows[2]
+    decided = active(read_log(out))
+    output = OutputFolder(out)
+    output.adjust = lambda one: with_overrides(one, decided.get(one.student, {}))
+    with output.locked():
+        output.add(unjudged(A, "ada", "graded", ""))
+    assert stored(graded_class, "ada").score == 7.5
+
+
+def test_a_student_without_a_folder_is_one_line(graded_class):
+    shutil.rmtree(graded_class / "submissions" / "bob")
+    with pytest.raises(UserError, match="no folder of bob"):
+        desk_of(graded_class / "out", graded_class / "submissions", "Eve")
+
+
+def test_an_assignment_without_questions_is_one_line(graded_class, monkeypatch):
+    monkeypatch.setattr(kept, "questions", lambda assignment: [])
+    with pytest.raises(UserError, match="no written answer"):
+        desk_of(graded_class / "out", graded_class / "submissions", "Eve")
+
+
+def test_the_command_serves_until_it_is_interrupted(graded_class):
+    words = [sys.executable, "-m", "autograder", "mark", str(graded_class / "out")]
+    done = subprocess.Popen([*words, "--no-browser"], stdout=subprocess.PIPE, text=True)
+    assert done.stdout
+    address = done.stdout.readline().removeprefix("Open ").strip()
+    with build_opener(HTTPCookieProcessor()).open(address, timeout=30) as page:
+        assert "Written answers of 03_fc_vae" in page.read().decode()
+    done.send_signal(signal.SIGINT)
+    assert "2 answers are left to mark" in done.communicate(timeout=60)[0]
+    assert done.returncode == 0

@@ -102,6 +102,10 @@ def test_csv_has_a_column_for_each_task_and_marks_pending_ones():
         "larger_variance": "pending",
         "tier": "A",
         "look": "",
+        "penalty": "0",
+        "final": "15",
+        "late": "",
+        "overrides": "",
     }
     assert rows[1]["score"] == "0"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import finished
 import pytest
-from finished import A, graded
+from finished import A, graded, late, overridden
 from typer.testing import CliRunner
 
 from autograder.cli import app
@@ -97,6 +97,21 @@ def test_a_roster_that_the_platform_would_refuse_is_refused(table, text, says, t
     who = "ada@x.org" if "Identifier" in text else "ada"
     with pytest.raises(CollectError, match=says):
         table(tables.pair([graded(who)], roster(tmp_path, text)))
+
+
+def test_the_points_that_count_are_written(tmp_path):
+    """They have the overrides and the penalty for lateness."""
+    one = overridden(late(graded("ada")), "larger_variance", 10.0)
+    assert one.final == 90.0
+    students = roster(tmp_path, CANVAS)
+    assert rows(tables.canvas(tables.pair([one], students), A))[2][-1] == "90"
+    plain = rows(tables.plain_table([one], tables.pair([one], students)))
+    row = dict(zip(plain[0], plain[1], strict=True))
+    assert (row["final"], row["penalty"], row["larger_variance"]) == ("90", "10", "10")
+    moodle = tables.moodle(tables.pair([one], roster(tmp_path, PARTICIPANTS)))
+    assert rows(moodle)[1][1] == "90"
+    assert "10 points less" in moodle
+    assert "Larger variance: 10 points. It was agreed." in moodle
 
 
 def test_two_results_of_one_student_are_refused(tmp_path):
