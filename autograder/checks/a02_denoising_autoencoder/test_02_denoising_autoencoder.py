@@ -189,6 +189,6 @@ FAMILIES = (
     forward_checks("DenoiseAE"),
     criterion_checks(),
     module_checks(denoising),
-    budget_checks(BUDGET, ("encoder", "decoder")),
+    budget_checks(BUDGET, {"encoder": "encoder", "decoder": "decoder"}),
     training_checks(TASKS, SPEC, loss="the error"),
 )

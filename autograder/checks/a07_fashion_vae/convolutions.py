@@ -3,6 +3,7 @@
 The checks test the shapes of a part's parameters and the values that it computes.
 """
 
+import contextlib
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
@@ -130,6 +131,7 @@ def size_checks(part: Part) -> Checks:
                 "for the sizes of its layers.",
                 f"{argument}_ignored",
             )
+        expect_no_padding(name, own)
         kernels = {shape[:2] for shape in own if len(shape) == 4}
         one_channel = {c for pair in kernels if 1 in pair for c in pair}
         expect(
@@ -140,6 +142,29 @@ def size_checks(part: Part) -> Checks:
         )
 
     return (sizes_followed,)
+
+
+def expect_no_padding(name: str, own: list[tuple[int, ...]]) -> None:
+    """Expect that no linear layer has the size that padded convolutions need.
+
+    Args:
+        name: The class.
+        own: The shapes of its parameters for the sizes `SMALL`.
+
+    Raises:
+        CheckFailed: If a linear layer has this size, and none has the right one.
+    """
+    side = SIDE - 2 * (SMALL.k - 1)
+    ends = {n for shape in own if len(shape) == 2 for n in shape}
+    for padded in range(side + 1, SIDE + SMALL.k):
+        features = SMALL.c2 * padded**2
+        expect(
+            SMALL.features in ends or features not in ends,
+            f"The linear layers of `{name}` have {features:,} = {SMALL.c2} · {padded}² features at "
+            f"c2 = {SMALL.c2}, k = {SMALL.k}. Without padding there are {SMALL.c2} · {side}² = "
+            f"{SMALL.features:,}. Do not pad the convolutions.",
+            "padded",
+        )
 
 
 # Encoder
@@ -193,6 +218,35 @@ def test_sigma_is_positive(submission: Submission) -> None:
         "mu and sigma come from the same layer. Each needs its own layer.",
         "same_head",
     )
+    encoder = SMALL.make(submission, "Encoder")
+    expect_positive_at_zero(encoder, images(4))
+
+
+def expect_positive_at_zero(encoder: RemoteObject, x: torch.Tensor) -> None:
+    """Expect that sigma is not 0 where a linear layer outputs 0.
+
+    Args:
+        encoder: An `Encoder` of the sizes `SMALL`. Its weights change.
+        x: Images, (N, 1, 28, 28).
+
+    Raises:
+        CheckFailed: If sigma is 0 there.
+    """
+    encode(encoder, x, SMALL)  # a call sets the sizes of lazy layers
+    own = encoder.parameters()
+    for name in (name for name, p in own.items() if p.dim() == 2):
+        layer = (name, name.removesuffix("weight") + "bias")
+        zeros = {key: torch.zeros_like(own[key]) for key in layer if key in own}
+        with contextlib.suppress(Raised):  # a model with its own `load_state_dict`
+            encoder.load_state_dict(zeros, strict=False)
+            _, sigma = encode(encoder, x, SMALL)
+            encoder.load_state_dict({key: own[key] for key in zeros}, strict=False)
+            expect(
+                bool((sigma != 0).any()),
+                "`sigma` is 0 where its layer outputs 0, as after an absolute value, a square or a "
+                "ReLU. The KL is infinite at σ = 0. Return the exponential of the layer's output.",
+                "sigma_is_zero",
+            )
 
 
 @check("encoder")

@@ -25,6 +25,7 @@ from autograder.checks.shared.loss_terms_fit import expect_weights
 from autograder.checks.shared.networks import (
     Part,
     either_weights,
+    expect_nothing_around_sigmoid,
     head_checks,
     logits_of,
     nonlinearity_checks,
@@ -134,6 +135,7 @@ def test_decoder_range(submission: Submission) -> None:
     either_weights(
         lambda gain: DECODER.far(submission, 1e3, 256, gain=gain)[0], expect_probabilities
     )
+    expect_nothing_around_sigmoid(DECODER, submission, 16)
 
 
 @check("decoder")

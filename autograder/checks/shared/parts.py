@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -143,6 +143,36 @@ def expect_own_layers(model: RemoteObject, part: str = "") -> None:
             f"Two layers of `{part or model.kind}` have the same weights: they are one layer that "
             "is used twice. Multiplying a list copies references. Create each layer separately.",
             "shared_layers",
+        )
+
+
+def is_frozen(part: RemoteObject) -> bool:
+    """Return whether a part is a module with parameters, none of which can be trained."""
+    if part.own_parameters() != {}:
+        return False
+    try:
+        return bool(part.state_dict())
+    except Raised:
+        return False  # no module, such as a part that has not been started
+
+
+def expect_trainable(model: RemoteObject, names: Sequence[str]) -> None:
+    """Expect that none of these parts of a model is frozen.
+
+    Args:
+        model: The model.
+        names: The parts' attributes; "" for the model itself.
+
+    Raises:
+        CheckFailed: If none of the parameters of a part requires gradients.
+    """
+    for name in names:
+        part = getattr(model, name) if name else model
+        expect(
+            not is_frozen(part),
+            f"`{name or model.kind}` is frozen: none of its parameters requires gradients, so "
+            "training cannot change it. Do not use `requires_grad_(False)` here.",
+            "frozen",
         )
 
 
