@@ -131,7 +131,6 @@ def size_checks(part: Part) -> Checks:
                 "for the sizes of its layers.",
                 f"{argument}_ignored",
             )
-        expect_no_padding(name, own)
         kernels = {shape[:2] for shape in own if len(shape) == 4}
         one_channel = {c for pair in kernels if 1 in pair for c in pair}
         expect(
@@ -142,29 +141,6 @@ def size_checks(part: Part) -> Checks:
         )
 
     return (sizes_followed,)
-
-
-def expect_no_padding(name: str, own: list[tuple[int, ...]]) -> None:
-    """Expect that no linear layer has the size that padded convolutions need.
-
-    Args:
-        name: The class.
-        own: The shapes of its parameters for the sizes `SMALL`.
-
-    Raises:
-        CheckFailed: If a linear layer has this size, and none has the right one.
-    """
-    side = SIDE - 2 * (SMALL.k - 1)
-    ends = {n for shape in own if len(shape) == 2 for n in shape}
-    for padded in range(side + 1, SIDE + SMALL.k):
-        features = SMALL.c2 * padded**2
-        expect(
-            SMALL.features in ends or features not in ends,
-            f"The linear layers of `{name}` have {features:,} = {SMALL.c2} · {padded}² features at "
-            f"c2 = {SMALL.c2}, k = {SMALL.k}. Without padding there are {SMALL.c2} · {side}² = "
-            f"{SMALL.features:,}. Do not pad the convolutions.",
-            "padded",
-        )
 
 
 # Encoder

@@ -37,7 +37,7 @@ from autograder.checks.deformed import deformed_digits
 from autograder.checks.shared.answers import expect_gaussians, expect_like, expect_values
 from autograder.checks.shared.gaussian import sample
 from autograder.checks.shared.kl import kl_checks, kl_term
-from autograder.checks.shared.last_activation import expect_no_plateau
+from autograder.checks.shared.last_activation import expect_no_plateau, expect_not_normalised
 from autograder.checks.shared.likelihood import GAUSSIAN, greys
 from autograder.checks.shared.loss_terms_fit import expect_weights
 from autograder.checks.shared.networks import (
@@ -182,6 +182,7 @@ def test_decoder_reaches_black_and_white(submission: Submission) -> None:
     either_weights(
         lambda gain: DECODER.far(submission, 1e3, 64, gain=gain)[0], expect_black_and_white
     )
+    expect_not_normalised(DECODER.far(submission, 1, 16, gain=0.01)[0])
     expect_nothing_around_sigmoid(DECODER, submission, 16)
 
 

@@ -147,6 +147,7 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
         for n, mode in ((5, model.train), (5, model.eval), (1, model.eval)):
             mode()
             x = images(n)
+            x[..., :9] = 0  # as in digits, many pixels are black
             code = x.flatten(1) @ parts.to_code
             try:
                 got = model(x)
@@ -177,7 +178,9 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
                 expect_images_given(seen_by(model, "encoder"), x)
                 expect_no_skip(x_hat, right, x)
                 expect_all_called(model, ("encoder", "decoder"))
+                expect_no_mask(x_hat, right, x)
             expect_close(x_hat, right, "`x_hat`", inputs, FORWARD_MISTAKES)
+        expect_mode_kept(model, "forward", training=False)
         model.train()
         model(x)
         expect_mode_kept(model, "forward")
@@ -190,6 +193,25 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
         )
 
     return (test_forward_wiring,)
+
+
+def expect_no_mask(x_hat: torch.Tensor, right: torch.Tensor, x: torch.Tensor) -> None:
+    """Expect that a wrong `x_hat` is not the right one multiplied by a mask of the image's pixels.
+
+    Args:
+        x_hat: The output of `forward`, (N, 1, 28, 28).
+        right: The decoder's output, of the same shape.
+        x: The images, of the same shape; some pixels are 0.
+
+    Raises:
+        CheckFailed: If it is.
+    """
+    expect(
+        not close(x_hat, right * (x > 0)),
+        "`forward` makes all pixels black that are black in its input. Return what the decoder "
+        "returns: the image must pass through the code only.",
+        "output_masked",
+    )
 
 
 class _KnownParts:

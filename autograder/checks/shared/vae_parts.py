@@ -317,6 +317,8 @@ def forward_checks(sentence: str, conditions: Conditions = lambda n: ()) -> Chec
             if mode == "train":
                 expect_mode_kept(vae, "forward")
                 expect_forward_gradients(parts, x, *c)
+            else:
+                expect_mode_kept(vae, "forward", training=False)
         expect_new_draws(vae, "reparameterize", TOLD, LATENTS, vae, x, *c)
 
     return (forward,)
