@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autograder.commands import authoring, grading
+from autograder.commands import authoring, exporting, grading, marking
 from autograder.records.errors import UserError
 
 HELP = """Build, verify and grade a course of notebooks on autoencoders and VAEs.
@@ -19,6 +19,10 @@ The typical order of the commands:
 - `calibrate` measures how far each loss threshold is from the loss of the reference.
 - `collect` puts downloaded submissions into the folders that `grade` reads.
 - `grade` grades a folder of submissions.
+- `override` gives a task other points than the checks did, with a reason.
+- `export` writes the results in the form of other systems.
+- `similar` shows pairs of similar submissions.
+- `gradescope` builds an autograder that runs in Gradescope.
 
 `demo` grades a class of example submissions. It needs no other command before it.
 """
@@ -33,11 +37,12 @@ def _print_version(wanted: bool) -> None:
     from importlib.metadata import version
     from platform import python_version
 
-    from autograder.course.locate import current_course
+    from autograder.course.settings import course_file
 
+    course = course_file()
     typer.echo(
         f"vaelab {version('vaelab')}, torch {version('torch')}, Python {python_version()}, "
-        f"course in {current_course().root}"
+        f"course {course.title} {course.version} in {course.path.parent}"
     )
     raise typer.Exit
 
@@ -66,10 +71,15 @@ for command in (
     authoring.calibrate,
     grading.collect,
     grading.grade,
+    grading.override,
+    marking.mark,
     grading.explain,
     grading.demo,
+    exporting.gradescope,
+    exporting.similar,
 ):
     app.command()(command)
+app.add_typer(exporting.export, name="export")
 
 
 def main() -> None:

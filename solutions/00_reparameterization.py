@@ -9,7 +9,7 @@
 # %% [markdown]
 # # 00 · Reparameterization and KL divergence
 #
-# *Difficulty: ●○○○○ · about 45 minutes · 100 points*
+# *Difficulty: ●○○○○ · about 45 minutes · {{total}} points*
 #
 # A variational autoencoder (VAE) samples random numbers in the middle of a network. Training needs
 # gradients on both sides of this sampling step. Two short formulas make that possible:
@@ -74,7 +74,7 @@ print(f"z = {z:.3f}, z.requires_grad = {z.requires_grad}")
 # The sample $z$ has the same distribution as before: $\sigma$ scales the noise and $\mu$ shifts it.
 # But now $\varepsilon$ is an ordinary input, and $z$ is a smooth function of $\mu$ and $\sigma$.
 #
-# ## Task 1: reparameterize (30 points)
+# ## Task 1: reparameterize ({{points.reparameterize}} points)
 #
 # In later notebooks this function samples $\varepsilon$ itself. Here $\varepsilon$ is an argument.
 # You can see where the randomness is, and every value can be checked.
@@ -129,7 +129,7 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# ## Task 2: two gradients by hand (25 points)
+# ## Task 2: two gradients by hand ({{points.toy_gradients}} points)
 #
 # Let the loss be $L(z) = (z - y)^2$. After sampling, the noise $\varepsilon$ is a constant. So we
 # can apply the chain rule:
@@ -257,7 +257,7 @@ plt.show()
 # the gradients through the sample let the model remove the noise. An autoencoder trained with this
 # loss alone becomes deterministic. A second term must prevent that.
 #
-# ## Task 3: the KL divergence (35 points)
+# ## Task 3: the KL divergence ({{points.kl_divergence}} points)
 #
 # The second term of the VAE's loss is the KL divergence. It measures how far the encoder's Gaussian
 # $q = \mathcal{N}(\mu, \mathrm{diag}(\sigma^2))$ is from the prior $p = \mathcal{N}(0, I)$:
@@ -446,7 +446,7 @@ figure.colorbar(shades, ax=ax, label="mean loss, KL included")
 plt.show()
 
 # %% [markdown]
-# ## In your own words (10 points, graded by a person)
+# ## In your own words ({{answers}} points, graded by a person)
 #
 # A friend trains a VAE and writes `z = torch.distributions.Normal(mu, sigma).sample()` instead of
 # your function. The forward pass looks correct: the samples have the right distribution. Answer in

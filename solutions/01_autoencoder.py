@@ -9,7 +9,7 @@
 # %% [markdown]
 # # 01 · An autoencoder
 #
-# *Difficulty: ●●○○○ · about 60 minutes · 100 points*
+# *Difficulty: ●●○○○ · about 60 minutes · {{total}} points*
 #
 # An **autoencoder** learns to describe an image with a few numbers. It has two networks. The first
 # network, the encoder, compresses 784 pixels into a code. The second network, the decoder,
@@ -23,8 +23,8 @@
 #
 # | what is checked | limit |
 # | --- | --- |
-# | trainable parameters | at most 1.5 million |
-# | training loss, mean squared error | below 0.04 within 15 epochs |
+# | trainable parameters | at most {{budget}} |
+# | training loss, mean squared error | below {{below}} within {{epochs}} epochs |
 # | latent size Z | exactly 2 |
 #
 # **How to work.** Fill in each `TODO` and run the cell. Then run the `check` below it. The check
@@ -258,7 +258,7 @@ optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
 # %% run="summary"
 model_summary(model, (1, 28, 28))
-print(f"{count_parameters(model):,} trainable parameters; the limit is 1,500,000.")
+print(f"{count_parameters(model):,} trainable parameters")
 
 # %% test="latent_size"
 check("latent_size")
@@ -310,7 +310,10 @@ for epoch in range(n_epochs):
 
 # %% run="loss_curve"
 plot_losses(
-    {"training": train_losses}, threshold=0.04, title="Training loss", y_label="mean squared error"
+    {"training": train_losses},
+    threshold=0.04,  # {{below}}
+    title="Training loss",
+    y_label="mean squared error",
 )
 
 # %% [markdown]
@@ -361,7 +364,7 @@ plot_latent_space(codes, test_set.labels, extent=extent)
 plot_latent_space_images(model.decoder, extent)
 
 # %% [markdown]
-# ## In your own words (10 points, graded by a person)
+# ## In your own words ({{answers}} points, graded by a person)
 #
 # Suppose that you want new digits, so you choose random codes from the square that the two figures
 # show. Answer in three to five sentences:

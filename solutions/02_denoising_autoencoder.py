@@ -9,21 +9,21 @@
 # %% [markdown]
 # # 02 · A denoising autoencoder
 #
-# *Difficulty: ●●○○○ · about 75 minutes · 100 points*
+# *Difficulty: ●●○○○ · about 75 minutes · {{total}} points*
 #
 # A photograph taken at night is noisy, but you still see what it shows: you know what the world
 # looks like without noise. A **denoising autoencoder** learns this from examples. Its input is a
 # noisy image, and its target is the clean image. The noise destroys a part of every stroke. So the
 # model can restore an image only if it knows what digits look like.
 #
-# The model consists of convolutions and is small: it may have 15 thousand parameters. This is a
+# The model consists of convolutions and is small: it may have {{budget}} parameters. This is a
 # hundredth of the limit for the fully connected autoencoder. You will add noise to images, build
 # the network, train it in under a minute, and test it with more noise than in training.
 #
 # | what is checked | limit |
 # | --- | --- |
-# | trainable parameters | at most 15,000 |
-# | training loss, mean squared error | below 0.025 within 20 epochs |
+# | trainable parameters | at most {{budget}} |
+# | training loss, mean squared error | below {{below}} within {{epochs}} epochs |
 # | values in a code | fewer than the 784 of an image |
 #
 # **How to work.** Fill in each `TODO` and run the cell. Then run the `check` below it. The check
@@ -308,7 +308,7 @@ optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
 
 # %% run="summary"
 model_summary(model, (1, 28, 28))
-print(f"{count_parameters(model):,} trainable parameters; the limit is 15,000.")
+print(f"{count_parameters(model):,} trainable parameters")
 print(f"{model.encoder(test_images[:1]).numel()} values in a code; an image has 784.")
 
 # %% test="parameter_budget"
@@ -358,7 +358,10 @@ for epoch in range(n_epochs):
 
 # %% run="loss_curve"
 plot_losses(
-    {"training": train_losses}, threshold=0.025, title="Training loss", y_label="mean squared error"
+    {"training": train_losses},
+    threshold=0.025,  # {{below}}
+    title="Training loss",
+    y_label="mean squared error",
 )
 
 # %% [markdown]
@@ -429,7 +432,7 @@ plot_reconstructions(
 )
 
 # %% [markdown]
-# ## In your own words (10 points, graded by a person)
+# ## In your own words ({{answers}} points, graded by a person)
 #
 # Look at the last figure and at its errors. Answer in three to five sentences:
 #

@@ -9,7 +9,7 @@
 # %% [markdown]
 # # 05 · Structured output: complete an image
 #
-# *Difficulty: ●●●○○ · about 75 minutes · 100 points*
+# *Difficulty: ●●●○○ · about 75 minutes · {{total}} points*
 #
 # Suppose that you see only the lower left quarter of a digit. The whole digit could be a 3, a 5 or
 # an 8, so there are *several* right answers. A network with only one answer returns their average,
@@ -22,8 +22,8 @@
 # | what is checked | limit |
 # | --- | --- |
 # | parameters of `BaselineNN` | within 10 % of your decoder's |
-# | training loss of the CVAE, in nats per image | below 120 within 10 epochs |
-# | training loss of the baseline, in nats per image | below 125 within 10 epochs |
+# | training loss of the CVAE, in nats per image | below {{below}} within {{epochs}} epochs |
+# | the baseline's loss, in nats per image | below {{baseline_below}} within {{epochs}} epochs |
 # | error of the nearest of 10 CVAE samples, on held-out images | below the error of the baseline |
 #
 # **How to work.** Copy your `myVAE` from assignment 04: it needs no change. Fill in each `TODO` and
@@ -482,7 +482,7 @@ for n in (1, 2, 5, 10):
     print(f"best of {n:2} samples {errors[:, :n].min(1).values.mean():.1f}")
 
 # %% [markdown]
-# ## In your own words (10 points, graded by a person)
+# ## In your own words ({{answers}} points, graded by a person)
 #
 # The baseline's answers are blurred, although the baseline has as many parameters as your decoder
 # and was trained for as long. Answer in three to five sentences:

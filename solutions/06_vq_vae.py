@@ -9,7 +9,7 @@
 # %% [markdown]
 # # 06 · A vector-quantized autoencoder
 #
-# *Difficulty: ●●●●○ · about 150 minutes · 100 points*
+# *Difficulty: ●●●●○ · about 150 minutes · {{total}} points*
 #
 # A VAE encodes an image as a Gaussian distribution. A **VQ-VAE** encodes it as a grid of whole
 # numbers. The encoder computes one vector for each small region of the image. Each vector is
@@ -23,7 +23,7 @@
 #
 # | what is graded | limit |
 # | --- | --- |
-# | reconstruction loss, divided by the variance of the data | below 0.15 within 15 epochs |
+# | reconstruction loss, as a share of the data's variance | below {{below}} in {{epochs}} epochs |
 # | perplexity, the effective number of code vectors in use | above 4, with the commitment term |
 # | trainable parameters | no limit here; the model with the small sizes below has 49,287 |
 #
@@ -757,7 +757,7 @@ for epoch, (loss, used) in enumerate(
 # %% run="loss_curve"
 plot_losses(
     {"training": train_losses},
-    threshold=0.15,
+    threshold=0.15,  # {{below}}
     title="Reconstruction loss",
     y_label="squared error / variance",
 )
@@ -892,7 +892,7 @@ with torch.no_grad():
 plot_reconstructions(rows, title="Test patches, reconstructed by four VQ-VAEs")
 
 # %% [markdown]
-# ## In your own words (4 × 5 points, graded by a person)
+# ## In your own words ({{answers}} points, graded by a person)
 #
 # **Question 1.** How does the vector quantizer make a *discrete* latent representation? State how
 # an image is represented, and how many different representations are possible for a 32 × 32 image

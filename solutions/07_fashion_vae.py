@@ -9,7 +9,7 @@
 # %% [markdown]
 # # 07 · A convolutional VAE for clothes
 #
-# *Difficulty: ●●●●○ · about 120 minutes · 100 points*
+# *Difficulty: ●●●●○ · about 120 minutes · {{total}} points*
 #
 # If a shirt is moved by two pixels, it is still the same shirt. A fully connected network must
 # learn a pattern separately for each position in the image. A **convolution** looks for the same
@@ -22,7 +22,7 @@
 # | what is graded | limit |
 # | --- | --- |
 # | sizes | any channels `c1`, `c2`, any latent size `lat`; kernels of side `k` = 3 and `k` = 5 |
-# | training loss, in nats per image | below 265 within 5 epochs, on the course's small set |
+# | training loss on the small set, in nats per image | below {{below}} within {{epochs}} epochs |
 #
 # **How to work.** Fill in each `TODO` and run its cell. Then run the `check` below it: it tells you
 # what is correct and what is not. Cells without a `TODO` are complete. You can add your own cells
@@ -58,7 +58,7 @@ from vae_utils import (
 check = notebook_checks("07_fashion_vae")
 
 # %% [markdown]
-# ## Before you build: why a "lower bound"? (10 points, graded by a person)
+# ## Before you build: why a "lower bound"? ({{answers}} points, graded by a person)
 #
 # For an image $x$, a model $p_\theta$ and any approximate posterior $q_\phi(z \mid x)$,
 #
@@ -493,7 +493,7 @@ plot_losses(
         "reconstruction": [loss - kl for loss, kl in zip(train_losses, kl_terms, strict=True)],
         "KL": kl_terms,
     },
-    threshold=265,
+    threshold=265,  # {{below}}
     title="Training: the loss and its two terms",
     y_label="nats per image",
 )

@@ -9,7 +9,7 @@
 # %% [markdown]
 # # 08 · The ELBO, term by term
 #
-# *Difficulty: ●●○○○ · about 60 minutes · 60 points*
+# *Difficulty: ●●○○○ · about 60 minutes · {{total}} points*
 #
 # How likely is an image under a model that first samples a hidden code and then samples the image
 # from it? The exact answer is an integral over all codes, which cannot be computed. The **evidence
@@ -23,12 +23,12 @@
 #
 # | task | points |
 # | --- | --- |
-# | 1 · encoder | 10 |
-# | 2 · reparameterized sample | 10 |
-# | 3 · decoder | 10 |
-# | 4 · KL divergence | 5 |
-# | 5 · ELBO, and a −ELBO below 125 nats within 5 epochs | 15 |
-# | 6 · new images | 10 |
+# | 1 · encoder | {{points.encoder}} |
+# | 2 · reparameterized sample | {{points.sample_with_reparam}} |
+# | 3 · decoder | {{points.decoder}} |
+# | 4 · KL divergence | {{points.kl_divergence}} |
+# | 5 · ELBO, and a −ELBO below {{below}} nats within {{epochs}} epochs | {{points.elbo}} |
+# | 6 · new images | {{points.sample}} |
 #
 # **Rules.** Change only the `TODO` parts and, if you like, `source`. `torch.distributions` and
 # further imports are not allowed: everything you need is already imported. Return exactly the

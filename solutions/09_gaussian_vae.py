@@ -9,7 +9,7 @@
 # %% [markdown]
 # # 09 · A VAE with a Gaussian density
 #
-# *Difficulty: ●●●●○ · about 120 minutes · 100 points*
+# *Difficulty: ●●●●○ · about 120 minutes · {{total}} points*
 #
 # Cross-entropy is a convenient loss, but it is the likelihood of black-and-white pixels, and a grey
 # pixel is not a Bernoulli variable. Here each pixel is a number with a **Gaussian density**, and
@@ -22,7 +22,7 @@
 #
 # | what is graded | limit |
 # | --- | --- |
-# | training loss, in bits per dimension at $\sigma_x = 0.1$ | below 7.6 within 10 epochs |
+# | training loss in bits per dimension at $\sigma_x=0.1$ | below {{below}} in {{epochs}} epochs |
 # | trainable parameters | no limit; the reference has 0.8 million |
 #
 # **How to work.** Fill in each `TODO` and run its cell. Then run the `check` below it: it tells you
@@ -519,7 +519,7 @@ plot_losses(
         "training": [bits_per_dim(loss, 784) for loss in train_losses],
         "validation": [bits_per_dim(loss, 784) for loss in val_curves["val −ELBO"]],
     },
-    threshold=7.6,
+    threshold=7.6,  # {{below}}
     title="−ELBO",
     y_label="bits per dimension",
 )

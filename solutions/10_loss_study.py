@@ -9,7 +9,7 @@
 # %% [markdown]
 # # 10 · What the loss assumes
 #
-# *Difficulty: ●●●○○ · about 100 minutes · 100 points*
+# *Difficulty: ●●●○○ · about 100 minutes · {{total}} points*
 #
 # One term of a VAE's loss measures how well an image is reconstructed. Some authors use the binary
 # cross-entropy, some use the squared error, and some add the two. In all three cases the loss
@@ -539,7 +539,7 @@ with torch.no_grad():
 plot_reconstructions(samples, n=12, title="The same samples from the prior, decoded by each model")
 
 # %% [markdown]
-# ## In your own words (10 points, graded by a person)
+# ## In your own words ({{answers}} points, graded by a person)
 #
 # What changed between the losses, and why? Refer to your table and your figure. Answer in five to
 # eight sentences:

@@ -31,7 +31,8 @@ def copy_course(target: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as temporary:
         copy = Path(temporary, "course")
         shutil.copytree(course.solutions, copy / "solutions", ignore=NOT_COPIED)
-        shutil.copytree(course.notebooks, copy / "notebooks", ignore=NOT_COPIED)
+        if course.notebooks.is_dir():
+            shutil.copytree(course.notebooks, copy / "notebooks", ignore=NOT_COPIED)
         for folder in sorted(course.checks.glob("a[0-9]*")):
             shutil.copytree(folder, copy / "checks" / folder.name, ignore=NOT_COPIED)
         shutil.copy(course.root / MARKER, copy / MARKER)

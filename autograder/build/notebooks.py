@@ -1,19 +1,27 @@
 """Builds notebooks from a source: the starter, the reference, and nbgrader's source notebook."""
 
 import base64
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
+from autograder.checks.bounds import in_words
 from autograder.checks.registry import CheckSet, load_checks
-from autograder.course.locate import CourseError, current_course
+from autograder.course.locate import MARKER, CourseError, current_course
 from autograder.course.regions import solved, without_solution
+from autograder.course.settings import EMBEDDED, course_file
 from autograder.course.sources import Cell, Source, assignments, load_source
 from autograder.records.results import write_text
 
 TOTAL_POINTS = 100.0
+STUDENTS_FILE = "For students, beside the notebooks. Written by `vaelab build`; do not edit it."
+# The place of a value of the course: {{below}} in a text. In code, `# {{below}}` at the end of a
+# line marks the line's last number.
+PLACE = re.compile(r"\{\{([a-z_]+(?:\.\w+)?)\}\}")
+NUMBER_PLACE = re.compile(r"^(.*[^\d.])(\d+(?:\.\d+)?)([^\d\n]*?)  # \{\{(\w+)\}\}$", re.M)
 SETTINGS = """\
 # Settings of nbgrader for this course. Written by `vaelab build --nbgrader`.
 c = get_config()  # noqa: F821
@@ -80,7 +88,36 @@ def build(names: list[str] | None = None) -> list[Path]:
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)
             changed.append(path)
+    path, text = current_course().notebooks / MARKER, student_course_file()
+    if text != _text_of(path):
+        if text:
+            write_text(path, text)
+        else:
+            path.unlink()
+        changed.append(path)
     return changed
+
+
+def student_course_file() -> str:
+    """Return the course file for students, with what their checks depend on; "" for nothing.
+
+    It lies beside the starters. So a check in a notebook has the points and bounds of the course,
+    and students do not see extensions and the place of the secret.
+    """
+    lines = []
+    for name, settings in sorted(course_file().assignments.items()):
+        tables = {"points": settings.points, "bounds": settings.bounds}
+        if settings.data != EMBEDDED:
+            lines += ["", f"[assignment.{name}]", f'data = "{settings.data}"']
+        for table, values in tables.items():
+            if values:
+                lines += ["", f"[assignment.{name}.{table}]"]
+                lines += [f"{key} = {value!r}" for key, value in values.items()]
+    return "\n".join([f"# {STUDENTS_FILE}", *lines, ""]) if lines else ""
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def out_of_date(names: list[str] | None = None) -> list[str]:
@@ -96,6 +133,9 @@ def out_of_date(names: list[str] | None = None) -> list[str]:
             problems.append(f"{path} does not exist.")
         elif path.read_text(encoding="utf-8") != text:
             problems.append(f"{path} is out of date: its source builds a different notebook.")
+    path = current_course().notebooks / MARKER
+    if _text_of(path) != student_course_file():
+        problems.append(f"{path} is out of date: the course file has other points or bounds.")
     if names is None:
         sources = set(assignments())
         folder = current_course().notebooks
@@ -133,6 +173,7 @@ def _built(names: list[str] | None) -> Iterator[tuple[Path, str]]:
 def _notebook(assignment: str, text_of) -> NotebookNode:  # type: ignore[no-untyped-def]
     source, checks = load_source(assignment), load_checks(assignment)
     _check_points(source, checks)
+    texts, numbers = _values(source, checks)
     notebook = nbformat.v4.new_notebook()
     notebook.metadata = NotebookNode(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -143,13 +184,50 @@ def _notebook(assignment: str, text_of) -> NotebookNode:  # type: ignore[no-unty
         new_cell = nbformat.v4.new_code_cell
         if cell.kind == "markdown":
             new_cell = nbformat.v4.new_markdown_cell
-        built = new_cell(text_of(cell))
+        built = new_cell(_filled(text_of(cell), cell, texts, numbers, source))
         built.id = cell.id if cell.role == "text" else f"{cell.role}-{cell.id}"
         if cell.role != "text":
             built.metadata["nbgrader"] = _nbgrader(cell, built, checks)
         notebook.cells.append(built)
     nbformat.validate(notebook)
     return notebook
+
+
+def _values(source: Source, checks: CheckSet) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what the places stand for, by name: in texts, and in code."""
+    answers = {cell.id: cell.points for cell in source.of("answer")}
+    points = {task.id: task.points for task in checks.tasks} | answers
+    sums = {"total": sum(points.values()), "answers": sum(answers.values())}
+    texts = {f"points.{name}": f"{value:g}" for name, value in points.items()}
+    texts |= {name: f"{value:g}" for name, value in sums.items()}
+    texts |= {name: in_words(value) for name, value in checks.bounds.items()}
+    return texts, {name: f"{value:.15g}" for name, value in checks.bounds.items()}
+
+
+def _filled(
+    text: str, cell: Cell, texts: dict[str, str], numbers: dict[str, str], source: Source
+) -> str:
+    """Return a cell's text with the course's values in their places.
+
+    Raises:
+        CourseError: If there is no such value, or if the judge runs the cell: it compares it with
+            the source.
+    """
+    where = f"solutions/{source.assignment}.py, cell {cell.id}"
+    known = texts if cell.kind == "markdown" else numbers
+
+    def value(name: str) -> str:
+        if name not in known:
+            raise CourseError(
+                f"{where}: there is no value {{{{{name}}}}}; expected one of {', '.join(known)}."
+            )
+        return known[name]
+
+    if cell.role in ("setup", "solution", "test") and PLACE.search(text):
+        raise CourseError(f"{where}: only text cells and `run` cells may have a place in {{{{}}}}.")
+    if cell.kind == "markdown":
+        return PLACE.sub(lambda place: value(place[1]), text)
+    return NUMBER_PLACE.sub(lambda place: f"{place[1]}{value(place[4])}{place[3]}", text)
 
 
 def _nbgrader(cell: Cell, built: NotebookNode, checks: CheckSet) -> NotebookNode:
@@ -197,7 +275,7 @@ def _check_points(source: Source, checks: CheckSet) -> None:
         )
     total = sum(task.points for task in checks.tasks) + sum(c.points for c in source.of("answer"))
     expected = getattr(checks.module, "TOTAL_POINTS", TOTAL_POINTS)
-    if total != expected:
+    if total != expected and not course_file().of(source.assignment).points:
         raise CourseError(
             f"{source.assignment}: the points of its tasks add up to {total:g}, not to "
             f"{expected:g}. Change the points in {path} or in the checks."

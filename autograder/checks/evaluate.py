@@ -43,7 +43,7 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
     note = info(function)
     outcome, message, mistake = "passed", "", None
     remarks = len(submission.remarks)
-    submission.seeded = False
+    submission.start_check()
     with torch.random.fork_rng(devices=[]):
         seed_torch(submission.key, note.name)
         try:

@@ -1,19 +1,21 @@
 """Find an assignment's tasks and checks: `autograder/checks/a<assignment>/test_<assignment>.py`.
 
 Such a module contains `TASKS` and its own checks. It may also contain `FAMILIES` (checks that a
-shared module made for it) and `IMPORTS` (its rule on imports).
+shared module made for it), `IMPORTS` (its rule on imports) and `BOUNDS` (see `checks.bounds`). The
+points of a task are those of the course file, if it has some.
 """
 
 import functools
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 
 from autograder import checks
 from autograder.checks.vocabulary import CheckInfo, ImportRule, Task
-from autograder.course.locate import CourseError, current_course
+from autograder.course.locate import Course, CourseError, current_course
+from autograder.course.settings import read_course_file, unknown
+from autograder.course.sources import load_source
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class CheckSet:
     tasks: tuple[Task, ...]
     functions: tuple[Callable[..., None], ...]
     imports: ImportRule
+    bounds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def device_counts(self) -> bool:
@@ -61,13 +64,15 @@ def load_checks(assignment: str) -> CheckSet:
     """Load an assignment's tasks and checks.
 
     Raises:
-        CourseError: If it has no checks, a check belongs to no task, or a task has no check.
+        CourseError: If it has no checks, a check belongs to no task, a task has no check, or the
+            course file names a task or a bound that does not exist.
     """
-    return _load(current_course().checks, assignment)
+    return _load(current_course(), assignment)
 
 
 @functools.cache
-def _load(folder: Path, assignment: str) -> CheckSet:
+def _load(course: Course, assignment: str) -> CheckSet:
+    folder = course.checks
     # Another course has checks of its own for its assignments; shared checks come from here.
     if str(folder) not in checks.__path__:
         checks.__path__.insert(0, str(folder))
@@ -80,7 +85,8 @@ def _load(folder: Path, assignment: str) -> CheckSet:
         missing = folder / f"a{assignment}" / f"test_{assignment}.py"
         message = f"'{assignment}' has no checks: the file {missing} is missing."
         raise CourseError(message) from error
-    tasks: tuple[Task, ...] = module.TASKS
+    bounds: Mapping[str, float] = getattr(module, "BOUNDS", {})
+    tasks = _with_points(course, assignment, module.TASKS, bounds)
     functions = [f for family in getattr(module, "FAMILIES", ()) for f in family]
     functions += [f for f in vars(module).values() if callable(f) and hasattr(f, "check")]
     order = [task.id for task in tasks]
@@ -93,4 +99,21 @@ def _load(folder: Path, assignment: str) -> CheckSet:
     # The order within a task: first the checks of its families, then its own checks.
     functions.sort(key=lambda f: order.index(info(f).task))
     rule = getattr(module, "IMPORTS", ImportRule())
-    return CheckSet(assignment, module, tasks, tuple(functions), rule)
+    return CheckSet(assignment, module, tasks, tuple(functions), rule, bounds)
+
+
+def _with_points(
+    course: Course, assignment: str, tasks: tuple[Task, ...], bounds: Mapping[str, float]
+) -> tuple[Task, ...]:
+    """Return the tasks with the points of the course file; expect that it names existing ones."""
+    file = read_course_file(course)
+    settings, where = file.of(assignment), f"assignment.{assignment}"
+    if settings.points:
+        known = [task.id for task in tasks]
+        known += [cell.id for cell in load_source(assignment).of("answer")]
+        for name in settings.points:
+            if name not in known:
+                raise unknown(file.path, f"{where}.points.{name}", f"one of {', '.join(known)}")
+    if settings.bounds and not bounds:
+        raise unknown(file.path, f"{where}.bounds", "no bounds: this assignment has none")
+    return tuple(replace(task, points=settings.points.get(task.id, task.points)) for task in tasks)

@@ -25,7 +25,9 @@ from autograder.checks.evaluate import is_out_of_memory
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.stand_ins import define_missing
 from autograder.checks.vocabulary import CheckFailed, Skipped, Task, expect
+from autograder.course.locate import CourseError
 from autograder.course.reference import load_reference, run_reference
+from autograder.course.settings import EMBEDDED, FULL, course_file
 from autograder.protocol.remote import RemoteObject, Submission
 from autograder.records.text import printable
 
@@ -83,6 +85,7 @@ class TrainingSpec:
         budget: The largest allowed number of trainable parameters; 0 for no limit.
         code: The largest number of values of a code, for a model whose codes are not sampled; None
             for no limit. `confirm` then takes it as `most`.
+        source: The data set to train with: "embedded" or "full".
     """
 
     model: str
@@ -118,6 +121,20 @@ class TrainingSpec:
     decoding: tuple[str, ...] = ("decoder",)
     budget: int = 0
     code: Callable[[Submission], int | None] | None = None
+    source: str = EMBEDDED
+
+    def __post_init__(self) -> None:
+        """Expect a threshold that no untrained model passes, or none at all (infinity).
+
+        Raises:
+            CourseError: If it is larger, for example because of the course file.
+        """
+        if self.untrained <= self.below < math.inf:
+            raise CourseError(
+                f"{course_file().path}: the bound `below` of the model {self.model} is "
+                f"{self.below:g}; expected less than {self.untrained:g}, because untrained models "
+                "can have this loss."
+            )
 
     def threshold(self, source: str) -> float:
         """Return the loss threshold for the "full" or the "embedded" set."""
@@ -139,6 +156,7 @@ def expect_trained(submission: Submission, tasks: Sequence[Task], spec: Training
     settings = _settings(submission, spec)
     if not submission.train:
         raise Skipped
+    spec = _with_course_data(submission, spec)
     define_missing(submission, tasks, submission.failed, spec.names[0])
     if spec.code:
         spec = replace(spec, confirm=partial(spec.confirm, most=spec.code(submission)))
@@ -202,6 +220,7 @@ def train_reference(submission: Submission, spec: TrainingSpec) -> nn.Module:
     settings = _settings(submission, spec)
     if not submission.train:
         raise Skipped
+    spec = _with_course_data(submission, spec)
     names = run_reference(submission.assignment)
     model, optimizer, step = (names[name] for name in (*spec.names, spec.step))
     batch = spec.batch(*training_images(spec))
@@ -210,6 +229,12 @@ def train_reference(submission: Submission, spec: TrainingSpec) -> nn.Module:
         for _step in steps(step, model, optimizer, batch, names["batch_size"], generator):
             pass
     return model
+
+
+def _with_course_data(submission: Submission, spec: TrainingSpec) -> TrainingSpec:
+    """Return the spec with the data set of the course file; a notebook's check needs few images."""
+    data = EMBEDDED if submission.in_notebook else course_file().of(submission.assignment).data
+    return replace(spec, source=data)
 
 
 def _train(
@@ -260,7 +285,7 @@ def _settings(submission: Submission, spec: TrainingSpec) -> dict[str, int]:
 
 def training_images(spec: TrainingSpec) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the training images (N, C, H, W) in [0, 1] and their labels (N,)."""
-    return _images(spec, spec.images, train=True)
+    return _images(spec, 0 if spec.source == FULL else spec.images, train=True)
 
 
 def confirmation_images(spec: TrainingSpec) -> tuple[torch.Tensor, torch.Tensor]:
@@ -273,7 +298,8 @@ def _images(spec: TrainingSpec, most: int, *, train: bool) -> tuple[torch.Tensor
     """Return at most this many images, a random subset, and their labels; 0 for all images."""
     from vae_utils import load_dataset
 
-    found = load_dataset(spec.data, train=train, source="embedded", quiet=True)
+    data = spec.data_full if spec.source == FULL and spec.data_full else spec.data
+    found = load_dataset(data, train=train, source=spec.source, quiet=True)
     found = found.subset(most) if 0 < most < len(found) else found
     return found.images.float() / 255, found.labels
 

@@ -123,7 +123,9 @@ class Skipped(Exception):  # noqa: N818 - not an error
     """A check that trains was skipped: grading without training was requested."""
 
 
-def check(task: str, *, in_notebook: bool = True, live: str = "") -> Callable[[F], F]:
+def check(
+    task: str, *, in_notebook: bool = True, live: str = "", says: str = ""
+) -> Callable[[F], F]:
     """Mark a pytest function as a check of `task`.
 
     Args:
@@ -131,6 +133,7 @@ def check(task: str, *, in_notebook: bool = True, live: str = "") -> Callable[[F
         in_notebook: False for a check that is slow or must not be visible to students. It runs
             when the submission is graded, and not in the student's notebook.
         live: The sentence in the student's notebook, if the check does something else there.
+        says: The check's sentence, where it contains a bound; default: its docstring's first line.
     """
 
     def mark(function: F) -> F:
@@ -139,7 +142,7 @@ def check(task: str, *, in_notebook: bool = True, live: str = "") -> Callable[[F
         function.check = CheckInfo(  # type: ignore[attr-defined]
             name=function.__name__.removeprefix("test_"),
             task=task,
-            sentence=(inspect.getdoc(function) or "").splitlines()[0],
+            sentence=says or (inspect.getdoc(function) or "").splitlines()[0],
             in_notebook=in_notebook,
             live=live,
         )

@@ -10,23 +10,24 @@ import hashlib
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from autograder.collecting.arrivals import CollectError, list_files
 from autograder.collecting.choose import Chosen, choose
-from autograder.collecting.owners import Owned, Owner, find_owners
+from autograder.collecting.owners import FILE, Owned, Owner, find_owners
 from autograder.collecting.roster import Student, match
 from autograder.course.sources import load_source
 from autograder.records.results import write_bytes, write_text
 from autograder.records.text import printable
 from autograder.reports.table import plain
 
+TIME = "%Y-%m-%d %H:%M:%S"
 TAKEN, MISSING, UNCHANGED, OLDER = "taken", "missing", "unchanged", "older"
 EARLIER = "earlier"
 MAX_NAME_BYTES = 150
-COLUMNS = ("student", "name", "state", "time", "late", "attempts", "file", "notes")
+COLUMNS = ("student", "name", "state", "time", "late", "attempts", "file", "notes", "time_from")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Collected:
         attempts: How many attempts there are.
         file: The path of the notebook in the download; "" if there is none.
         notes: What an instructor should know.
+        time_from: Where the time comes from; see `Owned.clock`.
     """
 
     student: str
@@ -53,6 +55,7 @@ class Collected:
     attempts: int = 0
     file: str = ""
     notes: tuple[str, ...] = ()
+    time_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,10 @@ def collect(
     if source.is_dir() and into.resolve().is_relative_to(source.resolve()):
         raise CollectError(f"{into} lies inside {source}. Choose another folder with --into.")
     listing = list_files(source)
-    students, problems = _by_student(find_owners(listing), roster)
+    owned = find_owners(listing)
+    if not source.is_dir():  # one archive, as above
+        owned = [replace(one, clock="") if one.clock == FILE else one for one in owned]
+    students, problems = _by_student(owned, roster)
     done = [
         _collect_one(key, name, files, notes, assignment, into)
         for key, (name, files, notes) in students.items()
@@ -104,9 +110,14 @@ def collect(
             done.append(Collected(folder_name(one.key), one.name, MISSING))
     done.sort(key=lambda one: one.student.casefold())
     every = (*listing.problems, *problems)
-    table = into / f"collected-{assignment}.csv"
+    table = table_of(into, assignment)
     write_text(table, as_csv(done, every))
     return Report(tuple(done), every, table)
+
+
+def table_of(into: Path, assignment: str) -> Path:
+    """Return the path of the table of what was collected."""
+    return into / f"collected-{assignment}.csv"
 
 
 Files = dict[str, tuple[str, list[Owned], list[str]]]
@@ -182,7 +193,8 @@ def _collect_one(
     assert last.owned
     where = "/".join(last.owned.file.parts)
     late, count = last.owned.late, len(chosen)
-    return Collected(student, name, state, _time(last), late, count, where, tuple(written))
+    found = (student, name, state, _time(last), late, count, where, tuple(written))
+    return Collected(*found, last.owned.clock)
 
 
 def _time(one: Chosen) -> datetime:
@@ -233,10 +245,10 @@ def as_csv(students: Sequence[Collected], problems: Sequence[tuple[str, str]]) -
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     for one in students:
-        time = one.time.strftime("%Y-%m-%d %H:%M:%S") if one.time else ""
+        time = one.time.strftime(TIME) if one.time else ""
         values = (one.state, time, "late" if one.late else "", str(one.attempts))
         told = (plain(one.file), plain(" ".join(one.notes)))
-        writer.writerow([plain(one.student), plain(one.name), *values, *told])
+        writer.writerow([plain(one.student), plain(one.name), *values, *told, one.time_from])
     for where, problem in problems:
-        writer.writerow(["", "", "problem", "", "", "", plain(where), plain(problem)])
+        writer.writerow(["", "", "problem", "", "", "", plain(where), plain(problem), ""])
     return text.getvalue()

@@ -7,7 +7,7 @@ folder of its exchange). Every other path begins with the student's name.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +25,7 @@ MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_\w+?(?:_(?P<res
 # nbgrader's exchange: ada+03_fc_vae+2026-11-30 10:11:12 UTC+0a1b2c
 EXCHANGE = re.compile(r"(?P<name>[^+]+)\+(?P<assignment>[^+]+)\+(?P<time>[^+]+?)(?:\+.*)?")
 GRADESCOPE = "submission_metadata.yml"
+PLATFORM, FILE = "platform", "file"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Owned:
         attempt: The number of the attempt, as the platform counts; 0 for the first or only one.
         late: Whether the platform says that it is late.
         time: When it was handed in; the file's time where the platform does not say it.
+        clock: Where the time comes from: `PLATFORM`, `FILE`, or "" if it says nothing about when it
+            was handed in, such as the time of a download.
     """
 
     file: Arrival
@@ -61,6 +64,7 @@ class Owned:
     attempt: int = 0
     late: bool = False
     time: datetime = datetime.min
+    clock: str = FILE
 
     @property
     def order(self) -> tuple[int, datetime]:
@@ -82,7 +86,9 @@ def find_owners(listing: Listing) -> list[Owned]:
         elif file.name.lower().endswith(".ipynb"):
             text = "Its path names no student. Expected: <student>/<file>."
             listing.problems.append(("/".join(file.parts), text))
-    return found
+    # Files in an archive have its time, which for one of the whole class is that of the download.
+    bulk = any(part.lower().endswith(ZIP) for one in found for part in one.file.parts[:start])
+    return [replace(one, clock="") if bulk and one.clock == FILE else one for one in found]
 
 
 def _owned(file: Arrival, parts: tuple[str, ...]) -> Owned | None:
@@ -97,17 +103,19 @@ def _owned(file: Arrival, parts: tuple[str, ...]) -> Owned | None:
         name = CANVAS_ATTEMPT.sub(r"\2", found["rest"])
         owner = Owner(found["name"], frozenset({found["user"]}), found["user"])
         number = int(attempt[1]) if attempt else 0
-        return Owned(file, owner, (name, *rest), number, bool(found["late"]), file.time)
+        return Owned(file, owner, (name, *rest), number, bool(found["late"]), file.time, "")
     if rest and (found := EXCHANGE.fullmatch(first)):
         owner = Owner(found["name"], frozenset({found["name"]}))
-        return Owned(file, owner, rest, time=_exchange_time(found["time"]) or file.time)
+        time = exchange_time(found["time"])
+        return Owned(file, owner, rest, time=time or file.time, clock=PLATFORM if time else FILE)
     if rest:
         name = first[: -len(ZIP)] if first.lower().endswith(ZIP) else first
         return Owned(file, Owner(name, frozenset({name})), rest, time=file.time)
     return None
 
 
-def _exchange_time(text: str) -> datetime | None:
+def exchange_time(text: str) -> datetime | None:
+    """Return a time as nbgrader writes it; None if the text is none."""
     for form in ("%Y-%m-%d %H:%M:%S.%f %Z", "%Y-%m-%d %H:%M:%S %Z"):
         try:
             return datetime.strptime(text, form).replace(tzinfo=UTC)
@@ -180,5 +188,6 @@ def _of_gradescope(
         if ids:
             owner = Owner(told.get("sid") or told.get("email") or told["name"], ids)
             moment = time if isinstance(time, datetime) else file.time
-            found.append(Owned(file, owner, parts[1:], time=moment))
+            clock = PLATFORM if isinstance(time, datetime) else FILE
+            found.append(Owned(file, owner, parts[1:], time=moment, clock=clock))
     return found

@@ -5,7 +5,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from autograder.collecting.arrivals import CollectError
@@ -23,6 +23,7 @@ KEYS = (
     "id",
     "email address",
     "email",
+    "identifier",
 )
 # Columns that can identify a student too.
 OTHER_IDS = ("lms_user_id",)
@@ -42,12 +43,14 @@ class Student:
         name: The name to show.
         ids: All ids and e-mail addresses, in lower case.
         names: The forms of the name, as `plain` writes them.
+        columns: The row as the file has it, by the names of its columns.
     """
 
     key: str
     name: str
     ids: frozenset[str]
     names: frozenset[str]
+    columns: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
 def read_roster(path: Path) -> list[Student]:
@@ -94,7 +97,9 @@ def _student(row: Mapping[str | None, object]) -> Student | None:
     shown = f"{first} {last}".strip() or full or ids[0]
     forms = {plain(f"{first}{last}"), plain(f"{last}{first}"), plain(full)} - {""}
     forms |= {plain(" ".join(reversed(full.split())))} - {""}
-    return Student(ids[0], shown, frozenset(x.lower() for x in ids), frozenset(forms))
+    known = frozenset(x.lower() for x in ids)
+    written = {k: v for k, v in row.items() if k is not None and isinstance(v, str)}
+    return Student(ids[0], shown, known, frozenset(forms), written)
 
 
 def plain(name: str) -> str:

@@ -86,8 +86,8 @@ def verify(
     The command fails if a notebook is out of date, if the reference does not earn all points, if
     the starter earns points, or if a corpus submission does not get its expected result.
 
-    With `--quick`, only these submissions are trained: the reference, one correct submission, and
-    each submission whose result without training is not the expected one.
+    With `--quick`, only these submissions are trained: the reference, and each submission whose
+    result without training is not the expected one.
     """
     from autograder.course.sources import assignments
     from autograder.grading.batch import Judges

@@ -1,4 +1,4 @@
-"""The commands of who grades: collect, grade, explain, and the demo."""
+"""The commands of who grades: collect, grade, override, explain, and the demo."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from autograder.commands.options import CORES, CourseDir, Jobs, NoSandbox, sandbox_for
+from autograder.commands.exporting import to_gradebook
+from autograder.commands.options import CORES, CourseDir, Jobs, NoSandbox, login, sandbox_for
 
 if TYPE_CHECKING:
     from autograder.records.results import Result
@@ -77,15 +78,19 @@ def grade(
     out: Annotated[Path, typer.Option(help="Output folder for scores, results and pages.")],
     jobs: Jobs = CORES,
     timeout: Annotated[
-        float, typer.Option(help="Time limit of one submission, in seconds.", min=1)
-    ] = 300.0,
+        float | None,
+        typer.Option(help="Time limit of one submission, in seconds. [default: 300]", min=1),
+    ] = None,
     call_timeout: Annotated[
-        float,
-        typer.Option(help="Time limit of one call of the student's code, in seconds.", min=1),
-    ] = 30.0,
+        float | None,
+        typer.Option(
+            help="Time limit of one call of the student's code, in seconds. [default: 30]", min=1
+        ),
+    ] = None,
     memory: Annotated[
-        int, typer.Option(help="Memory limit of one submission, in MiB.", min=256)
-    ] = 2048,
+        int | None,
+        typer.Option(help="Memory limit of one submission, in MiB. [default: 2048]", min=256),
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Grade all submissions again, also unchanged ones.")
     ] = False,
@@ -95,6 +100,13 @@ def grade(
             "--only",
             metavar="STUDENT",
             help="Grade this student again and keep all other results. Can be repeated.",
+        ),
+    ] = None,
+    gradebook: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the results into this gradebook of nbgrader as well: COURSE/gradebook.db.",
         ),
     ] = None,
     no_sandbox: NoSandbox = False,
@@ -108,10 +120,66 @@ def grade(
     The exit code is 0 if all submissions were graded, 1 if the grader failed for a submission or
     for one of its tasks, and 2 for an error in the command. Scores do not change the exit code.
     """
-    from autograder.sandbox.limits import Limits
+    from autograder.course.settings import course_file
+    from autograder.sandbox.limits import limits_with
 
-    limits = Limits(seconds=timeout, call_seconds=call_timeout, memory_mib=memory)
-    _grade(submissions, assignment, out, jobs, limits, sandbox_for(no_sandbox), again, only or ())
+    given = {"seconds": timeout, "call_seconds": call_timeout, "memory_mib": memory}
+    set_here = {name: value for name, value in given.items() if value is not None}
+    limits = limits_with({**course_file().of(assignment).limits, **set_here})
+    if gradebook:
+        from autograder.exporting.gradebook import expect_gradebook
+
+        expect_gradebook(gradebook, assignment)
+    results = _grade(
+        submissions, assignment, out, jobs, limits, sandbox_for(no_sandbox), again, only or ()
+    )
+    if gradebook:
+        to_gradebook(results, gradebook, submissions)
+    _expect_complete(results)
+
+
+def override(
+    out: Annotated[Path, typer.Argument(help="The output folder of `vaelab grade`.")],
+    student: Annotated[str, typer.Argument(help="The student's name: that of the folder.")],
+    task: Annotated[str, typer.Argument(help="The task's id, such as kl_divergence.")],
+    points: Annotated[
+        float | None, typer.Argument(help="The points of the task. Not with --remove.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why. Instructors see it.")] = "",
+    tell: Annotated[
+        bool, typer.Option("--tell", help="Show the reason to the student as well.")
+    ] = False,
+    author: Annotated[
+        str,
+        typer.Option(help="Who decides. Default: your name in Git's settings, else your login."),
+    ] = "",
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take the override back; it stays in the log.")
+    ] = False,
+    course: CourseDir = None,
+) -> None:
+    """Give a task other points than the checks did, with a reason.
+
+    Every decision stays in the log `OUT/overrides.jsonl`. It holds when the submission is graded
+    again. Scores and pages are written again; nothing is graded.
+    """
+    from autograder.records.overrides import OverrideError
+    from autograder.records.text import printable
+    from autograder.reports.overriding import decide
+
+    if remove == (points is not None):
+        raise OverrideError("Write the points of the task, or --remove to take them back.")
+    if not remove and not reason.strip():
+        raise OverrideError('An override needs a reason: --reason "…".')
+    before, after = decide(
+        out, student, task, points, reason=reason.strip(), author=author or login(), tell=tell
+    )
+    typer.echo(
+        f"{printable(student)}: {before.score:g} of {before.max_score:g} points before, now "
+        f"{after.score:g} of {after.max_score:g}"
+        + (f", {after.final:g} after the penalty for lateness" if after.penalty else "")
+    )
+    typer.echo(f"Scores: {out / 'scores.csv'}")
 
 
 def explain(
@@ -179,7 +247,21 @@ def demo(
     folder = demo_class.make_class(out / "submissions")
     limits = Limits(call_seconds=15.0)
     sandbox = sandbox_for(own=True)
-    _grade(folder, demo_class.ASSIGNMENT, out / "report", jobs, limits, sandbox, again=True)
+    report = out / "report"
+    _expect_complete(
+        _grade(folder, demo_class.ASSIGNMENT, report, jobs, limits, sandbox, again=True)
+    )
+
+
+def _expect_complete(results: "Sequence[Result]") -> None:
+    failed = sum(not result.is_complete for result in results)
+    if failed:
+        typer.echo(
+            f"The grader failed for {failed} of {len(results)} submissions, or for some of their "
+            "tasks. Run the same command again to grade them.",
+            err=True,
+        )
+        raise typer.Exit(1)
 
 
 def _grade(
@@ -191,7 +273,10 @@ def _grade(
     sandbox: "Sandbox",
     again: bool,
     only: Sequence[str] = (),
-) -> None:
+) -> "list[Result]":
+    from autograder.checks.registry import load_checks
+    from autograder.collecting.collected import read_collected, submission_times
+    from autograder.course.settings import course_file
     from autograder.course.sources import load_source
     from autograder.grading.batch import (
         chosen,
@@ -200,25 +285,56 @@ def _grade(
         find_submissions,
         grade_all,
     )
+    from autograder.grading.late import lateness
+    from autograder.grading.versions import versions
+    from autograder.records.overrides import active, read_log, with_overrides
     from autograder.records.text import printable
     from autograder.reports.output_folder import OutputFolder, grader_digest
+    from autograder.reports.overriding import expect_allowed
 
     console = Console()
     load_source(assignment)
     entries = find_submissions(submissions, assignment)
     expect_apart(submissions, out)
-    output = OutputFolder(out, grader_digest(assignment, limits, sandbox))
+    load_checks(assignment)  # stop here if the course file does not fit them
+    of_term = course_file().secret
+    output = OutputFolder(out)
+    collected = read_collected(submissions, assignment)
+    output.handed_in = {student: one.sentence for student, one in collected.items()}
     with output.locked():
         output.claim(assignment)
-        expect_hidden(sandbox, [submissions, out])
-        secret = output.secret()
+        expect_hidden(sandbox, [submissions, out, *([of_term] if of_term else [])])
+        secret = output.secret(of_term)
+        output.grader = grader_digest(assignment, limits, sandbox, secret)
+        output.versions = versions(limits, secret)
+        settings, when = course_file().of(assignment), submission_times(submissions, assignment)
+        decided = active(read_log(out))
+        expect_allowed(out, decided, assignment)
+
+        def adjust(result: "Result") -> "Result":
+            student = result.student
+            late = lateness(settings.late, settings.due_for(student), when(student))
+            late = None if result.status == "missing" else late
+            return with_overrides(replace(result, late=late), decided.get(student, {}))
+
+        output.adjust = adjust
+        named = {*decided, *settings.extensions} - {entry.student for entry in entries}
+        for student in sorted(named):
+            console.print(
+                f"{printable(student)} has an override or an extension, but no folder in "
+                f"{submissions}.",
+                style="yellow",
+                markup=False,
+            )
         entries = [replace(entry, secret=secret) for entry in entries]
+        earlier = [one for entry in entries if (one := output.earlier(entry, assignment))]
         if only:
             to_grade = chosen(entries, only)
             output.keep_others(entries, only, assignment)
         else:
             to_grade = entries if again else output.keep_valid(entries, assignment)
-        earlier = {entry.student: output.earlier(entry, assignment) for entry in to_grade}
+        waiting = {entry.student for entry in to_grade}
+        output.waiting = {one.student: adjust(one) for one in earlier if one.student in waiting}
         if len(to_grade) < len(entries):
             kept = len(entries) - len(to_grade)
             console.print(
@@ -233,39 +349,35 @@ def _grade(
         )
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task(f"Grading {assignment}", total=len(to_grade))
-            for result in grade_all(
-                to_grade, assignment, min(jobs, len(to_grade)), limits, sandbox
-            ):
-                output.add(result)
-                progress.advance(bar)
-                if not console.is_terminal:
-                    console.print(
-                        f"{printable(result.student)}: {result.status}, "
-                        f"{result.score:g} of {result.max_score:g} points",
-                        markup=False,
-                        highlight=False,
-                    )
-        results = output.finish()
+            try:
+                for result in grade_all(
+                    to_grade, assignment, min(jobs, len(to_grade)), limits, sandbox
+                ):
+                    output.add(result)
+                    progress.advance(bar)
+                    if not console.is_terminal:
+                        console.print(
+                            f"{printable(result.student)}: {result.status}, "
+                            f"{result.score:g} of {result.max_score:g} points",
+                            markup=False,
+                            highlight=False,
+                        )
+            finally:  # also if it is interrupted
+                results = output.finish()
+    points_before = {one.student: one for one in earlier}
     for result in results:
-        before = earlier.get(result.student)
-        if before and (before.score, before.status) != (result.score, result.status):
+        before = points_before.get(result.student)
+        if before and (before.final, before.status) != (result.final, result.status):
             console.print(
-                f"{printable(result.student)}: before {before.status}, {before.score:g}; now "
-                f"{result.status}, {result.score:g} of {result.max_score:g} points",
+                f"{printable(result.student)}: before {before.status}, {before.final:g}; now "
+                f"{result.status}, {result.final:g} of {result.max_score:g} points",
                 markup=False,
                 highlight=False,
             )
     console.print(_table(results))
     console.print(f"Scores: {out / 'scores.csv'}", soft_wrap=True)
     console.print(f"Report: {(out / 'index.html').resolve()}", soft_wrap=True)
-    failed = sum(not result.is_complete for result in results)
-    if failed:
-        typer.echo(
-            f"The grader failed for {failed} of {len(results)} submissions, or for some of their "
-            "tasks. Run the same command again to grade them.",
-            err=True,
-        )
-        raise typer.Exit(1)
+    return results
 
 
 def _table(results: "Sequence[Result]") -> Table:
@@ -284,9 +396,11 @@ def _table(results: "Sequence[Result]") -> Table:
         ]
         mistakes = sorted({c.mistake for c in result.checks if c.mistake})
         text = ", ".join(lost) if len(lost) < 4 else f"{len(lost)} tasks"
-        points = f"{result.score:g} / {result.max_score:g}"
+        points = f"{result.final:g} / {result.max_score:g}"
         style = "" if result.status == "graded" else "yellow"
         note = text + (f" ({', '.join(mistakes)})" if mistakes else "")
+        note += f" (late: −{result.penalty:g})" * bool(result.penalty)
+        note += " (override)" * bool(result.overrides)
         table.add_row(
             Text(printable(result.student)),
             Text(result.status, style=style),

@@ -1,5 +1,6 @@
 """Options that several commands share, and the choice of the sandbox."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,3 +73,19 @@ def sandbox_for(unconfined: bool = False, *, own: bool = False) -> "Sandbox":
     else:
         typer.echo(f"Submissions are {TIERS[chosen.tier]} (tier {chosen.tier}).")
     return chosen
+
+
+def login() -> str:
+    """Return the name in Git's settings, or the login."""
+    import getpass
+    import subprocess
+
+    with contextlib.suppress(OSError):
+        words = ["git", "config", "--get", "user.name"]
+        found = subprocess.run(words, capture_output=True, text=True).stdout.strip()
+        if found:
+            return found
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # the user has no name
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"

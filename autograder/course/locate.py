@@ -1,13 +1,13 @@
 """Finds the course: the folder with the sources, notebooks, checks and submission corpora.
 
 The option `--course DIR` comes first, then the course around the current folder, then the one that
-is installed with the package. A folder is a course if it contains the file
-`vaelab.toml`.
+is installed with the package. A folder is a course if it contains the file `vaelab.toml`. If it has
+no `solutions/`, it uses the sources and checks of the next course that has some.
 """
 
 import functools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autograder.records.errors import UserError
@@ -30,15 +30,17 @@ class Course:
         root: Its folder.
         checks: The folder with one folder `a<assignment>` for each assignment. That folder contains
             the assignment's checks and corpus.
+        base: The folder of the course whose sources and checks it uses.
     """
 
     root: Path
     checks: Path
+    base: Path
 
     @property
     def solutions(self) -> Path:
         """The folder of the sources."""
-        return self.root / "solutions"
+        return self.base / "solutions"
 
     @property
     def expected(self) -> Path:
@@ -94,6 +96,11 @@ def _course_at(root: Path) -> Course:
     if not (root / MARKER).is_file():
         raise CourseError(f"{root} is not a course: it does not contain the file {MARKER}.")
     if root == INSTALLED:
-        return Course(root, PACKAGE / "checks")
+        return Course(root, PACKAGE / "checks", root)
+    if not (root / "solutions").is_dir():
+        for place in (*root.parents, PACKAGE.parent, INSTALLED):
+            if (place / MARKER).is_file() and (place / "solutions").is_dir():
+                return replace(_course_at(place), root=root)
+        raise CourseError(f"{root} has no folder solutions, and no course around it has one.")
     own, inside = root / "checks", root / "autograder" / "checks"
-    return Course(root, own if own.is_dir() else inside)
+    return Course(root, own if own.is_dir() else inside, root)

@@ -11,13 +11,18 @@ A source is a Python file in percent format. The header of a cell names its role
 
 import ast
 import functools
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import jupytext
+# jupytext's schemas use this package, if it is there, to check web addresses, of which sources have
+# none. Its import takes a second.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+import jupytext  # noqa: E402
 
-from autograder.course.locate import CourseError, current_course
+from autograder.course.locate import CourseError, current_course  # noqa: E402
+from autograder.course.settings import course_file  # noqa: E402
 
 ROLES = ("setup", "solution", "test", "run", "answer")
 
@@ -39,6 +44,11 @@ class Cell:
     role: str
     id: str
     points: float = 0.0
+
+    @property
+    def title(self) -> str:
+        """The id in words."""
+        return self.id.replace("_", " ").capitalize()
 
 
 @dataclass(frozen=True)
@@ -83,11 +93,13 @@ def load_source(assignment: str) -> Source:
         CourseError: If the assignment does not exist, if a cell has two roles, or if two cells with
             the same role have the same id.
     """
-    return _load(current_course().solutions / f"{assignment}.py")
+    points = course_file().of(assignment).points
+    return _load(current_course().solutions / f"{assignment}.py", tuple(points.items()))
 
 
 @functools.cache
-def _load(path: Path) -> Source:
+def _load(path: Path, of_course: tuple[tuple[str, float], ...]) -> Source:
+    """Read a source; `of_course` has the points of the course file, which come first."""
     if not path.is_file():
         known = ", ".join(assignments())
         raise CourseError(
@@ -106,6 +118,8 @@ def _load(path: Path) -> Source:
         if any(name == earlier.id and role == earlier.role for earlier in cells):
             raise CourseError(f"{path}: two {role} cells have the id '{name}'. Rename one of them.")
         points = float(cell.metadata.get("points", 0))
+        if role == "answer":
+            points = dict(of_course).get(name, points)
         cells.append(Cell(cell.cell_type, cell.source, role, name, points))
     return Source(path.stem, tuple(cells))
 

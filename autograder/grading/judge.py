@@ -372,9 +372,7 @@ def _scores(
         open_ = GRADER_ERROR in outcomes_of and outcomes_of <= {"passed", SKIPPED, GRADER_ERROR}
         tasks.append(TaskScore(task.id, task.title, points, task.points, not_graded=open_))
     for cell in load_source(assignment).of("answer"):
-        tasks.append(
-            TaskScore(cell.id, cell.id.replace("_", " ").capitalize(), 0.0, cell.points, True)
-        )
+        tasks.append(TaskScore(cell.id, cell.title, 0.0, cell.points, True))
     return tuple(tasks), tuple(every)
 
 

@@ -21,6 +21,7 @@ PREFIX = struct.Struct("<4sIQ")
 MAX_HEAD = 1 << 20
 MAX_DATA = 1 << 28
 MAX_DIMS = 8
+JOINED_BYTES = 1 << 16  # arrays of at most this size are sent with the head, in one system call
 MAX_ARRAYS = 4096
 # Largest product of the non-zero sides of all arrays without elements in one frame, summed.
 MAX_EMPTY = 1 << 20
@@ -70,7 +71,8 @@ def pack(frame: Frame) -> list[bytes | memoryview]:
     # After the size check, because an expanded view takes its full size when it is copied.
     arrays = [np.asarray(array, order="C") for array in frame.arrays]
     buffers: list[bytes | memoryview] = [PREFIX.pack(MAGIC, len(head), total) + head]
-    return buffers + [a.reshape(-1).view(np.uint8).data for a in arrays if a.nbytes]
+    buffers += [a.reshape(-1).view(np.uint8).data for a in arrays if a.nbytes]
+    return [b"".join(buffers)] if total <= JOINED_BYTES else buffers
 
 
 def lengths(prefix: bytes) -> tuple[int, int]:

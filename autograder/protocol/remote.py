@@ -115,6 +115,7 @@ class Submission:
         self.kept: dict[str, Any] = {}
         self.seeded = False
         self.cell = ""
+        self._functions: dict[str, RemoteObject] = {}
 
     def fresh(self) -> "Submission":
         """Start a worker that has seen no input yet, and run the same cells in it.
@@ -145,6 +146,7 @@ class Submission:
             Raised: If the cell raises an exception.
         """
         self.cell = name
+        self._functions.clear()
         self.request("run", source=source, name=name, seconds=seconds, given=given)
 
     def repair(self, source: str, cell: str) -> None:
@@ -196,8 +198,18 @@ class Submission:
         return found if type(found) is int else 0
 
     def object(self, name: str) -> "RemoteObject":
-        """Return the object with a global name."""
-        return self._kept(self.request("object", name=name), name)
+        """Return the object with a global name; a check asks for a function once."""
+        if name in self._functions:
+            return self._functions[name]
+        found = self._kept(self.request("object", name=name), name)
+        if found.kind == FUNCTION:
+            self._functions[name] = found
+        return found
+
+    def start_check(self) -> None:
+        """Forget what belongs to the check before."""
+        self.seeded = False
+        self._functions.clear()
 
     def remark(self, text: str) -> None:
         """Add a message for the student that costs no points, unless it has been added before."""

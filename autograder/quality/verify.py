@@ -56,8 +56,8 @@ def grade_corpus(
         assignment: The assignment's name.
         folder: The folder that the notebooks are written to.
         judges: The judges that grade them.
-        thorough: True to train all submissions. False to train only the reference, one correct
-            submission, and those submissions whose result without training is not the expected one.
+        thorough: True to train all submissions. False to train only the reference and those
+            submissions whose result without training is not the expected one.
 
     Yields:
         One result for each submission. `Result.student` is its name in the corpus, or `REFERENCE`
@@ -66,8 +66,7 @@ def grade_corpus(
     submissions = corpus.load_corpus(assignment)
     notebooks = {name: corpus.make(assignment, one) for name, one in submissions.items()}
     notebooks |= {REFERENCE: build.reference(assignment), STARTER: build.starter(assignment)}
-    correct = [name for name, one in submissions.items() if not one.loses]
-    untrained = set() if thorough else set(submissions) - set(correct[:1])
+    untrained = set() if thorough else set(submissions)
     entries = {
         name: batch.Entry(
             name, corpus.write(notebook, folder, name, assignment), train=name not in untrained

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from autograder.records.results import CheckOutcome
+from autograder.records.results import CheckOutcome, Result
 
 RAISED = re.compile(
     r"raised (?P<kind>\w+)\b.*, on line (?P<line>\d+) of its cell (?P<code>\(`.*`\))", re.S
@@ -24,6 +25,43 @@ def cause(outcome: CheckOutcome) -> str:
         return " ".join(raised.groups())
     says, expected, _ = outcome.message.partition(" Expected ")
     return says if expected and outcome.mistake else SHAPE.sub("(…)", outcome.message)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Checks of one task that are shown together.
+
+    Attributes:
+        message: What is wrong, once; "" if there is nothing to say.
+        checks: The checks that it is about: one, or several that failed for the same cause.
+        known_from: The title of an earlier task whose checks failed for this cause; "" if none did.
+    """
+
+    message: str
+    checks: tuple[CheckOutcome, ...]
+    known_from: str = ""
+
+
+def grouped(result: Result) -> dict[str, list[Group]]:
+    """Return the checks of each task, those with the same cause together.
+
+    The message of a cause is in the first task in which it occurs. In later ones, `known_from`
+    names that task.
+    """
+    first_task: dict[str, str] = {}
+    groups: dict[str, list[Group]] = {}
+    for task in result.tasks:
+        of_cause: dict[str, list[CheckOutcome]] = {}
+        for number, check in enumerate(c for c in result.checks if c.task == task.task):
+            failed = check.outcome == "failed"
+            of_cause.setdefault(cause(check) if failed else f"{number}", []).append(check)
+        shown = groups.setdefault(task.task, [])
+        for name, checks in of_cause.items():
+            failed = checks[0].outcome == "failed"
+            known = first_task.setdefault(name, task.title) if failed else task.title
+            again = known if known != task.title else ""
+            shown.append(Group("" if again else checks[0].message, tuple(checks), again))
+    return groups
 
 
 def shown_messages(outcomes: Sequence[CheckOutcome]) -> list[str]:

@@ -78,6 +78,69 @@ class TaskScore:
 
 
 @dataclass(frozen=True)
+class Override:
+    """Points that a person gave a task in the place of the checks.
+
+    Attributes:
+        task: The task's id.
+        points: The points.
+        reason: Why.
+        author: Who gave them.
+        date: When, in UTC, such as "2026-11-30 21:05:12".
+        tell: Whether the feedback tells the reason to the student.
+        before: The task's score without it.
+    """
+
+    task: str
+    points: float
+    reason: str
+    author: str
+    date: str
+    tell: bool
+    before: TaskScore
+
+
+@dataclass(frozen=True)
+class Late:
+    """When a submission was handed in, and what it loses if that was late.
+
+    Attributes:
+        handed_in: The time in UTC, such as "2026-11-30 21:05:12"; "" if it is not known.
+        due: When it was due for this student, in the same form.
+        fraction: The fraction of the earned points that it loses; 0 if it was not late.
+        note: How this was decided, for the student and the instructor.
+    """
+
+    handed_in: str
+    due: str
+    fraction: float
+    note: str
+
+
+@dataclass(frozen=True)
+class Versions:
+    """With what a submission was graded, for people; `Result.grader` is the digest of all of it.
+
+    Attributes:
+        course: The course's title and version.
+        vaelab: The version of this package.
+        torch: The version of PyTorch.
+        python: The version of Python.
+        limits: The limits of the submission, in words.
+        inputs: The fingerprint of the secret of the random inputs; "" if there is no secret.
+        date: When it was graded, in UTC, such as "2026-11-30 21:05:12"; "" if this does not matter.
+    """
+
+    course: str
+    vaelab: str
+    torch: str
+    python: str
+    limits: str
+    inputs: str
+    date: str = ""
+
+
+@dataclass(frozen=True)
 class Result:
     """The result of one submission.
 
@@ -96,6 +159,9 @@ class Result:
         grader: Digest of the checks, the grader's code and the limits; "" if it was not computed.
         look: Reasons to look at the submission: points were lost, and perhaps through its packaging
             rather than its work, such as a cell that failed before any check.
+        versions: With what it was graded; None in a result of an older grader.
+        overrides: What a person decided. `tasks` has these points.
+        late: Whether it was late; None if there is no due date.
     """
 
     assignment: str
@@ -111,11 +177,24 @@ class Result:
     digest: str = ""
     grader: str = ""
     look: tuple[str, ...] = ()
+    versions: Versions | None = None
+    overrides: tuple[Override, ...] = ()
+    late: Late | None = None
 
     @property
     def score(self) -> float:
-        """The sum of the earned points."""
+        """The sum of the earned points, before the penalty for a late submission."""
         return sum(task.points for task in self.tasks)
+
+    @property
+    def penalty(self) -> float:
+        """The points that a late submission loses."""
+        return round(self.score * self.late.fraction, 2) if self.late else 0.0
+
+    @property
+    def final(self) -> float:
+        """The points that count: the earned ones without the penalty."""
+        return round(self.score - self.penalty, 6)
 
     @property
     def max_score(self) -> float:
@@ -146,17 +225,20 @@ def to_json(result: Result) -> str:
         "max_score": result.max_score,
         "pending": result.pending,
         "not_graded": result.not_graded,
+        "penalty": result.penalty,
+        "final": result.final,
     }
     return json.dumps(body, indent=2, ensure_ascii=True) + "\n"
 
 
 def without_times(result: Result) -> str:
-    """Return a result as JSON text with all times set to 0.
+    """Return a result as JSON text with all times set to 0, and without the date.
 
     Grading a submission twice gives the same bytes.
     """
     checks = tuple(replace(check, seconds=0.0) for check in result.checks)
-    return to_json(replace(result, checks=checks, seconds=0.0))
+    versions = replace(result.versions, date="") if result.versions else None
+    return to_json(replace(result, checks=checks, seconds=0.0, versions=versions))
 
 
 def from_json(text: str) -> Result:
@@ -172,13 +254,19 @@ def from_json(text: str) -> Result:
         raise ValueError("the JSON is nested too deeply") from error
     if not isinstance(body, dict):
         raise ValueError("a result must be a JSON object")
-    for derived in ("score", "max_score", "pending", "not_graded"):
+    for derived in ("score", "max_score", "pending", "not_graded", "penalty", "final"):
         body.pop(derived, None)
-    for name in ("tasks", "checks", "notes", "look"):
+    body.setdefault("overrides", [])
+    for name in ("tasks", "checks", "notes", "look", "overrides"):
         if not isinstance(body.get(name), list):
             raise ValueError(f"`{name}` must be a list")
     body["tasks"] = tuple(_record(TaskScore, item) for item in body["tasks"])
     body["checks"] = tuple(_record(CheckOutcome, item) for item in body["checks"])
+    body["overrides"] = tuple(_override(item) for item in body["overrides"])
+    if body.get("versions") is not None:
+        body["versions"] = _record(Versions, body["versions"])
+    if body.get("late") is not None:
+        body["late"] = _record(Late, body["late"])
     for name in ("notes", "look"):
         if not all(isinstance(text, str) for text in body[name]):
             raise ValueError(f"each text of `{name}` must be a text")
@@ -189,7 +277,13 @@ def from_json(text: str) -> Result:
     return result
 
 
-R = TypeVar("R", TaskScore, CheckOutcome, Result)
+R = TypeVar("R", TaskScore, CheckOutcome, Override, Late, Versions, Result)
+
+
+def _override(body: Any) -> Override:
+    if isinstance(body, dict):
+        body = body | {"before": _record(TaskScore, body.get("before"))}
+    return _record(Override, body)
 
 
 def _record(kind: type[R], body: Any) -> R:

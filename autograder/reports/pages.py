@@ -6,19 +6,20 @@ No page loads anything from the network.
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from autograder.course.sources import load_source
-from autograder.records.causes import shown_messages
-from autograder.records.results import STATUSES, Result
+from autograder.records.causes import grouped
+from autograder.records.results import GRADER_ERROR, STATUSES, Override, Result, Versions
 from autograder.records.text import SIGNS, file_name, marked, printable
 from autograder.sandbox.tiers import TIERS
 
 BINS = 10
+NAMES_SHOWN = 6  # more names than these are folded
 
 
 @dataclass(frozen=True)
@@ -51,36 +52,75 @@ class RecognisedMistake:
     students: tuple[str, ...]
 
 
-def feedback_page(result: Result) -> str:
-    """Return a student's feedback page as HTML."""
+@dataclass(frozen=True)
+class CheckRate:
+    """How often a check passed.
+
+    Attributes:
+        task: The id of the check's task.
+        sentence: What the check expects.
+        passed: The graded submissions that passed it.
+        run: The graded submissions that it was run on.
+        unexplained: Those that failed it without a known mistake.
+    """
+
+    task: str
+    sentence: str
+    passed: int
+    run: int
+    unexplained: int
+
+
+def feedback_page(result: Result, handed_in: str = "") -> str:
+    """Return a student's feedback page as HTML.
+
+    Args:
+        result: The result.
+        handed_in: A sentence about the graded file: when it was handed in, and which attempt it is.
+    """
     losses = result.facts.get("training_losses") or []
-    of_tasks = {t.task: [c for c in result.checks if c.task == t.task] for t in result.tasks}
-    in_order = [check for checks in of_tasks.values() for check in checks]
-    messages = dict(
-        zip(((c.task, c.check) for c in in_order), shown_messages(in_order), strict=True)
-    )
     return _render(
         "feedback.html",
         result=result,
         title=load_source(result.assignment).title,
-        checks=of_tasks,
-        messages=messages,
+        handed_in=handed_in,
+        groups=grouped(result),
+        # Nothing was checked: the reason is said once, and not for each check.
+        unchecked=all(check.outcome in ("not_run", GRADER_ERROR) for check in result.checks),
+        tools=tools(result.versions) if result.versions else "",
         curve=curve(losses, result.facts.get("below"), result.facts.get("unit", "")),
     )
+
+
+def late_line(result: Result) -> str:
+    """Return what a late submission loses and what remains, for the student; "" without a date."""
+    late = result.late
+    if not late:
+        return ""
+    loses = (
+        f"Late submission: −{result.penalty:g} points. Final: {result.final:g} of "
+        f"{result.max_score:g} points. "
+    )
+    handed_in = f", handed in {late.handed_in} UTC" if late.handed_in else ""
+    return f"{loses if result.penalty else ''}Due {late.due} UTC{handed_in}. {late.note}"
 
 
 def class_page(results: Sequence[Result]) -> str:
     """Return the class page as HTML: scores, pass rate of each task, most frequent mistakes."""
     # A submission without a decided task has no share.
     decided = [r for r in results if r.status == "graded" and r.max_score]
-    shares = [100 * r.score / r.max_score for r in decided]
+    shares = [100 * r.final / r.max_score for r in decided]
+    columns = decided_tasks(results)
     return _render(
         "class.html",
         results=results,
         title=load_source(results[0].assignment).title,
         assignment=results[0].assignment,
-        tasks=[task for task in results[0].tasks if not task.pending],
-        pending=sum(task.max_points for task in results[0].tasks if task.pending),
+        columns=columns,
+        tasks=[results[0].tasks[number] for number in columns],
+        overridden=[r for r in results if any(not one.before.pending for one in r.overrides)],
+        override_of=override_of,
+        pending=max(r.pending for r in results),
         histogram=score_bars(shares),
         pass_rates=pass_bars(results),
         mistakes=recognised_mistakes(results),
@@ -89,7 +129,45 @@ def class_page(results: Sequence[Result]) -> str:
         others=[r for r in results if r.status != "graded"],
         open=sum(1 for r in results if r.not_graded),
         look=[r for r in results if r.look],
+        graded_with=graded_with(results),
+        check_rates=check_rates(results),
+        names_shown=NAMES_SHOWN,
+        lost=lost_tasks,
     )
+
+
+def graded_with(results: Sequence[Result]) -> list[str]:
+    """Return, for each set of versions that was used, a sentence with its dates.
+
+    Results of an older grader, which have no versions, are left out.
+    """
+    dates: dict[Versions, list[str]] = defaultdict(list)
+    for result in results:
+        if result.versions:
+            dates[replace(result.versions, date="")].append(result.versions.date)
+    return [
+        f"{len(when)} graded {' to '.join(dict.fromkeys((min(when), max(when))))} UTC with "
+        f"{tools(used)}; limits: {used.limits}; secret of the random inputs: {used.inputs}."
+        for used, when in dates.items()
+    ]
+
+
+def tools(used: Versions) -> str:
+    """Return the versions of the course and of the programs, in words."""
+    return (
+        f"{used.course}, vaelab {used.vaelab}, PyTorch {used.torch} and Python {used.python}"
+    ).removeprefix(", ")
+
+
+def override_of(result: Result, task: str) -> Override | None:
+    """Return what a person decided about a task, or None."""
+    return next((one for one in result.overrides if one.task == task), None)
+
+
+def decided_tasks(results: Sequence[Result]) -> list[int]:
+    """Return the places of the tasks that are decided for at least one submission."""
+    places = range(len(results[0].tasks))
+    return [number for number in places if not all(r.tasks[number].pending for r in results)]
 
 
 def score_bars(shares: Sequence[float]) -> list[Bar]:
@@ -105,15 +183,35 @@ def score_bars(shares: Sequence[float]) -> list[Bar]:
 
 
 def pass_bars(results: Sequence[Result]) -> list[Bar]:
-    """Count, for each automatically graded task, the submissions that earned its points."""
+    """Count, for each decided task, the submissions that earned its points."""
     graded = [result for result in results if result.status == "graded"]
     bars = []
-    for number, task in enumerate(results[0].tasks):
-        if task.pending:
-            continue
+    for number in decided_tasks(results):
+        task = results[0].tasks[number]
         passed = sum(r.tasks[number].points == r.tasks[number].max_points for r in graded)
         bars.append(Bar(task.title, passed, passed / max(len(graded), 1)))
     return bars
+
+
+def check_rates(results: Sequence[Result]) -> list[CheckRate]:
+    """Count how often each check passed, the lowest pass rate first.
+
+    Checks that were not run count neither as passed nor as failed.
+    """
+    graded = [result for result in results if result.status == "graded"]
+    rates = []
+    for checks in zip(*(result.checks for result in graded), strict=True):
+        run = [check for check in checks if check.outcome in ("passed", "failed", "todo")]
+        passed = sum(check.outcome == "passed" for check in run)
+        unexplained = sum(check.outcome == "failed" and not check.mistake for check in run)
+        rates.append(CheckRate(checks[0].task, checks[0].sentence, passed, len(run), unexplained))
+    return sorted(rates, key=lambda rate: rate.passed / max(rate.run, 1))
+
+
+def lost_tasks(result: Result) -> list[str]:
+    """Return the ids of the tasks that did not earn all of their points."""
+    decided = (task for task in result.tasks if not task.pending and not task.not_graded)
+    return [task.task for task in decided if task.points < task.max_points]
 
 
 def recognised_mistakes(results: Sequence[Result]) -> list[RecognisedMistake]:
@@ -193,5 +291,5 @@ def _render(template: str, **values: object) -> str:
     environment.filters["marked"] = lambda text: Markup(marked(printable(text, keep="\n")))
     environment.filters["link"] = lambda name: quote(file_name(name), errors="backslashreplace")
     environment.filters["printable"] = printable
-    environment.globals.update(statuses=STATUSES, signs=SIGNS, tiers=TIERS)
+    environment.globals.update(late_line=late_line, statuses=STATUSES, signs=SIGNS, tiers=TIERS)
     return environment.get_template(template).render(**values) + "\n"

@@ -5,7 +5,7 @@ import io
 import unicodedata
 from collections.abc import Sequence
 
-from autograder.records.results import Result, TaskScore
+from autograder.records.results import Override, Result, TaskScore
 from autograder.records.text import printable
 
 PENDING, NOT_GRADED = "pending", "not graded"
@@ -20,17 +20,36 @@ def to_csv(results: Sequence[Result]) -> str:
     """Return the scores as CSV text.
 
     The points of a pending task are the word "pending", those of a task that an error of the grader
-    left open are the words "not graded". The last column says why to look at a submission.
+    left open are the words "not graded". `score` is the sum of the points, with the overrides. The
+    columns after `look` say what a late submission loses, what remains, and what a person decided.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     tasks = [task.task for task in results[0].tasks] if results else []
-    writer.writerow(["student", "status", "score", "max_score", *tasks, "tier", "look"])
+    after = ["tier", "look", "penalty", "final", "late", "overrides"]
+    writer.writerow(["student", "status", "score", "max_score", *tasks, *after])
     for result in results:
         points = [_points(task) for task in result.tasks]
         row = [result.status, f"{result.score:g}", f"{result.max_score:g}", *points, result.tier]
-        writer.writerow([plain(result.student), *row, plain(" ".join(result.look))])
+        late = plain(result.late.note) if result.late else ""
+        counted = [f"{result.penalty:g}", f"{result.final:g}", late]
+        decided = plain("; ".join(map(in_words, result.overrides)))
+        writer.writerow(
+            [plain(result.student), *row, plain(" ".join(result.look)), *counted, decided]
+        )
     return text.getvalue()
+
+
+def in_words(override: Override) -> str:
+    """Return an override as a line of text, with both numbers."""
+    before = override.before
+    judged = f"{before.points:g}"
+    if before.pending or before.not_graded:
+        judged = PENDING if before.pending else NOT_GRADED
+    return (
+        f"{override.task}: {override.points:g} instead of {judged} ({override.author}, "
+        f"{override.date} UTC: {override.reason})"
+    )
 
 
 def _points(task: TaskScore) -> str:

@@ -43,12 +43,24 @@ def image_folders() -> list[Path]:
     return [folder for folder in folders if folder.is_dir()]
 
 
+def interpreter() -> str:
+    """Return the path of this Python interpreter, without links in the path of its folder.
+
+    The interpreter of an environment is a link itself. It must stay one: it finds the packages of
+    the environment beside the link.
+    """
+    program = Path(sys.executable)
+    return str(program.parent.resolve() / program.name)
+
+
 def python_folders() -> list[str]:
     """Return the folders of this interpreter and its packages."""
     paths = [sys.prefix, sys.base_prefix, *(sysconfig.get_path(n) for n in ("purelib", "platlib"))]
     # A .pth file can add packages of another environment.
     if (torch := importlib.util.find_spec("torch")) and torch.origin:
         paths.append(str(Path(torch.origin).parent.parent))
+    # Where an environment's folder is a link, the place that it leads to is needed too.
+    paths += [str(Path(path).resolve()) for path in paths]
     kept: list[str] = []
     for path in sorted({str(Path(path)) for path in paths}):
         if not any(Path(path).is_relative_to(other) for other in [*kept, "/usr"]):

@@ -21,6 +21,7 @@ from autograder.sandbox.tiers import BEST, Sandbox, start
 from autograder.sandbox.watcher import POLL_SECONDS, Watcher
 
 TEXT_LIMIT = 1 << 20
+PIPE_BYTES = 1 << 16  # what a pipe holds
 
 
 class WorkerProcess:
@@ -173,7 +174,7 @@ class WorkerProcess:
         while len(self._received) < size:
             self._wait(until)
             with contextlib.suppress(BlockingIOError):
-                chunk = os.read(self._receive, 1 << 20)
+                chunk = os.read(self._receive, PIPE_BYTES)
                 if not chunk:
                     self._stop("crashed", self._exit_message())
                 self._received += chunk

@@ -1,6 +1,8 @@
 """What one submission may use, and the messages for limits that are exceeded."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from autograder.sandbox.usage import Usage
 
@@ -17,8 +19,8 @@ class Limits:
 
     Attributes:
         seconds: Wall-clock seconds for the whole submission. The judge counts them from the moment
-            that the worker is ready.
-        call_seconds: Wall-clock seconds for one call that is not training.
+            that the worker is ready, without those in which the worker waits for a core.
+        call_seconds: The same for one call that is not training.
         start_seconds: Wall-clock seconds for the worker to start and import PyTorch.
         memory_mib: Memory of all its processes and writable folders together, in MiB.
         cpu_seconds: CPU seconds of all its processes together.
@@ -74,3 +76,8 @@ class Limits:
         if used.files > MOST_FILES:
             return "disk", f"The submission created more than {MOST_FILES} files."
         return None
+
+
+def limits_with(values: Mapping[str, Any]) -> Limits:
+    """Return the default limits with other values for some of them, by name."""
+    return replace(Limits(), **values)

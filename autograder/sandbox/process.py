@@ -7,7 +7,6 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -196,9 +195,9 @@ def start_in_bubblewrap(
         raise SandboxError(
             "This kernel does not list child processes: /proc/PID/task/TID/children is missing."
         )
-    python_path, library = bubblewrap.shown_at(sys.executable), bubblewrap.LIBRARY
+    python_path, library = bubblewrap.shown_at(allowed.interpreter()), bubblewrap.LIBRARY
     if "files" in off:
-        python_path, library = sys.executable, str(allowed.PACKAGE.parent)
+        python_path, library = allowed.interpreter(), str(allowed.PACKAGE.parent)
     info_out, info_in = os.pipe()
     block_out, block_in = os.pipe()
     command = bubblewrap.command(program, info_in, block_out, limits.folder_bytes, off)
@@ -252,7 +251,7 @@ def start_plain(
     if orders["uid"] is not None:
         os.chown(folder, orders["uid"], orders["uid"])
     process = subprocess.Popen(
-        [*python(library), json.dumps(orders)],
+        [*python(library, allowed.interpreter()), json.dumps(orders)],
         stdin=subprocess.DEVNULL,
         stdout=text,
         stderr=text,
@@ -285,7 +284,7 @@ def _remove(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def python(library: str, program: str = sys.executable) -> list[str]:
+def python(library: str, program: str) -> list[str]:
     """Return the command that starts `sandbox.inside.start`.
 
     Args:

@@ -25,6 +25,7 @@ class Usage:
         tasks: Number of processes and threads.
         disk: Bytes in its writable folders.
         files: Number of files in its writable folders.
+        waited: Seconds in which its processes were ready to run and waited for a core.
     """
 
     memory: int = 0
@@ -32,6 +33,7 @@ class Usage:
     tasks: int = 0
     disk: int = 0
     files: int = 0
+    waited: float = 0.0
 
 
 def measure_namespace(
@@ -49,13 +51,14 @@ def measure_namespace(
         task_limit: Limit of tasks. Above it, shared pages are not divided, because the submission
             is ended in any case.
     """
-    memory, seconds, tasks = 0, 0.0, 0
+    memory, seconds, tasks, waited = 0, 0.0, 0, 0.0
     for pid in tree(first):
         with contextlib.suppress(OSError):
             rss, used, threads = _stat(pid)
             rss += _page_tables_and_swap(pid)
             # The CPU time of orphans is added to init; its pages are shared with the worker.
             seconds += used
+            waited += _waited(pid)
             if pid != first:
                 memory, tasks = memory + rss, tasks + threads
     disk, files = 0, 0
@@ -70,7 +73,7 @@ def measure_namespace(
             _proportional(pid) + _page_tables_and_swap(pid) for pid in tree(first) if pid != first
         )
         memory += SOCKET_BYTES * _sockets(first)
-    return Usage(memory + disk, seconds, tasks, disk, files)
+    return Usage(memory + disk, seconds, tasks, disk, files, waited)
 
 
 def measure_process(process: subprocess.Popen, folder: str, *, alone: bool) -> Usage:
@@ -81,7 +84,7 @@ def measure_process(process: subprocess.Popen, folder: str, *, alone: bool) -> U
         folder: The only folder that it may write to.
         alone: True if it cannot start child processes.
     """
-    memory, seconds, tasks = 0, 0.0, 0
+    memory, seconds, tasks, waited = 0, 0.0, 0, 0.0
     with contextlib.suppress(psutil.Error):
         one = psutil.Process(process.pid)
         for each in [one, *([] if alone else one.children(recursive=True))]:
@@ -89,6 +92,7 @@ def measure_process(process: subprocess.Popen, folder: str, *, alone: bool) -> U
                 times = each.cpu_times()
                 memory += each.memory_info().rss + _page_tables_and_swap(each.pid)
                 seconds += times.user + times.system
+                waited += _waited(each.pid)
                 tasks += each.num_threads()
     disk, files = 0, 0
     for entry in _files(folder):
@@ -97,7 +101,7 @@ def measure_process(process: subprocess.Popen, folder: str, *, alone: bool) -> U
         files += 1
         if files > FILES_COUNTED:
             break
-    return Usage(memory, seconds, tasks, disk, files)
+    return Usage(memory, seconds, tasks, disk, files, waited)
 
 
 def _files(folder: str) -> Iterator[os.DirEntry]:
@@ -129,6 +133,15 @@ def _stat(pid: int) -> tuple[int, float, int]:
         fields = file.read().rpartition(b")")[2].split()
     seconds = sum(int(fields[number]) for number in (11, 12, 13, 14)) / TICKS
     return int(fields[21]) * PAGE, seconds, int(fields[17])
+
+
+def _waited(pid: int) -> float:
+    """Return the seconds in which a process's first thread waited for a core; 0 if not known."""
+    try:
+        with open(f"/proc/{pid}/schedstat", "rb") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def _page_tables_and_swap(pid: int) -> int:

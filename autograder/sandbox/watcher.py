@@ -88,6 +88,7 @@ class Watcher:
     def _measure(self) -> tuple[str, str] | None:
         used = self.process.usage(self.limits)
         self.cpu_seconds = used.seconds
+        self.clock.leave_out(used.waited)
         self.peak_mib = max(self.peak_mib, used.memory / MIB)
         return self.limits.exceeded(used)
 

@@ -72,7 +72,12 @@ def _to_meta(value: Any) -> Any:
         # A tensor with a graph, such as a stored loss, cannot be copied with it.
         stored = [x for module in value.modules() for x in vars(module).values()]
         computed = [x for x in stored if isinstance(x, torch.Tensor) and not x.is_leaf]
-        return copy.deepcopy(value, {id(x): x.detach() for x in computed}).to(META)
+        copies = {id(x): x.detach() for x in computed}
+        # The numbers of the parameters are not needed: copying them takes long.
+        for x in value.parameters():
+            if type(x) is nn.Parameter:
+                copies[id(x)] = nn.Parameter(torch.empty_like(x, device=META), x.requires_grad)
+        return copy.deepcopy(value, copies).to(META)
     return value.to(META) if isinstance(value, torch.Tensor) else value
 
 

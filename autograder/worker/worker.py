@@ -425,7 +425,7 @@ class NoShell:
         return lambda *_, **__: None
 
 
-def serve(receive: io.RawIOBase, send: io.RawIOBase) -> None:
+def serve(receive: io.BufferedIOBase, send: io.RawIOBase) -> None:
     """Answer requests until the judge closes the pipe."""
     worker = Worker()
     worker.namespace["display"] = lambda *_, **__: None
@@ -455,7 +455,7 @@ def reset(request: Frame) -> None:
     np.random.seed(seed)
 
 
-def _read(stream: io.RawIOBase) -> Frame | None:
+def _read(stream: io.BufferedIOBase) -> Frame | None:
     prefix = _exactly(stream, PREFIX.size)
     if prefix is None:
         return None
@@ -463,7 +463,7 @@ def _read(stream: io.RawIOBase) -> Frame | None:
     return unpack(bytes(_exactly(stream, head) or b""), _exactly(stream, data) or b"")
 
 
-def _exactly(stream: io.RawIOBase, size: int) -> bytearray | None:
+def _exactly(stream: io.BufferedIOBase, size: int) -> bytearray | None:
     buffer = bytearray(size)
     view, got = memoryview(buffer), 0
     while got < size:
@@ -492,4 +492,4 @@ def main(receive: int, send: int) -> None:
     use_placeholders()
     use_no_gpu()
     hide_autograder()
-    serve(os.fdopen(receive, "rb", buffering=0), os.fdopen(send, "wb", buffering=0))
+    serve(os.fdopen(receive, "rb"), os.fdopen(send, "wb", buffering=0))

@@ -1,5 +1,7 @@
 """The command line: its files, its messages and its exit codes."""
 
+import csv
+import json
 import re
 import subprocess
 import sys
@@ -9,7 +11,9 @@ import pytest
 
 from autograder.build.notebooks import reference, starter
 from autograder.course.locate import current_course
+from autograder.grading.versions import fingerprint
 from autograder.quality import corpus
+from autograder.reports.overriding import decide
 
 A = "03_fc_vae"
 VAELAB = [sys.executable, "-c", "from autograder.cli import main; main()"]
@@ -29,6 +33,13 @@ def test_grading_writes_everything_and_prints_the_report_last(tmp_path):
     assert '"bob","unreadable","0","90"' in (tmp_path / "out" / "scores.csv").read_text()
     assert {p.stem for p in (tmp_path / "out" / "results").iterdir()} == {"ada", "bob"}
     assert {p.stem for p in (tmp_path / "out" / "feedback").iterdir()} == {"ada", "bob"}
+    used = json.loads((tmp_path / "out" / "results" / "ada.json").read_text())["versions"]
+    assert used["course"].startswith("VAE Lab ")
+    assert used["limits"] == "300 s, 30 s a call, 2048 MiB"
+    assert used["date"] in (tmp_path / "out" / "feedback" / "ada.html").read_text()
+    secret = (tmp_path / "out" / ".secret").read_bytes()
+    assert used["inputs"] == fingerprint(secret)
+    assert f"random inputs: {used['inputs']}." in (tmp_path / "out" / "index.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -91,24 +102,32 @@ def test_version_names_what_results_depend_on():
     done = vaelab("--version")
     assert done.returncode == 0
     assert re.match(
-        r"vaelab \d[\w.]*, torch 2\.\d+\.\d+\S*, Python 3\.\d+\.\d+, course in /", done.stdout
+        r"vaelab \d[\w.]*, torch 2\.\d+\.\d+\S*, Python 3\.\d+\.\d+, course VAE Lab \d+ in /",
+        done.stdout,
     )
 
 
 def test_only_grades_some_students_again_and_keeps_the_others(tmp_path):
+    """Also what a person decided; and the course file's late rule counts for both."""
     a = "00_reparameterization"
+    (tmp_path / "course").mkdir()
+    (tmp_path / "course" / "vaelab.toml").write_text(
+        f"[late]\nper_day = 0.5\nmost = 0.5\n[assignment.{a}]\ndue = 2020-01-01T00:00:00Z\n"
+    )
     for name in ("ada", "bob"):
         corpus.write(starter(a), tmp_path / "in", name, a)
     words = ("grade", tmp_path / "in", "--assignment", a, "--out", tmp_path / "out", "--jobs", "1")
+    words = (*words, "--course", tmp_path / "course")
     assert vaelab(*words).returncode == 0
+    decide(tmp_path / "out", "ada", "kl_divergence", 10, reason="It is right.", author="Emmy")
     for name in ("ada", "bob"):
         corpus.write(reference(a), tmp_path / "in", name, a)
     done = vaelab(*words, "--only", "bob")
     assert done.returncode == 0, done.stderr
-    assert "bob: before graded, 0; now graded, 90 of 90 points" in done.stdout
-    rows = (tmp_path / "out" / "scores.csv").read_text().splitlines()[1:]
-    assert [row.split(",")[:3] for row in rows] == [
-        ['"ada"', '"graded"', '"0"'],
-        ['"bob"', '"graded"', '"90"'],
+    assert "bob: before graded, 0; now graded, 45 of 90 points" in done.stdout
+    rows = list(csv.DictReader((tmp_path / "out" / "scores.csv").read_text().splitlines()))
+    assert [(row["student"], row["status"], row["score"], row["final"]) for row in rows] == [
+        ("ada", "graded", "10", "5"),
+        ("bob", "graded", "90", "45"),
     ]
     assert "no folder of eve" in vaelab(*words, "--only", "eve").stderr

@@ -1,5 +1,6 @@
 """The judge enforces the limits, and nothing of a worker is left after its end."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from autograder.protocol.ended import Ended
 from autograder.protocol.remote import Raised, Submission
+from autograder.sandbox import usage
 from autograder.sandbox.host import WorkerProcess
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.usage import tree
@@ -167,6 +169,29 @@ def test_a_judge_that_was_stopped_gives_the_submission_its_time(gap, outcome):
     time.sleep(10)
     judge.send_signal(signal.SIGCONT)
     assert judge.communicate(timeout=60)[0] == f"{outcome}\n"
+
+
+@pytest.mark.parametrize("counted", [True, False], ids=["on", "off"])
+def test_time_in_which_a_worker_waits_for_a_core_does_not_count(counted, monkeypatch):
+    """Six other programs use the worker's core; it computes for a second, with a limit of three."""
+    if not counted:
+        monkeypatch.setattr(usage, "_waited", lambda pid: 0.0)
+    core = min(os.sched_getaffinity(0))
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(6)]
+    try:
+        for one in busy:
+            os.sched_setaffinity(one.pid, {core})
+        with WorkerProcess(Limits(call_seconds=3.0)) as worker:
+            for pid in tree(worker._process.pid):
+                os.sched_setaffinity(pid, {core})
+            compute = "import time\nwhile time.process_time() < start + 1: pass"
+            source = f"import time\nstart = time.process_time()\n{compute}"
+            with contextlib.nullcontext() if counted else pytest.raises(Ended, match="one call"):
+                Submission(worker.ask, "none").run(source, "cell")
+    finally:
+        for one in busy:
+            one.kill()
+            one.wait()
 
 
 def test_the_whole_submission_has_a_time_limit():

@@ -1,19 +1,31 @@
 """Pages, tables and the output folder: complete, escaped, and readable by other programs."""
 
 import csv
+import html
 import json
 import math
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autograder.records.results import CheckOutcome, Result, TaskScore, from_json, to_json
+from autograder.records.results import (
+    CheckOutcome,
+    Result,
+    TaskScore,
+    Versions,
+    from_json,
+    to_json,
+    without_times,
+)
 from autograder.records.text import printable
 from autograder.reports.output_folder import OutputFolder
 from autograder.reports.pages import (
+    check_rates,
     class_page,
     curve,
     feedback_page,
@@ -45,6 +57,40 @@ def test_json_round_trip_keeps_a_result():
     assert json.loads(to_json(one))["max_score"] == 15.0
 
 
+USED = Versions("VAE Lab 1", "0.1.0", "2.9.0", "3.12.1", "300 s", "0a1b2c", "2026-11-30 21:05:12")
+
+
+def test_versions_are_kept_and_shown_and_the_date_counts_as_a_time():
+    one = replace(result("ada"), versions=USED)
+    later = replace(one, versions=replace(USED, date="2026-12-01 08:00:00"))
+    assert from_json(to_json(one)) == one
+    assert to_json(one) != to_json(later)
+    assert without_times(one) == without_times(later)
+    page = feedback_page(one)
+    assert "Graded on 2026-11-30 21:05:12 UTC with VAE Lab 1, vaelab 0.1.0, PyTorch 2.9.0" in page
+    assert "0a1b2c" not in page  # students do not need it
+    page = class_page([one, later, replace(one, versions=replace(USED, torch="2.10.0"))])
+    assert "2 graded 2026-11-30 21:05:12 to 2026-12-01 08:00:00 UTC with VAE Lab 1" in page
+    assert "1 graded 2026-11-30 21:05:12 UTC with VAE Lab 1, vaelab 0.1.0, PyTorch 2.10.0" in page
+    assert "secret of the random inputs: 0a1b2c" in page
+
+
+def test_a_result_of_an_older_grader_has_no_versions():
+    body = json.loads(to_json(result("ada")))
+    del body["versions"]
+    old = from_json(json.dumps(body))
+    assert old == result("ada")
+    assert "Graded on" not in feedback_page(old)
+    assert class_page([old])
+
+
+@pytest.mark.parametrize("versions", [3, {}, {"course": "x"}, "2.9"])
+def test_versions_of_another_form_are_no_result(versions):
+    body = json.loads(to_json(result("ada"))) | {"versions": versions}
+    with pytest.raises(ValueError, match="Versions"):
+        from_json(json.dumps(body))
+
+
 def test_csv_has_a_column_for_each_task_and_marks_pending_ones():
     rows = list(csv.DictReader(to_csv([result("ada"), result("bob", 0.0)]).splitlines()))
     assert rows[0] == {
@@ -56,6 +102,10 @@ def test_csv_has_a_column_for_each_task_and_marks_pending_ones():
         "larger_variance": "pending",
         "tier": "A",
         "look": "",
+        "penalty": "0",
+        "final": "15",
+        "late": "",
+        "overrides": "",
     }
     assert rows[1]["score"] == "0"
 
@@ -156,7 +206,7 @@ def test_names_are_written_without_control_characters():
 
 def test_pages_escape_names_and_messages():
     for page in (feedback_page(result(EVIL, 0.0, message=EVIL)), class_page([result(EVIL, 0.0)])):
-        assert "<script>" not in page
+        assert "<script>alert" not in page
         assert "&lt;script&gt;" in page
 
 
@@ -208,3 +258,80 @@ def test_a_submission_that_lost_points_by_its_packaging_comes_first_with_its_rea
     assert page.index("Look at these first") < page.index("Most frequent known mistakes")
     assert "raised =cmd|&lt;b&gt;" in page
     assert "Look at these first" not in class_page([result("ada")])
+
+
+def class_of_300() -> list[Result]:
+    """A class with long names; every third student lost a task, every tenth should be looked at."""
+    return [
+        replace(
+            result(f"Wolfeschlegelsteinhausenbergerdorff-Papadopoulou {n:03}", 15.0 * (n % 3 > 0)),
+            status="timeout" if n == 7 else "graded",
+            seconds=float(300 - n),
+            look=("`settings` failed before any check.",) if n % 10 == 0 else (),
+        )
+        for n in range(300)
+    ]
+
+
+def test_the_class_page_counts_checks_and_folds_names():
+    page = class_page(class_of_300())
+    assert "<details><summary>100 students</summary>" in page
+    (rate,) = check_rates(class_of_300())
+    assert (rate.passed, rate.run, rate.unexplained) == (199, 299, 0)
+    unknown = replace(result("x", 0.0).checks[0], mistake=None)
+    (rate,) = check_rates([replace(result("x", 0.0), checks=(unknown,)), result("y")])
+    assert (rate.passed, rate.run, rate.unexplained) == (1, 2, 1)
+
+
+def test_tables_have_captions_heads_and_scopes():
+    page = class_page(class_of_300())
+    assert page.count("<table") == page.count("<caption") == page.count("<thead") == 4
+    assert not re.findall(r"<th(?! scope=)(?!ead)", page)
+
+
+BROWSER = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+TRY = """<script>
+const count = () => rows.filter((row) => !row.hidden).length;
+const seen = { all: count() };
+form.elements.lost.value = "kl_divergence"; filter(); seen.lost = count();
+form.elements.look.checked = true; filter(); seen.both = count();
+form.reset(); form.elements.text.value = "PAPADOPOULOU 12"; filter(); seen.text = count();
+form.reset(); form.elements.status.value = "timeout"; filter(); seen.status = count();
+form.reset(); filter();
+const buttons = [...document.querySelectorAll("#submissions thead button")];
+const first = () => body.rows[0].cells[0].textContent.slice(-3);
+buttons.at(-2).click(); seen.fastest = first();
+buttons.at(-2).click(); seen.slowest = first();
+const table = document.getElementById("submissions");
+seen.fits = table.scrollWidth <= table.parentNode.clientWidth;
+seen.wide = document.documentElement.scrollWidth <= innerWidth;
+document.title = JSON.stringify(seen);
+</script>"""
+
+
+@pytest.mark.skipif(not BROWSER, reason="no Chromium")
+@pytest.mark.parametrize("width", [1280, 500])
+def test_the_class_page_sorts_and_filters_in_a_browser(tmp_path, width):
+    """500 pixels is the smallest window of Chromium, about a phone."""
+    page = tmp_path / "index.html"
+    page.write_text(class_page(class_of_300()).replace("</body>", f"{TRY}</body>"))
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900"]
+    done = subprocess.run(
+        [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120
+    )
+    seen = json.loads(html.unescape(re.search("<title>(.*?)</title>", done.stdout)[1]))
+    assert seen.pop("fits") or width < 1280
+    assert seen == {
+        "all": 300,
+        "lost": 100,
+        "both": 10,
+        "text": 10,
+        "status": 1,
+        "fastest": "299",
+        "slowest": "000",
+        "wide": True,
+    }

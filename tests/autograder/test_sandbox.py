@@ -6,6 +6,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -63,6 +64,17 @@ def test_python_in_a_writable_folder_is_mounted_elsewhere(monkeypatch):
     at = words.index(python)
     assert words[at - 1 : at + 2] == ["--ro-bind", python, "/shown/tmp/course/.venv"]
     assert bubblewrap.shown_at("/opt/python") == "/opt/python"
+
+
+def test_an_environment_that_is_reached_through_a_link_works():
+    code = "import json; from autograder.sandbox.tiers import probe; print(json.dumps(probe('A')))"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # /tmp is mounted elsewhere
+        link = Path(folder, "environment")
+        link.symlink_to(sys.prefix)
+        python = link / Path(sys.executable).relative_to(sys.prefix)
+        done = subprocess.run([python, "-c", code], env=environment, capture_output=True, text=True)
+    assert json.loads(done.stdout) == []
 
 
 @pytest.mark.parametrize("who", WHO)

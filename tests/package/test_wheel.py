@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from run_as import command_prefix
 
+from autograder.records.results import Result, from_json
+
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess]
 
@@ -66,18 +68,52 @@ def test_build_check_compares_the_notebooks_of_the_wheel(vaelab):
 
 
 def test_verify_tests_an_assignment_of_the_wheel(vaelab):
-    """One that does not train; the demo class below is trained."""
+    """One that does not train; the demo class is trained."""
     said = passed(vaelab("verify", "00_reparameterization"))
     assert "00_reparameterization" in said
     assert "90 of 90" in said
 
 
-def test_demo_and_grade(vaelab):
+@pytest.fixture(scope="module")
+def demo_class(vaelab) -> dict[str, Result]:
+    """The results of `vaelab demo`, by student."""
     said = passed(vaelab("demo", "--out", "demo"))
     assert "tier C" not in said
     assert (vaelab.work / "demo/report/index.html").is_file()
+    files = (vaelab.work / "demo/report/results").glob("*.json")
+    results = [from_json(file.read_text()) for file in files]
+    return {result.student: result for result in results}
+
+
+def test_grade_keeps_the_results_of_the_demo(vaelab, demo_class):
+    """The demo has a shorter limit of one call than `grade` has by default."""
     grade = ("grade", "demo/submissions", "--assignment", "03_fc_vae", "--out", "demo/report")
-    assert "Scores:" in passed(vaelab(*grade))
+    said = passed(vaelab(*grade, "--call-timeout", "15"))
+    assert "Scores:" in said
+    assert f"Kept {len(demo_class)} of {len(demo_class)} results" in said
+
+
+def test_the_reference_and_the_starter_of_the_demo(demo_class):
+    ada, blaise = demo_class["ada"], demo_class["blaise"]
+    assert (ada.score, ada.max_score, ada.pending) == (90, 90, 10)
+    assert blaise.score == 0
+
+
+def test_a_deleted_test_cell_costs_no_points_and_gets_a_note(demo_class):
+    assert demo_class["noor"].score == 90
+    assert any("`kl_divergence` is missing" in note for note in demo_class["noor"].notes)
+
+
+def test_a_repeated_test_cell_costs_no_points_and_gets_a_note(demo_class):
+    assert demo_class["olga"].score == 90
+    assert any("`kl_divergence` is there 2 times" in note for note in demo_class["olga"].notes)
+
+
+def test_a_file_that_is_not_json_is_unreadable(demo_class):
+    result = demo_class["pierre"]
+    assert (result.status, result.score) == ("unreadable", 0)
+    assert "not JSON" in result.message
+    assert {check.outcome for check in result.checks} == {"not_run"}
 
 
 def test_init_writes_a_course_that_takes_its_own_edits(vaelab):

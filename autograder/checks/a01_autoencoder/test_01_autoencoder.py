@@ -2,6 +2,7 @@
 
 import torch
 
+from autograder.checks.bounds import course_bounds
 from autograder.checks.deformed import deformed_digits
 from autograder.checks.shared.autoencoder import (
     criterion_checks,
@@ -239,12 +240,10 @@ def test_latent_size(submission: Submission) -> None:
         )
 
 
-BUDGET = 1_500_000
+BOUNDS = course_bounds(__name__, epochs=15, below=0.04, below_new=0.06, budget=1_500_000)
 SPEC = TrainingSpec(
     model="Autoencoder",
     data="mnist",
-    epochs=15,
-    below=0.04,
     unit="in mean squared error",
     batch=lambda x, labels: (x,),
     loss=reconstruction_error,
@@ -252,13 +251,12 @@ SPEC = TrainingSpec(
     # Another size costs the points of its own task only.
     code=lambda submission: None if "latent_size" in submission.failed else LATENT_DIM,
     new_images=deformed_digits,
-    below_new=0.06,
     untrained=0.055,
-    budget=BUDGET,
     confirmed="With a decoder that gets only the codes of your encoder",
     digits=4,
     calls={"encoder": encode},
     headline=0.036,
+    **BOUNDS,
 )
 
 
@@ -291,6 +289,6 @@ FAMILIES = (
     nonlinearity_checks(DECODER, 3, logits_of, 1e-3),
     forward_checks("Autoencoder", 48, 3, latent_dim=3),
     criterion_checks(),
-    budget_checks(BUDGET, {"encoder": "encoder", "decoder": "decoder"}),
+    budget_checks(BOUNDS["budget"], {"encoder": "encoder", "decoder": "decoder"}),
     training_checks(TASKS, SPEC, loss="the error"),
 )

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from autograder.checks.a02_denoising_autoencoder import denoising, noise
+from autograder.checks.bounds import course_bounds
 from autograder.checks.deformed import deformed_digits
 from autograder.checks.shared.autoencoder import (
     PIXELS,
@@ -145,12 +146,10 @@ def error_of_noisy_images(model: Any, x: torch.Tensor, most: int | None = None) 
     return error_through_the_code(model, corrupted, x, most)
 
 
-BUDGET = 15_000
+BOUNDS = course_bounds(__name__, epochs=20, below=0.025, below_new=0.035, budget=15_000)
 SPEC = TrainingSpec(
     model="DenoiseAE",
     data="mnist",
-    epochs=20,
-    below=0.025,
     unit="in mean squared error",
     batch=lambda x, labels: (x,),
     loss=reconstruction_error,
@@ -158,14 +157,13 @@ SPEC = TrainingSpec(
     # A larger code costs the points of its own task only.
     code=lambda submission: None if "bottleneck" in submission.failed else PIXELS - 1,
     new_images=deformed_digits,
-    below_new=0.035,
     untrained=0.055,
-    budget=BUDGET,
     confirmed="In eval mode, with the grader's noise and only the codes of your encoder",
     sizes=(),
     digits=4,
     calls={"encoder": encode},
     headline=0.016,
+    **BOUNDS,
 )
 
 
@@ -189,6 +187,6 @@ FAMILIES = (
     forward_checks("DenoiseAE"),
     criterion_checks(),
     module_checks(denoising),
-    budget_checks(BUDGET, {"encoder": "encoder", "decoder": "decoder"}),
+    budget_checks(BOUNDS["budget"], {"encoder": "encoder", "decoder": "decoder"}),
     training_checks(TASKS, SPEC, loss="the error"),
 )

@@ -1,7 +1,8 @@
 """The tasks and checks of `03_fc_vae`."""
 
+from autograder.checks.bounds import course_bounds
 from autograder.checks.shared import vae_parts
-from autograder.checks.shared.gaussian import vae_plan
+from autograder.checks.shared.gaussian import MNIST_BOUNDS, vae_plan
 from autograder.checks.shared.networks import budget_checks
 from autograder.checks.shared.vae_methods import vae_method_checks
 from autograder.checks.training import training_checks
@@ -25,8 +26,8 @@ TASKS = (
 )
 
 
-BUDGET = 1_500_000
-SPEC = vae_plan(headline=106.0, budget=BUDGET)
+BOUNDS = course_bounds(__name__, **MNIST_BOUNDS, budget=1_500_000)
+SPEC = vae_plan(headline=106.0, **BOUNDS)
 
 
 FAMILIES = (
@@ -35,6 +36,6 @@ FAMILIES = (
     vae_parts.forward_checks(
         "The image goes through encoder, heads, reparameterize and decoder, in both modes."
     ),
-    budget_checks(BUDGET, vae_parts.PARTS),
+    budget_checks(BOUNDS["budget"], vae_parts.PARTS),
     training_checks(TASKS, SPEC),
 )

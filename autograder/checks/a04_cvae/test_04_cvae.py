@@ -5,8 +5,9 @@ from typing import Any
 import torch
 
 from autograder.checks.a04_cvae import digits
+from autograder.checks.bounds import course_bounds
 from autograder.checks.shared import vae_parts
-from autograder.checks.shared.gaussian import latent_size, vae_plan
+from autograder.checks.shared.gaussian import MNIST_BOUNDS, latent_size, vae_plan
 from autograder.checks.shared.networks import budget_checks
 from autograder.checks.shared.parts import images
 from autograder.checks.shared.vae_methods import vae_method_checks
@@ -41,7 +42,7 @@ TASKS = (
     Task("training", 15, "Training, and digits on demand"),
 )
 CLASSES = 10
-BUDGET = 1_500_000
+BOUNDS = course_bounds(__name__, **MNIST_BOUNDS, budget=1_500_000)
 
 
 # One-hot vectors
@@ -166,7 +167,7 @@ SPEC = vae_plan(
     sizes=("hidden_dim", "latent_dim", "conditional_vec_dim"),
     to_the_end=True,
     labelled=True,
-    budget=BUDGET,
+    **BOUNDS,
     measure=lambda model: {"agreement": agreement(model).mean().item()},
     least={"agreement": AGREEMENT},
 )
@@ -226,6 +227,6 @@ FAMILIES = (
     vae_parts.forward_checks(
         "[x, c] goes to the encoder and [z, c] to the decoder, in both modes.", distinct_labels
     ),
-    budget_checks(BUDGET, vae_parts.PARTS, lambda: (images(2), torch.eye(10)[:2])),
+    budget_checks(BOUNDS["budget"], vae_parts.PARTS, lambda: (images(2), torch.eye(10)[:2])),
     training_checks(TASKS, SPEC),
 )

@@ -4,8 +4,15 @@ from typing import Any
 
 import torch
 
-from autograder.checks.a06_vq_vae import moving_averages, quantizer, vq_networks, whole_model
+from autograder.checks.a06_vq_vae import (
+    missing_layers,
+    moving_averages,
+    quantizer,
+    vq_networks,
+    whole_model,
+)
 from autograder.checks.a06_vq_vae.vq import nearest, perplexity, to_maps, to_rows
+from autograder.checks.bounds import course_bounds
 from autograder.checks.confirmation import Apart
 from autograder.checks.deformed import deformed_photos
 from autograder.checks.shared.answers import expect_like
@@ -205,18 +212,16 @@ def error_through_the_codebook(model: Any, x: torch.Tensor) -> torch.Tensor:
     return (x_recon.float() - x).pow(2).mean() / x.var()
 
 
+BOUNDS = course_bounds(__name__, epochs=15, below=0.15, below_new=0.2)
 SPEC = TrainingSpec(
     model="Model",
     data="photo_patches",
     images=2000,
-    epochs=15,
-    below=0.15,
     unit="of the data's variance",
     batch=lambda x, labels: (x - 0.5, x.var().expand(len(x), 1, 1, 1)),
     loss=share_of_variance,
     confirm=error_through_the_codebook,
     new_images=deformed_photos,
-    below_new=0.2,
     untrained=0.8,
     decoding=("decoder", "vq_vae"),
     sizes=(
@@ -241,12 +246,18 @@ SPEC = TrainingSpec(
         "small model (32 channels, 64 vectors of 4) on the colour images of this machine. "
         "`headlines.md` lists the published sizes."
     ),
+    **BOUNDS,
 )
 
 
-@check("training", live=live_sentence(SPEC, "the loss, with over 4 codes in use,"))
+@check(
+    "training",
+    live=live_sentence(SPEC, "the loss, with over 4 codes in use,"),
+    says=f"Trained from scratch, the loss is below {SPEC.below:g} after {SPEC.epochs} epochs, with "
+    "over 4 codes in use.",
+)
 def test_training(submission: Submission) -> None:
-    """Trained from scratch, the loss is below 0.15 after 15 epochs, with over 4 codes in use."""
+    """Train the model; its loss must be below the bound, with over 4 codes in use."""
     cost = submission.value("commitment_cost")
     if not isinstance(cost, int | float):
         raise CheckFailed("`commitment_cost` is not filled in yet.", todo=True)
@@ -263,5 +274,6 @@ FAMILIES = (
     quantizer.CHECKS,
     module_checks(moving_averages),
     vq_networks.CHECKS,
+    missing_layers.CHECKS,
     module_checks(whole_model),
 )

@@ -81,7 +81,7 @@ ENDS = tuple(
 )
 
 
-HIDDENS = 16
+HIDDENS, RESIDUAL_HIDDENS = 16, 4
 NO_STACK = """
 import torch as _torch
 class ResidualStack(_torch.nn.Module):
@@ -97,7 +97,7 @@ def new_network(submission: Submission, name: str, channels: int, layers: int = 
     """Make a small encoder or decoder, without residual blocks if these have failed."""
     if "residual" in submission.failed and not submission.in_notebook:
         submission.run(NO_STACK, "no_stack")
-    return new_model(submission, name, channels, HIDDENS, layers, 4)
+    return new_model(submission, name, channels, HIDDENS, layers, RESIDUAL_HIDDENS)
 
 
 # Residual blocks. With all weights at 0, f is 0 and the output is the skip connection.

@@ -33,6 +33,7 @@ from autograder.checks.a09_gaussian_vae.dequantization import (
 )
 from autograder.checks.a09_gaussian_vae.gaussian_elbo import SUM_MISTAKES, expect_means
 from autograder.checks.a09_gaussian_vae.lines import LINE_MISTAKES, expect_on_line, line
+from autograder.checks.bounds import course_bounds
 from autograder.checks.deformed import deformed_digits
 from autograder.checks.shared.answers import expect_gaussians, expect_like, expect_values
 from autograder.checks.shared.gaussian import sample
@@ -392,21 +393,20 @@ def loss_through_the_code(model: Any, x: torch.Tensor) -> torch.Tensor:
     return loss_in_bits(x, model.decoder(sample(mu, 2 * logsigma)), mu, logsigma)
 
 
+BOUNDS = course_bounds(__name__, epochs=10, below=7.6, below_new=9.0)
 SPEC = TrainingSpec(
     model="VAE",
     data="mnist",
-    epochs=10,
-    below=7.6,
     unit="bits per dimension",
     batch=lambda x, labels: (dequantize(x),),
     loss=lambda batch, mean, mu, logsigma, *terms: loss_in_bits(batch[0], mean, mu, logsigma),
     confirm=loss_through_the_code,
     new_images=deformed_digits,
-    below_new=9.0,
     untrained=7.7,
     sizes=("latent_dim",),
     confirmed="With each code sampled from your model's own mu and logsigma, and decoded",
     digits=2,
+    **BOUNDS,
 )
 
 

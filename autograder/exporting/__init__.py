@@ -1,0 +1,1 @@
+"""Brings finished results to other systems: nbgrader, learning platforms, Gradescope."""
