@@ -71,6 +71,7 @@ for command in (
     authoring.calibrate,
     grading.collect,
     grading.grade,
+    grading.merge,
     grading.override,
     marking.mark,
     grading.explain,

@@ -190,6 +190,10 @@ def _collect_one(
     state = _write_last(folder, assignment, last)
     if state == OLDER:
         written.append("The notebook that was there is later, and stays.")
+    elif last.helpers:
+        for helper, content in last.helpers.items():
+            _write_helper(folder, helper, content, _time(last))
+        written.append(f"It uses {', '.join(last.helpers)}, handed in with it.")
     assert last.owned
     where = "/".join(last.owned.file.parts)
     late, count = last.owned.late, len(chosen)
@@ -215,6 +219,16 @@ def _write_last(folder: Path, assignment: str, last: Chosen) -> str:
         _keep_earlier(folder / EARLIER, before, written)
     write_bytes(path, last.content, time.timestamp())
     return TAKEN
+
+
+def _write_helper(folder: Path, name: str, content: bytes, time: datetime) -> None:
+    """Write a Python file beside the notebook; keep another one that is there."""
+    path = folder / name
+    if path.is_file() and not path.is_symlink() and path.read_bytes() != content:
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        earlier = folder / EARLIER / f"{written.strftime('%Y-%m-%dT%H-%M-%SZ')} {name}"
+        write_bytes(earlier, path.read_bytes(), path.stat().st_mtime)
+    write_bytes(path, content, time.timestamp())
 
 
 def _keep_earlier(folder: Path, content: bytes, time: datetime) -> None:

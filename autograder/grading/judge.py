@@ -1,7 +1,6 @@
 """The judge: grades one submission and returns its result."""
 
 import contextlib
-import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +11,14 @@ from autograder.checks.evaluate import defining_cell, evaluate, not_started
 from autograder.checks.registry import info, load_checks
 from autograder.checks.seeds import submission_key
 from autograder.course.sources import definitions, imported, load_source
+from autograder.grading.helpers import digest_of
 from autograder.grading.notebook import (
     CELL_SECONDS,
     EXTRA_CELL_SECONDS,
     Opened,
     ToRun,
     UnreadableError,
+    helpers_of,
     open_notebook,
     parse_notebook,
     read_bytes,
@@ -150,8 +151,9 @@ def grade(
     look: tuple[str, ...] = ()
     try:
         raw = read_bytes(path)
-        digest = hashlib.sha256(raw).hexdigest()
-        opened = parse_notebook(raw, assignment)
+        helpers = helpers_of(path, raw)
+        digest = digest_of(raw, helpers)
+        opened = parse_notebook(raw, assignment, helpers)
     except FileNotFoundError:
         return result("missing", f"The file {path.name} does not exist.", [], (), {})
     except (UnreadableError, OSError) as error:
@@ -246,7 +248,8 @@ def _run_cells(submission: Submission, opened: Opened) -> Submission:
     rule = checks.imports
     if not rule.further or rule.forbidden:
         given = imported(cell.source for cell in load_source(assignment).of("setup"))
-        submission.restrict(None if rule.further else given, rule.forbidden)
+        allowed = None if rule.further else [*given, *opened.modules]
+        submission.restrict(allowed, rule.forbidden)
     needed = _Needed(definitions(load_source(assignment)))
     for cell in opened.cells:
         submission.sources[cell.name] = cell.source
@@ -289,7 +292,7 @@ def _run_cell(submission: Submission, cell: ToRun, needed: _Needed) -> None:
         Raised: If the cell raises an exception.
     """
     try:
-        submission.run(cell.source, cell.name, cell.seconds, cell.given)
+        submission.run(cell.source, cell.name, cell.seconds, cell.given, cell.module)
     except Raised as error:
         if not _helped(error, submission, needed):
             raise

@@ -195,6 +195,36 @@ def test_collecting_again_loses_nothing(source, tmp_path):
     assert len(list((into / "ada" / A / EARLIER).iterdir())) == 2
 
 
+USES = SECOND.replace(b"import torch\\n", b"import torch, my_tools\\n", 1)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("ada/03_fc_vae.ipynb", "ada/my_tools.py", "ada/inner.py", "ada/other.py"),
+        tuple(
+            f"ada_12345_{number}_{name}"
+            for number, name in enumerate(
+                ("03_fc_vae.ipynb", "my_tools.py", "inner.py", "other.py"), 678
+            )
+        ),
+    ],
+)
+def test_python_files_that_the_notebook_uses_come_with_it(source, tmp_path, names):
+    into = tmp_path / "in"
+    assert USES != SECOND
+    for name, content in zip(names, (USES, b"import inner", b"x = 1", b"y = 2"), strict=True):
+        put(source, name, content)
+    assert "my_tools.py" in " ".join(run(source, into)[0]["ada"].notes)
+    folder = into / "ada" / A
+    assert {path.name for path in folder.iterdir()} == {f"{A}.ipynb", "my_tools.py", "inner.py"}
+    put(source, names[1], b"import inner  # better", NOON.replace(hour=13))
+    run(source, into)
+    assert (folder / "my_tools.py").read_bytes() == b"import inner  # better"
+    (kept,) = (folder / EARLIER).iterdir()
+    assert (kept.name, kept.read_bytes()) == ("2026-11-30T12-00-00Z my_tools.py", b"import inner")
+
+
 @pytest.mark.parametrize(
     ("files", "says"),
     [

@@ -110,7 +110,7 @@ def fill(made: RemoteObject, gain: float) -> None:
     filled = {}
     for name, parameter in made.parameters().items():
         if parameter.dim() > 1:
-            inputs = max(parameter[0].numel(), 1)
+            inputs = max(math.prod(parameter.shape[1:]), 1)  # a layer may have no outputs
             filled[name] = gain / math.sqrt(inputs) * torch.randn_like(parameter)
         elif "bias" in name.rpartition(".")[2]:
             filled[name] = torch.zeros_like(parameter)
