@@ -277,9 +277,10 @@ def gradients(submission: Submission, *inputs: Any) -> torch.Tensor:
     if isinstance(got, torch.Tensor) and got.shape == (2,):
         got = tuple(got)
     again = submission.object("toy_gradients")(*inputs)
-    numbers = [_as_numbers(pair) for pair in (got, again)]
+    if isinstance(again, torch.Tensor) and again.shape == (2,):
+        again = tuple(again)
     expect(
-        numbers[0] == numbers[1],
+        _as_numbers(got) == _as_numbers(again),
         "Two calls with the same arguments return different gradients. The noise is the argument "
         "eps. Use no other random numbers.",
         "own_noise",
