@@ -160,38 +160,63 @@ def grade(
         look = (str(error),)
         return result("unreadable", str(error), [], (), {})
 
+    key = submission_key(secret, digest)
     for _ in range(1 + MOST_SKIPPED):
-        with contextlib.ExitStack() as stack:
-            current: Judging | None = None
-            status, message, last = "graded", "", ""
-            try:
-                worker = stack.enter_context(WorkerProcess(limits or Limits(), sandbox))
-                key = submission_key(secret, digest)
-                submission = _submission(opened, worker, assignment, key, stack, train)
-                try:
-                    _run_cells(submission, opened)
-                except Ended:
-                    last = submission.cell
-                    raise
-                current = Judging(assignment, submission, worker)
-                run_checks(current)
-                if worker.ended:
-                    raise worker.ended
-            except Ended as end:
-                status, message = end.status, str(end)
-            except MemoryError:  # of the judge; memory of the worker is the watcher's business
-                status, message = "memory", JUDGE_MEMORY
-        if not any(cell.name == last and cell.own for cell in opened.cells):
+        run = _run(opened, assignment, limits or Limits(), sandbox, key, train)
+        if not any(cell.name == run.ended_in and cell.own for cell in opened.cells):
             break
         # The work may be right without a cell of the student's own.
-        opened = opened.without(last, f"`{last}` was skipped. {message}")
-    outcomes = current.outcomes if current else []
-    look = (*opened.look, *(_failed_cells(current.submission) if current else ()))
-    if status != "graded":
-        look = (message, *look)
-    notes = opened.notes + (_notes(current.submission) if current else ())
-    facts = current.submission.facts if current else {}
-    return result(status, message, outcomes, notes, facts)
+        opened = opened.without(run.ended_in, f"`{run.ended_in}` was skipped. {run.message}")
+    look = opened.look if run.status == "graded" else (run.message, *opened.look)
+    if run.judging is None:
+        return result(run.status, run.message, [], opened.notes, {})
+    submission = run.judging.submission
+    look += _failed_cells(submission)
+    notes = opened.notes + _notes(submission)
+    return result(run.status, run.message, run.judging.outcomes, notes, submission.facts)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of a submission's cells and of all checks.
+
+    Attributes:
+        status: A key of `STATUSES`.
+        message: Why the status is not "graded"; "" if it is.
+        judging: The submission and the outcomes; None if its cells did not run to the end.
+        ended_in: The name of the cell that ended the worker; "" if none did.
+    """
+
+    status: str
+    message: str
+    judging: Judging | None
+    ended_in: str
+
+
+def _run(
+    opened: Opened, assignment: str, limits: Limits, sandbox: Sandbox, key: bytes, train: bool
+) -> _Run:
+    """Run the cells and the checks in a worker of their own."""
+    judging: Judging | None = None
+    status, message, ended_in = "graded", "", ""
+    with contextlib.ExitStack() as stack:
+        try:
+            worker = stack.enter_context(WorkerProcess(limits, sandbox))
+            submission = _submission(opened, worker, assignment, key, stack, train)
+            try:
+                _run_cells(submission, opened)
+            except Ended:
+                ended_in = submission.cell
+                raise
+            judging = Judging(assignment, submission, worker)
+            run_checks(judging)
+            if worker.ended:
+                raise worker.ended
+        except Ended as end:
+            status, message = end.status, str(end)
+        except MemoryError:  # of the judge; memory of the worker is the watcher's business
+            status, message = "memory", JUDGE_MEMORY
+    return _Run(status, message, judging, ended_in)
 
 
 def _submission(

@@ -24,6 +24,7 @@ from autograder.collecting.collect import (
     collect,
     folder_name,
 )
+from autograder.collecting.collected import read_collected, submission_times
 from autograder.collecting.roster import match, read_roster
 from autograder.grading.batch import find_submissions
 
@@ -193,6 +194,20 @@ def test_collecting_again_loses_nothing(source, tmp_path):
     assert len(list((into / "ada" / A / EARLIER).iterdir())) == 2
     assert run(source, into)[0]["ada"].state == OLDER
     assert len(list((into / "ada" / A / EARLIER).iterdir())) == 2
+
+
+def test_a_download_of_some_students_forgets_nobody(source, tmp_path):
+    """The table has the times and files of the others, also under a name like a formula."""
+    put(source, "=1+1/03_fc_vae.ipynb", FIRST, NOON)
+    put(source, "ada/03_fc_vae.ipynb", FIRST, NOON)
+    run(source, tmp_path / "in")
+    put(tmp_path / "late", "ada/03_fc_vae.ipynb", SECOND, NOON.replace(hour=13))
+    found, _ = run(tmp_path / "late", tmp_path / "in")
+    assert {name: one.state for name, one in found.items()} == {"=1+1": UNCHANGED, "ada": TAKEN}
+    times = submission_times(tmp_path / "in", A)
+    assert times("=1+1").time == NOON
+    assert times("ada").time == NOON.replace(hour=13)
+    assert read_collected(tmp_path / "in", A)["=1+1"].file == "=1+1/03_fc_vae.ipynb"
 
 
 USES = SECOND.replace(b"import torch\\n", b"import torch, my_tools\\n", 1)

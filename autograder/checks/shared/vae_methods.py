@@ -221,7 +221,8 @@ def _loss(submission: Submission, task: str) -> Loss:
     def whole(x_hat: torch.Tensor, x: torch.Tensor, *heads: torch.Tensor) -> torch.Tensor:
         got = vae_of(heads[0].shape[-1]).loss_function(x_hat, x, *heads)
         others = heads[0] if task == RECON else x_hat
-        if isinstance(got, torch.Tensor) and got.numel() == others.numel() > 1:
+        numbers = isinstance(got, torch.Tensor) and got.is_floating_point()
+        if numbers and got.numel() == others.numel() > 1:
             got = got.mean()
         return expect_one_number(got, "`loss_function(…)`")
 
