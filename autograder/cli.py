@@ -42,7 +42,7 @@ def _print_version(wanted: bool) -> None:
     course = course_file()
     typer.echo(
         f"vaelab {version('vaelab')}, torch {version('torch')}, Python {python_version()}, "
-        f"course {course.title} {course.version} in {course.path.parent}"
+        f"course {' '.join(filter(None, (course.title, course.version)))} in {course.path.parent}"
     )
     raise typer.Exit
 
@@ -71,6 +71,7 @@ for command in (
     authoring.calibrate,
     grading.collect,
     grading.grade,
+    grading.merge,
     grading.override,
     marking.mark,
     grading.explain,

@@ -28,7 +28,7 @@ SLOW = {
     "autograder/test_contributing.py": 90,
     "autograder/test_reference_notebooks.py": 250,
     "attacks/": 230,
-    "autograder/test_nbgrader.py": 50,
+    "autograder/test_nbgrader.py": 40,
     "autograder/test_batch.py": 80,
     "autograder/test_sandbox.py": 90,
     "autograder/test_cli.py": 60,

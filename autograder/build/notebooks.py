@@ -24,10 +24,33 @@ PLACE = re.compile(r"\{\{([a-z_]+(?:\.\w+)?)\}\}")
 NUMBER_PLACE = re.compile(r"^(.*[^\d.])(\d+(?:\.\d+)?)([^\d\n]*?)  # \{\{(\w+)\}\}$", re.M)
 SETTINGS = """\
 # Settings of nbgrader for this course. Written by `vaelab build --nbgrader`.
+import os
+from pathlib import Path
+
+from nbgrader import preprocessors as steps
+
+from autograder.build.nbgrader_cells import RestoreCells
+
+# One thread for each kernel: with more, nbgrader takes several times the processor time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+root = Path(__file__).resolve().parent
+
 c = get_config()  # noqa: F821
 c.CourseDirectory.course_id = "vaelab"
+c.CourseDirectory.root = str(root)
+# On a JupyterHub, name a folder that all users can reach.
+c.Exchange.root = str(root / "exchange")
 c.Execute.timeout = 600
 c.OverwriteCells.add_missing_cells = True
+# nbgrader's own steps, and one that restores cells without which OverwriteCells stops.
+c.Autograde.sanitize_preprocessors = [
+    steps.ClearOutput,
+    steps.DeduplicateIds,
+    RestoreCells,
+    steps.OverwriteKernelspec,
+    steps.OverwriteCells,
+    steps.CheckCellMetadata,
+]
 c.ClearSolutions.begin_solution_delimeter = "BEGIN SOLUTION"
 c.ClearSolutions.end_solution_delimeter = "END SOLUTION"
 c.IgnorePattern.pattern = r".*"

@@ -1,12 +1,14 @@
 """Chooses the notebook of an assignment among the files of one attempt."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from autograder.collecting.arrivals import CollectError
 from autograder.collecting.owners import Owned
 from autograder.course.sources import assignments, load_source
+from autograder.grading.helpers import used_modules
 from autograder.grading.notebook import claimed_assignment, grade_id, read_json
 
 FOLDERS = {"submitted", "source", "release"}
@@ -21,12 +23,14 @@ class Chosen:
         content: Its bytes; b"" if there is none.
         notes: What an instructor may want to know about the choice.
         problem: Why there is no notebook; "" if there is one.
+        helpers: The Python files that the notebook names, by their names.
     """
 
     owned: Owned | None
     content: bytes
     notes: tuple[str, ...]
     problem: str = ""
+    helpers: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def choose(files: Sequence[Owned], assignment: str) -> Chosen:
@@ -67,7 +71,20 @@ def choose(files: Sequence[Owned], assignment: str) -> Chosen:
     folders = [part for part in one.inside[:-1] if part not in (assignment, *FOLDERS)]
     if folders and not notes:
         notes.append(f"The notebook was deeper: {_shown(one)}.")
-    return Chosen(one, content, tuple(notes))
+    return Chosen(one, content, tuple(notes), helpers=_helpers(files, content))
+
+
+def _helpers(files: Sequence[Owned], content: bytes) -> dict[str, bytes]:
+    """Return the Python files of an attempt that its notebook imports, by their names."""
+    modules: dict[str, bytes] = {}
+    for one in files:
+        stem, _, kind = one.inside[-1].rpartition(".")
+        if kind == "py" and stem.isidentifier():
+            with contextlib.suppress(CollectError):
+                modules[stem] = one.file.read()
+    texts = {stem: text.decode("utf-8", "ignore") for stem, text in modules.items()}
+    used = used_modules(content.decode("utf-8", "ignore"), texts)
+    return {f"{stem}.py": modules[stem] for stem in used}
 
 
 def assignment_of(content: bytes) -> str:

@@ -21,7 +21,7 @@ from autograder.collecting.roster import Student, match
 from autograder.course.sources import load_source
 from autograder.records.results import write_bytes, write_text
 from autograder.records.text import printable
-from autograder.reports.table import plain
+from autograder.reports.table import from_plain, plain
 
 TIME = "%Y-%m-%d %H:%M:%S"
 TAKEN, MISSING, UNCHANGED, OLDER = "taken", "missing", "unchanged", "older"
@@ -104,15 +104,48 @@ def collect(
         _collect_one(key, name, files, notes, assignment, into)
         for key, (name, files, notes) in students.items()
     ]
+    table = table_of(into, assignment)
+    # A download of some students only, such as late ones, changes nothing for the others.
+    others = {name: one for name, one in _of_table(table).items() if name not in students}
     for one in roster or ():
-        if folder_name(one.key) not in students:
-            (into / folder_name(one.key)).mkdir(parents=True, exist_ok=True)
-            done.append(Collected(folder_name(one.key), one.name, MISSING))
+        if (name := folder_name(one.key)) not in students:
+            (into / name).mkdir(parents=True, exist_ok=True)
+            others.setdefault(name, Collected(name, one.name, MISSING))
+    done += others.values()
     done.sort(key=lambda one: one.student.casefold())
     every = (*listing.problems, *problems)
-    table = table_of(into, assignment)
     write_text(table, as_csv(done, every))
     return Report(tuple(done), every, table)
+
+
+def _of_table(table: Path) -> dict[str, Collected]:
+    """Return who has a notebook by an earlier table, by folder."""
+    try:
+        with table.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error):
+        return {}
+    found = {}
+    for row in rows:
+        told = {column: from_plain(row.get(column) or "") for column in COLUMNS}
+        try:
+            time = datetime.strptime(told["time"], TIME).replace(tzinfo=UTC)
+        except ValueError:
+            time = None
+        one = Collected(
+            told["student"],
+            told["name"],
+            UNCHANGED if told["state"] == TAKEN else told["state"],
+            time,
+            bool(told["late"]),
+            int(told["attempts"]) if told["attempts"].isdecimal() else 0,
+            told["file"],
+            (told["notes"],) if told["notes"] else (),
+            told["time_from"],
+        )
+        if one.student and one.state in (UNCHANGED, OLDER):
+            found[one.student] = one
+    return found
 
 
 def table_of(into: Path, assignment: str) -> Path:
@@ -190,6 +223,10 @@ def _collect_one(
     state = _write_last(folder, assignment, last)
     if state == OLDER:
         written.append("The notebook that was there is later, and stays.")
+    elif last.helpers:
+        for helper, content in last.helpers.items():
+            _write_helper(folder, helper, content, _time(last))
+        written.append(f"It uses {', '.join(last.helpers)}, handed in with it.")
     assert last.owned
     where = "/".join(last.owned.file.parts)
     late, count = last.owned.late, len(chosen)
@@ -215,6 +252,16 @@ def _write_last(folder: Path, assignment: str, last: Chosen) -> str:
         _keep_earlier(folder / EARLIER, before, written)
     write_bytes(path, last.content, time.timestamp())
     return TAKEN
+
+
+def _write_helper(folder: Path, name: str, content: bytes, time: datetime) -> None:
+    """Write a Python file beside the notebook; keep another one that is there."""
+    path = folder / name
+    if path.is_file() and not path.is_symlink() and path.read_bytes() != content:
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        earlier = folder / EARLIER / f"{written.strftime('%Y-%m-%dT%H-%M-%SZ')} {name}"
+        write_bytes(earlier, path.read_bytes(), path.stat().st_mtime)
+    write_bytes(path, content, time.timestamp())
 
 
 def _keep_earlier(folder: Path, content: bytes, time: datetime) -> None:

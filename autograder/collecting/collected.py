@@ -10,7 +10,7 @@ from pathlib import Path
 from autograder.collecting.collect import TAKEN, TIME, UNCHANGED, table_of
 from autograder.collecting.owners import FILE, PLATFORM, exchange_time
 from autograder.grading.late import SubmissionTime
-from autograder.reports.table import plain
+from autograder.reports.table import from_plain
 
 NBGRADER, TIMESTAMP = "nbgrader", "timestamp.txt"
 SOURCES = {PLATFORM: "of the learning platform", NBGRADER: "of nbgrader", FILE: "of the file"}
@@ -55,12 +55,12 @@ def read_collected(submissions: Path, assignment: str) -> dict[str, HandedIn]:
     except (OSError, ValueError, csv.Error):
         return {}
     return {
-        row["student"]: HandedIn(
+        from_plain(row["student"]): HandedIn(
             # The time of a file may be that of the download.
             (row.get("time") or "") if row.get("time_from", "file") else "",
             bool(row.get("late")),
             int(count) if (count := row.get("attempts") or "").isdigit() else 0,
-            row.get("file") or "",
+            from_plain(row.get("file") or ""),
             row.get("time_from", FILE),
             row.get("state") in (TAKEN, UNCHANGED) and "time_from" in row,
         )
@@ -80,7 +80,7 @@ def submission_times(submissions: Path, assignment: str) -> Callable[[str], Subm
     collected = read_collected(submissions, assignment)
 
     def of_table(student: str) -> SubmissionTime:
-        one = collected.get(plain(student))
+        one = collected.get(student)
         if not one:
             return SubmissionTime(None)
         try:

@@ -1,5 +1,6 @@
 """The commands of who grades: collect, grade, override, explain, and the demo."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +103,13 @@ def grade(
             help="Grade this student again and keep all other results. Can be repeated.",
         ),
     ] = None,
+    shard: Annotated[
+        str,
+        typer.Option(
+            metavar="I/N",
+            help="Grade part I of N of the students, for a job array. See `vaelab merge`.",
+        ),
+    ] = "",
     gradebook: Annotated[
         Path | None,
         typer.Option(
@@ -130,12 +138,42 @@ def grade(
         from autograder.exporting.gradebook import expect_gradebook
 
         expect_gradebook(gradebook, assignment)
+    sandbox = sandbox_for(no_sandbox)
     results = _grade(
-        submissions, assignment, out, jobs, limits, sandbox_for(no_sandbox), again, only or ()
+        submissions, assignment, out, jobs, limits, sandbox, again, only or (), _part(shard)
     )
     if gradebook:
         to_gradebook(results, gradebook, submissions)
     _expect_complete(results)
+
+
+def _part(text: str) -> tuple[int, int]:
+    """Return I and N of the option `--shard I/N`; (1, 1) if it is empty."""
+    if not text:
+        return 1, 1
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    number, parts = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= number <= parts:
+        raise typer.BadParameter(f"--shard {text}: expected I/N with 1 ≤ I ≤ N, such as 3/10.")
+    return number, parts
+
+
+def merge(
+    parts: Annotated[
+        list[Path], typer.Argument(help="The output folders of `vaelab grade --shard`.")
+    ],
+    into: Annotated[Path, typer.Option(help="The output folder that gets all results.")],
+    course: CourseDir = None,
+) -> None:
+    """Merge the output folders of the parts of a class.
+
+    The parts stay as they are. Of two results of one student, the later one is taken. Then
+    `vaelab grade --out INTO` grades who is still missing.
+    """
+    from autograder.reports.merging import merge as run
+
+    results = run(parts, into)
+    typer.echo(f"{len(results)} results of {results[0].assignment}. Scores: {into / 'scores.csv'}")
 
 
 def override(
@@ -273,12 +311,14 @@ def _grade(
     sandbox: "Sandbox",
     again: bool,
     only: Sequence[str] = (),
+    part: tuple[int, int] = (1, 1),
 ) -> "list[Result]":
     from autograder.checks.registry import load_checks
     from autograder.collecting.collected import read_collected, submission_times
     from autograder.course.settings import course_file
     from autograder.course.sources import load_source
     from autograder.grading.batch import (
+        BatchError,
         chosen,
         expect_apart,
         expect_hidden,
@@ -298,6 +338,14 @@ def _grade(
     expect_apart(submissions, out)
     load_checks(assignment)  # stop here if the course file does not fit them
     of_term = course_file().secret
+    number, parts = part
+    if parts > 1 and not of_term:
+        raise BatchError(
+            "The parts of a class must get the same random inputs. Set `secret` in the section "
+            "[course] of vaelab.toml, and use this course file for all parts."
+        )
+    everyone = {entry.student for entry in entries}
+    entries = entries[number - 1 :: parts]
     output = OutputFolder(out)
     collected = read_collected(submissions, assignment)
     output.handed_in = {student: one.sentence for student, one in collected.items()}
@@ -318,7 +366,7 @@ def _grade(
             return with_overrides(replace(result, late=late), decided.get(student, {}))
 
         output.adjust = adjust
-        named = {*decided, *settings.extensions} - {entry.student for entry in entries}
+        named = {*decided, *settings.extensions} - everyone
         for student in sorted(named):
             console.print(
                 f"{printable(student)} has an override or an extension, but no folder in "

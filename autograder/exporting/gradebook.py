@@ -5,7 +5,6 @@ comments that a person gave are never changed.
 """
 
 import contextlib
-import hashlib
 import os
 import sqlite3
 import sys
@@ -28,8 +27,9 @@ from autograder.build.notebooks import starter, to_text
 from autograder.collecting.collected import read_collected
 from autograder.course.sources import assignments, load_source
 from autograder.exporting.autograded import autograded
+from autograder.grading.helpers import digest_of
 from autograder.grading.judge import unjudged
-from autograder.grading.notebook import UnreadableError, read_bytes
+from autograder.grading.notebook import UnreadableError, helpers_of, read_bytes
 from autograder.records.causes import shown_messages
 from autograder.records.errors import UserError
 from autograder.records.results import STATUSES, Result, write_text
@@ -360,7 +360,7 @@ def _notebook(path: Path, result: Result) -> NotebookNode | None:
         raw = read_bytes(path)
     except (OSError, UnreadableError):
         return None
-    if hashlib.sha256(raw).hexdigest() != result.digest:
+    if digest_of(raw, helpers_of(path, raw)) != result.digest:
         return None
     return autograded(raw, result)
 

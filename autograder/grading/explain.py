@@ -1,6 +1,5 @@
 """Explain one check of one result: what was asked, what came back, what was expected."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,16 @@ from autograder.checks.registry import info, load_checks
 from autograder.checks.seeds import submission_key
 from autograder.course.sources import imported, load_source
 from autograder.grading.embedded import described
+from autograder.grading.helpers import digest_of
 from autograder.grading.judge import judging
-from autograder.grading.notebook import ToRun, UnreadableError, as_run, open_notebook, read_bytes
+from autograder.grading.notebook import (
+    ToRun,
+    UnreadableError,
+    as_run,
+    helpers_of,
+    open_notebook,
+    read_bytes,
+)
 from autograder.grading.recording import Recorder, Recording
 from autograder.grading.script import (
     WARNING,
@@ -96,7 +103,8 @@ def explain(
     """
     graded = _find(result, check)
     try:
-        digest = hashlib.sha256(read_bytes(path)).hexdigest()
+        raw = read_bytes(path)
+        digest = digest_of(raw, helpers_of(path, raw))
         cells = [as_run(cell) for cell in open_notebook(path, result.assignment).cells]
     except (UnreadableError, OSError) as error:
         raise ExplainError(f"{path}: {error}") from error

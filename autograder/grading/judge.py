@@ -1,7 +1,6 @@
 """The judge: grades one submission and returns its result."""
 
 import contextlib
-import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +11,14 @@ from autograder.checks.evaluate import defining_cell, evaluate, not_started
 from autograder.checks.registry import info, load_checks
 from autograder.checks.seeds import submission_key
 from autograder.course.sources import definitions, imported, load_source
+from autograder.grading.helpers import digest_of
 from autograder.grading.notebook import (
     CELL_SECONDS,
     EXTRA_CELL_SECONDS,
     Opened,
     ToRun,
     UnreadableError,
+    helpers_of,
     open_notebook,
     parse_notebook,
     read_bytes,
@@ -150,46 +151,72 @@ def grade(
     look: tuple[str, ...] = ()
     try:
         raw = read_bytes(path)
-        digest = hashlib.sha256(raw).hexdigest()
-        opened = parse_notebook(raw, assignment)
+        helpers = helpers_of(path, raw)
+        digest = digest_of(raw, helpers)
+        opened = parse_notebook(raw, assignment, helpers)
     except FileNotFoundError:
         return result("missing", f"The file {path.name} does not exist.", [], (), {})
     except (UnreadableError, OSError) as error:
         look = (str(error),)
         return result("unreadable", str(error), [], (), {})
 
+    key = submission_key(secret, digest)
     for _ in range(1 + MOST_SKIPPED):
-        with contextlib.ExitStack() as stack:
-            current: Judging | None = None
-            status, message, last = "graded", "", ""
-            try:
-                worker = stack.enter_context(WorkerProcess(limits or Limits(), sandbox))
-                key = submission_key(secret, digest)
-                submission = _submission(opened, worker, assignment, key, stack, train)
-                try:
-                    _run_cells(submission, opened)
-                except Ended:
-                    last = submission.cell
-                    raise
-                current = Judging(assignment, submission, worker)
-                run_checks(current)
-                if worker.ended:
-                    raise worker.ended
-            except Ended as end:
-                status, message = end.status, str(end)
-            except MemoryError:  # of the judge; memory of the worker is the watcher's business
-                status, message = "memory", JUDGE_MEMORY
-        if not any(cell.name == last and cell.own for cell in opened.cells):
+        run = _run(opened, assignment, limits or Limits(), sandbox, key, train)
+        if not any(cell.name == run.ended_in and cell.own for cell in opened.cells):
             break
         # The work may be right without a cell of the student's own.
-        opened = opened.without(last, f"`{last}` was skipped. {message}")
-    outcomes = current.outcomes if current else []
-    look = (*opened.look, *(_failed_cells(current.submission) if current else ()))
-    if status != "graded":
-        look = (message, *look)
-    notes = opened.notes + (_notes(current.submission) if current else ())
-    facts = current.submission.facts if current else {}
-    return result(status, message, outcomes, notes, facts)
+        opened = opened.without(run.ended_in, f"`{run.ended_in}` was skipped. {run.message}")
+    look = opened.look if run.status == "graded" else (run.message, *opened.look)
+    if run.judging is None:
+        return result(run.status, run.message, [], opened.notes, {})
+    submission = run.judging.submission
+    look += _failed_cells(submission)
+    notes = opened.notes + _notes(submission)
+    return result(run.status, run.message, run.judging.outcomes, notes, submission.facts)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of a submission's cells and of all checks.
+
+    Attributes:
+        status: A key of `STATUSES`.
+        message: Why the status is not "graded"; "" if it is.
+        judging: The submission and the outcomes; None if its cells did not run to the end.
+        ended_in: The name of the cell that ended the worker; "" if none did.
+    """
+
+    status: str
+    message: str
+    judging: Judging | None
+    ended_in: str
+
+
+def _run(
+    opened: Opened, assignment: str, limits: Limits, sandbox: Sandbox, key: bytes, train: bool
+) -> _Run:
+    """Run the cells and the checks in a worker of their own."""
+    judging: Judging | None = None
+    status, message, ended_in = "graded", "", ""
+    with contextlib.ExitStack() as stack:
+        try:
+            worker = stack.enter_context(WorkerProcess(limits, sandbox))
+            submission = _submission(opened, worker, assignment, key, stack, train)
+            try:
+                _run_cells(submission, opened)
+            except Ended:
+                ended_in = submission.cell
+                raise
+            judging = Judging(assignment, submission, worker)
+            run_checks(judging)
+            if worker.ended:
+                raise worker.ended
+        except Ended as end:
+            status, message = end.status, str(end)
+        except MemoryError:  # of the judge; memory of the worker is the watcher's business
+            status, message = "memory", JUDGE_MEMORY
+    return _Run(status, message, judging, ended_in)
 
 
 def _submission(
@@ -246,7 +273,8 @@ def _run_cells(submission: Submission, opened: Opened) -> Submission:
     rule = checks.imports
     if not rule.further or rule.forbidden:
         given = imported(cell.source for cell in load_source(assignment).of("setup"))
-        submission.restrict(None if rule.further else given, rule.forbidden)
+        allowed = None if rule.further else [*given, *opened.modules]
+        submission.restrict(allowed, rule.forbidden)
     needed = _Needed(definitions(load_source(assignment)))
     for cell in opened.cells:
         submission.sources[cell.name] = cell.source
@@ -289,7 +317,7 @@ def _run_cell(submission: Submission, cell: ToRun, needed: _Needed) -> None:
         Raised: If the cell raises an exception.
     """
     try:
-        submission.run(cell.source, cell.name, cell.seconds, cell.given)
+        submission.run(cell.source, cell.name, cell.seconds, cell.given, cell.module)
     except Raised as error:
         if not _helped(error, submission, needed):
             raise

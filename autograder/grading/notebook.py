@@ -10,13 +10,15 @@ import json
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from autograder.course.regions import without_solution
 from autograder.course.sources import Source, assignments, load_source
+from autograder.grading.helpers import defining, read_helpers, written_file
 from autograder.records.text import printable
 from autograder.worker.additions import added
 from autograder.worker.magics import skipped_magic
@@ -53,6 +55,7 @@ class ToRun:
         own: Whether the student added it: the submission may be right without it.
         given: The text of the given cell that `source` is a changed copy of. Only the student's
             additions are run. None for the other cells.
+        module: The name of the module that `source` is the text of; "" for a cell.
     """
 
     name: str
@@ -60,6 +63,7 @@ class ToRun:
     seconds: float | None = None
     own: bool = False
     given: str | None = None
+    module: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,14 @@ class Opened:
         notes: The differences from the starter.
         answers: The text of each written answer, by id; None if it is unchanged or missing.
         look: Those of the notes that can be the reason for lost points.
+        modules: The names of the modules that it defines itself.
     """
 
     cells: tuple[ToRun, ...]
     notes: tuple[str, ...]
     answers: dict[str, str | None]
     look: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
 
     def without(self, name: str, why: str) -> "Opened":
         """Return it without a cell, with a note that says why."""
@@ -85,17 +91,30 @@ class Opened:
 
 
 def open_notebook(path: Path, assignment: str) -> Opened:
-    """Read a submission from its file.
+    """Read a submission from its file and from the Python files beside it.
 
     Raises:
         UnreadableError: If the file is not a regular file, is too large, or is not a notebook.
         FileNotFoundError: If the file does not exist.
     """
-    return parse_notebook(read_bytes(path), assignment)
+    raw = read_bytes(path)
+    return parse_notebook(raw, assignment, helpers_of(path, raw))
 
 
-def parse_notebook(raw: bytes, assignment: str) -> Opened:
+def helpers_of(path: Path, raw: bytes) -> dict[str, str]:
+    """Return the texts of the Python files that a notebook uses; see `helpers.read_helpers`."""
+    return read_helpers(path, raw, MAX_SOURCE)
+
+
+def parse_notebook(
+    raw: bytes, assignment: str, helpers: Mapping[str, str] = MappingProxyType({})
+) -> Opened:
     """Read a submission from its bytes.
+
+    Args:
+        raw: The notebook's bytes.
+        assignment: The assignment's name.
+        helpers: The texts of the Python files that it uses, by the names of their modules.
 
     Raises:
         UnreadableError: If the bytes are not a notebook.
@@ -106,7 +125,7 @@ def parse_notebook(raw: bytes, assignment: str) -> Opened:
     _expect_assignment(body, assignment)
     notes, look, to_run = list(_about_the_file(body)), list(_missing(cells, source)), []
     content = _Content()
-    for cell in _to_run(cells, source):
+    for cell in (*_modules(helpers), *_to_run(cells, source)):
         if len(cell.source) > MAX_SOURCE:
             look.append(f"`{cell.name}` has over {MAX_SOURCE:,} characters and was not run.")
         elif cell.seconds is None or content.takes(cell.source):
@@ -117,8 +136,10 @@ def parse_notebook(raw: bytes, assignment: str) -> Opened:
                 f"So `{cell.name}` was not run. Data do not belong in cells."
             )
         look += _about_magic(cell)
+    notes += [f"`{name}.py` beside your notebook was run." for name in helpers]
     every = _shortened([*notes, *_differences(cells, source), *look])
-    return Opened(tuple(to_run), every, _answers(cells, source), _shortened(look))
+    modules = (*helpers, *(made[0] for _, _, text in cells if (made := written_file(text))))
+    return Opened(tuple(to_run), every, _answers(cells, source), _shortened(look), modules)
 
 
 def _shortened(notes: list[str]) -> tuple[str, ...]:
@@ -139,6 +160,12 @@ class _Content:
         self.size += len(self._compressor.compress(raw))
         self.size += len(self._compressor.flush(zlib.Z_SYNC_FLUSH))
         return self.size <= MAX_CONTENT
+
+
+def _modules(helpers: Mapping[str, str]) -> Iterator[ToRun]:
+    """Yield a cell for each Python file beside the notebook."""
+    for name, text in helpers.items():
+        yield ToRun(f"{name}.py", text, EXTRA_CELL_SECONDS, own=True, module=name)
 
 
 def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun]:
@@ -168,7 +195,8 @@ def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun
         if name in solutions:
             yield ToRun(name, text, CELL_SECONDS)
         elif kind == "code" and name not in known and text.strip():
-            yield ToRun(f"your cell {number}", text, EXTRA_CELL_SECONDS, own=True)
+            module, text = written_file(text) or ("", text)
+            yield ToRun(f"your cell {number}", text, EXTRA_CELL_SECONDS, own=True, module=module)
         yield from (given for place, given in waiting if place == number)
 
 
@@ -177,10 +205,12 @@ def _is_changed(text: str, given: str) -> bool:
 
 
 def as_run(cell: ToRun) -> ToRun:
-    """Return a cell with the text that was run, as one that is no changed copy.
+    """Return a cell with the text that was run, as one that is no changed copy and no module.
 
     This parses the student's text: do it in a process that may fail.
     """
+    if cell.module:
+        return replace(cell, source=defining(cell.module, cell.source), module="")
     if cell.given is None:
         return cell
     try:

@@ -131,7 +131,12 @@ class Submission:
         return another
 
     def run(
-        self, source: str, name: str, seconds: float | None = None, given: str | None = None
+        self,
+        source: str,
+        name: str,
+        seconds: float | None = None,
+        given: str | None = None,
+        module: str = "",
     ) -> None:
         """Run a cell.
 
@@ -141,13 +146,15 @@ class Submission:
             seconds: The limit of the cell, in CPU seconds; None for no limit of its own.
             given: The text of a given cell, of which only the student's additions are run; None
                 to run the whole cell.
+            module: The name of the module that the text defines; "" for a cell.
 
         Raises:
             Raised: If the cell raises an exception.
         """
         self.cell = name
         self._functions.clear()
-        self.request("run", source=source, name=name, seconds=seconds, given=given)
+        more = {"module": module} if module else {}
+        self.request("run", source=source, name=name, seconds=seconds, given=given, **more)
 
     def repair(self, source: str, cell: str) -> None:
         """Define names that a cell needs, then run it again, here and in every further worker."""

@@ -155,7 +155,8 @@ class Result:
         facts: Measured numbers, such as the training losses.
         seconds: Wall-clock time.
         tier: The sandbox's tier, a key of `sandbox.tiers.TIERS`; "" if no judge ran.
-        digest: SHA-256 of the submission's bytes; "" if they could not be read.
+        digest: SHA-256 of the notebook's bytes, and of the files that it uses; "" if they could not
+            be read.
         grader: Digest of the checks, the grader's code and the limits; "" if it was not computed.
         look: Reasons to look at the submission: points were lost, and perhaps through its packaging
             rather than its work, such as a cell that failed before any check.

@@ -21,8 +21,9 @@ from autograder.checks.seeds import SECRET_BYTES
 from autograder.course.locate import current_course
 from autograder.course.settings import course_file
 from autograder.grading.batch import BatchError, Entry
+from autograder.grading.helpers import digest_of
 from autograder.grading.judge import unjudged
-from autograder.grading.notebook import UnreadableError, read_bytes
+from autograder.grading.notebook import UnreadableError, helpers_of, read_bytes
 from autograder.grading.versions import fingerprint
 from autograder.records.overrides import without_overrides
 from autograder.records.results import PART, Result, Versions, from_json, to_json, write_text
@@ -108,12 +109,22 @@ class OutputFolder:
         Raises:
             BatchError: If the file is not a secret.
         """
-        path = self.folder / SECRET
+        path = self.secret_file
         if of_term:
             self._write_secret(path, read_secret(of_term))
-        elif not os.path.lexists(path):
+        elif not self.has_secret:
             self._write_secret(path, secrets.token_bytes(SECRET_BYTES))
         return read_secret(path)
+
+    @property
+    def secret_file(self) -> Path:
+        """The file of the secret; see `secret`."""
+        return self.folder / SECRET
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether there is a secret already."""
+        return os.path.lexists(self.secret_file)
 
     def _write_secret(self, path: Path, secret: bytes) -> None:
         with self.writing():
@@ -198,6 +209,12 @@ class OutputFolder:
         adjusted = self.adjust(result)
         if adjusted != result:
             self._write(adjusted)
+        self.results.append(adjusted)
+
+    def copy(self, result: Result) -> None:
+        """Write a result of another folder, with the decisions of this one."""
+        adjusted = self.adjust(result)
+        self._write(adjusted)
         self.results.append(adjusted)
 
     def stored(self) -> list[Result]:
@@ -307,7 +324,8 @@ class OutputFolder:
         if not self.grader or result.grader != self.grader or not result.is_complete:
             return False
         try:
-            return hashlib.sha256(read_bytes(entry.path)).hexdigest() == result.digest
+            raw = read_bytes(entry.path)
+            return digest_of(raw, helpers_of(entry.path, raw)) == result.digest
         except FileNotFoundError:
             return result.status == "missing"
         except (UnreadableError, OSError):

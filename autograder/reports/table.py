@@ -73,3 +73,15 @@ def plain(name: str) -> str:
         written.append(character)
         starts = form.endswith(SEPARATORS) or (starts and form.isspace())
     return "".join(written)
+
+
+def from_plain(text: str) -> str:
+    """Return the name that `plain` wrote as `text`: without the apostrophes that it added."""
+    if text.startswith("'") and text[1:].lstrip().startswith(FORMULA):
+        text = text[1:]
+    following = [*text[1:], ""] if text else []
+    return "".join(
+        character
+        for character, after in zip(text, following, strict=True)
+        if character != "'" or not unicodedata.normalize("NFKC", after).startswith(FORMULA)
+    )

@@ -89,7 +89,12 @@ class Worker:
     # The requests.
 
     def do_run(
-        self, source: str, name: str, seconds: float | None = None, given: str | None = None
+        self,
+        source: str,
+        name: str,
+        seconds: float | None = None,
+        given: str | None = None,
+        module: str = "",
     ) -> None:
         """Run one cell.
 
@@ -98,6 +103,7 @@ class Worker:
             name: Its name.
             seconds: The limit of the student's cells, in CPU seconds.
             given: The text of a given cell, of which only the student's additions are run.
+            module: The name of the module that the text defines; "" for a cell.
         """
         filename = CELL.format(name)
         if given is not None:
@@ -106,7 +112,14 @@ class Worker:
         code = compile_cell(source, filename)
         linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
         with alarm(seconds):
-            exec(code, self.namespace)
+            if not module:
+                exec(code, self.namespace)
+                return
+            made = types.ModuleType(module)
+            rule = self.namespace.get("__builtins__", __builtins__)  # an import rule holds here too
+            vars(made)["__builtins__"] = rule
+            exec(code, vars(made))
+            sys.modules[module] = made
 
     def do_restrict(self, allowed: list[str] | None, forbidden: list[str]) -> None:
         """Apply an import rule to the cells that follow; see `imports.guard`."""

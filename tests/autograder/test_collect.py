@@ -24,6 +24,7 @@ from autograder.collecting.collect import (
     collect,
     folder_name,
 )
+from autograder.collecting.collected import read_collected, submission_times
 from autograder.collecting.roster import match, read_roster
 from autograder.grading.batch import find_submissions
 
@@ -193,6 +194,50 @@ def test_collecting_again_loses_nothing(source, tmp_path):
     assert len(list((into / "ada" / A / EARLIER).iterdir())) == 2
     assert run(source, into)[0]["ada"].state == OLDER
     assert len(list((into / "ada" / A / EARLIER).iterdir())) == 2
+
+
+def test_a_download_of_some_students_forgets_nobody(source, tmp_path):
+    """The table has the times and files of the others, also under a name like a formula."""
+    put(source, "=1+1/03_fc_vae.ipynb", FIRST, NOON)
+    put(source, "ada/03_fc_vae.ipynb", FIRST, NOON)
+    run(source, tmp_path / "in")
+    put(tmp_path / "late", "ada/03_fc_vae.ipynb", SECOND, NOON.replace(hour=13))
+    found, _ = run(tmp_path / "late", tmp_path / "in")
+    assert {name: one.state for name, one in found.items()} == {"=1+1": UNCHANGED, "ada": TAKEN}
+    times = submission_times(tmp_path / "in", A)
+    assert times("=1+1").time == NOON
+    assert times("ada").time == NOON.replace(hour=13)
+    assert read_collected(tmp_path / "in", A)["=1+1"].file == "=1+1/03_fc_vae.ipynb"
+
+
+USES = SECOND.replace(b"import torch\\n", b"import torch, my_tools\\n", 1)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("ada/03_fc_vae.ipynb", "ada/my_tools.py", "ada/inner.py", "ada/other.py"),
+        tuple(
+            f"ada_12345_{number}_{name}"
+            for number, name in enumerate(
+                ("03_fc_vae.ipynb", "my_tools.py", "inner.py", "other.py"), 678
+            )
+        ),
+    ],
+)
+def test_python_files_that_the_notebook_uses_come_with_it(source, tmp_path, names):
+    into = tmp_path / "in"
+    assert USES != SECOND
+    for name, content in zip(names, (USES, b"import inner", b"x = 1", b"y = 2"), strict=True):
+        put(source, name, content)
+    assert "my_tools.py" in " ".join(run(source, into)[0]["ada"].notes)
+    folder = into / "ada" / A
+    assert {path.name for path in folder.iterdir()} == {f"{A}.ipynb", "my_tools.py", "inner.py"}
+    put(source, names[1], b"import inner  # better", NOON.replace(hour=13))
+    run(source, into)
+    assert (folder / "my_tools.py").read_bytes() == b"import inner  # better"
+    (kept,) = (folder / EARLIER).iterdir()
+    assert (kept.name, kept.read_bytes()) == ("2026-11-30T12-00-00Z my_tools.py", b"import inner")
 
 
 @pytest.mark.parametrize(

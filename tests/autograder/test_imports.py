@@ -91,3 +91,23 @@ def test_a_forbidden_import_loses_the_points_of_the_task_that_uses_it():
     assert lost == {"kl_divergence"}
     assert {c.mistake for c in result.checks if c.outcome == "failed"} == {"forbidden_import"}
     assert "`torch.distributions`" in next(c.message for c in result.checks if c.mistake)
+
+
+def test_the_rule_holds_in_a_file_beside_the_notebook_and_the_file_may_be_imported(tmp_path):
+    files = {
+        "sums": ("def kl(mu, s, ls):\n    return (0.5 * (mu**2 + s**2 - 1) - ls).sum(1)\n", set()),
+        "forbidden": (
+            "import torch.distributions as d\n\ndef kl(mu, s, ls):\n    q = d.Normal(mu, s)\n"
+            "    return d.kl_divergence(q, d.Normal(0.0, 1.0)).sum(1)\n",
+            {"kl_divergence"},
+        ),
+    }
+    find = "        return torch.sum(0.5 * (mu**2 + sigma**2 - 1) - logsigma, dim=1)\n"
+    for name, (text, loses) in files.items():
+        replaced = f"        import {name}\n        return {name}.kl(mu, sigma, logsigma)\n"
+        edit = Edit("vae", find, replaced)
+        made = corpus.make("08_elbo_vae", CorpusSubmission(name, "", edits=(edit,)))
+        path = corpus.write(made, tmp_path, name, "08_elbo_vae")
+        (path.parent / f"{name}.py").write_text(text)
+        result = judge.grade(path, "08_elbo_vae", name, train=False)
+        assert {c.task for c in result.checks if c.outcome == "failed"} == loses

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode
@@ -99,6 +100,14 @@ def test_html_of_an_answer_is_shown_as_text():
     assert "javascript:" not in html
     assert ">a</a>" in html
     assert "<strong>bold</strong>" in html
+
+
+@pytest.mark.parametrize("part", ["[", "> ", "`a", "![", "*a", "<", "|a", "- "])
+def test_a_hostile_answer_is_shown_quickly(part):
+    started = time.process_time()
+    html = as_html(part * 1_000_000)
+    assert time.process_time() - started < 5
+    assert "more characters are not shown" in html
 
 
 class TestApp(AsyncHTTPTestCase):

@@ -198,6 +198,26 @@ def needs_a_long_cell(notebook: nbformat.NotebookNode) -> None:
     cell(notebook).source += "\nscale = scale * 1\n"
 
 
+HALF = "def half(x):\n    return x / 2\n"
+
+
+def using(text: str, **modules: str) -> Form:
+    """A solution that uses Python files beside the notebook."""
+
+    def files(notebook: nbformat.NotebookNode) -> dict[str, bytes]:
+        cell(notebook).source = f"{text}\n{cell(notebook).source}"
+        beside = {f"{A}/{name}.py": content.encode() for name, content in modules.items()}
+        return {FILE: to_text(notebook).encode(), **beside}
+
+    return Form(files, says="beside your notebook was run")
+
+
+def writes_a_file(notebook: nbformat.NotebookNode) -> None:
+    place = notebook.cells.index(cell(notebook))
+    notebook.cells.insert(place, nbformat.v4.new_code_cell(f"%%writefile my_helpers.py\n{HALF}"))
+    cell(notebook).source = f"import my_helpers\n{cell(notebook).source}\nmy_helpers.half(2)\n"
+
+
 OTHER = to_text(starter("03_fc_vae")).encode()
 FORMS = {
     # Commands of IPython and of a shell.
@@ -233,7 +253,13 @@ FORMS = {
     "names of a missing package": above("from torchinfo import summary"),
     "missing package in an own cell": own("import wandb\nwandb.init()", says="wandb"),
     "import that may fail": above("try:\n    import torchinfo\nexcept ImportError:\n    pass"),
-    "helper file": above("import my_helpers"),
+    "helper file that is not there": above("import my_helpers"),
+    "helper file": using("from my_helpers import half\nassert half(4) == 2", my_helpers=HALF),
+    "helpers of a helper": using(
+        "import first\nassert first.half(4) == 2", first="from second import half", second=HALF
+    ),
+    "helper file that the cell writes": whole(writes_a_file),
+    "helper file that raises": using("import broken", broken="1 / 0"),
     # Cells of the student's own.
     "long cell that is needed": whole(needs_a_long_cell),
     "flood": own("while True:\n    print('x' * 100_000)", says="was skipped"),

@@ -32,7 +32,7 @@ from autograder.reports.pages import (
     recognised_mistakes,
     score_bars,
 )
-from autograder.reports.table import plain, to_csv
+from autograder.reports.table import from_plain, plain, to_csv
 
 EVIL = '<script>alert("x")</script>=cmd()'
 
@@ -125,6 +125,11 @@ def test_a_name_is_never_a_formula_behind_a_separator(between, sign):
     for part in re.split(r"[;,|\t\"；]", written):
         assert not part.strip().startswith(sign)
     assert sign in written
+
+
+@given(st.text("=-@＝'\"|, a", max_size=8))
+def test_a_name_is_read_as_it_was_before_it_was_made_plain(name):
+    assert from_plain(plain(name)) == name
 
 
 def test_every_field_of_the_csv_is_quoted():

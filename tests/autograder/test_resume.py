@@ -65,6 +65,13 @@ def test_changed_and_new_submissions_are_graded_again(folder):
     assert to_grade(folder) == ["ada", "bob", "eve"]
 
 
+def test_a_change_of_a_file_that_the_notebook_uses_is_graded_again(folder):
+    first_run(folder)
+    (folder / "in" / "bob" / A / "torch.py").write_text("x = 1")  # the notebook names it
+    (folder / "in" / "ada" / A / "unused_file.py").write_text("x = 1")
+    assert to_grade(folder) == ["bob"]
+
+
 def test_with_other_checks_or_limits_all_are_graded_again(folder):
     first_run(folder)
     assert to_grade(folder, "other checks") == ["ada", "bob", "eve"]

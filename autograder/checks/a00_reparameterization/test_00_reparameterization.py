@@ -1,8 +1,10 @@
 """The tasks and checks of `00_reparameterization`."""
 
+import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from autograder.checks.shared.kl import Pair, kl_checks
 from autograder.checks.shared.parameterization import (
@@ -128,6 +130,75 @@ DRAW_MISTAKES = (
         "Your z is centred on the opposite of mu.",
         lambda mu, sigma, eps: -mu + sigma * eps,
     ),
+    Mistake(
+        "sigma_added",
+        "You add sigma to the noise. It should multiply the noise.",
+        lambda mu, sigma, eps: mu + sigma + eps,
+    ),
+    Mistake(
+        "divided_by_sigma",
+        "Your noise is divided by sigma. It should be multiplied by sigma.",
+        lambda mu, sigma, eps: mu + eps / sigma,
+    ),
+    Mistake(
+        "sample_standardized",
+        "You subtract mu and divide by sigma: this turns a sample into standard normal noise. You "
+        "need the reverse.",
+        lambda mu, sigma, eps: (eps - mu) / sigma,
+    ),
+    Mistake(
+        "mu_multiplied",
+        "mu multiplies the noise as well. It should be added to sigma * eps.",
+        lambda mu, sigma, eps: mu * sigma * eps,
+    ),
+    Mistake(
+        "noise_absolute",
+        "Your z contains |eps|: it is never below mu. Use eps itself.",
+        lambda mu, sigma, eps: mu + sigma * eps.abs(),
+    ),
+    Mistake(
+        "noise_absolute",
+        "Your z contains eps²: it is never below mu. Use eps itself.",
+        lambda mu, sigma, eps: mu + sigma * eps**2,
+    ),
+    Mistake(
+        "noise_clipped",
+        "Your noise is cut off at −1 and 1. Use eps unchanged.",
+        lambda mu, sigma, eps: mu + sigma * eps.clamp(-1, 1),
+    ),
+    *(
+        Mistake(
+            "noise_spread",
+            f"Your noise is {factor:g} times as large as sigma * eps.",
+            lambda mu, sigma, eps, factor=factor: mu + factor * sigma * eps,
+        )
+        for factor in (2.0, 0.5)
+    ),
+    Mistake(
+        "softplus_for_sigma",
+        "You apply a softplus to sigma. The argument is σ itself, and positive.",
+        lambda mu, sigma, eps: mu + F.softplus(sigma) * eps,
+    ),
+    Mistake(
+        "logarithm_of_sigma",
+        "You take the logarithm of sigma. The argument is σ itself: use it unchanged.",
+        lambda mu, sigma, eps: mu + sigma.log() * eps,
+    ),
+    Mistake(
+        "sample_negated",
+        "Your z has the opposite sign: it is −(mu + sigma * eps).",
+        lambda mu, sigma, eps: -(mu + sigma * eps),
+    ),
+    Mistake(
+        "sample_one_sided",
+        "Your z is never negative: you apply a ReLU or a clamp to it. z may have any sign.",
+        lambda mu, sigma, eps: (mu + sigma * eps).clamp(min=0),
+    ),
+    Mistake(
+        "sample_one_sided",
+        "Your z is never negative: you take its absolute value. z may have any sign.",
+        lambda mu, sigma, eps: (mu + sigma * eps).abs(),
+    ),
 )
 
 
@@ -138,7 +209,42 @@ def test_draw_value(submission: Submission) -> None:
         mu, sigma = parameters(*shape)
         inputs = (mu, sigma, torch.randn(shape))
         right = mu + sigma * inputs[2]
-        expect_close(reparameterize(submission, *inputs), right, "z", inputs, DRAW_MISTAKES)
+        expect_close(
+            reparameterize(submission, *inputs),
+            right,
+            "z",
+            inputs,
+            DRAW_MISTAKES,
+            otherwise=lambda inputs=inputs: expect_entries_apart(submission, *inputs),  # type: ignore[misc]
+        )
+
+
+def expect_entries_apart(submission: Submission, *inputs: torch.Tensor) -> None:
+    """Explain a z whose last entry uses other entries of mu, sigma and eps.
+
+    Args:
+        submission: The submission.
+        inputs: mu, sigma and eps, of one shape with more than one entry.
+
+    Raises:
+        CheckFailed: If the last entry of z changes with the others.
+    """
+    if inputs[0].numel() < 2:
+        return
+    z, again = (reparameterize(submission, *inputs) for _ in range(2))
+    if not torch.equal(z, again):
+        return  # its own noise
+    rest = []
+    for value in inputs:
+        moved = 1.5 * value
+        moved.view(-1)[-1] = value.view(-1)[-1]
+        rest.append(moved)
+    expect(
+        abs(float(reparameterize(submission, *rest).reshape(-1)[-1] - z.reshape(-1)[-1])) < 1e-6,
+        "The last number of z changes with the other numbers of mu, sigma or eps. Compute each "
+        "number of z from the numbers at the same place.",
+        "entries_mixed",
+    )
 
 
 @check("reparameterize")
@@ -170,13 +276,35 @@ def gradients(submission: Submission, *inputs: Any) -> torch.Tensor:
     got = submission.object("toy_gradients")(*inputs)
     if isinstance(got, torch.Tensor) and got.shape == (2,):
         got = tuple(got)
+    again = submission.object("toy_gradients")(*inputs)
+    if isinstance(again, torch.Tensor) and again.shape == (2,):
+        again = tuple(again)
+    expect(
+        _as_numbers(got) == _as_numbers(again),
+        "Two calls with the same arguments return different gradients. The noise is the argument "
+        "eps. Use no other random numbers.",
+        "own_noise",
+    )
     expect(
         isinstance(got, tuple) and len(got) == 2,
         f"`toy_gradients` should return the two values (dL/dmu, dL/dsigma), got {kind(got)}.",
     )
-    numbers = [torch.tensor(g).double() if isinstance(g, int | float) else g for g in got]
+    values = [torch.tensor(g).double() if isinstance(g, int | float) else g for g in got]
     names = ("`dL/dmu`", "`dL/dsigma`")
-    return torch.stack([expect_tensor(g, (), n) for g, n in zip(numbers, names, strict=True)])
+    return torch.stack([expect_tensor(g, (), n) for g, n in zip(values, names, strict=True)])
+
+
+def _as_numbers(pair: Any) -> list[float] | None:
+    """Return the finite numbers of a pair; None if it is none."""
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        return None
+    single = (int, float)
+    found = [
+        float(value)
+        for value in pair
+        if isinstance(value, single) or (isinstance(value, torch.Tensor) and value.numel() == 1)
+    ]
+    return found if len(found) == 2 and all(map(math.isfinite, found)) else None
 
 
 def toy_inputs() -> tuple[float, float, float, float]:
@@ -232,6 +360,95 @@ TOY_MISTAKES = (
         "toy_sigma_squared",
         "Your z uses σ². The argument is σ.",
         lambda mu, sigma, eps, y: toy(mu, sigma**2, eps, y),
+    ),
+    Mistake(
+        "toy_sigma_sign",
+        "Your dL/dsigma has the wrong sign. Your dL/dmu is right.",
+        lambda mu, sigma, eps, y: toy(mu, sigma, eps, y) * torch.tensor([1.0, -1.0]),
+    ),
+    Mistake(
+        "toy_mu_sign",
+        "Your dL/dmu has the wrong sign. Your dL/dsigma is right.",
+        lambda mu, sigma, eps, y: toy(mu, sigma, eps, y) * torch.tensor([-1.0, 1.0]),
+    ),
+    Mistake(
+        "toy_sigma_halved",
+        "Your dL/dsigma is half of what it should be. The factor 2 of the square belongs to both "
+        "gradients.",
+        lambda mu, sigma, eps, y: toy(mu, sigma, eps, y) * torch.tensor([1.0, 0.5]),
+    ),
+    Mistake(
+        "toy_mu_halved",
+        "Your dL/dmu is half of what it should be. The factor 2 of the square belongs to both "
+        "gradients.",
+        lambda mu, sigma, eps, y: toy(mu, sigma, eps, y) * torch.tensor([0.5, 1.0]),
+    ),
+    Mistake(
+        "toy_sigma_eps_squared",
+        "Your dL/dsigma contains eps twice. What is ∂z/∂sigma?",
+        lambda mu, sigma, eps, y: toy(mu, sigma, eps, y) * torch.tensor([1.0, eps]),
+    ),
+    Mistake(
+        "toy_mu_with_eps",
+        "Your dL/dmu is multiplied by eps. How far does z move when mu grows a little?",
+        lambda mu, sigma, eps, y: toy(mu, sigma, eps, y)[[1, 1]],
+    ),
+    Mistake(
+        "toy_times_mu",
+        "Your dL/dmu is multiplied by mu. What is ∂z/∂mu?",
+        lambda mu, sigma, eps, y: toy(mu, sigma, eps, y) * torch.tensor([mu, 1.0]),
+    ),
+    Mistake(
+        "toy_times_z",
+        "Your dL/dsigma is multiplied by z. What is ∂z/∂sigma?",
+        lambda mu, sigma, eps, y: (
+            toy(mu, sigma, eps, y)[[0, 0]] * torch.tensor([1.0, mu + sigma * eps])
+        ),
+    ),
+    Mistake(
+        "toy_without_eps_in_z",
+        "Your z does not contain eps: it is mu + sigma.",
+        lambda mu, sigma, eps, y: toy(mu, sigma, 1.0, y)[[0, 0]] * torch.tensor([1.0, eps]),
+    ),
+    Mistake(
+        "toy_sign_of_y",
+        "You add y to z. The loss is the square of the difference z − y.",
+        lambda mu, sigma, eps, y: toy(mu, sigma, eps, -y),
+    ),
+    Mistake(
+        "toy_sign_of_mu",
+        "A sign is wrong in your difference: with y − z, z = mu + sigma · eps needs brackets.",
+        lambda mu, sigma, eps, y: -toy(mu, -sigma, eps, y),
+    ),
+    Mistake(
+        "toy_not_differentiated",
+        "You multiply by the loss (z − y)² where its derivative by z is needed.",
+        lambda mu, sigma, eps, y: (mu + sigma * eps - y) ** 2 * torch.tensor([1.0, eps]),
+    ),
+    Mistake(
+        "toy_not_differentiated",
+        "You return the loss (z − y)² itself. Return its derivatives.",
+        lambda mu, sigma, eps, y: (mu + sigma * eps - y) ** 2 * torch.ones(2),
+    ),
+    Mistake(
+        "toy_absolute",
+        "Your gradients use |z − y|. A gradient is negative where the loss falls.",
+        lambda mu, sigma, eps, y: abs(2 * (mu + sigma * eps - y)) * torch.tensor([1.0, eps]),
+    ),
+    Mistake(
+        "toy_rounded",
+        "Your gradients are whole numbers: you round them. Return them unchanged.",
+        lambda mu, sigma, eps, y: toy(mu, sigma, eps, y).round(),
+    ),
+    Mistake(
+        "toy_rounded",
+        "Your gradients are whole numbers: `int` cuts off the decimals. Return them unchanged.",
+        lambda mu, sigma, eps, y: toy(mu, sigma, eps, y).trunc(),
+    ),
+    Mistake(
+        "toy_returns_inputs",
+        "You return mu and sigma themselves. After `backward`, the gradients are in `.grad`.",
+        lambda mu, sigma, eps, y: torch.tensor([mu, sigma]),
     ),
     Mistake(
         "toy_constant",

@@ -86,15 +86,59 @@ TRANSFORM_MISTAKES = (
         "`transform` divides by 256. White is the byte 255 and should become 1.",
         lambda pixels: pixels / 256,
     ),
+    Mistake(
+        "divided_twice",
+        "`transform` divides by 255 twice. `ToTensor` divides by 255 already.",
+        lambda pixels: pixels / 255**2,
+    ),
+    Mistake(
+        "standardized",
+        "`transform` subtracts a mean and divides by a standard deviation. Pixels should stay in "
+        "[0, 1]: remove `Normalize`.",
+        lambda pixels: (pixels / 255 - 0.1307) / 0.3081,
+    ),
+    Mistake(
+        "binarized",
+        "`transform` rounds grey pixels to black and white. Keep the grey values.",
+        lambda pixels: (pixels / 255).round(),
+    ),
+    Mistake(
+        "stretched",
+        "`transform` stretches each image to the range [0, 1]: its darkest pixel becomes 0 and its "
+        "brightest 1. Divide by 255 in all images.",
+        lambda pixels: (pixels - pixels.min()) / (pixels.max() - pixels.min()),
+    ),
+    Mistake(
+        "stretched",
+        "`transform` divides by the brightest pixel of each image. Divide by 255 in all images.",
+        lambda pixels: pixels / pixels.max(),
+    ),
+    Mistake(
+        "transposed",
+        "`transform` exchanges rows and columns of the image.",
+        lambda pixels: pixels.mT / 255,
+    ),
+    Mistake(
+        "flipped",
+        "`transform` flips the image from left to right.",
+        lambda pixels: pixels.flip(2) / 255,
+    ),
+    Mistake(
+        "flipped",
+        "`transform` flips the image upside down.",
+        lambda pixels: pixels.flip(1) / 255,
+    ),
 )
+# Every fair coin of a random transform shows one side with a probability of 2e-6.
+REPEATS = 20
 
 
 @check("transform")
 def test_transform_values(submission: Submission) -> None:
     """A grey PIL image of any size becomes a tensor (1, H, W) with values byte / 255."""
-    for height, width in ((28, 28), (20, 32)):
-        pixels = torch.randint(256, (height, width), dtype=torch.uint8)
-        pixels[0, :2] = torch.tensor([0, 255])
+    for height, width, darkest, brightest in ((28, 28, 0, 255), (20, 32, 30, 200)):
+        pixels = torch.randint(darkest, brightest + 1, (height, width), dtype=torch.uint8)
+        pixels[0, :2] = torch.tensor([darkest, brightest])
         scaled = pixels[None].double()
         got = transformed(submission, pixels)
         expect_close(got, scaled / 255, "A pixel", (scaled,), TRANSFORM_MISTAKES)
@@ -114,8 +158,14 @@ def test_transform_type(submission: Submission) -> None:
 def test_transform_repeats(submission: Submission) -> None:
     """The same image returns the same tensor each time."""
     pixels = torch.randint(256, (28, 28), dtype=torch.uint8)
-    first, second = (transformed(submission, pixels) for _ in range(2))
-    expect_close(second, first, "The same image, transformed again,")
+    first = transformed(submission, pixels)
+    for _ in range(REPEATS):
+        expect(
+            torch.equal(transformed(submission, pixels), first),
+            "The same image, transformed again, becomes another tensor: `transform` is random. Use "
+            "no random transforms here.",
+            "random_transform",
+        )
 
 
 # Encoder and decoder
@@ -239,6 +289,6 @@ FAMILIES = (
     nonlinearity_checks(DECODER, 3, logits_of, 1e-3),
     forward_checks("Autoencoder", 48, 3, latent_dim=3),
     criterion_checks(),
-    budget_checks(BOUNDS["budget"], ("encoder", "decoder")),
+    budget_checks(BOUNDS["budget"], {"encoder": "encoder", "decoder": "decoder"}),
     training_checks(TASKS, SPEC, loss="the error"),
 )

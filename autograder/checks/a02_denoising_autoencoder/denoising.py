@@ -4,9 +4,12 @@ Known linear maps (stubs) replace the model, the noise and the criterion, so tha
 the loss is tested.
 """
 
+import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from autograder.checks.shared.autoencoder import PIXELS
 from autograder.checks.shared.parts import expect_mode_kept, images
@@ -24,11 +27,24 @@ from autograder.protocol.remote import Affine, Raised, RemoteObject, Submission
 
 
 def known_map(
-    submission: Submission, *weights: torch.Tensor, as_images: bool = True, noise: bool = False
+    submission: Submission,
+    *weights: torch.Tensor,
+    as_images: bool = True,
+    noise: bool = False,
+    takes: Sequence[tuple[int, ...]] = (),
 ) -> RemoteObject:
-    """Make a callable that applies a known linear map, and may add noise to its output."""
+    """Make a callable that applies a known linear map, and may add noise to its output.
+
+    Args:
+        submission: The submission.
+        weights: The maps of its inputs.
+        as_images: Whether it returns images.
+        noise: Whether it adds noise.
+        takes: The shapes of an input that it accepts; () for any.
+    """
     made = submission.bare("DenoiseAE")
-    made.set_stub("forward", Affine(weights, (1, 28, 28) if as_images else None), noise=noise)
+    shape = (1, 28, 28) if as_images else None
+    made.set_stub("forward", Affine(weights, shape), noise=noise, takes=takes)
     return made
 
 
@@ -71,6 +87,35 @@ LOSS_MISTAKES = (
         "small.",
         lambda x, model, corrupt, compare: -compare(model(corrupt(x)), x),
     ),
+    Mistake(
+        "noisy_target_too",
+        "The loss contains a second error, that of the noisy image. Compare with the clean image "
+        "only.",
+        lambda x, model, corrupt, compare: (
+            compare(model(corrupt(x)), x) + compare(model(corrupt(x)), corrupt(x))
+        ),
+    ),
+    Mistake(
+        "noise_as_target",
+        "The loss compares the model's output with the noise. Compare it with the clean image.",
+        lambda x, model, corrupt, compare: compare(model(corrupt(x)), x - corrupt(x)),
+    ),
+    Mistake(
+        "noise_as_target",
+        "The loss compares the model's output with the noise. Compare it with the clean image.",
+        lambda x, model, corrupt, compare: compare(model(corrupt(x)), corrupt(x) - x),
+    ),
+    Mistake(
+        "output_clamped",
+        "You clamp the model's output before you compare it. Compare the output itself.",
+        lambda x, model, corrupt, compare: compare(model(corrupt(x)).clamp(0, 1), x),
+    ),
+    Mistake(
+        "criterion_not_used",
+        "The loss is the mean squared error, whatever `criterion` is. Call the argument "
+        "`criterion`.",
+        lambda x, model, corrupt, compare: F.mse_loss(model(corrupt(x)), x).reshape(1),
+    ),
 )
 X_HAT_MISTAKES = (
     Mistake(
@@ -83,7 +128,31 @@ X_HAT_MISTAKES = (
         "`x_hat` is the clean image; it should be the output of the model.",
         lambda x, model, corrupt: x,
     ),
+    Mistake(
+        "returns_clean_output",
+        "`x_hat` is the model's output for the clean image; it should be that for the noisy image.",
+        lambda x, model, corrupt: model(x),
+    ),
+    Mistake(
+        "output_clamped",
+        "`x_hat` is clamped. Return the model's output itself.",
+        lambda x, model, corrupt: model(corrupt(x)).clamp(0, 1),
+    ),
 )
+
+
+def expect_arguments_called(parts: tuple[RemoteObject, ...]) -> None:
+    """Expect that model, noise and criterion, of which each is a stub, have been called."""
+    for part, name, instead in zip(
+        parts, ("model", "corrupt", "criterion"), ("a model", "the noise", "the loss"), strict=True
+    ):
+        with contextlib.suppress(Raised):
+            expect(
+                len(part.forward.seen()) > 0,
+                f"`denoising_loss` does not call its argument `{name}`. Do you use {instead} of "
+                "your notebook in its place? Call the argument.",
+                "argument_not_called",
+            )
 
 
 @check("denoising_loss")
@@ -103,10 +172,10 @@ def test_loss_wiring(submission: Submission) -> None:
         return (x.flatten(1) @ noise).unflatten(1, (1, 28, 28))
 
     def compare(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        return (first + second).flatten(1) @ weigh
+        return (first + second).flatten(1) @ weigh.to(first)
 
     parts = (
-        known_map(submission, restore),
+        known_map(submission, restore, takes=[(1, 28, 28)]),
         known_map(submission, noise),
         known_map(submission, weigh, weigh, as_images=False),
     )
@@ -116,7 +185,14 @@ def test_loss_wiring(submission: Submission) -> None:
         right = model(corrupt(x))
         known = (x, model, corrupt, compare)
         loss = expect_tensor(loss.reshape(-1), (1,), "The loss")
-        expect_close(loss, compare(right, x), "The loss", known, LOSS_MISTAKES)
+        expect_close(
+            loss,
+            compare(right, x),
+            "The loss",
+            known,
+            LOSS_MISTAKES,
+            otherwise=lambda: expect_arguments_called(parts),
+        )
         x_hat = expect_tensor(x_hat, (1, 1, 28, 28), "`x_hat`")
         expect_close(x_hat, right, "`x_hat`", known[:3], X_HAT_MISTAKES)
     x = images(3)
@@ -134,6 +210,14 @@ def test_loss_wiring(submission: Submission) -> None:
         "The same image gets the same noise at every call. Is a seed set before `corrupt` is "
         "called?",
         "noise_drawn_once",
+    )
+    loss, x_hat = loss_and_images(submission.object("denoising_loss")(parts[0], x, noisy, parts[2]))
+    own = compare(expect_tensor(x_hat, (3, 1, 28, 28), "`x_hat`"), x.double()).detach()
+    expect(
+        any(close(loss, one, 1e-3) for one in (own, own.sum(), own.mean())),
+        "`x_hat` is not the output that the loss was computed from: `corrupt` is called once for "
+        "each of them. Call `corrupt` and the model once.",
+        "two_draws",
     )
     called = submission.object("denoising_loss")
     expect_new_noise(called, parts[0], x, noisy, parts[2], name="denoising_loss")

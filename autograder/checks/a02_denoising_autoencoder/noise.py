@@ -67,7 +67,64 @@ def _expect_own_noise(add_noise: AddNoise) -> tuple[torch.Tensor, torch.Tensor]:
         "many values, and it is added.",
         "noise_of_few_values",
     )
+    _expect_not_wide(add_noise, first)
     return first, again
+
+
+def _expect_not_wide(add_noise: AddNoise, pixels: torch.Tensor) -> None:
+    """Expect that Gaussian noise is not so wide that grey pixels are clipped.
+
+    Clipping changes the mean and the kurtosis: other checks would name another cause.
+
+    Args:
+        add_noise: The submission's function.
+        pixels: Its output for grey images and `STD`.
+    """
+    width = _width(pixels)
+    if width is None:
+        return
+    twice = _width(noisy(add_noise, _grey(), 2 * STD)) or 0.0
+    shown = f" With std = {STD:g} its standard deviation should be {STD:g}; it is {width:.2g}."
+    expect(
+        abs(twice - width) > 0.05 * width,
+        f"The noise is the same for every `std`.{shown}",
+        "std_ignored",
+    )
+    expect(
+        twice > width,
+        f"The noise becomes weaker when `std` grows.{shown} Multiply standard normal noise by "
+        "`std`.",
+        "divided_by_std",
+    )
+    expect(
+        abs(width - math.sqrt(STD)) > 0.05 * width,
+        f"The root of `std` is taken: `std` is not a variance.{shown}",
+        "root_of_std",
+    )
+    expect(
+        False,
+        f"The noise is too wide.{shown} Multiply standard normal noise by `std`, and by nothing "
+        "else.",
+        "noise_too_wide",
+    )
+
+
+def _width(pixels: torch.Tensor) -> float | None:
+    """Return the standard deviation of Gaussian noise from the share of grey pixels that it clips.
+
+    Args:
+        pixels: The noisy pixels of images with all pixels at ½.
+
+    Returns:
+        The standard deviation before clipping; None if fewer than 1 % are clipped, or if the other
+        pixels are not those of clipped Gaussian noise.
+    """
+    share = float(((pixels <= 0) | (pixels >= 1)).double().mean())
+    if not 0.01 < share < 0.999:
+        return None
+    width = 0.5 / float(torch.special.ndtri(torch.tensor(1 - share / 2, dtype=torch.float64)))
+    expected = _clipped_deviation(width, 0.5)
+    return width if abs(float(pixels.clamp(0, 1).std()) - expected) < 0.02 * expected else None
 
 
 def _clipped_deviation(std: float, shade: float) -> float:
@@ -162,6 +219,12 @@ def test_noise_spread(submission: Submission) -> None:
             abs(darker - STD * 0.5) > 0.03 * STD or abs(brighter - STD * 0.7) > 0.03 * STD,
             "The noise is multiplied by the image. Add it." + shown,
             "noise_multiplied",
+        )
+        twice = float(noisy(add_noise, _grey(shade), 2 * STD).std())
+        expect(
+            abs(twice - 2 * deviation) > 0.05 * twice,
+            f"The noise is {deviation / STD:.2g} times as wide as `std` says." + shown,
+            "noise_spread",
         )
         expect(False, "The noise does not follow `std`." + shown)
 

@@ -187,6 +187,6 @@ FAMILIES = (
     forward_checks("DenoiseAE"),
     criterion_checks(),
     module_checks(denoising),
-    budget_checks(BOUNDS["budget"], ("encoder", "decoder")),
+    budget_checks(BOUNDS["budget"], {"encoder": "encoder", "decoder": "decoder"}),
     training_checks(TASKS, SPEC, loss="the error"),
 )

@@ -143,14 +143,16 @@ def test_forward_without_condition(submission: Submission) -> None:
             "c = None. It should work as in assignment 03.",
             "condition_required",
         )
-    # The values of the images are tested in the task `forward`.
+    # The values of the images are tested in the task `forward`, which also loses if it never calls
+    # the decoder.
     seen, codes = vae.encoder.seen(), vae.decoder.seen()
     expect(
         seen.shape == (4, 784),
         "Without a condition the encoder should get 784 pixels a row and no other values.",
     )
     expect(
-        codes.shape == (4, vae_parts.LATENTS),
+        codes.shape == (4, vae_parts.LATENTS)
+        or (not len(codes) and "forward" in submission.failed),
         "Without a condition the decoder should get Z numbers a row and no other values.",
     )
 

@@ -44,6 +44,14 @@ def with_weights(block: RemoteObject, x: torch.Tensor, scale: float) -> RemoteOb
     return block
 
 
+def changes_its_input(submission: Submission, block: RemoteObject, x: torch.Tensor) -> bool:
+    """Return whether a call of a block with `x` leaves other numbers in `x`."""
+    held = submission.hold(x)
+    block(held)
+    after = held.value()
+    return not isinstance(after, torch.Tensor) or not torch.equal(after, x)
+
+
 PAST = (
     Mistake(
         "skip_scaled",
@@ -107,12 +115,13 @@ def test_residual_adds_its_input(submission: Submission) -> None:
         block = with_weights(submission.new("Residual", 6, 6, 5), x, TINY)
         got = expect_tensor(block(x), shape, "`Residual(...)(x)`")
         if torch.allclose(got, x.relu().double(), atol=1e-5):
-            remark = (
-                "Your `Residual` computes relu(x) + f(x), because an in-place ReLU overwrites "
-                "x before it is added. This counts as correct, since many implementations do "
-                "it."
+            because = ""
+            if changes_its_input(submission, block, x):
+                because = ", because an in-place ReLU overwrites x before it is added"
+            submission.remark(
+                f"Your `Residual` computes relu(x) + f(x){because}. Its text asks for x + f(x). "
+                "This counts as correct, since many implementations do it."
             )
-            submission.remark(remark)
             continue
         expect_close(got, x, "With f at 0, `Residual(...)(x)`", (x,), PAST)
 

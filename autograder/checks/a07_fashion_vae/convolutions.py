@@ -3,6 +3,7 @@
 The checks test the shapes of a part's parameters and the values that it computes.
 """
 
+import contextlib
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
@@ -193,6 +194,35 @@ def test_sigma_is_positive(submission: Submission) -> None:
         "mu and sigma come from the same layer. Each needs its own layer.",
         "same_head",
     )
+    encoder = SMALL.make(submission, "Encoder")
+    expect_positive_at_zero(encoder, images(4))
+
+
+def expect_positive_at_zero(encoder: RemoteObject, x: torch.Tensor) -> None:
+    """Expect that sigma is not 0 where a linear layer outputs 0.
+
+    Args:
+        encoder: An `Encoder` of the sizes `SMALL`. Its weights change.
+        x: Images, (N, 1, 28, 28).
+
+    Raises:
+        CheckFailed: If sigma is 0 there.
+    """
+    encode(encoder, x, SMALL)  # a call sets the sizes of lazy layers
+    own = encoder.parameters()
+    for name in (name for name, p in own.items() if p.dim() == 2):
+        layer = (name, name.removesuffix("weight") + "bias")
+        zeros = {key: torch.zeros_like(own[key]) for key in layer if key in own}
+        with contextlib.suppress(Raised):  # a model with its own `load_state_dict`
+            encoder.load_state_dict(zeros, strict=False)
+            _, sigma = encode(encoder, x, SMALL)
+            encoder.load_state_dict({key: own[key] for key in zeros}, strict=False)
+            expect(
+                bool((sigma != 0).any()),
+                "`sigma` is 0 where its layer outputs 0, as after an absolute value, a square or a "
+                "ReLU. The KL is infinite at σ = 0. Return the exponential of the layer's output.",
+                "sigma_is_zero",
+            )
 
 
 @check("encoder")

@@ -3,6 +3,7 @@
 import torch
 
 from autograder.checks.shared.chance import covariance_error, share_error
+from autograder.checks.shared.last_activation import expect_no_plateau
 from autograder.checks.shared.parts import expect_no_softmax, expect_not_cut_off
 from autograder.checks.vocabulary import expect
 
@@ -40,6 +41,7 @@ def expect_probabilities(theta: torch.Tensor) -> None:
         "squashed_twice",
     )
     expect_not_cut_off(theta)
+    expect_no_plateau(theta)
 
 
 def expect_not_random(theta: torch.Tensor) -> None:

@@ -22,10 +22,12 @@ from autograder.checks.shared.answers import expect_gaussians, expect_values
 from autograder.checks.shared.calls import expect_called
 from autograder.checks.shared.gaussian import negative_elbo, sample
 from autograder.checks.shared.kl import Pair, kl_checks
+from autograder.checks.shared.last_activation import expect_not_normalised
 from autograder.checks.shared.loss_terms_fit import expect_weights
 from autograder.checks.shared.networks import (
     Part,
     either_weights,
+    expect_nothing_around_sigmoid,
     head_checks,
     logits_of,
     nonlinearity_checks,
@@ -135,6 +137,8 @@ def test_decoder_range(submission: Submission) -> None:
     either_weights(
         lambda gain: DECODER.far(submission, 1e3, 256, gain=gain)[0], expect_probabilities
     )
+    expect_not_normalised(DECODER.far(submission, 1, 16, gain=0.01)[0])
+    expect_nothing_around_sigmoid(DECODER, submission, 16)
 
 
 @check("decoder")

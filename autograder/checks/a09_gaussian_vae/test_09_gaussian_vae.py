@@ -38,12 +38,14 @@ from autograder.checks.deformed import deformed_digits
 from autograder.checks.shared.answers import expect_gaussians, expect_like, expect_values
 from autograder.checks.shared.gaussian import sample
 from autograder.checks.shared.kl import kl_checks, kl_term
+from autograder.checks.shared.last_activation import expect_no_plateau, expect_not_normalised
 from autograder.checks.shared.likelihood import GAUSSIAN, greys
 from autograder.checks.shared.loss_terms_fit import expect_weights
 from autograder.checks.shared.networks import (
     Checks,
     Part,
     either_weights,
+    expect_nothing_around_sigmoid,
     head_checks,
     module_checks,
     named_check,
@@ -181,6 +183,8 @@ def test_decoder_reaches_black_and_white(submission: Submission) -> None:
     either_weights(
         lambda gain: DECODER.far(submission, 1e3, 64, gain=gain)[0], expect_black_and_white
     )
+    expect_not_normalised(DECODER.far(submission, 1, 16, gain=0.01)[0])
+    expect_nothing_around_sigmoid(DECODER, submission, 16)
 
 
 def expect_black_and_white(pixels: torch.Tensor) -> None:
@@ -192,6 +196,7 @@ def expect_black_and_white(pixels: torch.Tensor) -> None:
         "can be black, or none can be white. Which values can your last activation output?",
         "squashed_twice",
     )
+    expect_no_plateau(pixels)
 
 
 # calc_elbo, with stubs of encoder and decoder

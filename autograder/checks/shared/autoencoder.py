@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from autograder.checks.shared.answers import expect_codes, expect_like
 from autograder.checks.shared.gradients import expect_gradients
+from autograder.checks.shared.kl import BATCH_SIZES
 from autograder.checks.shared.networks import Checks
 from autograder.checks.shared.parts import (
     expect_mode_kept,
@@ -90,6 +91,42 @@ FORWARD_MISTAKES = (
         "`forward` clamps the decoder's output: outside [0, 1], the gradient would be 0.",
         lambda code, decode: decode(code).clamp(0, 1),
     ),
+    Mistake(
+        "output_rounded",
+        "`forward` rounds the decoder's output: a rounded number has no gradient.",
+        lambda code, decode: decode(code).round(),
+    ),
+    Mistake(
+        "output_scaled",
+        "`forward` multiplies the decoder's output by 255. The images are in [0, 1].",
+        lambda code, decode: 255 * decode(code),
+    ),
+    Mistake(
+        "output_transposed",
+        "`forward` exchanges rows and columns of the images.",
+        lambda code, decode: decode(code).mT,
+    ),
+    *(
+        Mistake(
+            "activation_on_code",
+            f"`forward` applies {name} to the code. The decoder should get the code unchanged.",
+            lambda code, decode, activation=activation: decode(activation(code)),
+        )
+        for name, activation in (
+            ("a tanh", torch.tanh),
+            ("a sigmoid", torch.sigmoid),
+            ("a leaky ReLU", F.leaky_relu),
+            ("a softmax", lambda code: code.softmax(1)),
+        )
+    ),
+    *(
+        Mistake(
+            "code_normalised",
+            "`forward` divides the code by its length. The decoder should get the code unchanged.",
+            lambda code, decode, length=length: decode(code / length(code)),
+        )
+        for length in (lambda code: code.norm(), lambda code: code.norm(dim=1, keepdim=True))
+    ),
 )
 
 
@@ -110,6 +147,7 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
         for n, mode in ((5, model.train), (5, model.eval), (1, model.eval)):
             mode()
             x = images(n)
+            x[..., :9] = 0  # as in digits, many pixels are black
             code = x.flatten(1) @ parts.to_code
             try:
                 got = model(x)
@@ -140,7 +178,9 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
                 expect_images_given(seen_by(model, "encoder"), x)
                 expect_no_skip(x_hat, right, x)
                 expect_all_called(model, ("encoder", "decoder"))
+                expect_no_mask(x_hat, right, x)
             expect_close(x_hat, right, "`x_hat`", inputs, FORWARD_MISTAKES)
+        expect_mode_kept(model, "forward", training=False)
         model.train()
         model(x)
         expect_mode_kept(model, "forward")
@@ -153,6 +193,25 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
         )
 
     return (test_forward_wiring,)
+
+
+def expect_no_mask(x_hat: torch.Tensor, right: torch.Tensor, x: torch.Tensor) -> None:
+    """Expect that a wrong `x_hat` is not the right one multiplied by a mask of the image's pixels.
+
+    Args:
+        x_hat: The output of `forward`, (N, 1, 28, 28).
+        right: The decoder's output, of the same shape.
+        x: The images, of the same shape; some pixels are 0.
+
+    Raises:
+        CheckFailed: If it is.
+    """
+    expect(
+        not close(x_hat, right * (x > 0)),
+        "`forward` makes all pixels black that are black in its input. Return what the decoder "
+        "returns: the image must pass through the code only.",
+        "output_masked",
+    )
 
 
 class _KnownParts:
@@ -174,8 +233,9 @@ class _KnownParts:
         with contextlib.suppress(Raised, CheckFailed):
             own, x = new_model(submission, name, *args), images(2)
             code = encode(own.encoder, x)
-            if isinstance(code, torch.Tensor) and code.dim() > 1 and 0 < code[0].numel() <= PIXELS:
-                self.code = tuple(code.shape[1:])
+            shape = tuple(code.shape[1:]) if isinstance(code, torch.Tensor) else ()
+            if shape and 0 < math.prod(shape) <= PIXELS:
+                self.code = shape
             try:
                 own.encoder(x)
             except Raised:
@@ -286,6 +346,66 @@ CRITERION_MISTAKES = (
         "`criterion` has the wrong sign: training minimizes the loss, so the loss should be the "
         "error itself.",
         lambda x_hat, x: -squared_error(x_hat, x),
+    ),
+    Mistake(
+        "not_squared",
+        "`criterion` averages the differences without their squares: positive and negative "
+        "differences cancel.",
+        lambda x_hat, x: (x_hat - x).mean(),
+    ),
+    Mistake(
+        "square_of_mean",
+        "`criterion` squares the mean difference. It should average the squares.",
+        lambda x_hat, x: (x_hat - x).mean() ** 2,
+    ),
+    Mistake(
+        "cubed",
+        "`criterion` uses the third power of the differences. It should use their squares.",
+        lambda x_hat, x: (x_hat - x).pow(3).mean(),
+    ),
+    Mistake(
+        "summed_over_images",
+        "`criterion` averages over pixels but adds up images; it should average over both.",
+        lambda x_hat, x: (x_hat - x).pow(2).sum() / x[0].numel(),
+    ),
+    Mistake(
+        "root_taken",
+        "`criterion` is the length of the difference: the square root of the sum of the squares. "
+        "It should be the mean of the squares.",
+        lambda x_hat, x: (x_hat - x).norm(),
+    ),
+    Mistake(
+        "largest_error",
+        "`criterion` is the largest squared error. It should be the mean of all.",
+        lambda x_hat, x: (x_hat - x).pow(2).max(),
+    ),
+    Mistake(
+        "median_error",
+        "`criterion` is the median of the squared errors. It should be their mean.",
+        lambda x_hat, x: (x_hat - x).pow(2).median(),
+    ),
+    *(
+        Mistake(
+            "fixed_batch_size",
+            f"`criterion` divides by {size} images, whatever the number of images is.",
+            lambda x_hat, x, size=size: (x_hat - x).pow(2).sum() / (size * x[0].numel()),
+        )
+        for size in BATCH_SIZES
+    ),
+    Mistake(
+        "cross_entropy",
+        "`criterion` is a cross-entropy with a sigmoid; it should be the mean squared error.",
+        F.binary_cross_entropy_with_logits,
+    ),
+    Mistake(
+        "cross_entropy",
+        "`criterion` is a cross-entropy for classes; it should be the mean squared error.",
+        F.cross_entropy,
+    ),
+    Mistake(
+        "kl_of_pixels",
+        "`criterion` is a KL divergence of the pixels; it should be the mean squared error.",
+        lambda x_hat, x: (torch.xlogy(x, x) - x * x_hat).mean(),
     ),
 )
 

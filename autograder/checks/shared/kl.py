@@ -115,6 +115,42 @@ ENTRY_MISTAKES: tuple[tuple[str, str, Pair], ...] = (
         for power in (3, 4, 0.5)
     ),
     (
+        "kl_variance_inverted",
+        "Your KL uses 1/σ² where σ² is needed. Check the sign in the exponent.",
+        lambda m, s: 0.5 * (m**2 + s**-2 - 1) - s.log(),
+    ),
+    (
+        "kl_exp_twice",
+        "Your KL uses exp(σ²) where σ² is needed: one exponential is too many.",
+        lambda m, s: 0.5 * (m**2 + (s**2).exp() - 1) - s.log(),
+    ),
+    (
+        "kl_wrong_base",
+        "The σ² in your KL is a power of 2. Logarithm and exponential have base e here.",
+        lambda m, s: 0.5 * (m**2 + s ** (2 * math.log(2)) - 1) - s.log(),
+    ),
+    (
+        "kl_mu_exp",
+        "Your KL uses exp(mu) where mu² is needed.",
+        lambda m, s: 0.5 * (m.exp() + s**2 - 1) - s.log(),
+    ),
+    *(
+        (
+            "kl_log_shifted",
+            "The logarithm in your KL is not that of σ: a number is added to its argument.",
+            lambda m, s, shift=shift, power=power: (
+                0.5 * (m**2 + s**2 - 1) - (s**power + shift).log() / power
+            ),
+        )
+        for shift in (1.0, 0.1, 0.01)
+        for power in (1, 2)
+    ),
+    (
+        "kl_other_prior",
+        "Your KL is that from N(1, I). The mean of the prior is 0.",
+        lambda m, s: 0.5 * ((m - 1) ** 2 + s**2 - 1) - s.log(),
+    ),
+    (
         "kl_absolute_entries",
         "Your KL adds up absolute values of its terms. Add the terms themselves.",
         lambda m, s: 0.5 * (m**2 + s**2 - 1).abs() - s.log(),
@@ -342,6 +378,13 @@ def kl_mistakes(own: Parameterization, reduction: Reduction) -> tuple[Mistake, .
         else:
             says = VARIANCE_READ_AS.format(name=own.name, other=other.symbol, given=own.given)
         add(name, says, alone, reduction.of)
+    says = f"In your KL, mu and {own.name} are exchanged."
+    add(
+        "kl_arguments_swapped",
+        says,
+        lambda mu, value: entries(value, own.to_sigma(mu)),
+        reduction.of,
+    )
     for name, says, formula in ENTRY_MISTAKES[3:]:
         add(name, says, given(formula), reduction.of)
     for name, says, reduce in REDUCTION_MISTAKES[reduction]:
@@ -386,6 +429,7 @@ def expect_kl_values(
             expect_every_image(kl, own)
             expect_constants_inside(kl, own)
             expect_known_terms(kl, own, reduction)
+            expect_sum_over_latents(kl, own, reduction)
 
         try:
             got = kl(*inputs)
@@ -487,6 +531,39 @@ def expect_constants_inside(kl: Pair, own: Parameterization) -> None:
         f"Your KL contains a constant, {once:.3g}, once. A constant belongs inside the sum: once "
         "for each latent.",
         "kl_constant_once",
+    )
+
+
+def expect_sum_over_latents(kl: Pair, own: Parameterization, reduction: Reduction) -> None:
+    """Expect a KL that is wrong for one latent, too; another one combines its entries wrongly.
+
+    Raises:
+        CheckFailed: If the KL of one latent of one image is right.
+    """
+    inputs = [own.posterior(*sizes) for sizes in [(1, 1)] * 5 + [(1, 6)]]
+    got = [kl(*pair).detach() for pair in inputs]
+    right = [
+        close(one, kl_term(*pair, own, reduction)) for one, pair in zip(got, inputs, strict=True)
+    ]
+    rounded = all(bool((one == one.round()).all()) for one in got)
+    expect(
+        not rounded,
+        "Your KL is always a whole number: it is rounded, and a rounded number has no gradient. "
+        "Return it unchanged.",
+        "kl_rounded",
+    )
+    if not all(right[:5]):
+        return
+    expect(
+        right[5],
+        "Your KL is right for one latent, but not for several: it is not the sum over the latents. "
+        "Square and add the numbers in this order: square each mu first.",
+        "kl_not_a_sum",
+    )
+    raise CheckFailed(
+        "Your KL is right for one image, but not for several: an image's KL uses numbers of other "
+        "images. Is a mean or a sum taken over the wrong axis?",
+        "kl_mixes_images",
     )
 
 

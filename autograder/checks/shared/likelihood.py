@@ -206,6 +206,19 @@ GAUSSIAN = Likelihood(
             "Your density uses the constant 0.1 in place of `sigma_x`.",
             lambda x_hat, x, sigma: gaussian(x_hat, x, 0.1),
         ),
+        *(
+            (
+                "recon_sigma_ignored",
+                "Only one of the two terms of your density follows `sigma_x`. The other uses the "
+                "constant 0.1.",
+                lambda x_hat, x, sigma, own=own: (
+                    (x_hat - x) ** 2 / (2 * own(sigma, 0.1) ** 2)
+                    + math.log(own(0.1, sigma))
+                    + HALF_LOG_TWO_PI
+                ),
+            )
+            for own in (lambda first, second: first, lambda first, second: second)
+        ),
         (
             "recon_rounded",
             "You round the grey pixels of the images to black and white. Use them unchanged.",
@@ -217,6 +230,21 @@ GAUSSIAN = Likelihood(
             lambda x_hat, x, sigma: (
                 (x_hat - x).abs() / (2 * sigma) + math.log(sigma) + HALF_LOG_TWO_PI
             ),
+        ),
+        *(
+            (
+                "recon_not_squared",
+                "Your density uses the differences without their square.",
+                lambda x_hat, x, sigma, sign=sign: (
+                    sign * (x - x_hat) / (2 * sigma) + math.log(sigma) + HALF_LOG_TWO_PI
+                ),
+            )
+            for sign in (1, -1)
+        ),
+        (
+            "recon_sigma_fourth",
+            "The squares are divided by σ_x⁴ where σ_x² is needed. Divide, then square.",
+            _density(1, 1, 1, 4),
         ),
         (
             "recon_squared_error",

@@ -5,17 +5,23 @@ property; `part_checks` returns those that most assignments use.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
 
 import torch
 
+from autograder.checks.shared.last_activation import (
+    expect_no_plateau,
+    expect_not_normalised,
+    expect_signs_alike,
+)
 from autograder.checks.shared.parts import (
     expect_own_layers,
     expect_own_rows,
     expect_pixel_range,
+    expect_trainable,
     fill,
     images,
     outputs_of,
@@ -151,6 +157,7 @@ def part_checks(
     ignored: str | None = None,
     detached: str | None = None,
     own_layers: str | None = None,
+    heads: tuple[str, ...] = (),
 ) -> Checks:
     """Make the checks of a part's output shapes, and that each output depends on its own input.
 
@@ -161,9 +168,10 @@ def part_checks(
         detached: The known mistake if no gradient passes; None: gradients are not tested.
         own_layers: The part's attribute in a made model, "" for the model itself. The check
             expects that no layer is used twice. None: this is not tested.
+        heads: Further attributes of the model that belong to the part.
     """
     checks = *shape_checks(part, shapes), *row_checks(part, ignored, detached)
-    return checks if own_layers is None else (*checks, *layer_checks(part, own_layers))
+    return checks if own_layers is None else (*checks, *layer_checks(part, own_layers, heads))
 
 
 def shape_checks(part: Part, sentence: str) -> Checks:
@@ -186,6 +194,9 @@ def row_checks(part: Part, ignored: str | None = None, detached: str | None = No
 
     def expect_rows(made_and_inputs: tuple[Any, torch.Tensor]) -> None:
         made, x = made_and_inputs
+        if row == "image":
+            x = x.clone()
+            x[2] *= 0.3  # without a white pixel, its maximum is not that of the batch
         expect_own_rows(
             lambda x: part.outputs(made, x, *part.small),
             x,
@@ -261,8 +272,14 @@ def expect_part_gradients(
         )
 
 
-def layer_checks(part: Part, path: str) -> Checks:
-    """Make the check that the part at `path` of a made model uses no layer twice."""
+def layer_checks(part: Part, path: str, heads: tuple[str, ...] = ()) -> Checks:
+    """Make the check that no layer of a part is used twice, and that the part can be trained.
+
+    Args:
+        part: The part.
+        path: Its attribute in a made model; "" for the model itself.
+        heads: Further attributes of the model that belong to the part.
+    """
 
     @named_check(
         part.task,
@@ -275,6 +292,7 @@ def layer_checks(part: Part, path: str) -> Checks:
         with contextlib.suppress(CheckFailed):
             part.call(made, part.inputs(made, 2, *part.small), *part.small)
         expect_own_layers(made, path)
+        expect_trainable(made, (path, *heads))
 
     return (layers,)
 
@@ -300,7 +318,12 @@ def range_checks(part: Part, n: int = 64, models: int = 1, sizes: tuple[Any, ...
         def reached(gain: float) -> torch.Tensor:
             return torch.cat([part.far(submission, 1e3, n, sizes, gain)[0] for _ in range(models)])
 
-        either_weights(reached, expect_pixel_range)
+        def expect_range(pixels: torch.Tensor) -> None:
+            expect_pixel_range(pixels)
+            expect_no_plateau(pixels)
+
+        either_weights(reached, expect_range)
+        expect_not_normalised(part.far(submission, 1, n, sizes, 0.01)[0])
         # A sigmoid of moderate values is never exactly 0 or 1; a clamp of half of them is.
         pixels = part.far(submission, 1, n, sizes, 1.0)[0]
         share = float(((pixels == 0) | (pixels == 1)).double().mean())
@@ -311,8 +334,42 @@ def range_checks(part: Part, n: int = 64, models: int = 1, sizes: tuple[Any, ...
             "its limits?",
             "clamped",
         )
+        expect_nothing_around_sigmoid(part, submission, n, sizes)
 
     return (pixel_range,)
+
+
+def expect_nothing_around_sigmoid(
+    part: Part, submission: Submission, n: int, sizes: tuple[Any, ...] = ()
+) -> None:
+    """Expect no leaky activation before a decoder's sigmoid, and no layer after it.
+
+    Args:
+        part: The decoder.
+        submission: The submission.
+        n: The number of inputs.
+        sizes: The sizes to make it with; () for its small sizes.
+
+    Raises:
+        CheckFailed: If one of them is there.
+    """
+    sizes = sizes or part.small
+    made, x = part.filled(submission, n, KEPT, sizes, 1)
+    expect_signs_alike(made, lambda: logits_of(part.outputs(made, x, *sizes)[0]))
+    pixels = part.outputs(made, x, *sizes)[0]
+    if bool(((pixels < 0) | (pixels > 1)).any()):
+        return  # no sigmoid at the end
+    made.train()
+    trained = part.outputs(made, x, *sizes)[0]
+    made.eval()
+    low, high = float(trained.min()), float(trained.max())
+    expect(
+        low >= 0 and high <= 1,
+        f"In training mode, decoded pixels range from {low:.3g} to {high:.3g}; in eval mode they "
+        "are in [0, 1]. Which layer after the sigmoid changes them, such as a normalisation or a "
+        "dropout? The sigmoid should be the last one.",
+        "range_in_training",
+    )
 
 
 def either_weights(
@@ -473,7 +530,7 @@ def trained_tensors(groups: Any) -> list[torch.Tensor]:
 
 def budget_checks(
     budget: int,
-    parts: tuple[str, ...],
+    parts: Mapping[str, str],
     inputs: Callable[[], tuple[torch.Tensor, ...]] = lambda: (images(2),),
 ) -> Checks:
     """Make the check that the notebook's `model` has at most `budget` trainable parameters.
@@ -482,8 +539,8 @@ def budget_checks(
 
     Args:
         budget: The largest allowed number of trainable parameters.
-        parts: Attributes of the model that must not be frozen. A method, or a module without
-            parameters, uses parameters of the model.
+        parts: Attributes of the model that must not be frozen, and the task that tests each. A
+            method, or a module without parameters, uses parameters of the model.
         inputs: Makes inputs of the model; a call gives lazy layers their sizes.
     """
     allowed = f"{budget / 1e6:g} million" if budget >= 1e6 else f"{budget:,}"
@@ -499,10 +556,15 @@ def budget_checks(
         parameters = model.parameters()
         if not parameters:
             raise CheckFailed("`model` has no trainable parameters yet.", todo=True)
-        for part in parts:
+        for part, task in parts.items():
+            if task in submission.failed:
+                continue  # one error costs one task
             # A layer may have two names, and a part may be a method: ask the part itself.
             own = getattr(model, part).own_parameters()
-            expect(own is None or bool(own), f"`model.{part}` has no trainable parameters yet.")
+            expect(
+                own is None or bool(own),
+                f"`model.{part}` has no trainable parameters. Is `requires_grad` off?",
+            )
         trained = trained_tensors(submission.object("optimizer").param_groups.value())
         count = max(sum(p.numel() for p in parameters.values()), sum(p.numel() for p in trained))
         expect(

@@ -4,11 +4,11 @@ import contextlib
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
-from autograder.checks.vocabulary import close, expect, expect_close, kind
+from autograder.checks.vocabulary import close, difference, expect, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
 # The largest scale of a residual block that counts as switched off at the start.
@@ -40,9 +40,18 @@ def expect_no_softmax(pixels: torch.Tensor) -> None:
 def expect_not_cut_off(pixels: torch.Tensor) -> None:
     """Expect that pixels are not cut off far from black or from white."""
     for limit, colour in ((float(pixels.min()), 0.0), (float(pixels.max()), 1.0)):
+        many = float((pixels == limit).double().mean()) >= 0.01
+        # The sigmoid of −1 and of 1, the limits of a tanh; an ELU has one of them.
+        expect(
+            not many or min(abs(limit - 0.2689), abs(limit - 0.7311)) > 5e-4,
+            f"Decoded pixels are never {'darker' if colour == 0 else 'brighter'} than {limit:.3g}, "
+            "the sigmoid of 1 or −1. Is there an activation right before the sigmoid, such as a "
+            "tanh or an ELU? Remove it.",
+            "activation_before_sigmoid",
+        )
         # A sigmoid of extreme codes is often exactly black or white, and at no other value.
         expect(
-            abs(limit - colour) < 0.02 or float((pixels == limit).double().mean()) < 0.01,
+            abs(limit - colour) < 0.02 or not many,
             f"Many decoded pixels are exactly {limit:.3g}: they are cut off there. Black and white "
             "should be possible.",
             "pixels_cut_off",
@@ -101,7 +110,7 @@ def fill(made: RemoteObject, gain: float) -> None:
     filled = {}
     for name, parameter in made.parameters().items():
         if parameter.dim() > 1:
-            inputs = max(parameter[0].numel(), 1)
+            inputs = max(math.prod(parameter.shape[1:]), 1)  # a layer may have no outputs
             filled[name] = gain / math.sqrt(inputs) * torch.randn_like(parameter)
         elif "bias" in name.rpartition(".")[2]:
             filled[name] = torch.zeros_like(parameter)
@@ -143,6 +152,36 @@ def expect_own_layers(model: RemoteObject, part: str = "") -> None:
             f"Two layers of `{part or model.kind}` have the same weights: they are one layer that "
             "is used twice. Multiplying a list copies references. Create each layer separately.",
             "shared_layers",
+        )
+
+
+def is_frozen(part: RemoteObject) -> bool:
+    """Return whether a part is a module with parameters, none of which can be trained."""
+    if part.own_parameters() != {}:
+        return False
+    try:
+        return bool(part.state_dict())
+    except Raised:
+        return False  # no module, such as a part that has not been started
+
+
+def expect_trainable(model: RemoteObject, names: Sequence[str]) -> None:
+    """Expect that none of these parts of a model is frozen.
+
+    Args:
+        model: The model.
+        names: The parts' attributes; "" for the model itself.
+
+    Raises:
+        CheckFailed: If none of the parameters of a part requires gradients.
+    """
+    for name in names:
+        part = getattr(model, name) if name else model
+        expect(
+            not is_frozen(part),
+            f"`{name or model.kind}` is frozen: none of its parameters requires gradients, so "
+            "training cannot change it. Do not use `requires_grad_(False)` here.",
+            "frozen",
         )
 
 
@@ -201,7 +240,13 @@ def expect_own_rows(
                 "sample?",
                 "random_part",
             )
-        expect_close(alone, out[2:3], f"{row} alone, and in a batch,")
+        expect(
+            close(alone, out[2:3]),
+            f"{row} changes with the other rows of its batch: expected "
+            f"{difference(alone, out[2:3])}. Does your code use a mean, a maximum or a norm of the "
+            "whole batch, or mix its axes?",
+            "rows_mixed",
+        )
 
 
 def expect_inputs_kept(submission: Submission, name: str, inputs: dict[str, torch.Tensor]) -> None:
@@ -246,17 +291,25 @@ def expect_call_keeps(
         )
 
 
-def expect_mode_kept(model: RemoteObject, name: str) -> None:
-    """Expect that a call has not switched a model from training to eval mode.
+def expect_mode_kept(model: RemoteObject, name: str, *, training: bool = True) -> None:
+    """Expect that a call has not switched a model to the other mode.
 
     Args:
-        model: The model; it was in training mode before the call.
+        model: The model.
         name: What was called, for the message.
+        training: Whether it was in training mode before the call.
     """
+    now = model.training.value()
     expect(
-        model.training.value() is not False,
+        not training or now is not False,
         f"`{name}` switches the model to eval mode. In training, BatchNorm then uses the wrong "
         "statistics, and dropout does nothing. The code that calls it chooses the mode.",
+        "mode_changed",
+    )
+    expect(
+        training or now is not True,
+        f"`{name}` switches the model to training mode. When the model is evaluated, BatchNorm "
+        "then uses the batch's own statistics. The code that calls it chooses the mode.",
         "mode_changed",
     )
 

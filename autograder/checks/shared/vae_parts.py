@@ -50,7 +50,9 @@ from autograder.checks.vocabulary import expect, expect_tensor, fail, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
 PIXELS = 28 * 28
-PARTS = ("encoder", "mu_layer", "logvar_layer", "decoder")
+HEADS = ("mu_layer", "logvar_layer")
+# The parts of a model, and the task that tests each.
+PARTS = {"encoder": "encoder", **dict.fromkeys(HEADS, "encoder"), "decoder": "decoder"}
 SHOWN = {"encoder": "q(z | x, c) needs the image and", "decoder": "p(x | z, c) needs the code and"}
 
 
@@ -177,7 +179,7 @@ def vae_checks(conditions: tuple[int, ...] = (0,)) -> Checks:
             *shape_checks(encoder, f"Rows [x, c] become mu and logvar, (N, Z) each, for {sizes}."),
             *head_checks(encoder, (40, usual, usual), same=None),
             *condition_checks(encoder, PIXELS),
-            *layer_checks(encoder, "encoder"),
+            *layer_checks(encoder, "encoder", HEADS),
             *hidden_checks(encoder, decoder),
             *shape_checks(decoder, f"Rows [z, c] become images (N, 1, 28, 28), for {sizes}."),
             *range_checks(decoder),
@@ -190,6 +192,7 @@ def vae_checks(conditions: tuple[int, ...] = (0,)) -> Checks:
             "Image rows (N, 784) become mu and logvar, (N, Z) each, also for a single image.",
             detached="detached",
             own_layers="encoder",
+            heads=HEADS,
         ),
         *head_checks(encoder, (40, usual, usual), same=None),
         *part_checks(
@@ -314,6 +317,8 @@ def forward_checks(sentence: str, conditions: Conditions = lambda n: ()) -> Chec
             if mode == "train":
                 expect_mode_kept(vae, "forward")
                 expect_forward_gradients(parts, x, *c)
+            else:
+                expect_mode_kept(vae, "forward", training=False)
         expect_new_draws(vae, "reparameterize", TOLD, LATENTS, vae, x, *c)
 
     return (forward,)

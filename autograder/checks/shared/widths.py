@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from autograder.checks.shared.networks import Checks, named_check
+from autograder.checks.shared.parts import is_frozen
 from autograder.checks.vocabulary import expect
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
@@ -51,6 +52,7 @@ def _count(model: RemoteObject, path: str, x: torch.Tensor) -> int:
         used = part.used_parameters(x)
     except Raised:
         used = part.parameters()
-        if not used:  # such as a part that has not been started
+        # The check of its layers reports a frozen part.
+        if not used and not is_frozen(part):  # such as a part that has not been started
             raise
     return sum(p.numel() for p in used.values())
