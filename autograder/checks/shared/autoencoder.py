@@ -233,8 +233,9 @@ class _KnownParts:
         with contextlib.suppress(Raised, CheckFailed):
             own, x = new_model(submission, name, *args), images(2)
             code = encode(own.encoder, x)
-            if isinstance(code, torch.Tensor) and code.dim() > 1 and 0 < code[0].numel() <= PIXELS:
-                self.code = tuple(code.shape[1:])
+            shape = tuple(code.shape[1:]) if isinstance(code, torch.Tensor) else ()
+            if shape and 0 < math.prod(shape) <= PIXELS:
+                self.code = shape
             try:
                 own.encoder(x)
             except Raised:
