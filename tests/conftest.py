@@ -31,6 +31,7 @@ SLOW = {
     "autograder/test_nbgrader.py": 40,
     "autograder/test_batch.py": 80,
     "autograder/test_sandbox.py": 90,
+    "autograder/test_term.py": 55,
     "autograder/test_cli.py": 60,
     "autograder/test_host.py": 60,
     "autograder/test_messy.py": 45,
@@ -48,7 +49,7 @@ SHARED = (
     r"autograder/test_corpus\.py::\w+(?:\[(\d\d_[a-z_]+).*)?$",  # a graded corpus
     r"autograder/test_batch\.py::test_a_result_does_not_depend()",
     # a module fixture
-    r"(test_contributing|test_explain|test_gradebook|test_gradescope|test_messy|test_nbgrader|test_wheel|test_gallery)\.py",
+    r"(test_contributing|test_explain|test_gradebook|test_gradescope|test_messy|test_nbgrader|test_term|test_wheel|test_gallery)\.py",
 )
 FIRST_CORPUS = "03_fc_vae"  # the corpus of the tests that name none in their id
 

@@ -11,7 +11,13 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from autograder.checks.a06_vq_vae.vq_networks import DECODER, ENCODER, HIDDENS, RESIDUAL_HIDDENS
+from autograder.checks.a06_vq_vae.vq_networks import (
+    DECODER,
+    ENCODER,
+    HIDDENS,
+    RESIDUAL_HIDDENS,
+    TINY,
+)
 from autograder.checks.shared.known_layers import (
     Layer,
     Shape,
@@ -40,9 +46,12 @@ STACKS: tuple[Layer, ...] = (torch.relu, lambda x: x)
 
 
 def switch_blocks_off(made: RemoteObject) -> None:
-    """Set the last weights of each residual block to 0, so that it returns its input."""
+    """Make the last weights of each residual block tiny, so that it returns its input.
+
+    With weight normalization a block is not switched off, and no variant fits.
+    """
     off = {
-        name: torch.zeros_like(parameter)
+        name: TINY * parameter.detach()
         for name, parameter in made.parameters().items()
         if tuple(parameter.shape) == LAST_OF_BLOCK
     }
