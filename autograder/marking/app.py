@@ -1,8 +1,10 @@
 """The marking app: a local web server that shows written answers and takes points."""
 
 import asyncio
+import contextlib
 import hmac
 import secrets
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -208,7 +210,7 @@ def application(desk: Desk, token: str, *, names: bool = False) -> Application:
 
 
 def serve(desk: Desk, port: int, started: Callable[[str], None], *, names: bool = False) -> None:
-    """Serve the app on this machine only, until it is interrupted.
+    """Serve the app on this machine only, until it is interrupted or asked to end.
 
     Args:
         desk: The answers and where marks are kept.
@@ -230,7 +232,11 @@ def serve(desk: Desk, port: int, started: Callable[[str], None], *, names: bool 
             ) from error
         server = HTTPServer(application(desk, token, names=names))
         server.add_sockets(sockets)
+        ended = asyncio.Event()
+        with contextlib.suppress(NotImplementedError):  # not on Windows: Ctrl-C raises there
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, ended.set)
         started(f"http://{ADDRESS}:{sockets[0].getsockname()[1]}/?token={token}")
-        await asyncio.Event().wait()
+        await ended.wait()
 
     asyncio.run(run())

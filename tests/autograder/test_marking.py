@@ -264,13 +264,20 @@ def test_an_assignment_without_questions_is_one_line(graded_class, monkeypatch):
         desk_of(graded_class / "out", graded_class / "submissions", "Eve")
 
 
-def test_the_command_serves_until_it_is_interrupted(graded_class):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_until_it_is_ended(graded_class, number):
+    """Also if SIGINT was ignored before, as in a shell's background."""
     words = [sys.executable, "-m", "autograder", "mark", str(graded_class / "out")]
-    done = subprocess.Popen([*words, "--no-browser"], stdout=subprocess.PIPE, text=True)
+    done = subprocess.Popen(
+        [*words, "--no-browser"],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
     assert done.stdout
     address = done.stdout.readline().removeprefix("Open ").strip()
     with build_opener(HTTPCookieProcessor()).open(address, timeout=30) as page:
         assert "Written answers of 03_fc_vae" in page.read().decode()
-    done.send_signal(signal.SIGINT)
+    done.send_signal(number)
     assert "2 answers are left to mark" in done.communicate(timeout=60)[0]
     assert done.returncode == 0
