@@ -1,11 +1,11 @@
 """Python files that a student uses beside the notebook: each becomes a cell that defines it."""
 
 import hashlib
-import os
 import re
-import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from autograder.grading.files import open_regular
 
 MAX_HELPERS = 20
 WRITEFILE = re.compile(r"\s*%%(?:writefile|file)[ \t]+(?:\./)?([A-Za-z_]\w*)\.py[ \t]*\n")
@@ -43,11 +43,9 @@ def read_helpers(path: Path, raw: bytes, most: int) -> dict[str, str]:
 def _read(file: Path, most: int) -> str | None:
     """Return a regular file's text; None if it is a link, too long, or not UTF-8."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as opened:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return None
-            text = opened.read(most + 1).decode("utf-8-sig")
+        with open_regular(file) as opened:
+            # A character has at most four bytes: a text that is cut here is too long.
+            text = opened.read(4 * most + 4).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return None
     return text if len(text) <= most else None

@@ -8,7 +8,6 @@ import errno
 import gc
 import json
 import os
-import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from typing import Any
 
 from autograder.course.regions import without_solution
 from autograder.course.sources import Source, assignments, load_source
+from autograder.grading.files import IrregularError, open_regular
 from autograder.grading.helpers import defining, read_helpers, written_file
 from autograder.records.text import printable
 from autograder.worker.additions import added
@@ -228,19 +228,19 @@ def read_bytes(path: Path) -> bytes:
         FileNotFoundError: If the file does not exist.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = open_regular(path)
     except FileNotFoundError:
         raise
+    except IrregularError as error:
+        raise UnreadableError("The path is no regular file.") from error
     except OSError as error:
         link = error.errno in (errno.ELOOP, errno.EMLINK)
         why = "a link to another file" if link else f"not to be opened ({error.strerror})"
         raise UnreadableError(f"The file is {why}.") from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableError("The path is no regular file.")
-        if status.st_size > MAX_BYTES:
-            size, cap = status.st_size >> 20, MAX_BYTES >> 20
+    with opened as file:
+        bytes_there = os.fstat(file.fileno()).st_size
+        if bytes_there > MAX_BYTES:
+            size, cap = bytes_there >> 20, MAX_BYTES >> 20
             raise UnreadableError(
                 f"The file has {size} MiB; at most {cap} MiB are read. Clear the outputs of "
                 "all cells, save the notebook, and hand it in again."

@@ -30,6 +30,11 @@ def test_links_long_files_and_odd_names_are_left_out(tmp_path):
     assert list(read(tmp_path, text, long="x" * (LONG + 1), short="x" * LONG)) == ["short"]
 
 
+def test_a_long_file_of_wide_characters_is_left_out_and_not_cut(tmp_path):
+    wide = "é" * LONG
+    assert read(tmp_path, "import fits, long", fits=wide, long=f"{wide}é") == {"fits": wide}
+
+
 def test_there_are_at_most_some(tmp_path):
     names = [f"m{number}" for number in range(2 * MAX_HELPERS)]
     text = "".join(f"from {name} import x\n" for name in names)
