@@ -437,11 +437,7 @@ def _table(results: "Sequence[Result]") -> Table:
     table.add_column("points", justify="right")
     table.add_column("lost tasks (known mistakes)", overflow="fold")
     for result in results:
-        lost = [
-            t.task
-            for t in result.tasks
-            if not t.pending and not t.not_graded and t.points < t.max_points
-        ]
+        lost = result.lost_tasks
         mistakes = sorted({c.mistake for c in result.checks if c.mistake})
         text = ", ".join(lost) if len(lost) < 4 else f"{len(lost)} tasks"
         points = f"{result.final:g} / {result.max_score:g}"

@@ -9,9 +9,10 @@ from autograder.marking.answers import Answer, answers, questions
 from autograder.marking.desk import Desk, Mark, shuffled
 from autograder.records.errors import UserError
 from autograder.records.overrides import Decision, active, read_log
+from autograder.records.results import now
 from autograder.records.text import printable
 from autograder.reports.output_folder import OutputFolder
-from autograder.reports.overriding import mark, now
+from autograder.reports.overriding import mark
 
 
 def desk_of(out: Path, submissions: Path, author: str) -> Desk:

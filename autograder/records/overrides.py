@@ -6,7 +6,7 @@ log. The last line of a task counts.
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -143,6 +143,16 @@ def with_overrides(result: Result, decisions: Mapping[str, Decision]) -> Result:
         for task in result.tasks
     )
     return replace(result, tasks=tasks, overrides=overrides)
+
+
+def by_log(folder: Path) -> Callable[[Result], Result]:
+    """Return a function that gives a result the decisions in the log of an output folder.
+
+    Raises:
+        OverrideError: If the log is damaged.
+    """
+    decided = active(read_log(folder))
+    return lambda result: with_overrides(result, decided.get(result.student, {}))
 
 
 def expect_possible(result: Result, task: str, points: float | None) -> None:

@@ -6,6 +6,7 @@ import math
 import os
 import tempfile
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -204,6 +205,12 @@ class Result:
         return sum(task.max_points for task in decided)
 
     @property
+    def lost_tasks(self) -> list[str]:
+        """The ids of the decided tasks that did not earn all of their points."""
+        decided = (task for task in self.tasks if not task.pending and not task.not_graded)
+        return [task.task for task in decided if task.points < task.max_points]
+
+    @property
     def pending(self) -> float:
         """The points of the tasks that a person must grade."""
         return sum(task.max_points for task in self.tasks if task.pending)
@@ -217,6 +224,11 @@ class Result:
     def is_complete(self) -> bool:
         """Return whether the grader did its work: no error of its own left anything open."""
         return self.status != "not_graded" and not self.not_graded
+
+
+def now() -> str:
+    """Return the time in UTC, such as "2026-11-30 21:05:12"."""
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def to_json(result: Result) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autograder.grading.batch import BatchError
-from autograder.records.overrides import active, append, read_log, with_overrides
+from autograder.records.overrides import append, by_log, read_log
 from autograder.records.results import Result
 from autograder.records.text import printable
 from autograder.reports.output_folder import OutputFolder
@@ -29,13 +29,15 @@ def merge(parts: Sequence[Path], into: Path) -> list[Result]:
         OverrideError: If a log is damaged.
     """
     sources = [OutputFolder(part) for part in parts if part.resolve() != into.resolve()]
+    if not sources:
+        raise BatchError(f"There is nothing to merge into {into} but itself. Name other folders.")
     target = OutputFolder(into)
     found = [source.stored() for source in sources]
     assignment = found[0][0].assignment
-    for part, results in zip(parts, found, strict=True):
+    for source, results in zip(sources, found, strict=True):
         if results[0].assignment != assignment:
             raise BatchError(
-                f"{parts[0]} has results of {assignment}, {part} of "
+                f"{sources[0].folder} has results of {assignment}, {source.folder} of "
                 f"{printable(results[0].assignment, 100)}. Merge folders of one assignment only."
             )
     with target.locked():
@@ -59,8 +61,7 @@ def merge(parts: Sequence[Path], into: Path) -> list[Result]:
         for decision in sorted(decisions, key=lambda one: one.date):
             with target.writing():
                 append(into, decision)
-        decided = active(read_log(into))
-        target.adjust = lambda one: with_overrides(one, decided.get(one.student, {}))
+        target.adjust = by_log(into)
         latest: dict[str, Result] = {}
         for result in sorted(every, key=_date):
             latest[result.student] = result

@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from autograder.grading.judge import unjudged
 from autograder.grading.notebook import UnreadableError, helpers_of, read_bytes
 from autograder.grading.versions import fingerprint
 from autograder.records.overrides import without_overrides
-from autograder.records.results import PART, Result, Versions, from_json, to_json, write_text
+from autograder.records.results import PART, Result, Versions, from_json, now, to_json, write_text
 from autograder.records.text import file_name, printable
 from autograder.reports.pages import class_page, feedback_page
 from autograder.reports.table import to_csv
@@ -244,8 +243,7 @@ class OutputFolder:
         Raises:
             BatchError: If the files cannot be written. All earlier files are unchanged.
         """
-        now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
-        versions = replace(self.versions, date=now) if self.versions else None
+        versions = replace(self.versions, date=now()) if self.versions else None
         result = self.adjust(replace(result, grader=self.grader, versions=versions))
         self._write(result)
         self.results.append(result)

@@ -3,7 +3,6 @@
 import difflib
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from autograder.grading.batch import BatchError
@@ -14,11 +13,11 @@ from autograder.records.overrides import (
     OverrideError,
     active,
     append,
+    by_log,
     expect_possible,
     read_log,
-    with_overrides,
 )
-from autograder.records.results import Result
+from autograder.records.results import Result, now
 from autograder.records.text import printable
 from autograder.reports.output_folder import OutputFolder
 
@@ -66,8 +65,7 @@ def decide(
         decision = Decision(now(), author, student, task, points, reason, tell)
         with output.writing():
             append(out, decision)
-        decided = active(read_log(out))
-        output.adjust = lambda one: with_overrides(one, decided.get(one.student, {}))
+        output.adjust = by_log(out)
         for result in stored:
             output.keep(result)
         return before, _of(student, output.finish())
@@ -87,9 +85,10 @@ def expect_allowed(
         OverrideError: If one cannot, for example because the course file has changed.
     """
     for student, decisions in decided.items():
+        result = unjudged(assignment, student, "missing", "")
         for task, one in decisions.items():
             try:
-                expect_possible(unjudged(assignment, student, "missing", ""), task, one.points)
+                expect_possible(result, task, one.points)
             except OverrideError as error:
                 raise OverrideError(
                     f"{out / LOG}: {error} Give other points, or take them back: vaelab override "
@@ -114,8 +113,7 @@ def mark(out: Path, decision: Decision) -> None:
         expect_possible(result, decision.task, decision.points)
         with output.writing():
             append(out, decision)
-        decided = active(read_log(out)).get(decision.student, {})
-        output.adjust = lambda one: with_overrides(one, decided)
+        output.adjust = by_log(out)
         output.keep(result)
 
 
@@ -130,11 +128,6 @@ def refresh(out: Path) -> list[Result]:
     with output.locked():
         output.results = output.stored()
         return output.finish()
-
-
-def now() -> str:
-    """Return the time in UTC, such as "2026-11-30 21:05:12"."""
-    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _of(student: str, results: Sequence[Result]) -> Result:

@@ -132,7 +132,6 @@ def class_page(results: Sequence[Result]) -> str:
         graded_with=graded_with(results),
         check_rates=check_rates(results),
         names_shown=NAMES_SHOWN,
-        lost=lost_tasks,
     )
 
 
@@ -206,12 +205,6 @@ def check_rates(results: Sequence[Result]) -> list[CheckRate]:
         unexplained = sum(check.outcome == "failed" and not check.mistake for check in run)
         rates.append(CheckRate(checks[0].task, checks[0].sentence, passed, len(run), unexplained))
     return sorted(rates, key=lambda rate: rate.passed / max(rate.run, 1))
-
-
-def lost_tasks(result: Result) -> list[str]:
-    """Return the ids of the tasks that did not earn all of their points."""
-    decided = (task for task in result.tasks if not task.pending and not task.not_graded)
-    return [task.task for task in decided if task.points < task.max_points]
 
 
 def recognised_mistakes(results: Sequence[Result]) -> list[RecognisedMistake]:

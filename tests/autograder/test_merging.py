@@ -52,6 +52,13 @@ def test_all_students_are_there_and_the_later_result_counts(parts, tmp_path):
     assert pages == {"ada.html", "bob.html", "eve.html"}
 
 
+def test_the_target_may_be_among_the_parts(parts, tmp_path):
+    one, two = parts("1", "", "ada"), parts("2", "", "bob")
+    assert [result.student for result in merge([one, two], one)] == ["ada", "bob"]
+    with pytest.raises(BatchError, match="nothing to merge"):
+        merge([one], one)
+
+
 def test_parts_with_different_secrets_or_assignments_are_refused(parts, tmp_path):
     one = parts("1", "", "ada")
     with pytest.raises(BatchError, match="different secrets"):
