@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autograder.commands.options import CourseDir
+from autograder.commands.options import CourseDir, Graded
 
 if TYPE_CHECKING:
     from autograder.exporting.tables import Paired
@@ -24,12 +24,7 @@ def gradebook(
     to: Annotated[
         Path, typer.Option("--to", metavar="FILE", help="The gradebook, COURSE/gradebook.db.")
     ],
-    submissions: Annotated[
-        Path | None,
-        typer.Option(
-            help="The folder of the graded submissions. Default: `submissions` beside OUT."
-        ),
-    ] = None,
+    submissions: Graded = None,
     course: CourseDir = None,
 ) -> None:
     """Write points and comments into nbgrader's gradebook.

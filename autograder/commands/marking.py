@@ -6,17 +6,12 @@ from typing import Annotated
 
 import typer
 
-from autograder.commands.options import CourseDir, login
+from autograder.commands.options import CourseDir, Graded, login
 
 
 def mark(
     out: Annotated[Path, typer.Argument(help="The output folder of `vaelab grade`.")],
-    submissions: Annotated[
-        Path | None,
-        typer.Option(
-            help="The folder of the graded submissions. Default: `submissions` beside OUT."
-        ),
-    ] = None,
+    submissions: Graded = None,
     port: Annotated[int, typer.Option(help="The port; 0 for any free one.", min=0, max=65535)] = 0,
     names: Annotated[
         bool, typer.Option("--names", help="Show the students' names. They are hidden by default.")

@@ -21,6 +21,10 @@ NoSandbox = Annotated[
 Names = Annotated[list[str] | None, typer.Argument(help="Assignments. Default: all.")]
 Jobs = Annotated[int, typer.Option(help="Number of submissions graded at the same time.", min=1)]
 CORES = os.cpu_count() or 1
+Graded = Annotated[
+    Path | None,
+    typer.Option(help="The folder of the graded submissions. Default: `submissions` beside OUT."),
+]
 
 
 def _use(folder: Path | None) -> None:

@@ -6,7 +6,6 @@ are not tested here.
 
 import contextlib
 import functools
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +23,7 @@ from autograder.checks.shared.known_layers import (
     Variants,
     layer_variant_checks,
     layers_of,
+    layers_with,
     without_one_relu,
 )
 from autograder.checks.shared.networks import Checks
@@ -58,14 +58,6 @@ def switch_blocks_off(made: RemoteObject) -> None:
     # A model with its own `load_state_dict` keeps its parameters: then no variant fits.
     with contextlib.suppress(Raised):
         made.load_state_dict(off, strict=False)
-
-
-def layers_with(
-    made: RemoteObject, shapes: tuple[Shape, ...], function: Callable[..., torch.Tensor]
-) -> list[Layer]:
-    """Return the only layer of each shape; an empty list if a shape has none, or several."""
-    found = [layers_of(made, shape, function) for shape in shapes]
-    return [one for (one,) in found] if all(len(layers) == 1 for layers in found) else []
 
 
 def encoders(made: RemoteObject, x: torch.Tensor) -> Variants:

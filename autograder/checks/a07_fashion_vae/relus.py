@@ -13,6 +13,7 @@ from autograder.checks.shared.known_layers import (
     Variants,
     layer_variant_checks,
     layers_of,
+    layers_with,
     without_one_relu,
 )
 from autograder.checks.shared.networks import Checks
@@ -26,10 +27,9 @@ HEAD: Shape = (SMALL.lat, SMALL.features)
 
 def encoders(made: RemoteObject, x: torch.Tensor) -> Variants:
     """Yield the means that the encoder computes if one ReLU is missing."""
-    found = [layers_of(made, shape, F.conv2d) for shape in ENCODER_SHAPES]
-    if all(len(layers) == 1 for layers in found):
+    if found := layers_with(made, ENCODER_SHAPES, F.conv2d):
         names = ("first convolution", "second convolution")
-        inner = [(name, layers[0]) for name, layers in zip(names, found, strict=True)]
+        inner = list(zip(names, found, strict=True))
         for head in layers_of(made, HEAD, F.conv2d):
             end: Layer = lambda hidden, head=head: head(hidden.flatten(1))  # type: ignore[misc]  # noqa: E731
             yield from without_one_relu(x, "encoder", inner, end)
@@ -37,9 +37,8 @@ def encoders(made: RemoteObject, x: torch.Tensor) -> Variants:
 
 def decoders(made: RemoteObject, z: torch.Tensor) -> Variants:
     """Yield the images that the decoder computes if one ReLU is missing."""
-    found = [layers_of(made, shape, F.conv_transpose2d) for shape in DECODER_SHAPES]
-    if all(len(layers) == 1 for layers in found):
-        (linear,), (first,), (second,) = found
+    if found := layers_with(made, DECODER_SHAPES, F.conv_transpose2d):
+        linear, first, second = found
         side = round((SMALL.features / SMALL.c2) ** 0.5)
         folded: Layer = lambda code: linear(code).unflatten(1, (SMALL.c2, side, side))  # noqa: E731
         inner = [("linear layer", folded), ("first transposed convolution", first)]

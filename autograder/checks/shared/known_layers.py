@@ -42,6 +42,14 @@ def layers_of(
     ]
 
 
+def layers_with(
+    made: RemoteObject, shapes: tuple[Shape, ...], convolution: Callable[..., torch.Tensor]
+) -> list[Layer]:
+    """Return the only layer of each shape; an empty list if a shape has none, or several."""
+    found = [layers_of(made, shape, convolution) for shape in shapes]
+    return [one for (one,) in found] if all(len(layers) == 1 for layers in found) else []
+
+
 def without_one_relu(
     x: torch.Tensor, part: str, layers: Sequence[tuple[str, Layer]], end: Layer
 ) -> Variants:
