@@ -8,10 +8,9 @@ from pathlib import Path
 
 import torch
 
-from autograder.checks.registry import info
 from autograder.checks.seeds import seed_torch
 from autograder.checks.shared.device import device_remarks
-from autograder.checks.vocabulary import NOT_STARTED, CheckFailed, Skipped, Task, expect
+from autograder.checks.vocabulary import NOT_STARTED, CheckFailed, Skipped, Task, expect, info
 from autograder.protocol.ended import Ended
 from autograder.protocol.remote import MESSAGE_LIMIT, Raised, Submission
 from autograder.records.results import GRADER_ERROR, SKIPPED, CheckOutcome

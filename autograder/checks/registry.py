@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from types import ModuleType
 
 from autograder import checks
-from autograder.checks.vocabulary import CheckInfo, ImportRule, Task
+from autograder.checks.training import TrainingSpec, expect_useful_thresholds
+from autograder.checks.vocabulary import ImportRule, Task, info
 from autograder.course.locate import Course, CourseError, current_course
 from autograder.course.settings import read_course_file, unknown
 from autograder.course.sources import load_source
@@ -55,17 +56,12 @@ class CheckSet:
         return tuple(f for f in self.functions if info(f).task == task_id)
 
 
-def info(function: Callable[..., None]) -> CheckInfo:
-    """Return what `@check` stored on a function."""
-    return function.check  # type: ignore[attr-defined]
-
-
 def load_checks(assignment: str) -> CheckSet:
     """Load an assignment's tasks and checks.
 
     Raises:
         CourseError: If it has no checks, a check belongs to no task, a task has no check, or the
-            course file names a task or a bound that does not exist.
+            course file names a task or a bound that does not exist, or sets a useless threshold.
     """
     return _load(current_course(), assignment)
 
@@ -86,6 +82,8 @@ def _load(course: Course, assignment: str) -> CheckSet:
         message = f"'{assignment}' has no checks: the file {missing} is missing."
         raise CourseError(message) from error
     bounds: Mapping[str, float] = getattr(module, "BOUNDS", {})
+    specs = [value for value in vars(module).values() if isinstance(value, TrainingSpec)]
+    expect_useful_thresholds(specs, read_course_file(course).path)
     tasks = _with_points(course, assignment, module.TASKS, bounds)
     functions = [f for family in getattr(module, "FAMILIES", ()) for f in family]
     functions += [f for f in vars(module).values() if callable(f) and hasattr(f, "check")]

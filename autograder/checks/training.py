@@ -12,9 +12,10 @@ workers; see `checks.confirmation`.
 import contextlib
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -123,22 +124,27 @@ class TrainingSpec:
     code: Callable[[Submission], int | None] | None = None
     source: str = EMBEDDED
 
-    def __post_init__(self) -> None:
-        """Expect a threshold that no untrained model passes, or none at all (infinity).
-
-        Raises:
-            CourseError: If it is larger, for example because of the course file.
-        """
-        if self.untrained <= self.below < math.inf:
-            raise CourseError(
-                f"{course_file().path}: the bound `below` of the model {self.model} is "
-                f"{self.below:g}; expected less than {self.untrained:g}, because untrained models "
-                "can have this loss."
-            )
-
     def threshold(self, source: str) -> float:
         """Return the loss threshold for the "full" or the "embedded" set."""
         return self.below_full if source == "full" and self.below_full else self.below
+
+
+def expect_useful_thresholds(specs: Iterable[TrainingSpec], file: Path) -> None:
+    """Expect thresholds that no untrained model passes, or none at all (infinity).
+
+    Args:
+        specs: The training specs of an assignment.
+        file: The course file, which can set the thresholds.
+
+    Raises:
+        CourseError: If a threshold is larger.
+    """
+    for spec in specs:
+        if spec.untrained <= spec.below < math.inf:
+            raise CourseError(
+                f"{file}: the bound `below` of the model {spec.model} is {spec.below:g}; expected "
+                f"less than {spec.untrained:g}, because untrained models can have this loss."
+            )
 
 
 def expect_trained(submission: Submission, tasks: Sequence[Task], spec: TrainingSpec) -> Any:

@@ -162,6 +162,11 @@ class CheckInfo:
     live: str = ""
 
 
+def info(function: Callable[..., None]) -> CheckInfo:
+    """Return what `@check` stored on a function."""
+    return function.check  # type: ignore[attr-defined]
+
+
 def fail(message: str, mistake: str | None = None) -> None:
     """Fail the running check.
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder.checks.registry import info, load_checks
+from autograder.checks.registry import load_checks
 from autograder.checks.seeds import submission_key
+from autograder.checks.vocabulary import info
 from autograder.course.sources import imported, load_source
 from autograder.grading.embedded import described
 from autograder.grading.helpers import digest_of

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autograder.checks.evaluate import defining_cell, evaluate, not_started
-from autograder.checks.registry import info, load_checks
+from autograder.checks.registry import load_checks
 from autograder.checks.seeds import submission_key
+from autograder.checks.vocabulary import info
 from autograder.course.sources import definitions, imported, load_source
 from autograder.grading.helpers import digest_of
 from autograder.grading.notebook import (

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from autograder.checks.evaluate import evaluate
-from autograder.checks.registry import CheckSet, info, load_checks
+from autograder.checks.registry import CheckSet, load_checks
+from autograder.checks.vocabulary import info
 from autograder.course.reference import run_reference
 from autograder.course.sources import assignments
 from autograder.protocol.remote import Submission, direct

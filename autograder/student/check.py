@@ -4,8 +4,8 @@ import sys
 from collections.abc import Callable
 
 from autograder.checks.evaluate import evaluate
-from autograder.checks.registry import CheckSet, info, load_checks
-from autograder.checks.vocabulary import Task
+from autograder.checks.registry import CheckSet, load_checks
+from autograder.checks.vocabulary import Task, info
 from autograder.protocol.remote import Submission, direct
 from autograder.records.results import CheckOutcome
 from autograder.student.display import show

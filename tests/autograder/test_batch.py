@@ -14,7 +14,8 @@ from run_as import answer
 
 from autograder.build.notebooks import reference, starter
 from autograder.checks import evaluate
-from autograder.checks.registry import info, load_checks
+from autograder.checks.registry import load_checks
+from autograder.checks.vocabulary import info
 from autograder.grading import judge
 from autograder.grading.batch import (
     JUDGE_MIB,

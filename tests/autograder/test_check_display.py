@@ -9,8 +9,8 @@ import torch
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.testing.globalipapp import start_ipython
 
-from autograder.checks.registry import info, load_checks
-from autograder.checks.vocabulary import Task
+from autograder.checks.registry import load_checks
+from autograder.checks.vocabulary import Task, info
 from autograder.course.regions import solved
 from autograder.course.sources import load_source
 from autograder.records.results import CheckOutcome

@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from autograder.checks.evaluate import evaluate
-from autograder.checks.registry import info, load_checks
-from autograder.checks.vocabulary import Task, check, fail, kind
+from autograder.checks.registry import load_checks
+from autograder.checks.vocabulary import Task, check, fail, info, kind
 from autograder.protocol.remote import Submission, direct
 from autograder.quality.fuzz import fuzz
 from autograder.records.results import GRADER_ERROR, CheckOutcome, Result, from_json, to_json

@@ -131,13 +131,15 @@ def test_init_writes_a_course_that_takes_its_own_edits(vaelab):
 
 def test_no_assignment_is_an_error_that_names_the_place(vaelab, tmp_path):
     empty = vaelab.work / "empty"
-    subprocess.run([*command_prefix("user"), "mkdir", str(empty)], check=True)
+    # With no `solutions`, this would be the installed course with a course file of its own.
+    solutions = str(empty / "solutions")
+    subprocess.run([*command_prefix("user"), "mkdir", "-p", solutions], check=True)
     subprocess.run([*command_prefix("user"), "touch", str(empty / "vaelab.toml")], check=True)
     for words in (("verify",), ("build", "--check"), ("grade", ".", "--assignment", "x")):
         more = ("--out", "o") if words[0] == "grade" else ()
         done = vaelab(*words, *more, "--course", "empty")
         assert done.returncode == 2
-        assert str(empty / "solutions") in done.stderr
+        assert solutions in done.stderr
         assert "Traceback" not in done.stderr
 
 
