@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import difflib
 import os
 import random
 import shutil
@@ -18,6 +19,7 @@ from attacks.catalog import A
 from autograder.build.notebooks import reference, starter
 from autograder.quality import corpus
 from autograder.records.results import from_json, without_times
+from autograder.reports.output_folder import OutputFolder
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -105,6 +107,18 @@ class Killed:
     problems: tuple[str, ...]
 
 
+def differences(found: dict[str, str], right: dict[str, str]) -> list[str]:
+    """Return a problem for each result that differs from the one without a kill."""
+    problems = []
+    if found.keys() != right.keys():
+        problems.append(f"results of {sorted(found)}; without a kill, of {sorted(right)}")
+    for name in found.keys() & right.keys():
+        lines = difflib.unified_diff(right[name].splitlines(), found[name].splitlines(), n=0)
+        if changed := "\n".join([*lines][2:]):
+            problems.append(f"the result of {name} differs from the one without a kill: {changed}")
+    return problems
+
+
 def kill_and_resume(folder: Path, kills: int) -> list[Killed]:
     """Grade a class without a kill; then repeatedly kill the grader and start it again.
 
@@ -138,6 +152,9 @@ def _kill_once(
     folder: Path, whole: Path, count: int, delay: float, right: dict[str, str], before: set[int]
 ) -> Killed:
     shutil.copytree(whole / "in", folder / "in")
+    # The same random inputs as without a kill.
+    (folder / "out").mkdir()
+    OutputFolder(folder / "out").secret(OutputFolder(whole / "out").secret_file)
     process, started = grader(folder), time.monotonic()
     while process.poll() is None and len(results(folder)) < count:
         time.sleep(0.01)
@@ -155,8 +172,7 @@ def _kill_once(
         problems.append(f"did not keep {len(written)} results")
     if {p: p.stat().st_mtime_ns for p in written} != written:
         problems.append("a submission was graded twice")
-    if results(folder) != right:
-        problems.append("the results differ from those without a kill")
+    problems += differences(results(folder), right)
     problems += [f"incomplete file: {path}" for path in (folder / "out").rglob("*.part")]
     problems += [f"temporary file left: {path}" for path in (folder / "temp").iterdir()]
     problems += [f"process left at the end: {name}" for name in left_alive(before)]
