@@ -249,7 +249,13 @@ class Submission:
         raise Raised(INVALID_ANSWER)
 
     def epoch(
-        self, step: str, names: list[str], data: list[torch.Tensor], order: torch.Tensor, size: int
+        self,
+        step: str,
+        names: list[str],
+        data: list[torch.Tensor],
+        order: torch.Tensor,
+        size: int,
+        every: int = 1,
     ) -> Iterator[Any]:
         """Train one epoch in the worker with the submission's own step function.
 
@@ -259,17 +265,18 @@ class Submission:
             data: Tensors whose rows are its further arguments, each of shape (N, ...).
             order: The order of the rows, int64 of shape (N,).
             size: The number of rows in a batch.
+            every: Of this many steps, the first one's result is sent.
 
         Yields:
-            The result of each step.
+            The results of the first step and of each `every`-th step after it.
 
         Raises:
             Raised: If a step raises an exception.
         """
         encode = _encoder()
         arguments = {"step": step, "names": names, "data": data, "order": order, "size": size}
-        packed = {key: encode(value) for key, value in arguments.items()}
-        missing = len(order.split(size))
+        packed = {key: encode(value) for key, value in arguments.items()} | {"every": every}
+        steps = missing = len(order.split(size))
         for frame in self._answers("epoch", packed, encode.arrays):
             body = frame.body if isinstance(frame.body, dict) else {"error": INVALID_ANSWER}
             if "error" in body:
@@ -279,8 +286,9 @@ class Submission:
                     INVALID_ANSWER | {"message": "each batch must have exactly one step result"}
                 )
             if missing:
+                if (steps - missing) % every == 0:
+                    yield _decode(body["item"], frame.arrays)
                 missing -= 1
-                yield _decode(body["item"], frame.arrays)
         if missing:
             raise Raised(INVALID_ANSWER)
 

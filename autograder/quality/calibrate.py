@@ -98,7 +98,7 @@ def train(
     for _ in range(spec.epochs):
         started = time.process_time()
         taken = steps(step, model, optimizer, batch, names["batch_size"], generator)
-        losses.append(epoch_loss(taken, spec, len(batch[0])))
+        losses.append(epoch_loss(taken, spec))
         seconds += time.process_time() - started
         log(f"{assignment}, seed {seed}: {losses[-1]:.{spec.digits}f} {spec.unit}")
     return Run(

@@ -93,7 +93,7 @@ def measure(assignment: str, seed: int, changes: Sequence[str] = ()) -> Iterator
 
         def epoch() -> None:
             taken = steps(step, model, optimizer, batch, names["batch_size"], generator)  # noqa: B023
-            losses.append(epoch_loss(taken, spec, len(x)))  # noqa: B023
+            losses.append(epoch_loss(taken, spec))  # noqa: B023
 
         while len(losses) < names["n_epochs"] and min(losses, default=spec.below) >= spec.below:
             epoch()

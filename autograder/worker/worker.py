@@ -27,6 +27,7 @@ from autograder.protocol.codec import Decoder, Encoder
 from autograder.protocol.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
 from autograder.worker.additions import added
 from autograder.worker.devices import call_on_meta_device, chooses_device
+from autograder.worker.fused import fuse
 from autograder.worker.imports import guard
 from autograder.worker.magics import parse_cell
 from autograder.worker.missing import about_gpu, leave_out, use_no_gpu
@@ -296,13 +297,19 @@ class Worker:
         self.objects[ref].load_state_dict(state, strict=strict)
 
     def do_epoch(
-        self, step: str, names: list[str], data: list, order: Any, size: int
+        self, step: str, names: list[str], data: list, order: Any, size: int, every: int
     ) -> Iterator[Frame]:
-        """Train one epoch with the notebook's own step; yield the result of each step."""
+        """Train one epoch with the notebook's own step; yield an item for each step.
+
+        The items of the first step and of each `every`-th step after it have its result.
+        """
         function = self.find(step)
         objects = [self.find(name) for name in names]
-        for rows in order.split(size):
-            result = encoded(function(*objects, *(column[rows] for column in data)))
+        for one in objects:
+            fuse(one)
+        for number, rows in enumerate(order.split(size)):
+            returned = function(*objects, *(column[rows] for column in data))
+            result = encoded(None if number % every else returned)
             yield Frame({"item": result.body}, result.arrays)
 
     # Values and references.

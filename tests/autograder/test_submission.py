@@ -178,6 +178,12 @@ def test_unread_frames_of_an_epoch_do_not_answer_the_next_request(submission):
     assert submission.object("model").width.value() == 4
 
 
+def test_of_some_steps_an_epoch_sends_the_first_result_only(submission):
+    submission.run("def step(x):\n    return x.sum()", "step")
+    sums = submission.epoch("step", [], [torch.arange(8.0)], torch.arange(8), 1, 3)
+    assert [float(one) for one in sums] == [0, 3, 6]
+
+
 def test_errors_name_cell_and_line(submission):
     with pytest.raises(Raised) as caught:
         submission.new("Model", 4, broken=True)
