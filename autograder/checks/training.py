@@ -29,6 +29,7 @@ from autograder.checks.vocabulary import CheckFailed, Skipped, Task, expect
 from autograder.course.locate import CourseError
 from autograder.course.reference import load_reference, run_reference
 from autograder.course.settings import EMBEDDED, FULL, course_file
+from autograder.protocol.fused import fuse
 from autograder.protocol.remote import RemoteObject, Submission
 from autograder.records.text import printable
 
@@ -358,6 +359,7 @@ def _prepare(
     failed = _failed(submission, tasks)
     generator = torch.Generator().manual_seed(0)
     size = settings["batch_size"]
+    submission.fuse(spec.names[1])
 
     if not failed:
 
@@ -583,6 +585,7 @@ class _Pair:
                 self.local = (named if known else torch.optim.Adam)(parameters, lr=rate)  # type: ignore[misc]
             except (TypeError, ValueError, RuntimeError):  # it needs more than a learning rate
                 self.local = torch.optim.Adam(parameters, lr=rate)
+            fuse(self.local)
 
     def zero_grad(self) -> None:
         self.remote.zero_grad()

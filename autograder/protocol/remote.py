@@ -199,6 +199,10 @@ class Submission:
         found = self.request("length", name=name)
         return found if type(found) is int else None
 
+    def fuse(self, name: str) -> None:
+        """Let an optimizer take the fused form of its steps; see `autograder.protocol.fused`."""
+        self.request("fuse", name=name)
+
     def updates(self, name: str) -> int:
         """Return how often an optimizer has updated a global model, in a live notebook."""
         found = self.request("updates", name=name)

@@ -13,6 +13,7 @@ GIVEN = (
     "autograder/protocol/__init__.py",
     "autograder/protocol/codec.py",
     "autograder/protocol/frames.py",
+    "autograder/protocol/fused.py",
     "autograder/sandbox/__init__.py",
     "autograder/sandbox/inside",
     "autograder/worker",

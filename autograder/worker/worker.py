@@ -25,9 +25,9 @@ from torch.nn.parameter import is_lazy
 
 from autograder.protocol.codec import Decoder, Encoder
 from autograder.protocol.frames import PREFIX, Frame, FrameError, lengths, pack, unpack
+from autograder.protocol.fused import fuse
 from autograder.worker.additions import added
 from autograder.worker.devices import call_on_meta_device, chooses_device
-from autograder.worker.fused import fuse
 from autograder.worker.imports import guard
 from autograder.worker.magics import parse_cell
 from autograder.worker.missing import about_gpu, leave_out, use_no_gpu
@@ -138,6 +138,10 @@ class Worker:
         """Return the length of the object with a global name; None if it has no length."""
         value = self.namespace.get(name)
         return len(value) if isinstance(value, Sized) else None
+
+    def do_fuse(self, name: str) -> None:
+        """Let an optimizer take the fused form of its steps; see `fuse`."""
+        fuse(self.find(name))
 
     def do_updates(self, name: str) -> int:
         """Return how often an optimizer has updated a model, in a live notebook."""
@@ -305,8 +309,6 @@ class Worker:
         """
         function = self.find(step)
         objects = [self.find(name) for name in names]
-        for one in objects:
-            fuse(one)
         for number, rows in enumerate(order.split(size)):
             returned = function(*objects, *(column[rows] for column in data))
             result = encoded(None if number % every else returned)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn, optim
 
-from autograder.worker.fused import FUSED, fuse
+from autograder.protocol.fused import FUSED, fuse
 
 
 class MyAdam(optim.Adam):
