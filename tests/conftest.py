@@ -40,6 +40,7 @@ SLOW = {
     "autograder/test_collect.py": 30,
     "autograder/test_explain.py": 25,
     "autograder/test_gradescope.py": 20,
+    "browser/": 30,
 }
 
 
@@ -48,6 +49,7 @@ SHARED = (
     r"attacks/test_attacks\.py.*\[([AB])-",  # the judge of one tier
     r"autograder/test_corpus\.py::\w+(?:\[(\d\d_[a-z_]+).*)?$",  # a graded corpus
     r"autograder/test_batch\.py::test_a_result_does_not_depend()",
+    r"(browser)/test_",  # the browser
     # a module fixture
     r"(test_contributing|test_explain|test_gradebook|test_gradescope|test_messy|test_nbgrader|test_term|test_wheel|test_gallery)\.py",
 )

@@ -1,12 +1,9 @@
 """Pages, tables and the output folder: complete, escaped, and readable by other programs."""
 
 import csv
-import html
 import json
 import math
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 
 import pytest
@@ -292,51 +289,3 @@ def test_tables_have_captions_heads_and_scopes():
     page = class_page(class_of_300())
     assert page.count("<table") == page.count("<caption") == page.count("<thead") == 4
     assert not re.findall(r"<th(?! scope=)(?!ead)", page)
-
-
-BROWSER = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-TRY = """<script>
-const count = () => rows.filter((row) => !row.hidden).length;
-const seen = { all: count() };
-form.elements.lost.value = "kl_divergence"; filter(); seen.lost = count();
-form.elements.look.checked = true; filter(); seen.both = count();
-form.reset(); form.elements.text.value = "PAPADOPOULOU 12"; filter(); seen.text = count();
-form.reset(); form.elements.status.value = "timeout"; filter(); seen.status = count();
-form.reset(); filter();
-const buttons = [...document.querySelectorAll("#submissions thead button")];
-const first = () => body.rows[0].cells[0].textContent.slice(-3);
-buttons.at(-2).click(); seen.fastest = first();
-buttons.at(-2).click(); seen.slowest = first();
-const table = document.getElementById("submissions");
-seen.fits = table.scrollWidth <= table.parentNode.clientWidth;
-seen.wide = document.documentElement.scrollWidth <= innerWidth;
-document.title = JSON.stringify(seen);
-</script>"""
-
-
-@pytest.mark.skipif(not BROWSER, reason="no Chromium")
-@pytest.mark.parametrize("width", [1280, 500])
-def test_the_class_page_sorts_and_filters_in_a_browser(tmp_path, width):
-    """500 pixels is the smallest window of Chromium, about a phone."""
-    page = tmp_path / "index.html"
-    page.write_text(class_page(class_of_300()).replace("</body>", f"{TRY}</body>"))
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
-    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900"]
-    done = subprocess.run(
-        [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120
-    )
-    seen = json.loads(html.unescape(re.search("<title>(.*?)</title>", done.stdout)[1]))
-    assert seen.pop("fits") or width < 1280
-    assert seen == {
-        "all": 300,
-        "lost": 100,
-        "both": 10,
-        "text": 10,
-        "status": 1,
-        "fastest": "299",
-        "slowest": "000",
-        "wide": True,
-    }
