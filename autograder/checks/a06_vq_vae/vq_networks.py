@@ -97,11 +97,39 @@ del _torch
 """
 
 
-def new_network(submission: Submission, name: str, channels: int, layers: int = 1) -> RemoteObject:
+def new_network(
+    submission: Submission,
+    name: str,
+    channels: int,
+    layers: int = 1,
+    inside: int = RESIDUAL_HIDDENS,
+) -> RemoteObject:
     """Make a small encoder or decoder, without residual blocks if these have failed."""
     if "residual" in submission.failed and not submission.in_notebook:
         submission.run(NO_STACK, "no_stack")
-    return new_model(submission, name, channels, HIDDENS, layers, RESIDUAL_HIDDENS)
+    return new_model(submission, name, channels, HIDDENS, layers, inside)
+
+
+def count(made: RemoteObject) -> int:
+    """Return the number of parameters of a network."""
+    return sum(p.numel() for p in made.parameters().values())
+
+
+def expect_inside(few: RemoteObject, many: RemoteObject, sizes: tuple[int, int], name: str) -> None:
+    """Expect that `num_residual_hiddens` changes a network.
+
+    Args:
+        few: The network with the first size.
+        many: The same one with the second size.
+        sizes: The two sizes.
+        name: The name of its class.
+    """
+    expect(
+        count(few) != count(many),
+        f"`{name}` has {count(few):,} parameters with `num_residual_hiddens` = {sizes[0]}, and the "
+        f"same number with {sizes[1]}. Do you pass `num_residual_hiddens` on?",
+        "residual_hiddens_ignored",
+    )
 
 
 # Residual blocks. With tiny weights, f is about 0 and the output is the skip connection.
@@ -148,14 +176,19 @@ def test_residual_has_each_relu(submission: Submission) -> None:
     given, weights = x.clone().requires_grad_(), torch.randn(x.shape)
     got = expect_tensor(block(given), x.shape, "`Residual(...)(x)`")
     x = x.double().requires_grad_()
-    for place, missing in (("first convolution", (True, False)), ("second", (False, True))):
-        # An in-place ReLU changes the input that is added.
-        for skip in (x, x.relu()):
+    # An in-place ReLU changes the input that is added.
+    for skip in (x, x.relu()):
+        for place, missing in (("first convolution", (True, False)), ("second", (False, True))):
             expect(
                 not torch.allclose(got, skip + known(x, *missing), atol=1e-4),
                 f"In your `Residual`, the ReLU before the {place} is missing in f.",
                 "relu_missing",
             )
+        expect(
+            not torch.allclose(got, skip - known(x, False, False), atol=1e-4),
+            "Your `Residual` computes x − f(x). Its text asks for x + f(x).",
+            "correction_subtracted",
+        )
     right = x + known(x, False, False)
     if torch.allclose(got, right, atol=1e-4):
         (grad,) = expect_grad(got * weights, {"x": given}, "the block", "residual_detached")
@@ -193,7 +226,7 @@ def test_stack_has_its_own_blocks(submission: Submission) -> None:
     for layers in (1, 2, 3):
         stack = submission.new("ResidualStack", 6, 6, layers, 5)
         expect_tensor(stack(torch.randn(2, 6, 4, 7)), (2, 6, 4, 7), "`ResidualStack(...)(x)`")
-        counts.append(sum(p.numel() for p in stack.parameters().values()))
+        counts.append(count(stack))
     shown = f"1, 2 and 3 blocks have {counts[0]:,}, {counts[1]:,} and {counts[2]:,} parameters."
     expect(
         counts[0] > 0 or counts[1] == 0,
@@ -208,6 +241,8 @@ def test_stack_has_its_own_blocks(submission: Submission) -> None:
         "shared_layers",
     )
     expect(counts[2] - counts[1] == counts[1] - counts[0] > 0, shown)
+    few, many = (submission.new("ResidualStack", 6, 6, 1, inside) for inside in (5, 7))
+    expect_inside(few, many, (5, 7), "ResidualStack")
 
 
 @check("residual")
@@ -300,7 +335,8 @@ def depth_checks(part: Part) -> Checks:
     @named_check(
         part.task,
         f"{part.task}_has_residual_blocks",
-        f"The {part.task} has `num_residual_layers` residual blocks.",
+        f"The {part.task} has `num_residual_layers` residual blocks of `num_residual_hiddens` "
+        "channels.",
     )
     def depth(submission: Submission) -> None:
         name = part.task.capitalize()
@@ -309,13 +345,15 @@ def depth_checks(part: Part) -> Checks:
             part.outputs(one, part.inputs(one, 1, 3, 8, 8))
         if "residual" in submission.failed:
             return
-        few, many = (sum(p.numel() for p in one.parameters().values()) for one in made)
+        few, many = map(count, made)
         expect(
             many > few,
             f"`{name}` has {few:,} parameters with one residual block and the same number with "
             "three. Do you use `num_residual_layers`?",
             "residual_layers_ignored",
         )
+        wide = new_network(submission, name, 3, inside=RESIDUAL_HIDDENS + 3)
+        expect_inside(made[0], wide, (RESIDUAL_HIDDENS, RESIDUAL_HIDDENS + 3), name)
 
     return (depth,)
 

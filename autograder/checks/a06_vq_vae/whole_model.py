@@ -7,6 +7,7 @@ import torch
 from autograder.checks.a06_vq_vae.base_quantizer import BASE_TASKS
 from autograder.checks.a06_vq_vae.moving_averages import EMA
 from autograder.checks.a06_vq_vae.quantizer import BETA, scalar
+from autograder.checks.a06_vq_vae.vq_networks import count
 from autograder.checks.shared.calls import expect_called
 from autograder.checks.vocabulary import (
     CheckFailed,
@@ -227,6 +228,39 @@ def test_model_passes_its_sizes_on(submission: Submission) -> None:
                 torch.tensor((1 - decay) * 3 * 4 * 2),
                 "The sum of `cluster_size` after one batch: is `decay` passed on? It",
             )
+
+
+@check("model")
+def test_model_passes_the_sizes_of_its_networks_on(submission: Submission) -> None:
+    """`num_residual_layers` and `num_residual_hiddens` are passed to encoder and decoder."""
+    if {"residual", "encoder", "decoder"} & submission.failed:
+        return
+    grown = {}
+    for name, few, many in (
+        ("num_residual_layers", (1, 4), (2, 4)),
+        ("num_residual_hiddens", (1, 4), (1, 7)),
+    ):
+        grown[name] = [
+            count(submission.new(*first, *many, *last)) - count(submission.new(*first, *few, *last))
+            for first, last in (
+                (("Model", 8), (6, 2, BETA)),
+                (("Encoder", 3, 8), ()),
+                (("Decoder", 2, 8), ()),
+            )
+        ]
+    for name, (model, *networks) in grown.items():
+        expect(
+            model != 0 or sum(networks) == 0,
+            f"The number of parameters of `Model` does not depend on `{name}`. Is it passed on to "
+            "encoder and decoder?",
+            name.removeprefix("num_") + "_not_passed",
+        )
+    for name, (model, *networks) in grown.items():
+        expect(
+            model == sum(networks),
+            f"With a larger `{name}`, `Encoder` and `Decoder` have {sum(networks):,} more "
+            f"parameters, but `Model` has {model:,} more. Are all sizes passed on, in this order?",
+        )
 
 
 def expect_arguments_passed(submission: Submission) -> None:
