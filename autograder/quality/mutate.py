@@ -25,14 +25,16 @@ from autograder.records.causes import RAISED as RAISED_BY
 from autograder.records.causes import cause
 from autograder.records.results import SKIPPED, Result, write_text
 
-KILLED, RAISED, TRAINED = "killed", "raised", "killed when trained"
+KILLED, RAISED, STOPPED, TRAINED = "killed", "raised", "stopped", "killed when trained"
 EQUIVALENT, ELSEWHERE, SURVIVED, FAILED = (
     "equivalent",
     "lost elsewhere",
     "survived",
     "not graded",
 )
-VERDICTS = (KILLED, RAISED, TRAINED, EQUIVALENT, ELSEWHERE, SURVIVED, FAILED)
+# Statuses of a submission that used more than it may.
+LIMITS = ("timeout", "memory", "cpu")
+VERDICTS = (KILLED, RAISED, STOPPED, TRAINED, EQUIVALENT, ELSEWHERE, SURVIVED, FAILED)
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,8 @@ def judge(mutant: Mutant, result: Result, lists: Lists, *, trained: bool = False
     def verdict(kind: str, note: str = message) -> Verdict:
         return Verdict(mutant, kind, expected, found, note)
 
+    if result.status in LIMITS and set(found) & set(expected):
+        return verdict(STOPPED, result.message)
     if result.status != "graded":
         return verdict(FAILED, result.message)
     if not found:
@@ -346,6 +350,8 @@ def report(verdicts: Sequence[Verdict], missing: Sequence[str] = ()) -> str:
         "docs/mutation.md` writes it. Do not edit it.",
         "",
         "- *killed*: the mutant loses its task, without training.",
+        "- *stopped*: it uses more memory or time than a submission may. It loses its task and "
+        "those whose checks come later.",
         "- *raised*: it raises an exception, which other tasks that call the changed function show "
         "too. They lose their points as well.",
         "- *killed when trained*: it loses points only after training.",

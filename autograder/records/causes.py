@@ -9,6 +9,9 @@ from autograder.records.results import CheckOutcome, Result
 RAISED = re.compile(
     r"raised (?P<kind>\w+)\b.*, on line (?P<line>\d+) of its cell (?P<code>\(`.*`\))", re.S
 )
+NO_NAME = re.compile(
+    r"raised ((?:NameError|UnboundLocalError): .*?), on line \d+ of its cell", re.S
+)
 SHAPE = re.compile(r"\((\d+, ?)+\d*\)")
 SAME = "The same cause as above: “{}”."
 
@@ -17,9 +20,11 @@ def cause(outcome: CheckOutcome) -> str:
     """Return a text that is equal for two outcomes with the same cause.
 
     An exception is known by its type and its line: its message may contain the shapes of one call.
-    Another message is compared without the numbers that follow its explanation, and without
-    shapes.
+    A name that is not defined is the same cause on every line. Another message is compared without
+    the numbers that follow its explanation, and without shapes.
     """
+    if no_name := NO_NAME.search(outcome.message):
+        return no_name[1]
     raised = RAISED.search(outcome.message)
     if raised:
         return " ".join(raised.groups())

@@ -60,6 +60,7 @@ def outcome(number: int, message: str, mistake: str | None = None, state: str = 
     return CheckOutcome(f"c{number}", "t", 1.0, f"Check {number}.", state, message, mistake, 0.0)
 
 
+NO_NAME = "Your code raised NameError: name '{}' is not defined, on line {} of its cell (`{}`)."
 RAISED = "Your code raised RuntimeError: {}, on line 4 of its cell (`y = W @ x`)."
 
 
@@ -77,6 +78,7 @@ RAISED = "Your code raised RuntimeError: {}, on line 4 of its cell (`y = W @ x`)
             "`z` should have shape (7, 3), got (3, 7).",
             None,
         ),
+        (NO_NAME.format("kl", 4, "bce + kl"), NO_NAME.format("kl", 6, "mse + kl"), None),
     ],
 )
 def test_one_cause_is_shown_once(first, second, mistake):
@@ -88,6 +90,7 @@ def test_one_cause_is_shown_once(first, second, mistake):
     ("first", "second"),
     [
         (RAISED.format("no"), RAISED.format("no").replace("line 4", "line 5")),
+        (NO_NAME.format("kl", 4, "bce + kl"), NO_NAME.format("bce", 4, "bce + kl")),
         ("The loss has the wrong value: expected 2, got 3.", "The KL is twice what it should be."),
     ],
 )

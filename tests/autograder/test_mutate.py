@@ -92,7 +92,10 @@ def test_a_verdict_compares_lost_tasks_with_the_tasks_of_the_line():
         ({"kl_divergence": "passed", "training": "skipped"}, mutate.SURVIVED),
     ):
         assert mutate.judge(mutant, _result(**failed), lists).kind == kind
-    assert mutate.judge(mutant, _result("timeout"), lists).kind == mutate.FAILED
+    assert mutate.judge(mutant, _result("not_graded"), lists).kind == mutate.FAILED
+    stopped = _result("memory", kl_divergence="not_run", encoder="not_run")
+    assert mutate.judge(mutant, stopped, lists).kind == mutate.STOPPED
+    assert mutate.judge(mutant, _result("memory"), lists).kind == mutate.FAILED
     raised = "Your code raised NameError: name 'y' is not defined, on line 4 of its cell (`x = y`)."
     for message, kind in ((raised, mutate.RAISED), ("The KL is wrong.", mutate.ELSEWHERE)):
         result = _result(kl_divergence="failed", reconstruction="failed")
@@ -108,7 +111,7 @@ def test_the_report_counts_each_verdict_and_lists_the_survivors():
     killed = mutate.judge(mutants[0], _result(kl_divergence="failed"), lists)
     alive = mutate.judge(mutants[1], _result(), lists)
     text = mutate.report([killed, alive])
-    assert "| 03_fc_vae | 2 | 1 | 0 | 0 | 0 | 0 | 1 | 0 |" in text
+    assert "| 03_fc_vae | 2 | 1 | 0 | 0 | 0 | 0 | 0 | 1 | 0 |" in text
     assert "## Survivors" in text
     assert mutate.counted([killed, alive]) == "2 mutants: 1 killed, 1 survived"
 

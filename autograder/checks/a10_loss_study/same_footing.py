@@ -88,7 +88,7 @@ def test_measure(submission: Submission) -> None:
             '`measure` should return a dict with the keys "bce", "mse" and "kl", got '
             f"{sorted(got) if isinstance(got, dict) else kind(got)}.",
         )
-        term = functools.partial(loss, submission, x_recon, x)
+        term = functools.partial(loss, submission, x_recon, x, task="both")
         zero = at_prior, at_prior
         terms: dict[str, tuple[torch.Tensor, str, Callable[[], torch.Tensor]]] = {
             "bce": (bce(x_recon, x), "bce", functools.partial(term, *zero, "bce")),
@@ -100,7 +100,7 @@ def test_measure(submission: Submission) -> None:
             "kl": (
                 kl_divergence(mu, logvar),
                 "kl_divergence",
-                functools.partial(kl_term, submission, mu, logvar, "bce"),
+                functools.partial(kl_term, submission, mu, logvar, "bce", "both"),
             ),
         }
         for key, (right, task, call) in terms.items():
