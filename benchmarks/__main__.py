@@ -8,7 +8,7 @@ import torch
 from benchmarks.measure import machine, table
 
 # Each module has a function measure() that returns rows of the table.
-PARTS = ["loading", "training", "imports", "figures", "grading", "sandbox"]
+PARTS = ["loading", "training", "imports", "figures", "grading", "sandbox", "batches"]
 
 
 def main(parts: list[str]) -> int:

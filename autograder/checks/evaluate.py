@@ -13,7 +13,7 @@ from autograder.checks.shared.device import device_remarks
 from autograder.checks.vocabulary import NOT_STARTED, CheckFailed, Skipped, Task, expect, info
 from autograder.protocol.ended import Ended
 from autograder.protocol.remote import MESSAGE_LIMIT, Raised, Submission
-from autograder.records.results import GRADER_ERROR, SKIPPED, CheckOutcome
+from autograder.records.results import GRADER_ERROR, NOT_RUN, SKIPPED, CheckOutcome
 from autograder.records.text import printable, sentence
 
 LONGEST_MESSAGE = 4000
@@ -64,7 +64,7 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
         except Skipped:
             outcome, message = SKIPPED, "Grading without training was requested."
         except Ended as end:
-            outcome, message = "not_run", str(end)
+            outcome, message = NOT_RUN, str(end)
         except Exception as error:
             if is_out_of_memory(error):
                 raise MemoryError from error

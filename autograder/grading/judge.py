@@ -27,7 +27,14 @@ from autograder.grading.notebook import (
 from autograder.protocol.ended import Ended
 from autograder.protocol.frames import Frame
 from autograder.protocol.remote import Ask, Raised, Submission
-from autograder.records.results import GRADER_ERROR, SKIPPED, CheckOutcome, Result, TaskScore
+from autograder.records.results import (
+    GRADER_ERROR,
+    NOT_RUN,
+    SKIPPED,
+    CheckOutcome,
+    Result,
+    TaskScore,
+)
 from autograder.records.text import sentence
 from autograder.sandbox.host import WorkerProcess
 from autograder.sandbox.limits import Limits
@@ -37,6 +44,12 @@ JUDGE_MEMORY = "What the submission sent takes more memory than a judge may use.
 SHOWN_NOTES = 20
 # How many cells of the student's own may end their process before the submission ends.
 MOST_SKIPPED = 3
+# After these limits of a task, the later tasks are graded in a new worker, and how often at most.
+CONTINUED, MOST_CONTINUED = ("timeout", "memory"), 4
+CONTINUES = (
+    "A check of your work reached a limit of time or memory. The tasks after it were graded in "
+    "another process."
+)
 # Exceptions of a cell that can be helped, and what is missing.
 MISSING = {
     "NameError": re.compile(r"name '(\w+)' is not defined.*", re.S),
@@ -66,6 +79,14 @@ class Judging:
     submission: Submission
     worker: WorkerProcess
     outcomes: list[CheckOutcome] = field(default_factory=list)
+
+    def continue_from(self, earlier: "Judging") -> None:
+        """Take over what is known from an earlier worker."""
+        self.outcomes += earlier.outcomes
+        self.submission.failed |= earlier.submission.failed
+        self.submission.facts |= earlier.submission.facts
+        for remark in (*earlier.submission.remarks, CONTINUES):
+            self.submission.remark(remark)
 
     def evaluate(self, function: Callable[..., None]) -> CheckOutcome:
         """Run one check; add its outcome to `outcomes` and return it."""
@@ -197,7 +218,48 @@ class _Run:
 def _run(
     opened: Opened, assignment: str, limits: Limits, sandbox: Sandbox, key: bytes, train: bool
 ) -> _Run:
-    """Run the cells and the checks in a worker of their own."""
+    """Run the cells and the checks; if a task uses too much, run the later tasks in a new worker.
+
+    All workers together have the time limit of the submission.
+    """
+    until = time.monotonic() + limits.seconds
+    run = first = _run_once(opened, assignment, limits, sandbox, key, train)
+    for _ in range(MOST_CONTINUED):
+        left = until - time.monotonic()
+        of_worker = run.status in CONTINUED and run.message != JUDGE_MEMORY
+        if not of_worker or left <= 0 or not run.judging or not _open(run.judging):
+            break
+        less = replace(limits, seconds=left)
+        again = _run_once(opened, assignment, less, sandbox, key, train, run.judging)
+        if again.judging is None:
+            break
+        run = again
+    return replace(run, status=first.status, message=first.message) if run is not first else first
+
+
+def _open(judging: Judging) -> list[Callable[..., None]]:
+    """Return the checks that have not run, without those of a task in which a worker ended."""
+    ended = {outcome.task for outcome in judging.outcomes if outcome.outcome == NOT_RUN}
+    done = {(outcome.task, outcome.check) for outcome in judging.outcomes}
+    functions = load_checks(judging.assignment).functions
+    notes = [info(function) for function in functions]
+    return [
+        function
+        for function, note in zip(functions, notes, strict=True)
+        if note.task not in ended and (note.task, note.name) not in done
+    ]
+
+
+def _run_once(
+    opened: Opened,
+    assignment: str,
+    limits: Limits,
+    sandbox: Sandbox,
+    key: bytes,
+    train: bool,
+    earlier: Judging | None = None,
+) -> _Run:
+    """Run the cells, and the checks that did not run earlier, in a worker of their own."""
     judging: Judging | None = None
     status, message, ended_in = "graded", "", ""
     with contextlib.ExitStack() as stack:
@@ -210,6 +272,8 @@ def _run(
                 ended_in = submission.cell
                 raise
             judging = Judging(assignment, submission, worker)
+            if earlier:
+                judging.continue_from(earlier)
             run_checks(judging)
             if worker.ended:
                 raise worker.ended
@@ -367,12 +431,14 @@ def _raised(name: str, error: Raised) -> str:
 
 
 def run_checks(current: Judging) -> None:
-    """Run the assignment's checks, in order.
+    """Run the assignment's checks that have not run, in order, until the worker ends.
 
     `pytest autograder/checks` runs the same functions. They are called without pytest here, because
     pytest takes more time than the checks.
     """
-    for function in load_checks(current.assignment).functions:
+    for function in _open(current):
+        if current.worker.ended:
+            break
         current.evaluate(function)
 
 
@@ -390,7 +456,7 @@ def _scores(
         note = info(function)
         points = checks.task(note.task).points
         not_run = CheckOutcome(
-            note.name, note.task, points, note.sentence, "not_run", message, None, 0.0
+            note.name, note.task, points, note.sentence, NOT_RUN, message, None, 0.0
         )
         every.append(done.get((note.task, note.name), not_run))
     tasks = []

@@ -27,7 +27,8 @@ STATUSES = {
 PART = ".part"  # the suffix of a file that is being written
 SKIPPED = "skipped"
 GRADER_ERROR = "grader_error"
-OUTCOMES = ("passed", "failed", "todo", "not_run", SKIPPED, GRADER_ERROR)
+NOT_RUN = "not_run"
+OUTCOMES = ("passed", "failed", "todo", NOT_RUN, SKIPPED, GRADER_ERROR)
 
 
 @dataclass(frozen=True)

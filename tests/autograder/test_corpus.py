@@ -46,10 +46,13 @@ def test_the_untouched_starter_earns_nothing_and_is_no_error(graded, assignment)
     assert {check.outcome for check in result.checks} == {"todo"}
 
 
-def test_tasks_checked_before_a_timeout_keep_their_points(graded):
+def test_a_timeout_costs_the_points_of_its_task(graded):
+    """The later tasks are graded in another process."""
     result = graded("03_fc_vae")["endless"]
     assert result.status == "timeout"
-    assert result.score == 25
+    assert result.score == 65
+    assert result.look == ("The submission was still running at the time limit for one call.",)
+    assert "graded in another process" in result.notes[0]
 
 
 def test_a_failed_part_is_trained_with_the_reference_in_its_place(tmp_path, judges):
