@@ -351,7 +351,7 @@ def report(verdicts: Sequence[Verdict], missing: Sequence[str] = ()) -> str:
         "",
         "- *killed*: the mutant loses its task, without training.",
         "- *stopped*: it uses more memory or time than a submission may. It loses its task and "
-        "those whose checks come later.",
+        "others that make or call the changed part.",
         "- *raised*: it raises an exception, which other tasks that call the changed function show "
         "too. They lose their points as well.",
         "- *killed when trained*: it loses points only after training.",
