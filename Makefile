@@ -2,10 +2,10 @@
 PYTHON ?= python3
 VENV := .venv/bin
 # Most tests wait for processes, so more of them run at once than there are cores.
-WORKERS ?= 3
+WORKERS ?= 4
 SIDE_BY_SIDE := -n $(WORKERS)
 
-.PHONY: help setup demo test compat verify compose fuzzchecks lab build lint mutate bench soak fuzz gallery docs clean
+.PHONY: help setup demo test compat verify notebooks compose fuzzchecks lab build lint mutate bench soak fuzz gallery docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ compat: ## run the quick tests with the lowest versions that pyproject.toml allo
 
 verify: setup ## test every assignment on its whole submission corpus, with all training (an hour)
 	@$(VENV)/vaelab verify
+
+notebooks: setup ## run every solved notebook to its end, without a display
+	@VAELAB_ALL_EPOCHS=1 $(VENV)/python -m pytest -q -n 2 tests/autograder/test_reference_notebooks.py
 
 compose: setup ## grade 2,000 right compositions of ways to write each part, 50 of them trained
 	@$(VENV)/vaelab compose --train 50
@@ -49,7 +52,7 @@ lint: setup ## ruff and mypy
 	@$(VENV)/python -m ruff format --check
 	@$(VENV)/python -m mypy
 
-mutate: setup ## change the references by small errors; each must lose its points (an hour)
+mutate: setup ## change the references by small errors; each must lose its points (20 min)
 	@$(VENV)/vaelab mutate --keep out/mutation --report docs/mutation.md
 
 bench: setup ## measure speed, memory and the cost of the sandbox

@@ -26,7 +26,7 @@ SLOW = {
     "package/test_wheel.py": 170,
     "autograder/test_corpus.py": 480,
     "autograder/test_contributing.py": 90,
-    "autograder/test_reference_notebooks.py": 250,
+    "autograder/test_reference_notebooks.py": 130,
     "attacks/": 230,
     "autograder/test_nbgrader.py": 40,
     "autograder/test_batch.py": 80,
