@@ -234,6 +234,7 @@ def test_model_passes_its_sizes_on(submission: Submission) -> None:
 def test_model_passes_the_sizes_of_its_networks_on(submission: Submission) -> None:
     """`num_residual_layers` and `num_residual_hiddens` are passed to encoder and decoder."""
     if {"residual", "encoder", "decoder"} & submission.failed:
+        expect_arguments_passed(submission)
         return
     grown = {}
     for name, few, many in (
