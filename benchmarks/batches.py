@@ -24,7 +24,9 @@ from benchmarks.measure import Row, ratio
 
 ASSIGNMENT = "03_fc_vae"
 ROUNDS, CLASS = 3, 16
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# nbgrader starts the program alembic, which is beside Python.
+PROGRAMS = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PATH": PROGRAMS}
 
 
 def measure() -> list[Row]:
@@ -36,17 +38,17 @@ def measure() -> list[Row]:
         for _ in range(ROUNDS):
             bare.append(trained())
             ours.append(graded(path))
-        nbgrader = [autograded(Path(folder) / f"course-{n}") for n in range(1)]
+        nbgrader = autograded(Path(folder) / "course")
     one, two = (batch(jobs) for jobs in (1, 2))
     note = f"{min(ours):.1f} s / {min(bare):.1f} s of CPU; reference of {ASSIGNMENT}, trained"
     return [
         Row("grading a submission / its bare training", ratio(ours, bare), target=1.3, note=note),
         Row(
             "nbgrader on one thread / grading, trained, in CPU seconds",
-            min(nbgrader) / min(ours),
+            nbgrader / min(ours),
             target=5,
             direction="at least",
-            note=f"{min(nbgrader):.1f} s / {min(ours):.1f} s",
+            note=f"{nbgrader:.1f} s / {min(ours):.1f} s",
         ),
         Row("the first result of a command, two judges", two[0], "s", target=6),
         Row(
