@@ -234,7 +234,7 @@ def _run(
         if again.judging is None:
             break
         run = again
-    return replace(run, status=first.status, message=first.message) if run is not first else first
+    return replace(run, status=first.status, message=first.message)
 
 
 def _open(judging: Judging) -> list[Callable[..., None]]:

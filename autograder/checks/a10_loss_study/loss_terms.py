@@ -16,7 +16,13 @@ from autograder.checks.shared.kl import (
 )
 from autograder.checks.shared.likelihood import BERNOULLI, SQUARED_ERROR, reconstruction_checks
 from autograder.checks.shared.parameterization import LOGVAR, MEAN, expect_one_number
-from autograder.checks.shared.vae_methods import KnownRecon, expect_repeatable, kl_of, recon_of
+from autograder.checks.shared.vae_methods import (
+    KnownRecon,
+    averaged,
+    expect_repeatable,
+    kl_of,
+    recon_of,
+)
 from autograder.checks.vocabulary import (
     CheckFailed,
     Mistake,
@@ -51,9 +57,9 @@ def loss(
     of_pixels = {"bce", "squared_error"} & submission.failed if task == "both" else task == KL
     of_latents = KL in submission.failed if task == "both" else task != KL
     sizes = [x_recon.numel()] * bool(of_pixels) + [mu.numel()] * bool(of_latents)
-    if isinstance(got, torch.Tensor) and got.is_floating_point() and 1 < got.numel() in sizes:
-        got = got.mean()
-    return expect_one_number(got, f'`loss_fn(…, recon="{recon}")`' if recon else "`loss_fn(…)`")
+    return expect_one_number(
+        averaged(got, sizes), f'`loss_fn(…, recon="{recon}")`' if recon else "`loss_fn(…)`"
+    )
 
 
 def loss_with(recon: str, task: str) -> Callable[[Submission], Callable[..., torch.Tensor]]:

@@ -7,6 +7,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -207,6 +208,20 @@ def expect_repeatable(whole: Loss, images: tuple[torch.Tensor, torch.Tensor] | N
     return whole
 
 
+def averaged(got: Any, sizes: Sequence[int]) -> Any:
+    """Return the mean of a loss in which another task's term is not summed.
+
+    That term costs its own task. In the mean, the other terms are unchanged.
+
+    Args:
+        got: What the submission's loss returned.
+        sizes: The numbers of values that a loss with such a term has. Another loss is returned as
+            it is.
+    """
+    numbers = isinstance(got, torch.Tensor) and got.is_floating_point()
+    return got.mean() if numbers and 1 < got.numel() in sizes else got
+
+
 def _loss(submission: Submission, task: str) -> Loss:
     """Return the submission's loss, as one of its two tasks sees it.
 
@@ -221,10 +236,7 @@ def _loss(submission: Submission, task: str) -> Loss:
     def whole(x_hat: torch.Tensor, x: torch.Tensor, *heads: torch.Tensor) -> torch.Tensor:
         got = vae_of(heads[0].shape[-1]).loss_function(x_hat, x, *heads)
         others = heads[0] if task == RECON else x_hat
-        numbers = isinstance(got, torch.Tensor) and got.is_floating_point()
-        if numbers and got.numel() == others.numel() > 1:
-            got = got.mean()
-        return expect_one_number(got, "`loss_function(…)`")
+        return expect_one_number(averaged(got, [others.numel()]), "`loss_function(…)`")
 
     return whole if task == RECON else expect_repeatable(whole)
 
