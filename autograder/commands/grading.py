@@ -275,6 +275,7 @@ def demo(
     out: Annotated[
         Path, typer.Option(help="Output folder for the submissions and results.")
     ] = Path("out/demo"),
+    few: Annotated[bool, typer.Option("--few", help="Grade five submissions only.")] = False,
     jobs: Jobs = CORES,
     course: CourseDir = None,
 ) -> None:
@@ -282,7 +283,7 @@ def demo(
     from autograder.quality import demo as demo_class
     from autograder.sandbox.limits import Limits
 
-    folder = demo_class.make_class(out / "submissions")
+    folder = demo_class.make_class(out / "submissions", few)
     limits = Limits(call_seconds=15.0)
     sandbox = sandbox_for(own=True)
     report = out / "report"

@@ -23,11 +23,12 @@ CORPUS = {
 TRUNCATED = '{"cells": [{"cell_type": "code", "source": ["import torch'
 
 
-def make_class(folder: Path) -> Path:
+def make_class(folder: Path, few: bool = False) -> Path:
     """Write the submissions of the demo class, in nbgrader's layout.
 
     Args:
         folder: The folder for the students' folders. An existing one is replaced.
+        few: Whether to leave out the students in `CORPUS`.
 
     Returns:
         The folder.
@@ -42,7 +43,8 @@ def make_class(folder: Path) -> Path:
         "olga": with_cell_twice(complete, "kl_divergence"),
     }
     corpus = load_corpus(ASSIGNMENT)
-    notebooks |= {student: make(ASSIGNMENT, corpus[name]) for student, name in CORPUS.items()}
+    if not few:
+        notebooks |= {student: make(ASSIGNMENT, corpus[name]) for student, name in CORPUS.items()}
     for student, notebook in sorted(notebooks.items()):
         write(notebook, folder, student, ASSIGNMENT)
     unreadable = write(complete, folder, "pierre", ASSIGNMENT)

@@ -49,6 +49,7 @@ def grade_corpus(
     judges: batch.Judges,
     *,
     thorough: bool = True,
+    submissions: Mapping[str, CorpusSubmission] | None = None,
 ) -> Iterator[Result]:
     """Grade the reference, the starter and the submission corpus.
 
@@ -58,12 +59,14 @@ def grade_corpus(
         judges: The judges that grade them.
         thorough: True to train all submissions. False to train only the reference and those
             submissions whose result without training is not the expected one.
+        submissions: The part of the corpus to grade, by name; None for all of it.
 
     Yields:
         One result for each submission. `Result.student` is its name in the corpus, or `REFERENCE`
         or `STARTER`.
     """
-    submissions = corpus.load_corpus(assignment)
+    if submissions is None:
+        submissions = corpus.load_corpus(assignment)
     notebooks = {name: corpus.make(assignment, one) for name, one in submissions.items()}
     notebooks |= {REFERENCE: build.reference(assignment), STARTER: build.starter(assignment)}
     untrained = set() if thorough else set(submissions)
@@ -116,14 +119,20 @@ def _list(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
 
 
-def verify(assignment: str, results: Mapping[str, Result]) -> Verified:
+def verify(
+    assignment: str,
+    results: Mapping[str, Result],
+    submissions: Mapping[str, CorpusSubmission] | None = None,
+) -> Verified:
     """Compare an assignment's results with what is expected.
 
     Args:
         assignment: The assignment's name.
         results: The results of the reference, the starter and every corpus submission, by name.
+        submissions: The part of the corpus that was graded, by name; None for all of it.
     """
-    submissions = corpus.load_corpus(assignment)
+    if submissions is None:
+        submissions = corpus.load_corpus(assignment)
     found = {name: problems_with(one, results[name]) for name, one in submissions.items()}
     correct = [name for name, one in submissions.items() if not one.loses]
     incorrect = [name for name, one in submissions.items() if one.loses]

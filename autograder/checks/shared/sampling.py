@@ -345,7 +345,7 @@ def expect_fresh_noise(sampler: Sampler, own: Parameterization, what: str) -> No
             "squeezed",
         )
         expect_tensor(alone, shape, what)
-    shape = (2000, 4)
+    shape = (500, 4)
     # Not at mu = 0: noise that mu multiplies would be 0.
     given = torch.full(shape, 2.0), own.of_sigma(torch.full(shape, 3.0))
     first, again = (expect_tensor(sampler(*given), shape, what) for _ in range(2))

@@ -1,0 +1,21 @@
+"""The part of the submission corpora that these tests grade. `make verify` grades all of them."""
+
+from autograder.quality.corpus import CorpusSubmission, load_corpus
+
+# Incorrect submissions that a test names.
+NAMED = {
+    "kl_sign",
+    "bce_swapped",
+    "bce_with_logits",
+    "no_sigmoid",
+    "endless",
+    "only_the_nearest_code",
+}
+
+
+def tested(assignment: str) -> dict[str, CorpusSubmission]:
+    """Return all correct submissions of a corpus, and every second incorrect one, by name."""
+    every = load_corpus(assignment)
+    incorrect = [name for name, one in every.items() if one.loses]
+    kept = {*incorrect[::2], *NAMED}
+    return {name: one for name, one in every.items() if not one.loses or name in kept}
