@@ -1,6 +1,7 @@
 """The commands of who grades: collect, grade, override, explain, and the demo."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -418,13 +419,26 @@ def _grade(
         before = points_before.get(result.student)
         if before and (before.final, before.status) != (result.final, result.status):
             console.print(
-                f"{printable(result.student)}: before {before.status}, {before.final:g}; now "
-                f"{result.status}, {result.final:g} of {result.max_score:g} points",
+                f"{printable(result.student)}: before {before.status}, {before.final:g} of "
+                f"{before.max_score:g} points; now {result.status}, {result.final:g} of "
+                f"{result.max_score:g} points",
                 markup=False,
                 highlight=False,
             )
     console.print(_table(results))
-    console.print(f"Scores: {out / 'scores.csv'}", soft_wrap=True)
+    to_mark = [(one.student, task.task) for one in results for task in one.tasks if task.pending]
+    changed = sum(task in decided.get(student, {}) for student, task in to_mark)
+    if to_mark:
+        console.print(
+            f"Written answers that a person has not marked: {len(to_mark)}"
+            + f", of which {changed} changed after they were marked" * bool(changed)
+            + f". Mark them with: vaelab mark {shlex.quote(str(out))}",
+            style="yellow" if changed else "",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print(f"Scores: {(out / 'scores.csv').resolve()}", soft_wrap=True)
     console.print(f"Report: {(out / 'index.html').resolve()}", soft_wrap=True)
     return results
 
@@ -445,7 +459,8 @@ def _table(results: "Sequence[Result]") -> Table:
         style = "" if result.status == "graded" else "yellow"
         note = text + (f" ({', '.join(mistakes)})" if mistakes else "")
         note += f" (late: −{result.penalty:g})" * bool(result.penalty)
-        note += " (override)" * bool(result.overrides)
+        changed = [one.task for one in result.overrides if one.before.answer is None]
+        note += f" (override: {', '.join(changed)})" * bool(changed)
         table.add_row(
             Text(printable(result.student)),
             Text(result.status, style=style),

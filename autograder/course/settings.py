@@ -81,6 +81,7 @@ class CourseFile:
         version: The course's version, as the instructor counts; "" if it has none.
         secret: The file with the secret of the random inputs, for all output folders of the term;
             None if each output folder has its own.
+        zone: The time zone of the course's dates; None if it names none.
         usual: The settings of an assignment that has no table of its own.
         assignments: The settings of the other assignments, by name.
     """
@@ -89,6 +90,7 @@ class CourseFile:
     title: str
     version: str
     secret: Path | None
+    zone: ZoneInfo | None
     usual: Settings
     assignments: Mapping[str, Settings]
 
@@ -128,6 +130,7 @@ def read_course_file(course: Course) -> CourseFile:
         title=about.get("title", top.get("name", "")),
         version=about.get("version", ""),
         secret=course.root / secret if secret else None,
+        zone=zone,
         usual=Settings(late=_late(path, "late", usual["late"]), limits=usual["limits"]),
         assignments=tables,
     )

@@ -3,7 +3,7 @@
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from autograder.records.results import (
     CheckOutcome,
     Result,
     TaskScore,
+    answer_digest,
 )
 from autograder.records.text import sentence
 from autograder.sandbox.host import WorkerProcess
@@ -42,6 +43,7 @@ from autograder.sandbox.tiers import BEST, Sandbox
 
 JUDGE_MEMORY = "What the submission sent takes more memory than a judge may use."
 SHOWN_NOTES = 20
+NO_ANSWERS: Mapping[str, str | None] = {}
 # How many cells of the student's own may end their process before the submission ends.
 MOST_SKIPPED = 3
 # After these limits of a task, the later tasks are graded in a new worker, and how often at most.
@@ -161,7 +163,7 @@ def grade(
     def result(
         status: str, message: str, outcomes: list[CheckOutcome], notes: tuple[str, ...], facts: dict
     ) -> Result:
-        answers = opened.answers if opened else {}
+        answers = opened.answers if opened else NO_ANSWERS
         seconds = round(time.monotonic() - started, 2)
         tasks, checks = _scores(assignment, outcomes, message, answers)
         every = (assignment, student, status, message, tasks, checks, notes, facts, seconds)
@@ -443,11 +445,15 @@ def run_checks(current: Judging) -> None:
 
 
 def _scores(
-    assignment: str, outcomes: list[CheckOutcome], message: str, answers: dict[str, str | None]
+    assignment: str,
+    outcomes: list[CheckOutcome],
+    message: str,
+    answers: Mapping[str, str | None] | None,
 ) -> tuple[tuple[TaskScore, ...], tuple[CheckOutcome, ...]]:
     """Return the score of each task and one outcome for each check.
 
-    A check without an outcome counts as not run, with `message`.
+    A check without an outcome counts as not run, with `message`. A person grades the written
+    answers that there are, and earns nothing without one; `answers` is None if they are not known.
     """
     checks = load_checks(assignment)
     done = {(outcome.task, outcome.check): outcome for outcome in outcomes}
@@ -467,7 +473,10 @@ def _scores(
         open_ = GRADER_ERROR in outcomes_of and outcomes_of <= {"passed", SKIPPED, GRADER_ERROR}
         tasks.append(TaskScore(task.id, task.title, points, task.points, not_graded=open_))
     for cell in load_source(assignment).of("answer"):
-        tasks.append(TaskScore(cell.id, cell.title, 0.0, cell.points, True))
+        text = answers.get(cell.id) if answers is not None else None
+        digest = "" if answers is None else answer_digest(text or "")
+        pending = answers is None or bool(text)
+        tasks.append(TaskScore(cell.id, cell.title, 0.0, cell.points, pending, answer=digest))
     return tuple(tasks), tuple(every)
 
 
@@ -480,5 +489,6 @@ def unjudged(assignment: str, student: str, status: str, message: str) -> Result
         status: "not_graded" if the grader failed, or another key of `STATUSES`.
         message: The reason.
     """
-    tasks, checks = _scores(assignment, [], message, {})
+    answers = NO_ANSWERS if status in ("missing", "unreadable") else None
+    tasks, checks = _scores(assignment, [], message, answers)
     return Result(assignment, student, status, message, tasks, checks, (), {}, 0.0)

@@ -1,6 +1,5 @@
 """Reads the questions of an assignment and the students' written answers to them."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from autograder.build.notebooks import reference
 from autograder.course.sources import load_source
 from autograder.grading.batch import Entry
 from autograder.grading.notebook import UnreadableError, open_notebook
+from autograder.records.results import answer_digest
 
 MODEL_ANSWER = "**A model answer.**"
 RUBRIC = "**Rubric**"
@@ -54,7 +54,7 @@ class Answer:
     @property
     def digest(self) -> str:
         """A digest of the text: it tells whether an answer has changed since it was marked."""
-        return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return answer_digest(self.text)
 
 
 def questions(assignment: str) -> list[Question]:

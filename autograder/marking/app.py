@@ -15,7 +15,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
-from autograder.marking.desk import Desk, has_changed, is_open, parsed_points
+from autograder.marking.desk import Desk, has_changed, parsed_points
 from autograder.records.errors import UserError
 from autograder.records.text import printable
 
@@ -126,9 +126,9 @@ class Overview(Page):
             rows.append(
                 {
                     "question": question,
-                    "total": len(of_question),
-                    "marked": sum(not is_open(answer, marks) for answer in of_question),
-                    "empty": sum(not answer.text for answer in of_question),
+                    "total": sum(bool(answer.text) for answer in of_question),
+                    "marked": self.desk.marked(task),
+                    "none": sum(not answer.text for answer in of_question),
                     "mean": sum(points) / len(points) if points else None,
                     "next": self.desk.next_open(task, 0) or 1,
                 }
@@ -182,10 +182,8 @@ class Marking(Page):
             changed=mark is not None and has_changed(answer, mark),
             number=number,
             total=total,
-            marked=sum(
-                not is_open(self.desk.answers[student, task], marks)
-                for student in self.desk.order[task]
-            ),
+            given=sum(bool(self.desk.answers[name, task].text) for name in self.desk.order[task]),
+            marked=self.desk.marked(task),
             problem=problem,
             points=typed or (f"{mark.points:g}" if mark else "" if answer.text else "0"),
             comment=comment or (mark.comment if mark else ""),

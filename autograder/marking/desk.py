@@ -56,11 +56,14 @@ class Desk:
         students = self.order.get(task, ())
         return self.answers[students[number - 1], task] if 1 <= number <= len(students) else None
 
-    def next_open(self, task: str, number: int) -> int | None:
-        """Return the number of the next answer without a mark, after `number` and then from 1.
+    def marked(self, task: str) -> int:
+        """Return how many answers of a task are marked, and not open."""
+        marks = self.marks()
+        of_task = [self.answers[student, task] for student in self.order[task]]
+        return sum(bool(one.text) and not is_open(one, marks) for one in of_task)
 
-        An answer that has changed since it was marked is open.
-        """
+    def next_open(self, task: str, number: int) -> int | None:
+        """Return the number of the next open answer, after `number` and then from 1."""
         marks = self.marks()
         students = self.order[task]
         for step in range(1, len(students) + 1):
@@ -71,7 +74,9 @@ class Desk:
 
 
 def is_open(answer: Answer, marks: Mapping[tuple[str, str], Mark]) -> bool:
-    """Return whether an answer has no mark, or has changed since it got one."""
+    """Return whether there is an answer that has no mark, or has changed since it got one."""
+    if not answer.text:
+        return False
     mark = marks.get((answer.student, answer.task))
     return mark is None or has_changed(answer, mark)
 

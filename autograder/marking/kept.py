@@ -1,6 +1,6 @@
 """The marks of a desk, kept in the log of an output folder with all other decisions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from autograder.marking.answers import Answer, answers, questions
 from autograder.marking.desk import Desk, Mark, shuffled
 from autograder.records.errors import UserError
 from autograder.records.overrides import Decision, active, read_log
-from autograder.records.results import now
+from autograder.records.results import Result, now
 from autograder.records.text import printable
 from autograder.reports.output_folder import OutputFolder
 from autograder.reports.overriding import mark
@@ -41,17 +41,43 @@ def desk_of(out: Path, submissions: Path, author: str) -> Desk:
             f"{submissions} has no folder of {printable(min(missing), 100)}, whose result is in "
             f"{out}. Name the folder of the submissions that were graded with --submissions."
         )
+    found = answers(entries, assignment)
+    expect_unchanged(out, results, found)
     secret = output.secret()
     students = sorted(graded)
     return Desk(
         assignment,
         # The course file can set other points.
         tuple(replace(one, points=most.get(one.task, one.points)) for one in asked),
-        answers(entries, assignment),
+        found,
         {one.task: shuffled(students, one.task, secret) for one in asked},
         lambda: _marks(out),
         lambda answer, points, comment: _keep(out, author, answer, points, comment),
     )
+
+
+def expect_unchanged(
+    out: Path, results: Sequence[Result], found: Mapping[tuple[str, str], Answer]
+) -> None:
+    """Expect that the answers are those that the results know.
+
+    Raises:
+        UserError: If submissions have changed since they were graded.
+    """
+    changed = sorted(
+        {
+            result.student
+            for result in results
+            for task in result.tasks
+            if task.answer and task.answer != found[result.student, task.task].digest
+        }
+    )
+    if changed:
+        names = printable(", ".join(changed[:5]), 200)
+        raise UserError(
+            f"Submissions have changed since they were graded ({len(changed)}: {names}). Grade the "
+            f"class again, with --out {out}, before you mark."
+        )
 
 
 def _marks(out: Path) -> Mapping[tuple[str, str], Mark]:

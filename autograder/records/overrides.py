@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from autograder.records.errors import UserError
-from autograder.records.results import Override, Result, write_text
+from autograder.records.results import Override, Result, TaskScore, write_text
 
 LOG = "overrides.jsonl"
 
@@ -116,6 +116,8 @@ def without_overrides(result: Result) -> Result:
 def with_overrides(result: Result, decisions: Mapping[str, Decision]) -> Result:
     """Return a result with these decisions, by task, and no others.
 
+    A mark of another answer than the one in the result does not count: the answer is pending again.
+
     Raises:
         OverrideError: If a task does not exist, or cannot earn so many points.
     """
@@ -123,6 +125,7 @@ def with_overrides(result: Result, decisions: Mapping[str, Decision]) -> Result:
     known = {task.task: task for task in result.tasks}
     for one in decisions.values():
         expect_possible(result, one.task, one.points)
+    counted = [one for one in decisions.values() if not is_of_other_answer(one, known[one.task])]
     overrides = tuple(
         Override(
             one.task,
@@ -133,7 +136,7 @@ def with_overrides(result: Result, decisions: Mapping[str, Decision]) -> Result:
             one.tell,
             before=known[one.task],
         )
-        for one in decisions.values()
+        for one in counted
     )
     points = {one.task: one.points for one in overrides}
     tasks = tuple(
@@ -143,6 +146,11 @@ def with_overrides(result: Result, decisions: Mapping[str, Decision]) -> Result:
         for task in result.tasks
     )
     return replace(result, tasks=tasks, overrides=overrides)
+
+
+def is_of_other_answer(one: Decision, task: TaskScore) -> bool:
+    """Return whether a decision is the mark of another answer than the one that was graded."""
+    return bool(one.answer and task.answer) and one.answer != task.answer
 
 
 def by_log(folder: Path) -> Callable[[Result], Result]:

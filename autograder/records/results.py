@@ -1,6 +1,7 @@
 """The result of grading one submission, and its JSON format."""
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -69,6 +70,7 @@ class TaskScore:
         max_points: The largest number of points that the task can earn.
         pending: True if a person must grade the task.
         not_graded: True if an error of the grader left it open whether the task is right.
+        answer: For a written answer: its digest, or "" if it is not known. None for other tasks.
     """
 
     task: str
@@ -77,6 +79,7 @@ class TaskScore:
     max_points: float
     pending: bool = False
     not_graded: bool = False
+    answer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -207,9 +210,10 @@ class Result:
 
     @property
     def lost_tasks(self) -> list[str]:
-        """The ids of the decided tasks that did not earn all of their points."""
+        """The ids of the tasks that the checks decided and that did not earn all their points."""
         decided = (task for task in self.tasks if not task.pending and not task.not_graded)
-        return [task.task for task in decided if task.points < task.max_points]
+        checked = (task for task in decided if task.answer is None)
+        return [task.task for task in checked if task.points < task.max_points]
 
     @property
     def pending(self) -> float:
@@ -225,6 +229,11 @@ class Result:
     def is_complete(self) -> bool:
         """Return whether the grader did its work: no error of its own left anything open."""
         return self.status != "not_graded" and not self.not_graded
+
+
+def answer_digest(text: str) -> str:
+    """Return a digest of a written answer: it tells whether the answer has changed."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def now() -> str:

@@ -371,7 +371,7 @@ def _has_parts_of(result: Result, other: Result) -> bool:
     """Return whether two results have the same tasks and checks, and possible points and tier."""
 
     def parts(one: Result) -> list[object]:
-        tasks = [(task.task, task.max_points, task.pending) for task in one.tasks]
+        tasks = [(task.task, task.max_points, task.answer is None) for task in one.tasks]
         return [*tasks, *((check.task, check.check) for check in one.checks)]
 
     possible = all(0 <= task.points <= task.max_points for task in result.tasks)

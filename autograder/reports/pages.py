@@ -7,11 +7,13 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from autograder.course.settings import course_file
 from autograder.course.sources import load_source
 from autograder.records.causes import grouped
 from autograder.records.results import GRADER_ERROR, STATUSES, Override, Result, Versions
@@ -101,8 +103,17 @@ def late_line(result: Result) -> str:
         f"Late submission: −{result.penalty:g} points. Final: {result.final:g} of "
         f"{result.max_score:g} points. "
     )
-    handed_in = f", handed in {late.handed_in} UTC" if late.handed_in else ""
-    return f"{loses if result.penalty else ''}Due {late.due} UTC{handed_in}. {late.note}"
+    handed_in = f", handed in {local(late.handed_in)}" if late.handed_in else ""
+    return f"{loses if result.penalty else ''}Due {local(late.due)}{handed_in}. {late.note}"
+
+
+def local(time: str) -> str:
+    """Return a time in UTC, such as "2026-11-30 21:05:12", in the course's time zone."""
+    zone = course_file().zone
+    if zone is None:
+        return f"{time} UTC"
+    moment = datetime.fromisoformat(time).replace(tzinfo=UTC).astimezone(zone)
+    return f"{moment:%Y-%m-%d %H:%M:%S} ({zone.key})"
 
 
 def class_page(results: Sequence[Result]) -> str:
@@ -118,8 +129,7 @@ def class_page(results: Sequence[Result]) -> str:
         assignment=results[0].assignment,
         columns=columns,
         tasks=[results[0].tasks[number] for number in columns],
-        overridden=[r for r in results if any(not one.before.pending for one in r.overrides)],
-        override_of=override_of,
+        overridden=[r for r in results if any(one.before.answer is None for one in r.overrides)],
         pending=max(r.pending for r in results),
         histogram=score_bars(shares),
         pass_rates=pass_bars(results),
@@ -182,11 +192,13 @@ def score_bars(shares: Sequence[float]) -> list[Bar]:
 
 
 def pass_bars(results: Sequence[Result]) -> list[Bar]:
-    """Count, for each decided task, the submissions that earned its points."""
+    """Count, for each task that checks decide, the submissions that earned its points."""
     graded = [result for result in results if result.status == "graded"]
     bars = []
     for number in decided_tasks(results):
         task = results[0].tasks[number]
+        if task.answer is not None:
+            continue
         passed = sum(r.tasks[number].points == r.tasks[number].max_points for r in graded)
         bars.append(Bar(task.title, passed, passed / max(len(graded), 1)))
     return bars
@@ -284,5 +296,7 @@ def _render(template: str, **values: object) -> str:
     environment.filters["marked"] = lambda text: Markup(marked(printable(text, keep="\n")))
     environment.filters["link"] = lambda name: quote(file_name(name), errors="backslashreplace")
     environment.filters["printable"] = printable
-    environment.globals.update(late_line=late_line, statuses=STATUSES, signs=SIGNS, tiers=TIERS)
+    environment.globals.update(
+        late_line=late_line, override_of=override_of, statuses=STATUSES, signs=SIGNS, tiers=TIERS
+    )
     return environment.get_template(template).render(**values) + "\n"

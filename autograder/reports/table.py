@@ -43,12 +43,12 @@ def to_csv(results: Sequence[Result]) -> str:
 def in_words(override: Override) -> str:
     """Return an override as a line of text, with both numbers."""
     before = override.before
-    judged = f"{before.points:g}"
-    if before.pending or before.not_graded:
-        judged = PENDING if before.pending else NOT_GRADED
+    judged = NOT_GRADED if before.not_graded else f"{before.points:g}"
+    instead = "" if before.pending else f" instead of {judged}"
+    reason = f": {override.reason}" if override.reason else ""
     return (
-        f"{override.task}: {override.points:g} instead of {judged} ({override.author}, "
-        f"{override.date} UTC: {override.reason})"
+        f"{override.task}: {override.points:g}{instead} ({override.author}, "
+        f"{override.date} UTC{reason})"
     )
 
 

@@ -124,7 +124,7 @@ def test_only_grades_some_students_again_and_keeps_the_others(tmp_path):
         corpus.write(reference(a), tmp_path / "in", name, a)
     done = vaelab(*words, "--only", "bob")
     assert done.returncode == 0, done.stderr
-    assert "bob: before graded, 0; now graded, 45 of 90 points" in done.stdout
+    assert "bob: before graded, 0 of 90 points; now graded, 45 of 90 points" in done.stdout
     rows = list(csv.DictReader((tmp_path / "out" / "scores.csv").read_text().splitlines()))
     assert [(row["student"], row["status"], row["score"], row["final"]) for row in rows] == [
         ("ada", "graded", "10", "5"),

@@ -16,7 +16,9 @@ from tornado.testing import AsyncHTTPTestCase
 
 from autograder.build.notebooks import reference, starter
 from autograder.course.sources import assignments, load_source
+from autograder.grading import judge
 from autograder.grading.judge import unjudged
+from autograder.grading.notebook import open_notebook
 from autograder.marking import kept
 from autograder.marking.answers import Answer, questions
 from autograder.marking.app import COOKIE, application, as_html
@@ -25,7 +27,7 @@ from autograder.marking.kept import desk_of
 from autograder.quality import corpus
 from autograder.records.errors import UserError
 from autograder.records.overrides import active, read_log, with_overrides
-from autograder.records.results import from_json
+from autograder.records.results import Result, answer_digest, from_json
 from autograder.reports.output_folder import OutputFolder
 from autograder.reports.overriding import refresh
 
@@ -164,7 +166,8 @@ class TestApp(AsyncHTTPTestCase):
         assert (answered.code, answered.headers["Location"]) == (303, f"/{self.task}/1")
         mark = self.desk.marks()[student, self.task]
         assert (mark.points, mark.comment) == (7.5, "Good.\nSee the lecture.")
-        assert "1 of 12" in self.ask("/").body.decode()
+        # One of the twelve students has no answer.
+        assert "1 of 11" in self.ask("/").body.decode()
         assert "7.5 points" in self.ask(f"/{self.task}/12").body.decode()
 
     def test_impossible_points_keep_the_comment_and_change_nothing(self):
@@ -198,8 +201,15 @@ class TestApp(AsyncHTTPTestCase):
 
     def test_a_missing_answer_says_so_and_proposes_0(self):
         page = self.ask(f"/{self.task}/{self.number_of('student-04')}").body.decode()
-        assert "There is no answer." in page
+        assert "There is no answer, so it earns no points." in page
         assert 'autofocus value="0"' in page
+
+    def test_a_missing_answer_needs_no_click(self):
+        for student in STUDENTS:
+            if student != "student-04":
+                self.mark(student, "5")
+        assert self.desk.next_open(self.task, 1) is None
+        assert "11 of 11" in self.ask("/").body.decode()
 
     def test_an_unknown_page_is_no_error_of_the_app(self):
         for path in ("/no_such_task/1", f"/{self.task}/0", f"/{self.task}/13", "/x"):
@@ -250,6 +260,64 @@ def test_marks_are_kept_in_every_file_and_hold_when_graded_again(graded_class):
     with output.locked():
         output.add(unjudged(A, "ada", "graded", ""))
     assert stored(graded_class, "ada").score == 7.5
+
+
+def with_answer(result: Result, text: str) -> Result:
+    """Return a result as the judge gives it for a written answer; "" for none."""
+    tasks = tuple(
+        one if one.answer is None else replace(one, answer=answer_digest(text), pending=bool(text))
+        for one in result.tasks
+    )
+    return replace(result, tasks=tasks)
+
+
+def test_a_mark_counts_for_the_answer_that_was_marked(graded_class):
+    """A changed answer is pending again, an unchanged one keeps its points."""
+    out = graded_class / "out"
+    desk = desk_of(out, graded_class / "submissions", "Eve")
+    (task,) = [one.task for one in desk.questions]
+    answer = desk.answers["ada", task]
+    desk.save(answer, 7.5, "")
+    desk.save(desk.answers["bob", task], 0, "")
+    decided = active(read_log(out))
+    for student, text, expected in (
+        ("ada", answer.text, (7.5, 0)),
+        ("ada", "Another text.", (0, 10)),
+        ("bob", "", (0, 0)),
+        ("bob", "Handed in later.", (0, 10)),
+    ):
+        judged = with_answer(unjudged(A, student, "graded", ""), text)
+        result = with_overrides(judged, decided[student])
+        assert (result.score, result.pending) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "pending"), [("missing", 0), ("unreadable", 0), ("crashed", 10)]
+)
+def test_without_a_notebook_there_is_no_answer_to_mark(status, pending):
+    result = unjudged(A, "ada", status, "")
+    assert (result.pending, result.max_score) == (pending, 100 - pending)
+
+
+def test_the_judge_knows_which_answers_there_are(graded_class):
+    for student, pending in (("ada", 10), ("bob", 0)):
+        path = graded_class / "submissions" / student / A / f"{A}.ipynb"
+        opened = open_notebook(path, A)
+        tasks, _ = judge._scores(A, [], "", opened.answers)
+        assert sum(task.max_points for task in tasks if task.pending) == pending
+        (digest,) = [task.answer for task in tasks if task.answer is not None]
+        desk = desk_of(graded_class / "out", graded_class / "submissions", "Eve")
+        assert digest == desk.answers[student, desk.questions[0].task].digest
+
+
+def test_a_submission_that_changed_after_grading_is_graded_first(graded_class):
+    output = OutputFolder(graded_class / "out")
+    with output.locked():
+        output.add(with_answer(unjudged(A, "ada", "graded", ""), "An older text."))
+        output.add(with_answer(unjudged(A, "bob", "graded", ""), ""))
+        output.finish()
+    with pytest.raises(UserError, match=r"\(1: ada\)\. Grade the class again"):
+        desk_of(graded_class / "out", graded_class / "submissions", "Eve")
 
 
 def test_a_student_without_a_folder_is_one_line(graded_class):

@@ -141,7 +141,7 @@ def test_an_override_decides_a_written_answer_and_what_an_error_left_open(out):
     assert (result.score, result.max_score, result.pending) == (38, 100, 0)
     assert rows(out)["ada"][written.task] == "8"
     assert rows(out)["bob"][written.task] == "pending"
-    assert f"{written.task}: 8 instead of pending" in rows(out)["ada"]["overrides"]
+    assert f"{written.task}: 8 (Prof. Noether, " in rows(out)["ada"]["overrides"]
     page = (out / "index.html").read_text()
     assert page.count('<td class="mark') == 2 * (3 + 1 + 1)  # tasks, the answer, the flag
     open_ = replace(judged("eve"), tasks=tuple(replace(t, not_graded=True) for t in result.tasks))

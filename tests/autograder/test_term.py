@@ -561,7 +561,10 @@ def test_a_second_grading_keeps_marks_overrides_and_earlier_results(term):
     assert before["emmy"].tasks[0].points == 0
     assert after["emmy"].overrides[1].before.points == 25
     assert "Kept 27 of 30 results" in term.said["grade again"]
-    assert "s05: before graded, 50; now graded, 90 of 90 points" in term.said["grade again"]
+    assert (
+        "s05: before graded, 50 of 90 points; now graded, 90 of 90 points"
+        in term.said["grade again"]
+    )
     assert "I gave 6.25." in unescape(term.text(f"out-{FIRST}/feedback/s04.html"))
 
 
