@@ -133,15 +133,15 @@ def _write(to: Path, text: str, results: "Sequence[Result]", paired: "Paired | N
     def tell(what: str, names: Sequence[str]) -> None:
         if names:
             shown = printable(", ".join(names))
-            typer.secho(f"{len(names)} {what}: {shown}", fg="yellow", err=True)
+            typer.secho(f"{what} ({len(names)}): {shown}", fg="yellow", err=True)
 
     if paired:
-        tell("results of students who are not on the roster were left out", paired.unmatched)
-        tell("students have no result", [s.key for s, result in paired.rows if result is None])
-    tell("results are not complete", [r.student for r in results if not r.is_complete])
+        tell("Left out, because they are not on the roster", paired.unmatched)
+        tell("Students without a result", [s.key for s, result in paired.rows if result is None])
+    tell("Results that are not complete", [r.student for r in results if not r.is_complete])
     waiting = sum(bool(one.pending) for one in results if one.status != "missing")
     if waiting:
-        typer.echo(f"In {waiting} results, a person has not yet graded the written answers.")
+        typer.echo(f"Results with written answers that nobody has marked yet: {waiting}")
     typer.echo(f"Wrote {to}")
 
 
@@ -174,7 +174,7 @@ def feedback(
     write_bytes(to, packed.content)
     if packed.left_out:
         typer.secho(
-            f"{len(packed.left_out)} students have no file on the platform: "
+            f"Students without a file on the platform ({len(packed.left_out)}): "
             f"{printable(', '.join(packed.left_out))}",
             fg="yellow",
             err=True,
@@ -232,9 +232,13 @@ def similar(
     from autograder.exporting.similarity import compare, page
     from autograder.grading.batch import find_submissions
     from autograder.records.results import write_text
+    from autograder.records.text import counted
 
     compared = compare(find_submissions(submissions, assignment), assignment, most)
     write_text(to, page(compared, assignment))
-    typer.echo(f"Compared {compared.count} submissions; wrote {len(compared.pairs)} pairs to {to}")
+    found = f"{counted(len(compared.groups), 'group')} with the same code, "
+    found += f"{counted(len(compared.pairs), 'pair')} with passages in common"
+    typer.echo(f"Compared {counted(compared.count, 'submission')}: {found}. Wrote {to}")
     if compared.left_out:
-        typer.echo(f"{len(compared.left_out)} submissions were not compared; the page says why.")
+        number = counted(len(compared.left_out), "submission")
+        typer.echo(f"{number} could not be compared; the page says why.")

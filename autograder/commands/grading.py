@@ -65,7 +65,7 @@ def collect(
     missing = sum(one.state == MISSING for one in report.students)
     typer.echo(
         f"{len(report.students) - missing} of {len(report.students)} students have a notebook, "
-        f"{len(report.problems)} problems. Table: {report.table}"
+        f"{counted(len(report.problems), 'problem')}. Table: {report.table}"
     )
 
 

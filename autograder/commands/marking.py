@@ -50,4 +50,4 @@ def mark(
         serve(desk, port, started, names=names)
     results = refresh(out)
     open_ = sum(task.pending for result in results for task in result.tasks)
-    typer.echo(f"\n{open_} answers are left to mark. Scores: {out / 'scores.csv'}")
+    typer.echo(f"\nAnswers left to mark: {open_}. Scores: {out / 'scores.csv'}")

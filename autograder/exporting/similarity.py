@@ -1,13 +1,14 @@
 """Compares the code of submissions pair by pair, and shows the passages that two share.
 
 copydetect finds them by winnowing, the method of MOSS: names are ignored, and so are comments. Code
-of the starter and code that many submissions have in common do not count. The page gives no
-verdict: that two programs are similar can have many reasons.
+of the starter and code that many submissions have in common do not count. Submissions with the same
+code form a group: it is listed whatever its size, and compared with others as one. The page gives
+no verdict: that two programs are similar can have many reasons.
 """
 
 import io
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,8 @@ from autograder.records.text import printable
 PASSAGE = 25
 # A passage is common, and does not count, if more submissions than this share have it.
 COMMON_SHARE, COMMON_LEAST = 0.1, 3
+NOTHING_OWN = "It has no code beyond the starter's."
+ALL_COMMON = "More than {} submissions have each passage of its code."
 
 
 class SimilarityError(UserError):
@@ -70,13 +73,16 @@ class Compared:
     """What was found.
 
     Attributes:
-        pairs: The most similar pairs, the most similar one first.
+        pairs: The most similar pairs, the most similar one first. A group is in them as its first
+            student.
+        groups: The students of each group with the same code, the largest group first.
         count: The number of submissions that were compared.
-        most_common: In how many submissions a passage may be and still count.
+        most_common: In how many submissions a passage may be and still count; a group is one.
         left_out: Pairs of a student and the reason why the submission was not compared.
     """
 
     pairs: tuple[Pair, ...]
+    groups: tuple[tuple[str, ...], ...]
     count: int
     most_common: int
     left_out: tuple[tuple[str, str], ...]
@@ -125,14 +131,25 @@ def compare(entries: Sequence[Entry], assignment: str, most: int = 50) -> Compar
         for cell in load_source(assignment).cells
         if cell.kind == "code" and cell.role != "test"
     )
-    ignored = set(_print(copydetect, starter).hashes)
+    given = set(_print(copydetect, starter).hashes)
+    same: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(prints):
+        if prints[name].hashes <= given:
+            left_out.append((name, NOTHING_OWN))
+            del prints[name]
+        else:
+            same[prints[name].filtered_code].append(name)
+    count = len(prints)
+    prints = {names[0]: prints[names[0]] for names in same.values()}
     often = Counter(passage for one in prints.values() for passage in one.hashes)
     most_common = max(COMMON_LEAST, int(COMMON_SHARE * len(prints)))
-    ignored |= {passage for passage, count in often.items() if count > most_common}
+    common = {passage for passage, number in often.items() if number > most_common}
     for name in sorted(prints):
-        _forget(copydetect, prints[name], ignored)
+        _forget(copydetect, prints[name], given | common)
         if not prints[name].hashes:
-            left_out.append((name, "It has no code of its own."))
+            alone = len(same[prints[name].filtered_code]) == 1
+            left_out += [(name, ALL_COMMON.format(most_common))] * alone
+            count -= alone
             del prints[name]
     found = []
     for one, other in itertools.combinations(sorted(prints), 2):
@@ -149,7 +166,8 @@ def compare(entries: Sequence[Entry], assignment: str, most: int = 50) -> Compar
         )
         for one, other, shares, slices in found[:most]
     )
-    return Compared(pairs, len(prints), most_common, tuple(left_out))
+    groups = sorted((tuple(g) for g in same.values() if len(g) > 1), key=lambda g: (-len(g), g))
+    return Compared(pairs, tuple(groups), count, most_common, tuple(left_out))
 
 
 def _print(copydetect: Any, code: str) -> Any:

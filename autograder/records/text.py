@@ -47,6 +47,11 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number and a noun, such as "1 pair" or "2 pairs"."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def file_name(student: str) -> str:
     """Return the file name, without its extension, of a student's result and feedback.
 

@@ -219,17 +219,27 @@ class Worker:
     def do_given(self, ref: int, part: str, args: list) -> Any:
         """Call a module; return the inputs of the last call of one of its parts.
 
+        Calls with keyword arguments count, and so do calls of the part's `forward`, which no hook
+        of PyTorch sees.
+
         Raises:
             RuntimeError: If the part is not called.
         """
         module, seen = self.objects[ref], list[Any]()
-        hook = module.get_submodule(part).register_forward_pre_hook(
-            lambda _, inputs: seen.append(inputs)
-        )
+        called = module.get_submodule(part)
+        before, own = called.forward, "forward" in vars(called)
+
+        def recorded(*inputs: Any, **named: Any) -> Any:
+            seen.append((*inputs, *named.values()))
+            return before(*inputs, **named)
+
+        called.forward = recorded
         try:
             module(*args)
         finally:
-            hook.remove()
+            del called.forward
+            if own:
+                called.forward = before
         if not seen:
             raise RuntimeError(f"`self.{part}` is never called; expected at least one call")
         return seen[-1]

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from autograder.build.notebooks import reference, starter, to_text
 from autograder.cli import app
-from autograder.exporting.similarity import compare, page
+from autograder.exporting.similarity import ALL_COMMON, NOTHING_OWN, compare, page
 from autograder.grading.batch import Entry
 
 pytest.importorskip("copydetect", reason="run `make setup`: requirements.txt has it")
@@ -70,13 +70,30 @@ def test_code_of_the_starter_does_not_count(tmp_path):
     entries = [hand_in(tmp_path, name) for name in ("ada", "bea")]
     compared = compare(entries, A)
     assert compared.pairs == ()
-    assert [reason for _, reason in compared.left_out] == ["It has no code of its own."] * 2
+    assert [reason for _, reason in compared.left_out] == [NOTHING_OWN] * 2
 
 
 def test_code_that_many_have_does_not_count(tmp_path):
-    entries = [hand_in(tmp_path, f"s{n}", OWN) for n in range(4)]
-    assert compare(entries, A).pairs == ()
+    """Each has a line of its own, which is too short to count."""
+    entries = [hand_in(tmp_path, f"s{n}", f"{OWN}\nn = {'+'.join('1' * n)}") for n in range(1, 5)]
+    compared = compare(entries, A)
+    assert (compared.pairs, compared.groups) == ((), ())
+    assert {reason for _, reason in compared.left_out} == {ALL_COMMON.format(3)}
     assert len(compare(entries[:3], A).pairs) == 3
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_the_same_code_is_reported_however_many_have_it(tmp_path, size):
+    """Also with other names and comments, and also if nobody else is in the class."""
+    entries = [hand_in(tmp_path, f"s{n}", COPIED if n else OWN) for n in range(size)]
+    compared = compare(entries, A)
+    assert compared.groups == (tuple(f"s{n}" for n in range(size)),)
+    assert (compared.count, compared.pairs, compared.left_out) == (size, (), ())
+    text = page(compared, A)
+    assert f"{size} students: <bdi>s0</bdi>" in text
+    entries.append(hand_in(tmp_path, "near", OWN + OTHER))
+    (pair,) = compare(entries, A).pairs
+    assert {pair.left.student, pair.right.student} == {"near", "s0"}
 
 
 def test_the_page_escapes_code_gives_no_verdict_and_says_what_is_private(tmp_path):
@@ -102,6 +119,6 @@ def test_the_command_lists_what_it_could_not_read(tmp_path):
     (tmp_path / "in" / "cyd").mkdir()
     words = ["similar", str(tmp_path / "in"), "--assignment", A, "--to", str(tmp_path / "x.html")]
     done = CliRunner().invoke(app, words)
-    assert "Compared 1 submissions; wrote 0 pairs" in done.output
-    assert "2 submissions were not compared" in done.output
+    assert "Compared 1 submission: 0 groups" in done.output
+    assert "2 submissions could not be compared" in done.output
     assert "cyd" in (tmp_path / "x.html").read_text()
