@@ -47,7 +47,7 @@ def collect(
     from autograder.collecting.collect import MISSING
     from autograder.collecting.collect import collect as run
     from autograder.collecting.roster import read_roster
-    from autograder.records.text import printable
+    from autograder.records.text import counted, printable
 
     report = run(source, assignment, into, read_roster(roster) if roster else None)
     console = Console()

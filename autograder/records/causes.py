@@ -13,7 +13,7 @@ NO_NAME = re.compile(
     r"raised ((?:NameError|UnboundLocalError): .*?), on line \d+ of its cell", re.S
 )
 SHAPE = re.compile(r"\((\d+, ?)+\d*\)")
-SAME = "The same cause as above: “{}”."
+SAME = "It fails for the same cause as the check “{}”."
 
 
 def cause(outcome: CheckOutcome) -> str:

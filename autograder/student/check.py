@@ -8,7 +8,7 @@ from autograder.checks.registry import CheckSet, load_checks
 from autograder.checks.vocabulary import Task, info
 from autograder.protocol.remote import Submission, direct
 from autograder.records.results import CheckOutcome
-from autograder.student.display import show
+from autograder.student.display import Points, show
 
 
 def notebook_checks(assignment: str) -> Callable[[str], float]:
@@ -34,7 +34,7 @@ def notebook_checks(assignment: str) -> Callable[[str], float]:
         outcomes = run_in_notebook(checks, task, names)
         earned = float(task.points) if all(o.outcome == "passed" for o in outcomes) else 0.0
         show(task, outcomes, earned)
-        return earned
+        return Points(earned)
 
     return check
 

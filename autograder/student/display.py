@@ -4,7 +4,7 @@ import html
 import textwrap
 
 from autograder.checks.vocabulary import Task
-from autograder.records.causes import shown_messages
+from autograder.records.causes import cause
 from autograder.records.results import GRADER_ERROR, CheckOutcome
 from autograder.records.text import SIGNS, marked
 
@@ -25,6 +25,14 @@ VERDICTS = {
 }
 
 
+class Points(float):
+    """Points that a cell returns to nbgrader without showing a number below the check results."""
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        # nbgrader reads the plain text; a notebook shows HTML, if there is any.
+        return {"text/plain": repr(float(self)), "text/html": "<span></span>"}
+
+
 def verdict(outcomes: list[CheckOutcome]) -> str:
     """Return the common outcome if all are "todo" or all are "passed", else "failed".
 
@@ -43,25 +51,27 @@ def as_text(task: Task, outcomes: list[CheckOutcome], earned: float) -> str:
     state = verdict(outcomes)
     head = f"{SIGNS[state]} {task.title}: {VERDICTS[state].lower()} ({earned:g} / {task.points:g})"
     lines = [head]
-    shown = _shown_outcomes(outcomes)
-    for outcome, message in zip(shown, shown_messages(shown), strict=True):
-        lines.append(f"  {SIGNS[outcome.outcome]} {outcome.sentence}")
-        lines += textwrap.wrap(message, WIDTH, initial_indent="      ", subsequent_indent="      ")
+    for group in _groups(outcomes):
+        lines += [f"  {SIGNS[one.outcome]} {one.sentence}" for one in group]
+        message, indent = group[0].message, " " * 6
+        lines += textwrap.wrap(message, WIDTH, initial_indent=indent, subsequent_indent=indent)
     return "\n".join(lines)
 
 
 def as_html(task: Task, outcomes: list[CheckOutcome], earned: float) -> str:
     """Return the check results as HTML. All text from the submission is escaped."""
     state = verdict(outcomes)
-    shown = _shown_outcomes(outcomes)
-    rows = "".join(
-        f'<div style="display:flex;gap:.6em;margin-top:.45em">'
-        f'<span style="color:{COLOURS[o.outcome]};font-weight:700;flex:0 0 1em">'
-        f"{SIGNS[o.outcome]}</span><div><div>{marked(o.sentence)}</div>"
-        + (f'<div style="opacity:.85;margin-top:.15em">{marked(message)}</div>' if message else "")
-        + "</div></div>"
-        for o, message in zip(shown, shown_messages(shown), strict=True)
-    )
+    rows = ""
+    for group in _groups(outcomes):
+        for one in group:
+            message = group[0].message if one is group[-1] else ""
+            said = f'<div style="opacity:.85;margin-top:.15em">{marked(message)}</div>'
+            rows += (
+                f'<div style="display:flex;gap:.6em;margin-top:.45em">'
+                f'<span style="color:{COLOURS[one.outcome]};font-weight:700;flex:0 0 1em">'
+                f"{SIGNS[one.outcome]}</span><div><div>{marked(one.sentence)}</div>"
+                f"{said if message else ''}</div></div>"
+            )
     return (
         f'<div style="border:1px solid #8884;border-left:5px solid {COLOURS[state]};'
         f"border-radius:6px;padding:.7em 1em;max-width:46em;font-family:system-ui,sans-serif;"
@@ -73,9 +83,17 @@ def as_html(task: Task, outcomes: list[CheckOutcome], earned: float) -> str:
     )
 
 
-def _shown_outcomes(outcomes: list[CheckOutcome]) -> list[CheckOutcome]:
-    """Return all outcomes; only the first one if the work has not started."""
-    return outcomes[:1] if verdict(outcomes) == "todo" else outcomes
+def _groups(outcomes: list[CheckOutcome]) -> list[list[CheckOutcome]]:
+    """Return the outcomes; those that failed for the same cause are together.
+
+    If the work has not started, only the first outcome is returned.
+    """
+    if verdict(outcomes) == "todo":
+        return [outcomes[:1]]
+    groups: dict[str, list[CheckOutcome]] = {}
+    for number, one in enumerate(outcomes):
+        groups.setdefault(cause(one) if one.outcome == "failed" else f"{number}", []).append(one)
+    return list(groups.values())
 
 
 def show(task: Task, outcomes: list[CheckOutcome], earned: float) -> None:

@@ -213,10 +213,8 @@ def _rows(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 
 
 def _as_rows(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Return the inputs of a call as rows (N, in_features), or (N, ...) if no axes are such rows."""
+    """Return the inputs of a call as one batch, (N, ...)."""
     leading = _leading(x, len(weights))
-    if x.dim() and x.shape[leading:].numel() == len(weights):
-        return x.reshape(-1, len(weights))
     return x if leading == 1 else x.reshape(-1, *x.shape[leading:])
 
 

@@ -424,9 +424,11 @@ def describe(error: BaseException) -> dict[str, Any]:
     cell, line, text = None, None, None
     if isinstance(error, SyntaxError):
         cell, line, text = error.filename, error.lineno, (error.text or "").strip()
-    for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename.startswith("<cell ") or frame.filename.startswith("<ipython"):
-            cell, line, text = frame.filename, frame.lineno, frame.line
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame, told in zip(frames, traceback.extract_tb(error.__traceback__), strict=True):
+        # A notebook's kernel chooses other file names, so the module tells what is a cell.
+        if told.filename.startswith("<cell ") or frame.f_globals.get("__name__") == "__main__":
+            cell, line, text = told.filename, told.lineno, told.line
     with contextlib.suppress(Exception):
         message = about_gpu(error) or str(error.msg if isinstance(error, SyntaxError) else error)
         return {

@@ -8,7 +8,9 @@ import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.testing.globalipapp import start_ipython
+from nbclient import NotebookClient
 
+from autograder.build.notebooks import starter
 from autograder.checks.registry import load_checks
 from autograder.checks.vocabulary import Task, info
 from autograder.course.regions import solved
@@ -101,9 +103,35 @@ def test_check_returns_a_float_and_writes_nothing_to_stderr():
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         got = shell.run_cell('check("encoder")')
-    assert type(got.result) is float
     assert got.result == 15.0
+    # nbgrader reads the number, and the notebook does not show it.
+    shown, _ = shell.display_formatter.format(got.result)
+    assert shown == {"text/plain": "15.0", "text/html": "<span></span>"}
     assert err.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (lambda text: text, ("not started (0 / 15)", "Not started yet")),
+        (
+            lambda text: text.replace(
+                'raise NotImplementedError("TODO: reparameterize")', "return mu + logvar[5, 5]"
+            ),
+            ("raised IndexError", "on line 41 of its cell (`return mu + logvar[5, 5]`)"),
+        ),
+    ],
+)
+def test_a_kernel_tells_the_students_line_and_what_is_not_started(edit, expected):
+    notebook = starter(A)
+    for cell in notebook.cells:
+        cell.source = edit(cell.source)
+    wanted = ("setup-", "solution-my_vae", "test-reparameterize")
+    notebook.cells = [cell for cell in notebook.cells if cell.get("id", "").startswith(wanted)]
+    NotebookClient(notebook, allow_errors=True, timeout=120).execute()
+    (test,) = [cell for cell in notebook.cells if cell.id == "test-reparameterize"]
+    text = " ".join(test.outputs[0].data["text/plain"].split())
+    assert all(part in text for part in expected), text
 
 
 def test_every_check_has_a_sentence():

@@ -83,7 +83,7 @@ RAISED = "Your code raised RuntimeError: {}, on line 4 of its cell (`y = W @ x`)
 )
 def test_one_cause_is_shown_once(first, second, mistake):
     shown = shown_messages([outcome(1, first, mistake), outcome(2, second, mistake)])
-    assert shown == [first, "The same cause as above: “Check 1”."]
+    assert shown == [first, "It fails for the same cause as the check “Check 1”."]
 
 
 @pytest.mark.parametrize(
