@@ -15,10 +15,14 @@ The typical order of the commands:
 - `init` writes a copy of the course that you can edit.
 - `build` builds the starter notebooks from the sources in `solutions/`.
 - `verify` tests each assignment on its corpus of correct and incorrect submissions.
+- `mutate` changes the references by small errors; each error must lose points.
 - `compose` grades right submissions that are composed of many ways to write each part.
 - `calibrate` measures how far each loss threshold is from the loss of the reference.
 - `collect` puts downloaded submissions into the folders that `grade` reads.
 - `grade` grades a folder of submissions.
+- `merge` joins the results of parts of a class that were graded on several machines.
+- `mark` shows the written answers in a browser, and takes points.
+- `explain` shows what one check asked, what came back, and what was expected.
 - `override` gives a task other points than the checks did, with a reason.
 - `export` writes the results in the form of other systems.
 - `similar` shows pairs of similar submissions.
@@ -98,4 +102,15 @@ def main() -> None:
         sys.exit(2)
     except UserError as error:
         typer.echo(f"vaelab: {error}", err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "autograder", "vae_utils"):
+            raise
+        typer.echo(
+            f"vaelab: the package {package} is missing. This command needs more than a student's "
+            "notebooks. Install the rest: pip install 'vaelab[grade]', or in a clone pip install "
+            "'.[grade]'.",
+            err=True,
+        )
         sys.exit(2)

@@ -272,10 +272,11 @@ plt.show()
 # this course output `logvar`. The output of a network can have any sign, but a standard deviation
 # cannot be negative.
 #
-# > **A note on the lecture's text.** The lecture's formula has ½‖x − x̂‖² before this term. Its code
-# > has a binary cross-entropy instead. Both are right: the first for a Gaussian decoder, the second
-# > for a Bernoulli decoder. `10_loss_study` compares them. The KL is the same in both. The lecture
-# > also counts 786 output values for a digit. The right number is 784, which is 28 × 28.
+# > **A note on the sources.** This course grew from university notebooks. In one of them, the
+# > formula has ½‖x − x̂‖² before this term, and the code a binary cross-entropy. Both are right:
+# > the first for a Gaussian decoder, the second for a Bernoulli decoder. `10_loss_study` compares
+# > them. The KL is the same in both. The same notebook counts 786 output values for a digit. The
+# > right number is 784, which is 28 × 28.
 #
 # <details><summary>Three hints</summary>
 #

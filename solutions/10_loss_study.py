@@ -18,9 +18,10 @@
 # sum of the two belongs to no distribution. The choice also decides how much weight the other term,
 # the KL, has.
 #
-# You will build the convolutional VAE of the lecture for grey and for colour images, and write all
-# three losses. Then you train the same model with each loss. You compare the three models **with
-# the same measures**: the measures do not depend on the loss that a model was trained with.
+# You will build the convolutional VAE of a university notebook, the source of this one. It takes
+# grey and colour images. You will write all three losses, and train the same model with each of
+# them. Then you compare the three models **with the same measures**: the measures do not depend on
+# the loss that a model was trained with.
 #
 # **How to work.** Fill in each `TODO` and run its cell. Then run the `check` below it: it tells you
 # what is correct and what is not. Cells without a `TODO` are complete. You can add your own cells
@@ -54,7 +55,7 @@ check = notebook_checks("10_loss_study")
 # There are two data sets: MNIST, with grey 28 × 28 images, and a set of colour images of 32 × 32
 # pixels. The profile `"quick"` uses 3,000 digits and 2,000 colour patches of two photographs, for 6
 # epochs. It takes less than two minutes on a laptop. The profile `"full"` uses all of MNIST and
-# CIFAR-10 (both are downloaded once) for 100 epochs, as the lecture requires. It takes minutes with
+# CIFAR-10 (both are downloaded once) for 100 epochs, as the source requires. It takes minutes with
 # a GPU, and a whole night without one.
 
 # %% run="data"
@@ -93,10 +94,10 @@ plot_samples(data[colour][0].images, n=20, title=f"The colour images: {colour}")
 # $$\frac{n + 2 - 3}{2} + 1 \to \frac{n}{2} \quad\text{(rounded down), and}\quad
 # (n - 1) \cdot 2 - 2 + 3 + 1 = 2n.$$
 #
-# The lecture's version is for one channel of 28 × 28. Your version has channels and size as
+# The source's version is for one channel of 28 × 28. Your version has channels and size as
 # arguments, so you must not write a fixed 7 × 7 anywhere.
 #
-# > **Erratum.** The lecture's code says that the sigmoid outputs 786 values. The correct number is
+# > **Erratum.** The source's code says that the sigmoid outputs 786 values. The correct number is
 # > 28 · 28 = 784.
 #
 # <details><summary>A hint for each TODO</summary>
@@ -275,8 +276,8 @@ for channels, size in ((1, 28), (3, 32)):
 #
 # $$D_{KL} = -\tfrac12 \sum_{j=1}^{Z} \big(1 + \log\sigma_j^2 - \mu_j^2 - \sigma_j^2\big).$$
 #
-# > **Erratum.** The lecture has ½‖x − x̂‖² in its formula and the cross-entropy in its code, as if
-# > they were the same. Each of them is right, but for a different likelihood. (The lecture's code
+# > **Erratum.** The source has ½‖x − x̂‖² in its formula and the cross-entropy in its code, as if
+# > they were the same. Each of them is right, but for a different likelihood. (The source's code
 # > also sums over the batch, and divides by the number of images only in the printed output. Here
 # > the loss itself is the mean.)
 #

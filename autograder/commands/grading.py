@@ -404,6 +404,7 @@ def _grade(
                     to_grade, assignment, min(jobs, len(to_grade)), limits, sandbox
                 ):
                     output.add(result)
+                    result = adjust(result)
                     progress.advance(bar)
                     if not console.is_terminal:
                         console.print(

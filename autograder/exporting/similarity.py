@@ -138,7 +138,7 @@ def compare(entries: Sequence[Entry], assignment: str, most: int = 50) -> Compar
             left_out.append((name, NOTHING_OWN))
             del prints[name]
         else:
-            same[prints[name].filtered_code].append(name)
+            same[_tokens(prints[name])].append(name)
     count = len(prints)
     prints = {names[0]: prints[names[0]] for names in same.values()}
     often = Counter(passage for one in prints.values() for passage in one.hashes)
@@ -147,7 +147,7 @@ def compare(entries: Sequence[Entry], assignment: str, most: int = 50) -> Compar
     for name in sorted(prints):
         _forget(copydetect, prints[name], given | common)
         if not prints[name].hashes:
-            alone = len(same[prints[name].filtered_code]) == 1
+            alone = len(same[_tokens(prints[name])]) == 1
             left_out += [(name, ALL_COMMON.format(most_common))] * alone
             count -= alone
             del prints[name]
@@ -175,6 +175,12 @@ def _print(copydetect: Any, code: str) -> Any:
     return copydetect.CodeFingerprint(
         "code.py", PASSAGE, 1, language="python", fp=io.StringIO(code)
     )
+
+
+def _tokens(one: Any) -> str:
+    """Return the tokens of a program without names, comments and texts, such as docstrings."""
+    # copydetect writes V for a name, F for a function and S for a text.
+    return str(one.filtered_code).replace("S", "")
 
 
 def _forget(copydetect: Any, one: Any, passages: set[int]) -> None:

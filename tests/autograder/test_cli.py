@@ -29,8 +29,8 @@ def test_grading_writes_everything_and_prints_the_report_last(tmp_path):
     done = vaelab("grade", tmp_path / "in", "--assignment", A, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == f"Report: {tmp_path / 'out' / 'index.html'}"
-    assert '"ada","graded","0","90"' in (tmp_path / "out" / "scores.csv").read_text()
-    assert '"bob","unreadable","0","90"' in (tmp_path / "out" / "scores.csv").read_text()
+    assert '"ada","graded","0","100"' in (tmp_path / "out" / "scores.csv").read_text()
+    assert '"bob","unreadable","0","100"' in (tmp_path / "out" / "scores.csv").read_text()
     assert {p.stem for p in (tmp_path / "out" / "results").iterdir()} == {"ada", "bob"}
     assert {p.stem for p in (tmp_path / "out" / "feedback").iterdir()} == {"ada", "bob"}
     used = json.loads((tmp_path / "out" / "results" / "ada.json").read_text())["versions"]
@@ -40,6 +40,19 @@ def test_grading_writes_everything_and_prints_the_report_last(tmp_path):
     secret = (tmp_path / "out" / ".secret").read_bytes()
     assert used["inputs"] == fingerprint(secret)
     assert f"random inputs: {used['inputs']}." in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_a_package_that_only_graders_have_is_one_line(tmp_path):
+    """A student's installation has no jinja2."""
+    without = f"import sys; sys.modules['jinja2'] = None; {VAELAB[-1]}"
+    words = ["grade", tmp_path, "--assignment", A, "--out", tmp_path / "out"]
+    done = subprocess.run(
+        [sys.executable, "-c", without, *map(str, words)], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert "the package jinja2 is missing" in line
+    assert "[grade]" in line
 
 
 @pytest.mark.parametrize(
@@ -124,7 +137,7 @@ def test_only_grades_some_students_again_and_keeps_the_others(tmp_path):
         corpus.write(reference(a), tmp_path / "in", name, a)
     done = vaelab(*words, "--only", "bob")
     assert done.returncode == 0, done.stderr
-    assert "bob: before graded, 0 of 90 points; now graded, 45 of 90 points" in done.stdout
+    assert "bob: before graded, 0 of 100 points; now graded, 45 of 90 points" in done.stdout
     rows = list(csv.DictReader((tmp_path / "out" / "scores.csv").read_text().splitlines()))
     assert [(row["student"], row["status"], row["score"], row["final"]) for row in rows] == [
         ("ada", "graded", "10", "5"),

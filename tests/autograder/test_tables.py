@@ -163,7 +163,7 @@ def test_the_commands_write_the_file_and_list_who_is_left_out(form, tmp_path):
     words = [str(tmp_path / w) if "." in w or w == "OUT" else w for w in words]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
-    assert "1 results of students who are not on the roster were left out: stranger" in done.output
+    assert "Left out, because they are not on the roster (1): stranger" in done.output
     assert "90" in (tmp_path / "scores.csv").read_text()
     assert "stranger" not in (tmp_path / "scores.csv").read_text()
 

@@ -33,6 +33,7 @@ def write_gallery(folder: Path, epochs: float = 1.0, images: int = 9000) -> Path
         CheckpointError: A saved model does not fit its code any more. Delete `folder/models`.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    print("Training seven small models; this takes some minutes the first time.", flush=True)
     start = time.perf_counter()
     trained = train_all(epochs, images, folder / "models")
     print(f"models ready after {time.perf_counter() - start:.0f} s")

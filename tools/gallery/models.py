@@ -169,6 +169,7 @@ def train_all(epochs: float = 1.0, images: int = 9000, folder: Path | None = Non
         name: str, model: nn.Module, step: Step, n_epochs: int, validation: ImageSet | None = None
     ) -> History:
         path = folder / f"{name}.pt" if folder else None
+        print(f"model {name}: {n_epochs} epochs", flush=True)
         return _fit(model, train, step, max(1, round(n_epochs * epochs)), validation, path)
 
     fit("plane", plane, lambda x, y: plane.losses(x), 12)

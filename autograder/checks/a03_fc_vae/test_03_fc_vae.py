@@ -34,7 +34,8 @@ FAMILIES = (
     vae_parts.vae_checks(),
     *vae_method_checks(),
     vae_parts.forward_checks(
-        "The image goes through encoder, heads, reparameterize and decoder, in both modes."
+        "The image goes through encoder, mu_layer and logvar_layer, reparameterize and decoder, in "
+        "training and in eval mode."
     ),
     budget_checks(BOUNDS["budget"], vae_parts.PARTS),
     training_checks(TASKS, SPEC),

@@ -227,7 +227,8 @@ FAMILIES = (
     vae_parts.vae_checks((CLASSES, 3, 0)),
     *vae_method_checks(),
     vae_parts.forward_checks(
-        "[x, c] goes to the encoder and [z, c] to the decoder, in both modes.", distinct_labels
+        "[x, c] goes to the encoder and [z, c] to the decoder, in training and in eval mode.",
+        distinct_labels,
     ),
     budget_checks(BOUNDS["budget"], vae_parts.PARTS, lambda: (images(2), torch.eye(10)[:2])),
     training_checks(TASKS, SPEC),

@@ -345,7 +345,7 @@ FAMILIES = (
     vae_parts.vae_checks((QUARTER, 3)),
     *vae_method_checks(),
     vae_parts.forward_checks(
-        "[x, c] goes to the encoder and [z, c] to the decoder, in both modes.",
+        "[x, c] goes to the encoder and [z, c] to the decoder, in training and in eval mode.",
         lambda n: (torch.rand(n, QUARTER),),
     ),
     part_checks(

@@ -141,7 +141,7 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
 
     @check("forward")
     def test_forward_wiring(submission: Submission) -> None:
-        """The image goes through encoder and decoder, in both modes; only x_hat is returned."""
+        """In training and in eval mode, x goes through encoder and decoder; x_hat is returned."""
         model = model_or_bare(submission, name, *args, **attributes)
         parts = _KnownParts(submission, model, name, *args)
         for n, mode in ((5, model.train), (5, model.eval), (1, model.eval)):
