@@ -73,8 +73,8 @@ class Compared:
     """What was found.
 
     Attributes:
-        pairs: The most similar pairs, the most similar one first. A group is in them as its first
-            student.
+        pairs: The most similar pairs, the most similar one first. Of each group, they have the pair
+            of the first two students, and the first student in pairs with others.
         groups: The students of each group with the same code, the largest group first.
         count: The number of submissions that were compared.
         most_common: In how many submissions a passage may be and still count; a group is one.
@@ -140,6 +140,14 @@ def compare(entries: Sequence[Entry], assignment: str, most: int = 50) -> Compar
         else:
             same[_tokens(prints[name])].append(name)
     count = len(prints)
+    groups = sorted((tuple(g) for g in same.values() if len(g) > 1), key=lambda g: (-len(g), g))
+    found = []
+    for one, other, *_ in groups:
+        both = [_print(copydetect, codes[name]) for name in (one, other)]
+        for each in both:
+            _forget(copydetect, each, given)
+        _, shares, slices = copydetect.compare_files(*both)
+        found.append((one, other, shares, slices))
     prints = {names[0]: prints[names[0]] for names in same.values()}
     often = Counter(passage for one in prints.values() for passage in one.hashes)
     most_common = max(COMMON_LEAST, int(COMMON_SHARE * len(prints)))
@@ -151,7 +159,6 @@ def compare(entries: Sequence[Entry], assignment: str, most: int = 50) -> Compar
             left_out += [(name, ALL_COMMON.format(most_common))] * alone
             count -= alone
             del prints[name]
-    found = []
     for one, other in itertools.combinations(sorted(prints), 2):
         overlap, shares, slices = copydetect.compare_files(prints[one], prints[other])
         if overlap:
@@ -166,7 +173,6 @@ def compare(entries: Sequence[Entry], assignment: str, most: int = 50) -> Compar
         )
         for one, other, shares, slices in found[:most]
     )
-    groups = sorted((tuple(g) for g in same.values() if len(g) > 1), key=lambda g: (-len(g), g))
     return Compared(pairs, tuple(groups), count, most_common, tuple(left_out))
 
 
