@@ -75,6 +75,7 @@ gallery: setup ## plot every figure of vae_utils into one page, out/gallery/inde
 docs: setup ## build the documentation into out/docs; a broken link is an error
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/python -m mkdocs build --strict
 	@echo "Documentation: $(CURDIR)/out/docs/index.html"
+	@echo "Its search needs a web server: .venv/bin/python -m http.server -d out/docs -b 127.0.0.1"
 
 clean: ## delete out/, build/ and the caches, but not .venv
 	@rm -rf out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
