@@ -80,7 +80,8 @@ class TrainingSpec:
         step: The name of the notebook's function for one training step.
         names: The notebook's variables for the model and for the optimizer.
         losses: The notebook's variable for the loss of each epoch.
-        measure: Computes more numbers from a trained model, by name, for the calibration table.
+        measure: Computes more numbers, by name, for the calibration table: from a trained model,
+            and from the trained models of the assignment's earlier specs, by class.
         least: The smallest value of each of these numbers that passes its check, by name.
         data_full: The data set of the full profile, if it is another one.
         headline: The loss that the reference should reach on the test images of the full set.
@@ -117,7 +118,7 @@ class TrainingSpec:
     step: str = "train_step"
     names: tuple[str, str] = ("model", "optimizer")
     losses: str = "train_losses"
-    measure: Callable[[Any], dict[str, float]] | None = None
+    measure: Callable[[Any, Mapping[str, Any]], dict[str, float]] | None = None
     least: Mapping[str, float] = field(default_factory=dict)
     data_full: str = ""
     headline: float = math.nan

@@ -114,7 +114,7 @@ def train(
         losses=tuple(losses),
         test_loss=_test_loss(model, spec, source),
         seconds=round(seconds, 1),
-        more=spec.measure(model) if spec.measure else {},
+        more=spec.measure(model, {}) if spec.measure else {},
     )
 
 

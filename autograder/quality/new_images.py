@@ -83,6 +83,7 @@ def measure(assignment: str, seed: int, changes: Sequence[str] = ()) -> Iterator
         changes: Replacements in the reference's cells, each "old=>new".
     """
     torch.set_num_threads(1)
+    trained: dict[str, Any] = {}
     for spec in specs(assignment):
         names = _run(assignment, seed, changes)
         model, optimizer, step = (names[name] for name in (*spec.names, spec.step))
@@ -102,9 +103,10 @@ def measure(assignment: str, seed: int, changes: Sequence[str] = ()) -> Iterator
         for _ in range(DRAWS):
             images, classes = confirmation_images(spec)
             new.append(round(mean_confirmed(model, images, classes, spec), 4))
-        while spec.measure and len(losses) < names["n_epochs"]:
+        while (spec.measure or spec.to_the_end) and len(losses) < names["n_epochs"]:
             epoch()
-        numbers = spec.measure(model) if spec.measure else {}
+        numbers = spec.measure(model, trained) if spec.measure else {}
+        trained[spec.model] = model
         yield Measured(
             assignment,
             spec.model,

@@ -170,7 +170,7 @@ SPEC = vae_plan(
     to_the_end=True,
     labelled=True,
     **BOUNDS,
-    measure=lambda model: {"agreement": agreement(model).mean().item()},
+    measure=lambda model, _: {"agreement": agreement(model).mean().item()},
     least={"agreement": AGREEMENT},
 )
 SAMPLES = 2000

@@ -248,6 +248,12 @@ SPEC = vae_plan(
     to_the_end=True,
     **{name: BOUNDS[name] for name in MNIST_BOUNDS},
 )
+DRAWS = 10
+# The next two bounds are at least four standard deviations below the mean of right models; see
+# `docs/calibration.md`. They are of the baseline's error / that of the nearest of ten samples, and
+# of the mean squared distance of an image's samples from their mean.
+LEAST_GAIN = 1 / 1.1
+LEAST_SPREAD = 1.0
 BASELINE_PLAN = TrainingSpec(
     model="BaselineNN",
     data="mnist",
@@ -266,10 +272,9 @@ BASELINE_PLAN = TrainingSpec(
     step="baseline_step",
     names=("baseline", "baseline_optimizer"),
     losses="baseline_losses",
+    measure=lambda baseline, trained: _compared(trained["myVAE"], baseline),
+    least={"gain": LEAST_GAIN, "spread": LEAST_SPREAD},
 )
-DRAWS = 10
-# Mean squared distance of an image's ten samples from their mean; the reference's is about 8.
-LEAST_SPREAD = 1.0
 
 
 @check(
@@ -289,41 +294,49 @@ def test_baseline_loss(submission: Submission) -> None:
 
 @check("training")
 def test_nearest_of_ten(submission: Submission) -> None:
-    """On test images, the nearest of ten samples is nearer to the original than the baseline."""
+    """On test images, the nearest of ten samples is about as near as the baseline, or nearer."""
     if not submission.train:
         raise Skipped
     if not {"model", "baseline"} <= set(submission.kept):
         raise CheckFailed("This check runs after both losses are reached.", todo=True)
-    from vae_utils import load_dataset
-
-    held_out = load_dataset("mnist", train=False, source="embedded", quiet=True)
-    x = held_out.images.float() / 255
-    nearest, variation, baseline = (
-        torch.cat(parts).mean().item()
-        for parts in zip(*(_compete(submission.kept, part) for part in x.split(200)), strict=True)
-    )
-    submission.facts.update(
-        nearest=round(nearest, 2), baseline=round(baseline, 2), spread=round(variation, 2)
-    )
+    found = _compared(submission.kept["model"], submission.kept["baseline"])
+    submission.facts.update({name: round(value, 2) for name, value in found.items()})
     expect(
-        variation > LEAST_SPREAD,
+        found["spread"] > LEAST_SPREAD,
         f"The {DRAWS} samples of one image are almost the same: their squared distance from their "
-        f"mean is {variation:.2f}. The decoder has not learned to use its code.",
+        f"mean is {found['spread']:.2f}. The decoder has not learned to use its code.",
         "samples_alike",
     )
     expect(
-        nearest < baseline,
-        f"The nearest of {DRAWS} samples has a squared error of {nearest:.1f} (mean over "
-        f"{len(x):,} test images), and the baseline {baseline:.1f}. The sample should be nearer.",
+        found["gain"] >= LEAST_GAIN,
+        f"The nearest of {DRAWS} samples has a squared error of {found['nearest']:.1f} (mean over "
+        f"the test images), and the baseline {found['baseline']:.1f}. It should be at most "
+        f"{1 / LEAST_GAIN:.1f} × that of the baseline.",
         "baseline_wins",
     )
 
 
+def _compared(model: Any, baseline: Any) -> dict[str, float]:
+    """Compare the samples of a trained model with a trained baseline, on test images.
+
+    Returns:
+        The mean squared errors "nearest" and "baseline", "gain", the second one / the first one,
+        and "spread", the samples' mean squared distance from their mean.
+    """
+    from vae_utils import load_dataset
+
+    held_out = load_dataset("mnist", train=False, source="embedded", quiet=True)
+    x = held_out.images.float() / 255
+    parts = zip(*(_compete(model, baseline, part) for part in x.split(200)), strict=True)
+    nearest, spread, guess = (torch.cat(part).mean().item() for part in parts)
+    return {"nearest": nearest, "baseline": guess, "gain": guess / nearest, "spread": spread}
+
+
 def _compete(
-    kept: dict[str, Any], x: torch.Tensor
+    model: Any, baseline: Any, x: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the squared error of the nearest sample, the samples' variation and the baseline's."""
-    model, baseline, c = kept["model"], kept["baseline"], quarter(x)
+    c = quarter(x)
     with torch.no_grad(), fitting_parts(model), fitting_parts(baseline):
         for one in (model, baseline):
             one.eval()
