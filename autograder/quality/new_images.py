@@ -210,12 +210,13 @@ def section(path: Path) -> str:
     ]
     for (assignment, model), runs in groups.items():
         for name, least in _spec(assignment, model).least.items():
-            found = [run.numbers[name] for run in runs]
+            known = [run for run in runs if name in run.numbers]
+            found = [run.numbers[name] for run in known]
             lines.append(
                 f"| `{assignment}`, `{model}` | {name} "
-                f"| {len(runs)} ({len({run.variant for run in runs})}) "
-                f"| {_spread(found, 3)}, {min(found):.3f} | {least:g} "
-                f"| {_distance(found, least, len(runs))} |"
+                f"| {len(known)} ({len({run.variant for run in known})}) "
+                f"| {_spread(found, 3)}, {min(found):.3f} | {least:.3g} "
+                f"| {_distance(found, least, len(known))} |"
             )
     return "\n".join(lines) + "\n"
 

@@ -62,7 +62,8 @@ def test_every_bound_is_four_standard_deviations_from_honest_work(assignment, sp
     assert len(start) in (0, len(runs))
     assert not start or mean(start) - 4 * stdev(start) > spec.untrained
     for name, least in spec.least.items():
-        found = [run.numbers[name] for run in runs]
+        found = [run.numbers[name] for run in runs if name in run.numbers]
+        assert len(found) >= new_images.ENOUGH_RUNS
         assert mean(found) - 4 * stdev(found) > least
 
 
