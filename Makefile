@@ -42,7 +42,7 @@ lab: setup ## open the notebooks in JupyterLab
 		echo "No browser found: open the http://127.0.0.1 address that JupyterLab prints below."; \
 		set -- "$$@" --no-browser; \
 	fi; \
-	exec $(VENV)/python -m jupyterlab "$$@" notebooks
+	exec $(VENV)/python -m jupyterlab --log-level=ERROR "$$@" notebooks
 
 build: setup ## write notebooks/ from solutions/
 	@$(VENV)/vaelab build
