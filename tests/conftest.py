@@ -40,6 +40,7 @@ SLOW = {
     "autograder/test_collect.py": 30,
     "autograder/test_explain.py": 25,
     "autograder/test_gradescope.py": 20,
+    "autograder/test_cluster.py": 20,
     "browser/": 30,
 }
 
@@ -51,7 +52,7 @@ SHARED = (
     r"autograder/test_batch\.py::test_a_result_does_not_depend()",
     r"(browser)/test_",  # the browser
     # a module fixture
-    r"(test_contributing|test_explain|test_gradebook|test_gradescope|test_messy|test_nbgrader|test_term|test_wheel|test_gallery)\.py",
+    r"(test_cluster|test_contributing|test_explain|test_gradebook|test_gradescope|test_messy|test_nbgrader|test_term|test_wheel|test_gallery)\.py",
 )
 FIRST_CORPUS = "03_fc_vae"  # the corpus of the tests that name none in their id
 

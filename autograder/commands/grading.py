@@ -111,6 +111,14 @@ def grade(
             help="Grade part I of N of the students, for a job array. See `vaelab merge`.",
         ),
     ] = "",
+    dask: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Grade on the Dask cluster of this scheduler, such as tcp://node7:8786. It counts "
+            "instead of --jobs.",
+        ),
+    ] = "",
     gradebook: Annotated[
         Path | None,
         typer.Option(
@@ -141,7 +149,7 @@ def grade(
         expect_gradebook(gradebook, assignment)
     sandbox = sandbox_for(no_sandbox)
     results = _grade(
-        submissions, assignment, out, jobs, limits, sandbox, again, only or (), _part(shard)
+        submissions, assignment, out, jobs, limits, sandbox, again, only or (), _part(shard), dask
     )
     if gradebook:
         to_gradebook(results, gradebook, submissions)
@@ -314,6 +322,7 @@ def _grade(
     again: bool,
     only: Sequence[str] = (),
     part: tuple[int, int] = (1, 1),
+    cluster: str = "",
 ) -> "list[Result]":
     from autograder.checks.registry import load_checks
     from autograder.collecting.collected import read_collected, submission_times
@@ -327,6 +336,7 @@ def _grade(
         find_submissions,
         grade_all,
     )
+    from autograder.grading.cluster import grade_on
     from autograder.grading.late import lateness
     from autograder.grading.versions import versions
     from autograder.records.overrides import active, read_log, with_overrides
@@ -400,8 +410,10 @@ def _grade(
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task(f"Grading {assignment}", total=len(to_grade))
             try:
-                for result in grade_all(
-                    to_grade, assignment, min(jobs, len(to_grade)), limits, sandbox
+                for result in (
+                    grade_on(cluster, to_grade, assignment, limits, sandbox)
+                    if cluster and to_grade
+                    else grade_all(to_grade, assignment, min(jobs, len(to_grade)), limits, sandbox)
                 ):
                     output.add(result)
                     result = adjust(result)
