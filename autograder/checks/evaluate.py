@@ -17,6 +17,7 @@ from autograder.records.results import GRADER_ERROR, NOT_RUN, SKIPPED, CheckOutc
 from autograder.records.text import printable, sentence
 
 LONGEST_MESSAGE = 4000
+WORD = re.compile(r"\w+")
 SEEDED = (
     "A call of your code sets a seed for PyTorch's random numbers: every sample after it is the "
     "same again. Set a seed once, outside your classes."
@@ -130,13 +131,25 @@ def explain(error: Raised, submission: Submission) -> CheckFailed:
 
 def defining_cell(name: str, submission: Submission) -> str | None:
     """Return the cell that would have defined a name, if it raised an exception."""
-    defines = re.compile(rf"^(?:(?:class|def)\s+{name}\b|(?:.*,\s*)?{name}\s*(?:,.*)?=)", re.M)
-    imports = re.compile(rf"^\s*(?:import|from)\s.*\b{name}\b", re.M)
     for cell in submission.cell_errors:
         source = submission.sources.get(cell, "")
-        if defines.search(source) or imports.search(source):
+        if name in source and any(_defines(line, name) for line in source.splitlines()):
             return cell
     return None
+
+
+def _defines(line: str, name: str) -> bool:
+    """Return whether a line of code may define a global name; the time is linear in its length."""
+    if name not in line:
+        return False
+    words = WORD.findall(line)
+    if words[:1] in (["import"], ["from"]):
+        return name in words
+    if words[:1] in (["class"], ["def"]):
+        return name in words[1:2]
+    left, equals, _ = line.partition("=")
+    # A global name is assigned to at the start of a line.
+    return bool(equals) and not line[:1].isspace() and name in WORD.findall(left)
 
 
 def _rule_broken(error: Raised) -> str | None:

@@ -101,8 +101,7 @@ def _attach(made: NotebookNode, attachments: Any) -> None:
             kept[name] = images
     if kept:
         made.attachments = kept
-    for name in set(ATTACHED.findall(made.source)) - kept.keys():
-        made.source = made.source.replace(f"attachment:{name}", name)
+    made.source = ATTACHED.sub(lambda m: m[0] if m[1] in kept else m[1], made.source)
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -431,10 +432,13 @@ def _grade_one(
         if link := _link_below(entry):
             message = f"The folder `{printable(link)}` is a link; links are not followed."
             return judge.unjudged(assignment, entry.student, "unreadable", message)
-        given = (entry.path, assignment, entry.student, limits, sandbox)
-        result = grade(*given, entry.train, entry.secret)
-        if result.status == "crashed":
-            result = grade(*given, entry.train, entry.secret)
+        started = time.monotonic()
+        about = (entry.path, assignment, entry.student)
+        result = grade(*about, limits, sandbox, entry.train, entry.secret)
+        left = limits.seconds - (time.monotonic() - started)
+        if result.status == "crashed" and left > 0:
+            less = replace(limits, seconds=left)
+            result = grade(*about, less, sandbox, entry.train, entry.secret)
             again = f"Its process crashed in the first of {TRIES} tries. This is the second result."
             result = replace(result, notes=(*result.notes, again))
         if not entry.note:

@@ -9,6 +9,12 @@ from autograder.grading.files import open_regular
 
 MAX_HELPERS = 20
 WRITEFILE = re.compile(r"\s*%%(?:writefile|file)[ \t]+(?:\./)?([A-Za-z_]\w*)\.py[ \t]*\n")
+# Both alternatives take a time that is linear in the length of the text.
+STATEMENT = re.compile(
+    r"\bfrom[ \t]+([A-Za-z_]\w*)(?:\.[\w.]*)?[ \t]+import\b[^\n\"]*"
+    r"|\bimport[ \t]+([\w.][\w., \t]*)"
+)
+WORD = re.compile(r"[\w.]+")
 DEFINE = """\
 import sys, types
 def _define(name, text):
@@ -72,9 +78,16 @@ def used_modules(text: str, files: Mapping[str, str]) -> list[str]:
 
 
 def _imported(text: str, names: Iterable[str]) -> list[str]:
-    """Return the names that an import statement in a text may mean; prose may contain them too."""
-    statement = r"\bfrom\s+{0}(\.\w+)*\s+import\b|\bimport\s+([\w.]+(\s+as\s+\w+)?\s*,\s*)*{0}\b"
-    return [name for name in names if re.search(statement.format(name), text)]
+    """Return the names that an import statement in a text may mean; prose may contain them too.
+
+    The text is read once, whatever the number of names: it can be long.
+    """
+    # In a notebook's file, the end of a line is written as a backslash and an n.
+    lines = text.replace("\\n", "\n")
+    found = set()
+    for module, modules in STATEMENT.findall(lines):
+        found.update(part.split(".")[0] for part in WORD.findall(module or modules))
+    return [name for name in names if name in found]
 
 
 def defining(name: str, text: str) -> str:

@@ -43,6 +43,8 @@ from autograder.sandbox.tiers import BEST, Sandbox
 
 JUDGE_MEMORY = "What the submission sent takes more memory than a judge may use."
 SHOWN_NOTES = 20
+# All runs of a submission together may take this many times its time limit.
+MOST_TIMES = 2.0
 NO_ANSWERS: Mapping[str, str | None] = {}
 # How many cells of the student's own may end their process before the submission ends.
 MOST_SKIPPED = 3
@@ -185,9 +187,14 @@ def grade(
         return result("unreadable", str(error), [], (), {})
 
     key = submission_key(secret, digest)
-    for _ in range(1 + MOST_SKIPPED):
-        run = _run(opened, assignment, limits or Limits(), sandbox, key, train)
-        if not any(cell.name == run.ended_in and cell.own for cell in opened.cells):
+    limits = limits or Limits()
+    until = started + MOST_TIMES * limits.seconds
+    for number in range(1 + MOST_SKIPPED):
+        left = until - time.monotonic()
+        less = replace(limits, seconds=min(limits.seconds, left)) if number else limits
+        run = _run(opened, assignment, less, sandbox, key, train)
+        ended_in_own = any(cell.name == run.ended_in and cell.own for cell in opened.cells)
+        if not ended_in_own or time.monotonic() >= until:
             break
         # The work may be right without a cell of the student's own.
         opened = opened.without(run.ended_in, f"`{run.ended_in}` was skipped. {run.message}")

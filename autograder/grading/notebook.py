@@ -428,9 +428,11 @@ def _missing(cells: list[tuple[str, str, str]], source: Source) -> Iterator[str]
 
 
 def _answers(cells: list[tuple[str, str, str]], source: Source) -> dict[str, str | None]:
-    texts = {name: text.strip() for _, name, text in cells}
-    untouched = {cell.id: without_solution(cell).strip() for cell in source.of("answer")}
-    return {
-        name: texts[name] if texts.get(name) not in (None, "", start) else None
-        for name, start in untouched.items()
-    }
+    """Return the written answers; of a cell that is there several times, all texts."""
+    found: dict[str, str | None] = {}
+    for answer in source.of("answer"):
+        start = without_solution(answer).strip()
+        texts = [text.strip() for _, name, text in cells if name == answer.id]
+        own = dict.fromkeys(text for text in texts if text not in ("", start))
+        found[answer.id] = "\n\n".join(own) or None
+    return found

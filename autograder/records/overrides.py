@@ -149,8 +149,11 @@ def with_overrides(result: Result, decisions: Mapping[str, Decision]) -> Result:
 
 
 def is_of_other_answer(one: Decision, task: TaskScore) -> bool:
-    """Return whether a decision is the mark of another answer than the one that was graded."""
-    return bool(one.answer and task.answer) and one.answer != task.answer
+    """Return whether a decision is the mark of another answer than the one that was graded.
+
+    It is one too if it is not known which answer was graded.
+    """
+    return bool(one.answer) and task.answer is not None and one.answer != task.answer
 
 
 def by_log(folder: Path) -> Callable[[Result], Result]:

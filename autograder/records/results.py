@@ -25,6 +25,8 @@ STATUSES = {
     "crashed": "the submission's process ended unexpectedly",
     "not_graded": "the grader failed; this is not an error of the submission",
 }
+# Hexadecimal digits of a digest: 160 bits, so that no one finds two texts with the same one.
+DIGEST_DIGITS = 40
 PART = ".part"  # the suffix of a file that is being written
 SKIPPED = "skipped"
 GRADER_ERROR = "grader_error"
@@ -233,7 +235,7 @@ class Result:
 
 def answer_digest(text: str) -> str:
     """Return a digest of a written answer: it tells whether the answer has changed."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_DIGITS]
 
 
 def now() -> str:

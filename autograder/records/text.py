@@ -5,12 +5,10 @@ import html
 import os
 import unicodedata
 
-from autograder.records.results import GRADER_ERROR, SKIPPED
+from autograder.records.results import DIGEST_DIGITS, GRADER_ERROR, SKIPPED
 
 SIGNS = {"passed": "✓", "failed": "✗", "todo": "○", "not_run": "–", SKIPPED: "–", GRADER_ERROR: "!"}
 NAME_BYTES = 200
-# Hexadecimal digits of a digest in a file name: 160 bits, so that no one finds two equal ones.
-DIGEST_DIGITS = 40
 # Unicode categories: control, format (bidirectional marks, zero width), surrogate, private use,
 # unassigned, line separator, paragraph separator.
 UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})

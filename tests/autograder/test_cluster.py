@@ -70,5 +70,5 @@ def test_a_worker_with_other_files_or_versions_stops_the_batch(
 
 def test_no_scheduler_is_one_line(entries, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
-    with pytest.raises(BatchError, match="no Dask scheduler at tcp://127.0.0.1:9"):
+    with pytest.raises(BatchError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:9"):
         list(grade_on("tcp://127.0.0.1:9", entries, A, LIMITS, BEST))

@@ -1,13 +1,14 @@
 """Exceptions of a submission become outcomes with the right message."""
 
 import itertools
+import time
 
 import pytest
 
-from autograder.checks.evaluate import evaluate
+from autograder.checks.evaluate import _defines, defining_cell, evaluate
 from autograder.checks.registry import load_checks
 from autograder.checks.vocabulary import Task, check, fail, info, kind
-from autograder.protocol.remote import Submission, direct
+from autograder.protocol.remote import Raised, Submission, direct
 from autograder.quality.fuzz import fuzz
 from autograder.records.results import GRADER_ERROR, CheckOutcome, Result, from_json, to_json
 from autograder.reports.pages import class_page, feedback_page
@@ -131,3 +132,31 @@ def test_odd_results_of_a_function_are_no_error_of_the_grader(assignment):
     found = list(fuzz(assignment, ("none", "parts texts", "parts wrapped"), functions))
     assert len(found) >= 3
     assert [str(error) for error in found if error] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("def name(x):\n    1", True),
+        ("class name: pass", True),
+        ("a, name = 1, 2", True),
+        ("name: int = 3", True),
+        ("import os as name", True),
+        ("    from os import name", True),
+        ("def other():\n    name = 3", False),
+        ("print(name)", False),
+        ("other = name", False),
+    ],
+)
+def test_the_cell_that_would_have_defined_a_name_is_found(source, found):
+    assert any(_defines(line, "name") for line in source.splitlines()) is found
+
+
+@pytest.mark.parametrize("part", ["\n", "name,", "name = ", " ", "import ", "from ", "name\n"])
+def test_no_text_is_slow_to_search_for_a_name(part):
+    submission = Submission(direct(Worker({})), "none")
+    submission.sources = {"cell": part * (1_000_000 // len(part)) + "name"}
+    submission.cell_errors = {"cell": Raised({})}
+    started = time.process_time()
+    defining_cell("name", submission)
+    assert time.process_time() - started < 5

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import sqlite3
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -285,6 +286,15 @@ def test_formgraders_notebook_has_the_courses_tests_and_no_html_of_the_student()
     assert shown["my_vae"].source == "mine"
     assert shown["my_vae"].outputs[0].data == {"image/png": "AA=="}
     assert "a factor of ½ is missing" in shown["encoder"].outputs[0].text
+
+
+def test_the_time_for_names_of_images_is_linear():
+    notebook = starter(A)
+    cell = next(one for one in notebook.cells if one.cell_type == "markdown" and one.metadata)
+    cell.source = " ".join(f"attachment:{number}" for number in range(100_000))
+    started = time.process_time()
+    autograded(to_text(notebook).encode(), finished.graded("ada"))
+    assert time.process_time() - started < 5
 
 
 def test_an_unreadable_file_becomes_the_starter():

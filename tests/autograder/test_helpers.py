@@ -1,8 +1,17 @@
 """Python files beside a notebook: only regular, named, short ones are read, in a usable order."""
 
 import os
+import time
 
-from autograder.grading.helpers import MAX_HELPERS, digest_of, read_helpers, written_file
+import pytest
+
+from autograder.grading.helpers import (
+    MAX_HELPERS,
+    digest_of,
+    read_helpers,
+    used_modules,
+    written_file,
+)
 
 LONG = 1000
 
@@ -50,3 +59,26 @@ def test_a_cell_that_writes_a_python_file_is_recognised():
 def test_the_digest_depends_on_the_files():
     digests = {digest_of(b"n", {}), digest_of(b"n", {"a": "x"}), digest_of(b"n", {"a": "y"})}
     assert len(digests) == 3
+
+
+def test_a_long_notebook_is_searched_once_whatever_the_number_of_files(tmp_path):
+    """CPU seconds grow with the length of the text, and not with length times files."""
+    text = "import " * 1_000_000 + "\nimport a"
+    started = time.process_time()
+    names = {"a": "", **{f"m{number}": "" for number in range(100)}}
+    assert used_modules(text, names) == ["a"]
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    "part", ["import ", "from ", "import a, ", "import a as ", " ", "\n", ",", "."]
+)
+def test_no_text_is_slow_to_search(part):
+    started = time.process_time()
+    used_modules(part * (1_000_000 // len(part)), {"b": ""})
+    assert time.process_time() - started < 5
+
+
+def test_imports_in_a_notebooks_file_are_found_behind_the_end_of_a_line():
+    text = '"import os\\nimport a\\nfrom b.c import d\\n"'
+    assert set(used_modules(text, {"a": "", "b": "", "c": "", "d": ""})) == {"a", "b"}

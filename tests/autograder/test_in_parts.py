@@ -74,3 +74,24 @@ def test_a_text_that_no_parser_reads_is_left_out():
     written = _written_in_parts((*hostile, method), "VAE", "calc_elbo")
     assert written is not None
     assert written == _written_in_parts((method,), "VAE", "calc_elbo")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "y = " + "+".join("1" * 700),
+        "y = x" + ".detach()" * 400,
+        "y = 0x" + "f" * 6000,
+        "if x: pass\n" + "".join(f"        elif x == {n}: pass\n" for n in range(300)),
+    ],
+)
+def test_a_text_that_is_too_deep_or_too_long_is_no_error_of_the_grader(line):
+    """The exception of the method itself is the verdict then."""
+    method = f"class VAE:\n    def calc_elbo(self, x):\n        {line}\n        return x, x\n"
+    compile(method, "x", "exec")
+    try:
+        written = _written_in_parts([method], "VAE", "calc_elbo")
+    except Exception as error:
+        pytest.fail(f"{type(error).__name__}: {error}")
+    if written:
+        compile(written, "x", "exec")

@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from copy import deepcopy
 from dataclasses import replace
 from http.cookies import SimpleCookie
+from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, build_opener
 
@@ -229,9 +231,24 @@ def graded_class(tmp_path):
         output.claim(A)
         output.secret()
         for student in ("ada", "bob"):
-            output.add(unjudged(A, student, "graded", ""))
+            output.add(judged(tmp_path, student))
         output.finish()
     return tmp_path
+
+
+def judged(folder: Path, student: str) -> Result:
+    """Return a result as the judge gives it for the student's written answer."""
+    (text,) = open_notebook(folder / "submissions" / student / A / f"{A}.ipynb", A).answers.values()
+    return with_answer(unjudged(A, student, "graded", ""), text or "")
+
+
+def with_answer(result: Result, text: str) -> Result:
+    """Return a result as the judge gives it for a written answer; "" for none."""
+    tasks = tuple(
+        one if one.answer is None else replace(one, answer=answer_digest(text), pending=bool(text))
+        for one in result.tasks
+    )
+    return replace(result, tasks=tasks)
 
 
 def stored(folder, student: str):
@@ -253,22 +270,13 @@ def test_marks_are_kept_in_every_file_and_hold_when_graded_again(graded_class):
     refresh(out)
     rows = (out / "scores.csv").read_text().splitlines()
     assert '"7.5"' in rows[1]
-    assert '"pending"' in rows[2]
+    assert '"pending"' not in rows[2]  # bob has no answer
     decided = active(read_log(out))
     output = OutputFolder(out)
     output.adjust = lambda one: with_overrides(one, decided.get(one.student, {}))
     with output.locked():
-        output.add(unjudged(A, "ada", "graded", ""))
+        output.add(judged(graded_class, "ada"))
     assert stored(graded_class, "ada").score == 7.5
-
-
-def with_answer(result: Result, text: str) -> Result:
-    """Return a result as the judge gives it for a written answer; "" for none."""
-    tasks = tuple(
-        one if one.answer is None else replace(one, answer=answer_digest(text), pending=bool(text))
-        for one in result.tasks
-    )
-    return replace(result, tasks=tasks)
 
 
 def test_a_mark_counts_for_the_answer_that_was_marked(graded_class):
@@ -286,9 +294,23 @@ def test_a_mark_counts_for_the_answer_that_was_marked(graded_class):
         ("bob", "", (0, 0)),
         ("bob", "Handed in later.", (0, 10)),
     ):
-        judged = with_answer(unjudged(A, student, "graded", ""), text)
-        result = with_overrides(judged, decided[student])
+        result = with_answer(unjudged(A, student, "graded", ""), text)
+        result = with_overrides(result, decided[student])
         assert (result.score, result.pending) == expected
+    # If the grader failed, it does not know the answer.
+    unknown = with_overrides(unjudged(A, "ada", "not_graded", ""), decided["ada"])
+    assert (unknown.score, unknown.pending) == (0, 10)
+
+
+def test_all_copies_of_an_answer_are_marked(tmp_path):
+    """Otherwise one copy could be marked and another one shown."""
+    notebook = reference(A)
+    (cell,) = [one for one in notebook.cells if one.get("id") == "answer-larger_variance"]
+    copied = deepcopy(cell)
+    cell.source, copied.source = "The first copy.", "The second copy."
+    notebook.cells.append(copied)
+    path = corpus.write(notebook, tmp_path, "ada", A)
+    assert list(open_notebook(path, A).answers.values()) == ["The first copy.\n\nThe second copy."]
 
 
 @pytest.mark.parametrize(
@@ -314,7 +336,7 @@ def test_a_submission_that_changed_after_grading_is_graded_first(graded_class):
     output = OutputFolder(graded_class / "out")
     with output.locked():
         output.add(with_answer(unjudged(A, "ada", "graded", ""), "An older text."))
-        output.add(with_answer(unjudged(A, "bob", "graded", ""), ""))
+        output.add(judged(graded_class, "bob"))
         output.finish()
     with pytest.raises(UserError, match=r"\(1: ada\)\. Grade the class again"):
         desk_of(graded_class / "out", graded_class / "submissions", "Eve")
@@ -347,5 +369,5 @@ def test_the_command_serves_until_it_is_ended(graded_class, number):
     with build_opener(HTTPCookieProcessor()).open(address, timeout=30) as page:
         assert "Written answers of 03_fc_vae" in page.read().decode()
     done.send_signal(number)
-    assert "2 answers are left to mark" in done.communicate(timeout=60)[0]
+    assert "Answers left to mark: 1" in done.communicate(timeout=60)[0]
     assert done.returncode == 0

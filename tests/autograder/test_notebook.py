@@ -116,6 +116,27 @@ def test_an_own_cell_that_ends_its_process_is_skipped(write_notebook, source, st
     assert status in note
 
 
+def test_all_runs_together_have_twice_the_time_limit(write_notebook, monkeypatch):
+    """A submission ends in one own cell after the other; each run takes all of its time."""
+    cells = [nbformat.v4.new_code_cell(f"import os; os._exit({n})") for n in range(6)]
+    notebook = reference(A)
+    notebook.cells += cells
+    path, clock, given = write_notebook(to_text(notebook)), [0.0], []
+    monkeypatch.setattr(judge.time, "monotonic", lambda: clock[0])
+
+    def run(opened, assignment, limits, *_):
+        given.append(limits.seconds)
+        clock[0] += 0.9 * limits.seconds
+        own = [cell.name for cell in opened.cells if cell.own]
+        return judge._Run("crashed", "It ended.", None, own[0])
+
+    monkeypatch.setattr(judge, "_run", run)
+    judge.grade(path, A, "ada", Limits(seconds=20.0))
+    assert given[:2] == [20.0, 20.0]
+    assert 2 < len(given) <= 1 + judge.MOST_SKIPPED
+    assert sum(0.9 * seconds for seconds in given) <= 40
+
+
 def test_a_solution_cell_that_ends_its_process_is_not_skipped(write_notebook):
     notebook = reference(A)
     named(notebook)["my_vae"].source += "\nimport os\nos._exit(3)\n"

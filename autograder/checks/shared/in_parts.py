@@ -7,6 +7,7 @@ that is missing is replaced by the exception, which the check of this result rai
 """
 
 import ast
+import contextlib
 import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -103,10 +104,12 @@ def _define(model: RemoteObject, class_name: str, method: str, error: Raised) ->
     submission = model.submission
     key = kept_key(class_name, method)
     if key not in submission.kept:
+        submission.kept[key] = None
         source = _written_in_parts(tuple(submission.sources.values()), class_name, method)
-        submission.kept[key] = error if source else None
         if source is not None:
-            submission.run(source, "in_parts")
+            with contextlib.suppress(Raised):  # a text that cannot be compiled again
+                submission.run(source, "in_parts")
+                submission.kept[key] = error
     return submission.kept[key] is not None
 
 
@@ -121,7 +124,17 @@ def kept_key(class_name: str, method: str) -> str:
 
 
 def _written_in_parts(sources: Sequence[str], class_name: str, method: str) -> str | None:
-    """Return a cell that gives a class the method that skips; None if the method is not found."""
+    """Return a cell that gives a class the method that skips; None if it cannot be written.
+
+    A student's text can be valid and yet too deep or too long for `ast`, `copy` and `unparse`.
+    """
+    try:
+        return _rewritten(sources, class_name, method)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _rewritten(sources: Sequence[str], class_name: str, method: str) -> str | None:
     found = None
     for source in sources:
         try:
