@@ -68,7 +68,7 @@ def main() -> None:
         page = Path(folder) / "check-result.html"
         body = check_result("03_fc_vae", "kl_logvar_as_log_sigma", "kl_divergence")
         page.write_text(f'<meta charset="utf-8"><body style="margin:12px">{body}</body>')
-        shoot(page, IMAGES / "check-result.png", 720, 262)
+        shoot(page, IMAGES / "check-result.png", 720, 296)
     montage(["latent_space", "latent_space_images", "marginal"], IMAGES / "figures.png")
 
 
