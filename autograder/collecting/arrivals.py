@@ -96,6 +96,12 @@ class Listing:
     nested_bytes: Counter[str] = field(default_factory=Counter)
     entries: Counter[str] = field(default_factory=Counter)
 
+    def counts(self, parts: tuple[str, ...]) -> bool:
+        """Count a file; return whether its owner may have one more."""
+        owner = self.owner_of(parts)
+        self.entries[owner] += 1
+        return not owner or self.entries[owner] <= MAX_ENTRIES
+
 
 class _Archive:
     """A ZIP archive that is opened when it is needed.
@@ -218,6 +224,8 @@ def _list_folder(root: Path, found: Listing) -> None:
             parts = path.relative_to(root).parts
             if is_clutter(parts):
                 continue
+            if not found.counts(parts):
+                continue
             status = path.lstat()
             if stat.S_ISLNK(status.st_mode) or not stat.S_ISREG(status.st_mode):
                 found.problems.append(("/".join(parts), "It is a link or no regular file."))
@@ -255,11 +263,13 @@ def _list_archive(archive: _Archive, time: datetime, found: Listing) -> None:
         if is_clutter(inside):
             continue
         if not inside or stat.S_ISLNK(member.external_attr >> 16):
-            text = f"The entry {member.filename!r} is a link or leaves the archive."
+            text = f"The entry {member.filename[:300]!r} is a link or leaves the archive."
             found.problems.append((shown, text))
             continue
         useful += 1
         parts = (*archive.parts, *inside)
+        if not found.counts(parts):
+            continue
         if not inside[-1].lower().endswith(ZIP):
             _add(Arrival(parts, time, _member_reader(archive, member)), found)
         elif problem := _nested_problem(archive, parts, member, found):
@@ -279,23 +289,14 @@ def _nested_problem(
     if member.file_size > MAX_MEMBER:
         return f"The file has more than {MAX_MEMBER >> 20} MiB."
     owner = found.owner_of(parts)
+    if owner and found.nested_bytes[owner] + member.file_size > MAX_NESTED_BYTES:
+        size = MAX_NESTED_BYTES >> 20
+        return f"The archives inside this student's archives have more than {size} MiB."
     found.nested_bytes[owner] += member.file_size
-    found.entries[owner] += 1
-    if owner and found.nested_bytes[owner] > MAX_NESTED_BYTES:
-        return (
-            f"The archives inside this student's archives have more than "
-            f"{MAX_NESTED_BYTES >> 20} MiB."
-        )
-    if owner and found.entries[owner] > MAX_ENTRIES:
-        return "This student has too many files."
     return ""
 
 
 def _add(arrival: Arrival, found: Listing) -> None:
-    owner = found.owner_of(arrival.parts)
-    found.entries[owner] += 1
-    if owner and found.entries[owner] > MAX_ENTRIES:
-        return
     if arrival.name.lower().endswith(OTHER_ARCHIVES):
         text = "Only ZIP archives are read. Extract this one."
         found.problems.append(("/".join(arrival.parts), text))

@@ -1,6 +1,7 @@
 """Chooses the notebook of an assignment among the files of one attempt."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ FOLDERS = {"submitted", "source", "release"}
 MAX_NOTEBOOKS = 200
 MAX_NOTEBOOK_BYTES = 512 << 20
 MAX_SHOWN = 10
+WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class Budget:
         refused: How many files were not read.
     """
 
-    files: int = MAX_NOTEBOOKS
-    size: int = MAX_NOTEBOOK_BYTES
+    files: int = field(default_factory=lambda: MAX_NOTEBOOKS)
+    size: int = field(default_factory=lambda: MAX_NOTEBOOK_BYTES)
     refused: int = 0
 
     @property
@@ -148,8 +150,11 @@ def _helpers(files: Sequence[Owned], content: bytes) -> tuple[dict[str, bytes], 
     if not there:
         return {}, []
     names = dict.fromkeys(there, "")
-    # The notebook can be large: it is searched once.
-    first = used_modules(content.decode("utf-8", "ignore"), names)
+    # The notebook can be large: it is searched once, and only for names that occur in it.
+    body = content.decode("utf-8", "ignore")
+    words = {word for found in WORD.finditer(body) if (word := found[0]) in names}
+    first = used_modules(body, {name: "" for name in names if name in words}) if words else []
+    del body
     modules: dict[str, bytes] = {}
     texts: dict[str, str] = {}
     notes: list[str] = []

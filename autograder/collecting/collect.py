@@ -230,11 +230,11 @@ def _by_student(
         if roster is not None:
             found = match(owner, roster)
             if len(found) == 1:
-                identity = key = found[0].key
-                name = found[0].name
+                key, name = found[0].key, found[0].name
+                identity = key
             else:
-                who = ", ".join(student.key for student in found)
-                text = f"The roster has several such students: {who}." if found else ""
+                several = ", ".join(student.key for student in found)
+                text = f"The roster has several such students: {several}." if found else ""
                 notes.append(text or "This student is not on the roster.")
                 problems.setdefault(owner, ("/".join(one.file.parts), f"{key}: {notes[0]}"))
         entry = groups.setdefault(identity, (key, name, [], notes))
@@ -260,7 +260,10 @@ def _folders(
         before: What was collected before, by folder.
     """
     # Only a platform's number tells surely who a folder belongs to.
-    held = {} if roster else {who: name for name, one in before.items() if (who := _who(one))[0]}
+    held: dict[Identity, str] = {}
+    for folder, one in before.items():
+        if not roster and (owner := _who(one))[0]:
+            held[owner] = folder
     names = {who: folder_name(key) for who, key in keys.items()}
     wanted = Counter(name for who, name in names.items() if who not in held)
     reserved = {folder_name(one.key) for one in roster} | set(held.values())

@@ -102,7 +102,11 @@ def find_owners(
     for file in listing.files:
         parts = file.parts[start:]
         if metadata is not None:
-            found += _of_gradescope(file, parts, metadata)
+            several = _of_gradescope(file, parts, metadata)
+            found += several
+            if not several and file.name.lower().endswith(".ipynb"):
+                text = f"`{GRADESCOPE}` names no student for it."
+                listing.problems.append(("/".join(file.parts), text))
         elif owned := _owned(file, parts):
             found.append(owned)
         elif file.name.lower().endswith(".ipynb"):
