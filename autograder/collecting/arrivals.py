@@ -31,10 +31,9 @@ ZIP = ".zip"
 OTHER_ARCHIVES = (".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 BROKEN = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError)
 DRIVE = re.compile(r"[A-Za-z]:")
-# How much is read at once. Other methods than these two decompress all that they read, up to
-# 20,000 times as much: they get little.
+# The usual methods of compression. `zipfile` cannot stop the others before all is decompressed: with
+# bzip2, a few hundred bytes can be gigabytes.
 BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-CHUNK, SMALL_CHUNK = 1 << 20, 4 << 10
 
 
 class CollectError(UserError):
@@ -157,15 +156,14 @@ class _Archive:
     def read(self, member: zipfile.ZipInfo, most: int) -> bytes:
         """Return the bytes of an entry; raise a `CollectError` if that is not possible."""
         try:
-            # The stated size is only an upper bound: no more is decompressed.
+            # The stated size can be wrong: at most one byte more than the limit is decompressed.
             _expect_size(member.file_size, most)
+            if member.compress_type not in BOUNDED:
+                raise CollectError("It is compressed in an unusual way. Make a usual ZIP archive.")
             with self.opened().open(member) as file:
-                size = CHUNK if member.compress_type in BOUNDED else SMALL_CHUNK
-                content = io.BytesIO()
-                while chunk := file.read(size):
-                    content.write(chunk)
-                    _expect_size(content.tell(), most)
-                return content.getvalue()
+                content = file.read(most + 1)
+            _expect_size(len(content), most)
+            return content
         except CollectError:
             raise
         except BROKEN as error:
@@ -326,7 +324,8 @@ def _reader(path: Path) -> Callable[[int], bytes]:
         try:
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
             with os.fdopen(descriptor, "rb") as file:
-                content = file.read(most + 1)
+                # `read` takes as much memory as it is asked for, also for a short file.
+                content = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
         except OSError as error:
             raise CollectError(f"The file cannot be read: {error.strerror}.") from error
         _expect_size(len(content), most)

@@ -194,9 +194,12 @@ def _top(listing: Listing, is_student: Callable[[str], bool]) -> int:
         if len(firsts) != 1 or not inner or _of_platform(firsts):
             return start
         first = min(firsts)
+        if len(first) > MAX_FORM or max(map(len, inner)) > MAX_FORM:
+            return start
         archives = all(name.lower().endswith(ZIP) for name in inner)
         folders = first.lower().endswith(ZIP) and all(len(path) > 2 for path in paths)
-        if not _of_platform(inner) and not (len(inner) > 1 and (archives or folders)):
+        again = DOWNLOAD.fullmatch(first) and all(DOWNLOAD.fullmatch(name) for name in inner)
+        if not (_of_platform(inner) or again or (len(inner) > 1 and (archives or folders))):
             return start
         if is_student(first[: -len(ZIP)] if first.lower().endswith(ZIP) else first):
             return start
@@ -218,11 +221,11 @@ def _around(listing: Listing, start: int) -> tuple[str, ...]:
 
 def _is_download(name: str, inner: set[str]) -> bool:
     """Return whether a folder or an archive has the name of a download, not of a student."""
-    found = DOWNLOAD.fullmatch(name[:MAX_FORM])
+    found = DOWNLOAD.fullmatch(name)
     if not found:
         return False
     # A student's name can have Moodle's form too.
-    return not found["moodle"] or any(MOODLE.fullmatch(one[:MAX_FORM]) for one in inner)
+    return not found["moodle"] or any(MOODLE.fullmatch(one) for one in inner)
 
 
 def _of_platform(names: set[str]) -> bool:
