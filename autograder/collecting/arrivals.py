@@ -31,8 +31,8 @@ ZIP = ".zip"
 OTHER_ARCHIVES = (".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 BROKEN = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError)
 DRIVE = re.compile(r"[A-Za-z]:")
-# The usual methods of compression. `zipfile` cannot stop the others before all is decompressed: with
-# bzip2, a few hundred bytes can be gigabytes.
+# The usual methods of compression. `zipfile` cannot stop the others before all is decompressed:
+# with bzip2, a few hundred bytes can be gigabytes.
 BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -141,6 +141,7 @@ class _Archive:
         if archive:
             del self._open_ones[self.depth]
             archive.close()
+        known = archive = None  # frees the memory before the next one is read
         stream: Path | io.BytesIO
         if isinstance(self.place, Path):
             stream = self.place

@@ -37,7 +37,7 @@ TAKEN, MISSING, UNCHANGED, OLDER = "taken", "missing", "unchanged", "older"
 EARLIER = "earlier"
 MAX_NAME_BYTES = 150
 # Names that end in a digest, and names of files that stand beside the students' folders.
-TAKEN_NAME = re.compile(rf"(?:^|-)[0-9a-f]{{{DIGEST_DIGITS}}}$|^collected-.*\.csv$", re.IGNORECASE)
+TAKEN_NAME = re.compile(rf"-[0-9a-f]{{{DIGEST_DIGITS}}}$|^collected-.*\.csv$", re.IGNORECASE)
 # Errors of the disk, which no other student's files can do without.
 OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 COLUMNS = ("student", "name", "state", "time", "late", "attempts", "file", "notes", "time_from")
@@ -393,7 +393,7 @@ def folder_name(key: str) -> str:
 def _with_digest(name: str, key: str) -> str:
     digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:DIGEST_DIGITS]
     short = name.encode()[: MAX_NAME_BYTES - len(digest) - 1].decode(errors="ignore")
-    return f"{short.strip(' .')}-{digest}".lstrip("-")
+    return f"{short.strip(' .-') or 'student'}-{digest}"
 
 
 def as_csv(students: Sequence[Collected], problems: Sequence[tuple[str, str]]) -> str:
