@@ -6,27 +6,40 @@ INTO/collected-<assignment>.csv                           what was taken, and ev
 """
 
 import csv
+import errno
 import hashlib
 import io
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from autograder.collecting.arrivals import CollectError, list_files
-from autograder.collecting.choose import Chosen, choose
-from autograder.collecting.owners import FILE, Owned, Owner, find_owners
+from autograder.collecting.choose import Budget, Chosen, choose
+from autograder.collecting.owners import (
+    FILE,
+    Owned,
+    Owner,
+    find_owners,
+    identity_of,
+    owner_of,
+)
 from autograder.collecting.roster import Student, match
 from autograder.course.sources import load_source
 from autograder.records.results import write_bytes, write_text
-from autograder.records.text import printable
+from autograder.records.text import DIGEST_DIGITS, printable
 from autograder.reports.table import from_plain, plain
 
 TIME = "%Y-%m-%d %H:%M:%S"
 TAKEN, MISSING, UNCHANGED, OLDER = "taken", "missing", "unchanged", "older"
 EARLIER = "earlier"
 MAX_NAME_BYTES = 150
+# Names that end in a digest, and names of files that stand beside the students' folders.
+TAKEN_NAME = re.compile(rf"-[0-9a-f]{{{DIGEST_DIGITS}}}$|^collected-.*\.csv$", re.IGNORECASE)
+# Errors of the disk, which no other student's files can do without.
+OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 COLUMNS = ("student", "name", "state", "time", "late", "attempts", "file", "notes", "time_from")
 
 
@@ -95,27 +108,60 @@ def collect(
     load_source(assignment)
     if source.is_dir() and into.resolve().is_relative_to(source.resolve()):
         raise CollectError(f"{into} lies inside {source}. Choose another folder with --into.")
-    listing = list_files(source)
-    owned = find_owners(listing)
+    table = table_of(into, assignment)
+    if table.is_dir():
+        raise CollectError(f"{table} is a folder, but it is the table's place. Move it elsewhere.")
+    listing = list_files(source, owner_of)
+    owned = find_owners(listing, lambda name: _is_on(name, roster or ()))
     if not source.is_dir():  # one archive, as above
         owned = [replace(one, clock="") if one.clock == FILE else one for one in owned]
-    students, problems = _by_student(owned, roster)
-    done = [
-        _collect_one(key, name, files, notes, assignment, into)
-        for key, (name, files, notes) in students.items()
-    ]
-    table = table_of(into, assignment)
+    before = _of_table(table)
+    students, problems = _by_student(owned, roster, before)
+    done = []
+    for key, (name, files, notes) in students.items():
+        try:
+            one = _collect_one(key, name, files, notes, assignment, into)
+        except Exception as error:  # of one student: the others are collected
+            if isinstance(error, OSError) and error.errno in OF_ALL:
+                raise
+            told = f"Nothing was taken because of an error: {type(error).__name__}: {error}"
+            problems.append(("/".join(files[0].file.parts), told))
+            there = before.get(key, Collected(key, name, MISSING))
+            one = replace(there, notes=(*notes, told))
+        done.append(_with_origin(one, before.get(key), files))
     # A download of some students only, such as late ones, changes nothing for the others.
-    others = {name: one for name, one in _of_table(table).items() if name not in students}
-    for one in roster or ():
-        if (name := folder_name(one.key)) not in students:
+    others = {name: one for name, one in before.items() if name not in students}
+    for student in roster or ():
+        if (name := folder_name(student.key)) not in students:
             (into / name).mkdir(parents=True, exist_ok=True)
-            others.setdefault(name, Collected(name, one.name, MISSING))
+            others.setdefault(name, Collected(name, student.name, MISSING))
     done += others.values()
     done.sort(key=lambda one: one.student.casefold())
     every = (*listing.problems, *problems)
     write_text(table, as_csv(done, every))
     return Report(tuple(done), every, table)
+
+
+def _is_on(name: str, roster: Sequence[Student]) -> bool:
+    """Return whether a name is that of a student of the roster."""
+    return bool(match(Owner(name, frozenset({name})), roster))
+
+
+def _with_origin(one: Collected, before: Collected | None, files: Sequence[Owned]) -> Collected:
+    """Return it with a note if the notebook there was handed in under another name."""
+    if before is None or not before.file or one.state != TAKEN:
+        return one
+    # Gradescope's folders have the number of the submission, and not the student's name.
+    then, now = _who(before), _who(one)
+    if then == now or any(file.of_metadata for file in files):
+        return one
+    note = f"The notebook before was handed in under another name: {before.file}."
+    return replace(one, notes=(*one.notes, note))
+
+
+def _who(one: Collected) -> tuple[str, str]:
+    """Return the number and the name that the path of a collected notebook tells."""
+    return identity_of(tuple(one.file.split("/")))
 
 
 def _of_table(table: Path) -> dict[str, Collected]:
@@ -154,37 +200,85 @@ def table_of(into: Path, assignment: str) -> Path:
 
 
 Files = dict[str, tuple[str, list[Owned], list[str]]]
+# The number and the name of a student without a line of the roster, or the key of the roster.
+Identity = tuple[str, str] | str
 
 
 def _by_student(
-    owned: Sequence[Owned], roster: Sequence[Student] | None
+    owned: Sequence[Owned], roster: Sequence[Student] | None, before: Mapping[str, Collected]
 ) -> tuple[Files, list[tuple[str, str]]]:
     """Return the name, files and notes of each student, by folder; and pairs of path and problem.
 
     Without a roster, two students with the same name get folders with their numbers.
+
+    Args:
+        owned: The files.
+        roster: The students of the course; None if there is no roster.
+        before: What was collected before, by folder.
     """
     numbers: dict[str, set[str]] = {}
     for one in owned:
         numbers.setdefault(one.owner.name, set()).add(one.owner.number)
-    students: Files = {}
+    groups: dict[Identity, tuple[str, str, list[Owned], list[str]]] = {}
     problems: dict[Owner, tuple[str, str]] = {}
     for one in owned:
         owner, notes = one.owner, []
         key, name = owner.name, owner.name
+        identity: Identity = (owner.number, owner.name)
         if len(numbers[owner.name]) > 1:
             key = f"{owner.name}_{owner.number}"
         if roster is not None:
             found = match(owner, roster)
             if len(found) == 1:
                 key, name = found[0].key, found[0].name
+                identity = key
             else:
-                who = ", ".join(student.key for student in found)
-                text = f"The roster has several such students: {who}." if found else ""
+                several = ", ".join(student.key for student in found)
+                text = f"The roster has several such students: {several}." if found else ""
                 notes.append(text or "This student is not on the roster.")
                 problems.setdefault(owner, ("/".join(one.file.parts), f"{key}: {notes[0]}"))
-        entry = students.setdefault(folder_name(key), (name, [], notes))
-        entry[1].append(one)
+        entry = groups.setdefault(identity, (key, name, [], notes))
+        entry[2].append(one)
+    folders = _folders({who: entry[0] for who, entry in groups.items()}, roster or (), before)
+    students: Files = {}
+    for who, (_, name, files, notes) in groups.items():
+        folder, note = folders[who]
+        students[folder] = (name, files, [*notes, note] if note else notes)
     return students, list(problems.values())
+
+
+def _folders(
+    keys: Mapping[Identity, str], roster: Sequence[Student], before: Mapping[str, Collected]
+) -> dict[Identity, tuple[str, str]]:
+    """Return the folder of each student, and a note or ""; no two have the same folder.
+
+    Two students without a roster that would have the same one both get digits of a digest.
+
+    Args:
+        keys: The keys of the students.
+        roster: The students of the course. Their folders are their own, also if they are missing.
+        before: What was collected before, by folder.
+    """
+    # Only a platform's number tells surely who a folder belongs to.
+    held: dict[Identity, str] = {}
+    for folder, one in before.items():
+        if not roster and (owner := _who(one))[0]:
+            held[owner] = folder
+    names = {who: folder_name(key) for who, key in keys.items()}
+    wanted = Counter(name for who, name in names.items() if who not in held)
+    reserved = {folder_name(one.key) for one in roster} | set(held.values())
+    found: dict[Identity, tuple[str, str]] = {}
+    for who, name in names.items():
+        if isinstance(who, str):  # on the roster
+            found[who] = name, ""
+        elif who in held:
+            found[who] = held[who], ""
+        elif wanted[name] > 1 or (name in reserved and (roster or who[0])):
+            note = f"The folder `{name}` would be that of another student too."
+            found[who] = _with_digest(name, "\0".join(who)), note
+        else:
+            found[who] = name, ""
+    return found
 
 
 def _collect_one(
@@ -202,24 +296,33 @@ def _collect_one(
         counted = one.attempt, one.file.parts[0] if one.time != one.file.time else ""
         attempts.setdefault(counted, []).append(one)
     ordered = sorted(attempts.values(), key=lambda group: max(one.order for one in group))
-    chosen = [choose(group, assignment) for group in ordered]
-    usable = [one for one in chosen if one.owned]
+    folder = into / student / assignment
+    budget, kept = Budget(), 0
+    last: Chosen | None = None
+    final: Chosen | None = None
+    # Only the contents of two attempts are in memory at the same time.
+    for group in reversed(ordered):
+        chosen = choose(group, assignment, budget)
+        final = final or replace(chosen, content=b"")
+        if chosen.owned and last:
+            kept += 1
+            _keep_earlier(folder / EARLIER, chosen.content, _time(chosen))
+        last = last or (chosen if chosen.owned else None)
+    assert final
     written = list(notes)
-    if not usable:
-        written.append(chosen[-1].problem)
+    if not last:
+        written.append(final.problem)
         (into / student).mkdir(parents=True, exist_ok=True)
         return Collected(
-            student, name, MISSING, attempts=len(chosen), notes=(*written, *chosen[-1].notes)
+            student, name, MISSING, attempts=len(ordered), notes=(*written, *final.notes)
         )
-    last = usable[-1]
-    if last is not chosen[-1]:
-        written.append(f"The last attempt was not taken: {chosen[-1].problem}")
+    if not final.owned:
+        written.append(f"The last attempt was not taken: {final.problem}")
     written += last.notes
-    if len(usable) > 1:
-        written.append(f"{len(usable) - 1} earlier attempts are in `{EARLIER}`.")
-    folder = into / student / assignment
-    for attempt in usable[:-1]:
-        _keep_earlier(folder / EARLIER, attempt.content, _time(attempt))
+    if kept:
+        written.append(f"{kept} earlier attempts are in `{EARLIER}`.")
+    if budget.refused and not any(budget.limit in note for note in written):
+        written.append(f"Not all earlier attempts were read. {budget.limit}")
     state = _write_last(folder, assignment, last)
     if state == OLDER:
         written.append("The notebook that was there is later, and stays.")
@@ -229,7 +332,7 @@ def _collect_one(
         written.append(f"It uses {', '.join(last.helpers)}, handed in with it.")
     assert last.owned
     where = "/".join(last.owned.file.parts)
-    late, count = last.owned.late, len(chosen)
+    late, count = last.owned.late, len(ordered)
     found = (student, name, state, _time(last), late, count, where, tuple(written))
     return Collected(*found, last.owned.clock)
 
@@ -277,13 +380,20 @@ def _keep_earlier(folder: Path, content: bytes, time: datetime) -> None:
 
 
 def folder_name(key: str) -> str:
-    """Return a student's key as the name of a folder; a changed one gets digits of its digest."""
+    """Return a student's key as the name of a folder; a changed one gets digits of its digest.
+
+    A key that looks like a changed name, or like a file of the course, is changed too. So no two
+    keys have the same name.
+    """
     name = re.sub(r'[/\\:*?"<>|\x00-\x1f\x7f]', "_", printable(key)).strip(" .")
-    if name == key and len(name.encode()) <= MAX_NAME_BYTES:
-        return name
-    digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:8]
+    plain_enough = name == key and len(name.encode()) <= MAX_NAME_BYTES
+    return name if plain_enough and not TAKEN_NAME.search(name) else _with_digest(name, key)
+
+
+def _with_digest(name: str, key: str) -> str:
+    digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:DIGEST_DIGITS]
     short = name.encode()[: MAX_NAME_BYTES - len(digest) - 1].decode(errors="ignore")
-    return f"{short.strip(' .')}-{digest}".lstrip("-")
+    return f"{short.strip(' .-') or 'student'}-{digest}"
 
 
 def as_csv(students: Sequence[Collected], problems: Sequence[tuple[str, str]]) -> str:

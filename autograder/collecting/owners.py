@@ -3,10 +3,13 @@
 The forms of paths are those of Canvas ("Download Submissions"), Moodle ("Download all
 submissions"), Gradescope ("Export Submissions") and nbgrader (its course folder, and the inbound
 folder of its exchange). Every other path begins with the student's name.
+
+These forms count only at the top of a download, or in a folder or an archive around it that has the
+name of a download. Below a student's name, a student chooses the names, and could name another one.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -25,7 +28,17 @@ MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_\w+?(?:_(?P<res
 # nbgrader's exchange: ada+03_fc_vae+2026-11-30 10:11:12 UTC+0a1b2c
 EXCHANGE = re.compile(r"(?P<name>[^+]+)\+(?P<assignment>[^+]+)\+(?P<time>[^+]+?)(?:\+.*)?")
 GRADESCOPE = "submission_metadata.yml"
+# The folder of a student in Moodle. A name may itself contain this form: the last one counts.
+MOODLE_FOLDER = re.compile(r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_[a-z]+_?")
+# The names of downloads: of Canvas, Gradescope, nbgrader and Moodle, and usual ones.
+DOWNLOAD = re.compile(
+    r"(submissions|submitted|inbound|downloads?|exports?|all|class|assignment_\d+_export|"
+    r"(?P<moodle>[^-]+-.+-\d+))([ _-]?\(\d+\))?(\.zip)?",
+    re.IGNORECASE,
+)
 PLATFORM, FILE = "platform", "file"
+# No platform writes a longer name. In a long one, the search for a form can take hours.
+MAX_FORM = 512
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,7 @@ class Owned:
         time: When it was handed in; the file's time where the platform does not say it.
         clock: Where the time comes from: `PLATFORM`, `FILE`, or "" if it says nothing about when it
             was handed in, such as the time of a download.
+        of_metadata: Whether the owner comes from a platform's metadata, and not from the path.
     """
 
     file: Arrival
@@ -65,6 +79,7 @@ class Owned:
     late: bool = False
     time: datetime = datetime.min
     clock: str = FILE
+    of_metadata: bool = False
 
     @property
     def order(self) -> tuple[int, datetime]:
@@ -72,15 +87,26 @@ class Owned:
         return self.attempt, self.time
 
 
-def find_owners(listing: Listing) -> list[Owned]:
-    """Find the owner of each file; files that belong to no student become problems."""
-    start = _top(listing)
+def find_owners(
+    listing: Listing, is_student: Callable[[str], bool] = lambda _: False
+) -> list[Owned]:
+    """Find the owner of each file; files that belong to no student become problems.
+
+    Args:
+        listing: The files.
+        is_student: Returns whether a name is surely that of a student.
+    """
+    start = _top(listing, is_student)
     metadata = _gradescope(listing, start)
     found: list[Owned] = []
     for file in listing.files:
         parts = file.parts[start:]
         if metadata is not None:
-            found += _of_gradescope(file, parts, metadata)
+            several = _of_gradescope(file, parts, metadata)
+            found += several
+            if not several and file.name.lower().endswith(".ipynb"):
+                text = f"`{GRADESCOPE}` names no student for it."
+                listing.problems.append(("/".join(file.parts), text))
         elif owned := _owned(file, parts):
             found.append(owned)
         elif file.name.lower().endswith(".ipynb"):
@@ -94,6 +120,11 @@ def find_owners(listing: Listing) -> list[Owned]:
 def _owned(file: Arrival, parts: tuple[str, ...]) -> Owned | None:
     """Return a file with the owner that its path names; None if it names none."""
     first, rest = parts[0], parts[1:]
+    if len(first) > MAX_FORM:
+        return Owned(file, Owner(first, frozenset({first})), rest, time=file.time) if rest else None
+    if rest and (found := MOODLE_FOLDER.fullmatch(first)):
+        owner = Owner(found["name"], frozenset(), found["id"])
+        return Owned(file, owner, rest, time=file.time)
     if found := MOODLE.fullmatch(first):
         owner = Owner(found["name"], frozenset(), found["id"])
         inside = (found["rest"], *rest) if found["rest"] else rest
@@ -124,12 +155,36 @@ def exchange_time(text: str) -> datetime | None:
     return None
 
 
-def _top(listing: Listing) -> int:
+def owner_of(parts: tuple[str, ...]) -> str:
+    """Return whose file it is, by its path alone; "" for one that lies around the students."""
+    number, name = identity_of(parts)
+    return f"{name}_{number}" if number else name
+
+
+def identity_of(parts: tuple[str, ...]) -> tuple[str, str]:
+    """Return the number and the name that a path in a download begins with.
+
+    Returns:
+        The number tells apart two students with the same name; "" if the path has none. Both are
+        "" for a path that names no student.
+    """
+    rest = list(parts)
+    while rest and DOWNLOAD.fullmatch(rest[0][:MAX_FORM]):
+        del rest[0]
+    if not rest:
+        return "", ""
+    file = Arrival(tuple(rest), datetime.min, lambda _: b"")
+    owned = _owned(file, file.parts)
+    return (owned.owner.number, owned.owner.name) if owned else ("", rest[0])
+
+
+def _top(listing: Listing, is_student: Callable[[str], bool]) -> int:
     """Return how many folders or archives lie around all files, above the students' names.
 
-    A bulk download is often one archive, or one folder, with everything in it. It is entered if
-    what lies in it has the form of a platform, or can only be students: several archives, or
-    several folders in an archive. Otherwise it could be the folder of one student.
+    A bulk download is often one archive, or one folder, with everything in it. It is entered if it
+    has the name of a download, and if what lies in it has the form of a platform, or can only be
+    students: several archives, or several folders in an archive. With every other name, it is the
+    folder of one student. It becomes a problem if it looks like a download.
     """
     start = 0
     while True:
@@ -138,16 +193,45 @@ def _top(listing: Listing) -> int:
         inner = {path[1] for path in paths if len(path) > 1}
         if len(firsts) != 1 or not inner or _of_platform(firsts):
             return start
+        first = min(firsts)
+        if len(first) > MAX_FORM or max(map(len, inner)) > MAX_FORM:
+            return start
         archives = all(name.lower().endswith(ZIP) for name in inner)
-        folders = min(firsts).lower().endswith(ZIP) and all(len(path) > 2 for path in paths)
-        if not _of_platform(inner) and not (len(inner) > 1 and (archives or folders)):
+        folders = first.lower().endswith(ZIP) and all(len(path) > 2 for path in paths)
+        again = DOWNLOAD.fullmatch(first) and all(DOWNLOAD.fullmatch(name) for name in inner)
+        if not (_of_platform(inner) or again or (len(inner) > 1 and (archives or folders))):
+            return start
+        if is_student(first[: -len(ZIP)] if first.lower().endswith(ZIP) else first):
+            return start
+        if not _is_download(first, inner):
+            around = "archive" if first.lower().endswith(ZIP) else "folder"
+            text = (
+                f"This {around} was taken as that of one student, because nothing lies beside it. "
+                f"If it is a download of several students, collect the {around} itself."
+            )
+            listing.problems.append(("/".join(_around(listing, start)), text))
             return start
         start += 1
 
 
+def _around(listing: Listing, start: int) -> tuple[str, ...]:
+    """Return the path of the folder or archive at a depth; all files lie in it."""
+    return next(file.parts[: start + 1] for file in listing.files if len(file.parts) > start)
+
+
+def _is_download(name: str, inner: set[str]) -> bool:
+    """Return whether a folder or an archive has the name of a download, not of a student."""
+    found = DOWNLOAD.fullmatch(name)
+    if not found:
+        return False
+    # A student's name can have Moodle's form too.
+    return not found["moodle"] or any(MOODLE.fullmatch(one) for one in inner)
+
+
 def _of_platform(names: set[str]) -> bool:
     forms = (CANVAS, MOODLE, EXCHANGE)
-    return any(name == GRADESCOPE or any(f.fullmatch(name) for f in forms) for name in names)
+    short = [name for name in names if len(name) <= MAX_FORM]
+    return any(name == GRADESCOPE or any(f.fullmatch(name) for f in forms) for name in short)
 
 
 def _gradescope(listing: Listing, start: int) -> Mapping[str, Any] | None:
@@ -189,5 +273,6 @@ def _of_gradescope(
             owner = Owner(told.get("sid") or told.get("email") or told["name"], ids)
             moment = time if isinstance(time, datetime) else file.time
             clock = PLATFORM if isinstance(time, datetime) else FILE
-            found.append(Owned(file, owner, parts[1:], time=moment, clock=clock))
+            one = Owned(file, owner, parts[1:], time=moment, clock=clock)
+            found.append(replace(one, of_metadata=True))
     return found

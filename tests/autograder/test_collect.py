@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from autograder.build.notebooks import reference, starter, to_text
-from autograder.collecting import arrivals
+from autograder.collecting import arrivals, choose
 from autograder.collecting.arrivals import CollectError
 from autograder.collecting.collect import (
     EARLIER,
@@ -27,6 +28,8 @@ from autograder.collecting.collect import (
 from autograder.collecting.collected import read_collected, submission_times
 from autograder.collecting.roster import match, read_roster
 from autograder.grading.batch import find_submissions
+from autograder.grading.helpers import MAX_HELPERS
+from autograder.grading.notebook import MAX_SOURCE
 
 A = "03_fc_vae"
 FIRST, SECOND = to_text(starter(A)).encode(), to_text(reference(A)).encode()
@@ -405,12 +408,338 @@ def test_each_name_becomes_one_folder(name):
     assert found not in (".", "..")
     assert not set(found) & set('/\\:*?"<>|\x1b')
     assert len(found.encode()) < 200
-    assert name == found or folder_name(found) == found
+    # No other name may become this one, also not the changed name itself.
+    assert name == found or folder_name(found) != found
 
 
 def test_two_names_never_share_a_folder():
     names = ["a/b", "a_b", "a\\b", "a:b", "a_b "]
+    names += [folder_name("a/b"), folder_name("..")]
+    assert folder_name("0a" * 20) == "0a" * 20  # ids of a class without names
     assert len({folder_name(name) for name in names}) == len(names)
+
+
+EVIL = SECOND.replace(b"import torch", b"import torch  # mallory", 1)
+META = b"submission_1:\n  :submitters:\n  - :name: victim\n    :sid: victim\n"
+
+
+@pytest.mark.parametrize("archive", [False, True])
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"mallory/submission_metadata.yml": META, f"mallory/submission_1/{A}.ipynb": EVIL},
+        {f"mallory/victim_12_assignsubmission_file_/{A}.ipynb": EVIL},
+        {f"mallory/victim_12_34_{A}.ipynb": EVIL},
+        {f"mallory/victim+{A}+2099-11-30 10:11:12 UTC+ab/{A}.ipynb": EVIL},
+        {"mallory/victim.zip": zipped({f"{A}.ipynb": EVIL}), "mallory/b.zip": NOTES},
+        {"mallory.zip": zipped({f"victim/{A}.ipynb": EVIL, "b/notes.txt": b""})},
+        {"mallory.zip": zipped({f"victim_12_34_{A}.ipynb": EVIL})},
+        {"mallory.zip": zipped({"submission_metadata.yml": META, "submission_1/a.ipynb": EVIL})},
+    ],
+)
+def test_a_student_cannot_name_another_one(source, tmp_path, files, archive):
+    """A form of a platform below the only student's name is that student's own choice."""
+    into = tmp_path / "in"
+    put(source, f"victim/{A}.ipynb", SECOND)
+    run(source, into)
+    late = tmp_path / "late"
+    for path, content in files.items():
+        put(late, path, content, NOON.replace(hour=13))
+    if archive:
+        late = tmp_path / "late.zip"
+        late.write_bytes(zipped(files))
+    found, problems = run(late, into)
+    assert {name: one.state for name, one in found.items()} == {
+        "mallory": TAKEN,
+        "victim": UNCHANGED,
+    }
+    assert taken(into, "victim") == SECOND
+    assert taken(into, "mallory") == EVIL
+    assert [text for _, text in problems if "was taken as that of one student" in text]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {f"submissions/ada_12_34_{A}.ipynb": SECOND},
+        {"submissions (1).zip": zipped({f"ada_12_34_{A}.ipynb": SECOND})},
+        {f"CS101-VAE 3-4711/ada_12_assignsubmission_file_/{A}.ipynb": SECOND},
+        {f"inbound/ada+{A}+2026-11-29 10:11:12 UTC+0a1b/{A}.ipynb": SECOND},
+        {
+            "submissions.zip": zipped(
+                {
+                    "assignment_7_export/submission_metadata.yml": META.replace(b"victim", b"ada"),
+                    "assignment_7_export/submission_1/x.ipynb": SECOND,
+                }
+            )
+        },
+    ],
+)
+def test_a_folder_with_the_name_of_a_download_is_entered(source, tmp_path, files):
+    for path, content in files.items():
+        put(source, path, content)
+    found, problems = run(source, tmp_path / "in")
+    assert list(found) == ["ada"]
+    assert taken(tmp_path / "in", "ada") == SECOND
+    assert problems == ()
+
+
+def test_a_student_of_the_roster_is_no_download(source, tmp_path):
+    path = tmp_path / "roster.csv"
+    path.write_text("id,name\nada-lee-12,Ada\nvictim,Victim\n")
+    put(source, f"ada-lee-12/victim_12_assignsubmission_file_/{A}.ipynb")
+    found, _ = run(source, tmp_path / "in", read_roster(path))
+    assert {name: one.state for name, one in found.items()} == {
+        "ada-lee-12": TAKEN,
+        "victim": MISSING,
+    }
+
+
+def test_another_name_of_the_owner_is_a_note(source, tmp_path):
+    put(source, f"ada/{A}.ipynb", FIRST)
+    run(source, tmp_path / "in")
+    put(tmp_path / "late", f"ada_12_34_{A}.ipynb", SECOND, NOON.replace(hour=13))
+    found, _ = run(tmp_path / "late", tmp_path / "in")
+    assert f"under another name: ada/{A}.ipynb" in " ".join(found["ada"].notes)
+    put(tmp_path / "late", f"ada_12_35_{A}-1.ipynb", FIRST, NOON.replace(hour=14))
+    found, _ = run(tmp_path / "late", tmp_path / "in")
+    assert found["ada"].state == TAKEN
+    assert "another name" not in " ".join(found["ada"].notes)
+
+
+def test_a_notebook_without_a_student_in_gradescopes_list_is_a_problem(source, tmp_path):
+    put(source, "submission_metadata.yml", META)
+    put(source, "submission_1/a.ipynb")
+    put(source, "submission_2/a.ipynb")
+    found, problems = run(source, tmp_path / "in")
+    assert list(found) == ["victim"]
+    assert [where for where, _ in problems] == ["submission_2/a.ipynb"]
+
+
+def test_one_students_archives_use_up_no_limit_of_another(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(arrivals, "MAX_NESTED_BYTES", 200_000)
+    monkeypatch.setattr(arrivals, "MAX_ENTRIES", 30)
+    bomb = zipped({f"{i}.zip": bytes(90_000) for i in range(9)})
+    many = {f"b many_5_assignsubmission_file_/{i}.txt": b"" for i in range(40)}
+    nested = zipped({"work.zip": zipped({f"{A}.ipynb": SECOND})})
+    path = tmp_path / "all.zip"
+    path.write_bytes(
+        zipped(
+            {
+                "a mallory_1_assignsubmission_file_/x.zip": bomb,
+                **many,
+                "victim_2_assignsubmission_file_/x.zip": nested,
+                "zoe_3_assignsubmission_file_/x.zip": nested,
+            }
+        )
+    )
+    found, problems = run(path, tmp_path / "in")
+    assert found["victim"].state == found["zoe"].state == TAKEN
+    told = "\n".join(f"{where}: {text}" for where, text in problems)
+    assert "a mallory_1_assignsubmission_file_/x.zip/8.zip: The archives inside" in told
+    assert "b many_5: There are 40 files; only the first 30 are read." in told
+
+
+def test_archives_are_in_memory_one_at_a_time(source, tmp_path):
+    for number in range(20):
+        inner = zipped({f"{A}.ipynb": SECOND, "data.bin": os.urandom(1 << 20)})
+        put(source, f"s{number}/x.zip", zipped({"work.zip": inner}))
+    tracemalloc.start()
+    try:
+        found, _ = run(source, tmp_path / "in")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert all(one.state == TAKEN for one in found.values())
+    assert peak < 12 << 20
+
+
+def test_notebooks_are_in_memory_one_at_a_time(source, tmp_path):
+    body = json.loads(SECOND)
+    for number in range(20):
+        body["metadata"]["x"] = f"{number}" + "x" * (2 << 20)
+        put(source, f"ada/{number}.ipynb", json.dumps(body).encode())
+        put(source, f"bob_12_{100 + number}_{A}-{number}.ipynb", json.dumps(body).encode())
+    tracemalloc.start()
+    try:
+        found, _ = run(source, tmp_path / "in")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found["ada"].state == found["bob"].state == TAKEN
+    assert "and 9 more" in " ".join(found["ada"].notes)
+    assert "19 earlier attempts" in " ".join(found["bob"].notes)
+    assert peak < 20 << 20
+
+
+def test_a_compression_without_a_bound_is_not_read(source, tmp_path):
+    size, stated = 300 << 20, 1000
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr(f"{A}.ipynb", bytes(size))
+    lies = stream.getvalue().replace(size.to_bytes(4, "little"), stated.to_bytes(4, "little"))
+    put(source, "ada/x.zip", lies)
+    put(source, f"zoe/{A}.ipynb")
+    tracemalloc.start()
+    try:
+        found, _ = run(source, tmp_path / "in")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found["zoe"].state == TAKEN
+    assert "compressed in an unusual way" in " ".join(found["ada"].notes)
+    assert peak < size // 2
+
+
+def test_only_some_notebooks_are_read_the_likely_ones_first(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(choose, "MAX_NOTEBOOKS", 2)
+    for name in ("0", "00", f"my {A}", A):
+        put(source, f"ada/{name}.ipynb", FIRST if name == "0" else SECOND)
+    put(source, f"zoe/{A}.ipynb")
+    found, _ = run(source, tmp_path / "in")
+    assert taken(tmp_path / "in", "ada") == SECOND
+    assert "2 notebooks could not be read. At most 2 notebooks" in " ".join(found["ada"].notes)
+    assert found["zoe"].state == TAKEN
+    monkeypatch.setattr(choose, "MAX_NOTEBOOKS", 5)
+    monkeypatch.setattr(choose, "MAX_NOTEBOOK_BYTES", 10)
+    assert "3 notebooks could not" in " ".join(run(source, tmp_path / "in2")[0]["ada"].notes)
+
+
+def test_python_files_that_are_not_imported_or_too_large_are_not_kept(
+    source, tmp_path, monkeypatch
+):
+    read = []
+    real = arrivals.Arrival.read
+
+    def counted(self, most=None):
+        content = real(self, most)
+        read.append((self.name, len(content)))
+        return content
+
+    monkeypatch.setattr(arrivals.Arrival, "read", counted)
+    put(source, f"ada/{A}.ipynb", USES)
+    put(source, "ada/my_tools.py", b"import large, larger, inner")
+    put(source, "ada/inner.py", b"x = 1")
+    put(source, "ada/large.py", b"#" * (MAX_SOURCE + 1))
+    put(source, "ada/larger.py", b"#" * (5 * MAX_SOURCE))
+    put(source, "ada/unused.py", b"y = 2")
+    found, _ = run(source, tmp_path / "in")
+    told = " ".join(found["ada"].notes)
+    assert "large.py was not taken: The file has more than 150,000 characters." in told
+    assert "larger.py was not taken: The file has more than 600,004 bytes." in told
+    folder = tmp_path / "in/ada" / A
+    assert {path.name for path in folder.iterdir()} == {f"{A}.ipynb", "my_tools.py", "inner.py"}
+    assert not {name for name, _ in read} & {"unused.py", "larger.py"}
+
+
+def test_a_notebook_is_searched_once_for_all_its_python_files(source, tmp_path, monkeypatch):
+    searched = []
+    real = choose.used_modules
+
+    def counted(text, files):
+        searched.append(len(text))
+        return real(text, files)
+
+    monkeypatch.setattr(choose, "used_modules", counted)
+    names = [f"m{number:02}" for number in range(MAX_HELPERS + 5)]
+    imports = f"import torch, {', '.join(names)}\\n".encode()
+    put(source, f"ada/{A}.ipynb", SECOND.replace(b"import torch\\n", imports, 1))
+    put(source, f"zoe/{A}.ipynb")
+    for name in names:
+        put(source, f"ada/{name}.py", b"x = 1")
+        put(source, f"zoe/{name}.py", b"x = 1")
+    found, _ = run(source, tmp_path / "in")
+    assert f"At most {MAX_HELPERS} Python files are taken" in " ".join(found["ada"].notes)
+    assert len(list((tmp_path / "in/ada" / A).glob("*.py"))) == MAX_HELPERS
+    assert sum(length > 10_000 for length in searched) == 1
+
+
+def test_an_error_of_one_student_is_a_problem_and_the_others_are_collected(
+    source, tmp_path, monkeypatch
+):
+    into = tmp_path / "in"
+    into.mkdir()
+    (into / "eve").write_text("a file in the place of the folder")
+    real = choose.assignment_of
+
+    def failing(content):
+        if content == EVIL:
+            raise MemoryError
+        return real(content)
+
+    monkeypatch.setattr(choose, "assignment_of", failing)
+    put(source, f"ada/{A}.ipynb")
+    put(source, f"eve/{A}.ipynb")
+    put(source, f"mallory/{A}.ipynb", EVIL)
+    put(source, f"zoe/{A}.ipynb")
+    found, problems = run(source, into)
+    assert {name for name, one in found.items() if one.state == TAKEN} == {"ada", "zoe"}
+    assert [where for where, _ in problems] == [f"eve/{A}.ipynb", f"mallory/{A}.ipynb"]
+    assert "MemoryError" in " ".join(found["mallory"].notes)
+
+
+def test_two_students_never_share_a_folder(source, tmp_path):
+    for name, content in {"Ada_12": FIRST, "Ada_13": SECOND, "Ada_12_99": EVIL}.items():
+        put(source, f"{name}_assignsubmission_file_/{A}.ipynb", content)
+    found, _ = run(source, tmp_path / "in")
+    assert {taken(tmp_path / "in", name) for name in found} == {FIRST, SECOND, EVIL}
+    changed = [one for one in found.values() if "would be that of another" in " ".join(one.notes)]
+    assert len(changed) == 2
+    assert all(one.attempts == 1 for one in found.values())
+    # Her own form of the name does not help another student either.
+    for name in ('Ada "Love"', "Ada _Love_-11f75a21", folder_name('Ada "Love"')):
+        put(tmp_path / "b", f"{name}_{len(name)}_assignsubmission_file_/{A}.ipynb")
+    assert len(run(tmp_path / "b", tmp_path / "in_b")[0]) == 3
+
+
+def test_a_later_download_gives_a_namesake_another_folder(source, tmp_path):
+    into = tmp_path / "in"
+    put(source, f"Ada_12_assignsubmission_file_/{A}.ipynb", FIRST)
+    assert list(run(source, into)[0]) == ["Ada"]
+    late = tmp_path / "late"
+    put(late, f"Ada_13_assignsubmission_file_/{A}.ipynb", EVIL, NOON.replace(hour=13))
+    assert len(run(late, into)[0]) == 2
+    assert taken(into, "Ada") == FIRST
+    put(late, f"Ada_12_assignsubmission_file_/{A}.ipynb", SECOND, NOON.replace(hour=14))
+    assert len(run(late, into)[0]) == 2
+    assert taken(into, "Ada") == SECOND
+
+
+def test_a_display_name_gets_no_folder_of_the_roster(source, tmp_path):
+    path = tmp_path / "roster.csv"
+    path.write_text("id,name\na1,Ada Lovelace\n")
+    put(source, f"Ada Lovelace_5_assignsubmission_file_/{A}.ipynb", SECOND)
+    put(source, f"a1_6_assignsubmission_file_/{A}.ipynb", EVIL)
+    put(source, f"Ada Lovelace_7_assignsubmission_file_6_assignsubmission_file_/{A}.ipynb", EVIL)
+    found, problems = run(source, tmp_path / "in", read_roster(path))
+    assert len(found) == 3
+    assert taken(tmp_path / "in", "a1") == SECOND
+    assert len(problems) == 2
+
+
+def test_a_student_cannot_take_the_place_of_the_table(source, tmp_path):
+    into = tmp_path / "in"
+    name = f"collected-{A}.csv"
+    put(source, f"{name}/{A}.ipynb")
+    put(source, f"zoe/{A}.ipynb")
+    found, _ = run(source, into)
+    assert set(found) == {"zoe", folder_name(name)}
+    assert all(one.state == TAKEN for one in found.values())
+    assert (into / name).is_file()
+    (into / name).unlink()
+    (into / name).mkdir()
+    with pytest.raises(CollectError, match="is a folder"):
+        collect(source, A, into)
+
+
+def test_an_exchange_in_an_archive_keeps_its_times(tmp_path):
+    path = tmp_path / "inbound.zip"
+    name = f"{{}}+{A}+2026-11-29 10:11:12 UTC+ab/{A}.ipynb"
+    path.write_bytes(zipped({name.format("ada"): SECOND, name.format("zoe"): FIRST}))
+    found, problems = run(path, tmp_path / "in")
+    assert problems == ()
+    assert {one.state for one in found.values()} == {TAKEN}
+    assert found["ada"].time == datetime(2026, 11, 29, 10, 11, 12, tzinfo=UTC)
 
 
 def test_the_command_prints_and_writes_what_it_took(source, tmp_path):
