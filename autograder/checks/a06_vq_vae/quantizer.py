@@ -27,7 +27,12 @@ from autograder.checks.a06_vq_vae.vq import (
     to_maps,
     to_rows,
 )
-from autograder.checks.shared.in_parts import call_in_parts, call_with_known, raised_key
+from autograder.checks.shared.in_parts import (
+    call_in_parts,
+    call_with_known,
+    names_before,
+    raised_key,
+)
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.vocabulary import (
     CheckFailed,
@@ -43,6 +48,8 @@ from autograder.protocol.remote import Raised, RemoteObject, Submission
 BETA = 0.3
 # The key in `Submission.kept` that says that `forward` uses the right encodings and codes.
 WITH_KNOWN = "known_codes"
+# The key of the number of the known value for variables before the encodings; see `_rows_for`.
+ROWS = "known_rows"
 
 
 # A quantizer with a codebook of another size than it should have.
@@ -54,7 +61,11 @@ def _with_codebook(quantizer, codebook):
 
 
 def alone(function: Callable[[Submission], None]) -> Callable[[Submission], None]:
-    """Let a check use the right encodings and codes, if the submission's have lost their points."""
+    """Let a check use the right encodings and codes, if the submission's have lost their points.
+
+    A check of `straight_through` gets the right encodings only: the submission's own statement
+    computes the codes from them.
+    """
 
     @functools.wraps(function)
     def checked(submission: Submission) -> None:
@@ -63,14 +74,15 @@ def alone(function: Callable[[Submission], None]) -> Callable[[Submission], None
         except (CheckFailed, Raised):
             if not {"nearest_code", "straight_through"} & submission.failed:
                 raise
-            submission.kept[WITH_KNOWN] = True
-            try:
-                function(submission)
-                return
-            except (CheckFailed, Raised):
-                pass
-            finally:
-                del submission.kept[WITH_KNOWN]
+            for key, value in (*((ROWS, one) for one in range(1, KINDS_OF_ROWS)), (WITH_KNOWN, 1)):
+                submission.kept[key] = value
+                try:
+                    function(submission)
+                    return
+                except (CheckFailed, Raised):
+                    pass
+                finally:
+                    del submission.kept[key]
             raise
 
     return checked
@@ -110,10 +122,19 @@ class Trial:
         return cls._of_values(got, quantizer, z, codebook)
 
     @classmethod
-    def in_parts(cls, quantizer: RemoteObject, z: torch.Tensor, codebook: torch.Tensor) -> "Trial":
-        """Call a `VectorQuantizer`; an exception stops the task of its own statement only."""
+    def in_parts(
+        cls, quantizer: RemoteObject, z: torch.Tensor, codebook: torch.Tensor, *, own_codes: bool
+    ) -> "Trial":
+        """Call a `VectorQuantizer`; an exception stops the task of its own statement only.
+
+        Args:
+            quantizer: The quantizer.
+            z: Its input, (N, D, H, W).
+            codebook: Its code vectors, (K, D).
+            own_codes: Whether the codes are tested, so that no known ones replace them.
+        """
         submission = quantizer.submission
-        known = _known_codes(submission, z.detach(), codebook)
+        known = _known_codes(submission, z.detach(), codebook, own_codes=own_codes)
         call = call_with_known if WITH_KNOWN in submission.kept else call_in_parts
         got = call(quantizer, "VectorQuantizer", "forward", z, known)
         return cls._of_values(got, quantizer, z, codebook)
@@ -248,10 +269,16 @@ def places(n: int, dim: int) -> torch.Tensor:
 
 
 def tried(
-    submission: Submission, z: torch.Tensor, codebook: torch.Tensor, beta: float = BETA
+    submission: Submission,
+    z: torch.Tensor,
+    codebook: torch.Tensor,
+    beta: float = BETA,
+    *,
+    own_codes: bool = False,
 ) -> Trial:
-    """Make a `VectorQuantizer` with this codebook and call it."""
-    return Trial.in_parts(make_quantizer(submission, codebook, beta), z, codebook)
+    """Make a `VectorQuantizer` with this codebook and call it; see `Trial.in_parts`."""
+    quantizer = make_quantizer(submission, codebook, beta)
+    return Trial.in_parts(quantizer, z, codebook, own_codes=own_codes)
 
 
 def has_codebook(submission: Submission) -> bool:
@@ -269,25 +296,61 @@ def raised_in_parts(submission: Submission) -> bool:
 
 
 def _known_codes(
-    submission: Submission, z: torch.Tensor, codebook: torch.Tensor
-) -> dict[str, torch.Tensor]:
+    submission: Submission, z: torch.Tensor, codebook: torch.Tensor, *, own_codes: bool
+) -> dict[str, Any]:
     """Return the results of those parts of `forward` whose tasks have failed, by their names.
 
     The notebook names these variables.
+
+    Args:
+        submission: The submission.
+        z: The quantizer's input, (N, D, H, W).
+        codebook: Its code vectors, (K, D).
+        own_codes: True to leave out the codes, which the check tests. The values that the search
+            for the nearest vectors did not compute are then known, too.
     """
     encodings = encode(z, codebook)
-    known = {}
+    known: dict[str, Any] = {}
     if "nearest_code" in submission.failed:
+        if own_codes and WITH_KNOWN not in submission.kept:
+            rows = _rows_for(z, encodings)[submission.kept.get(ROWS, 0)]
+            names = names_before(submission, "VectorQuantizer", "forward", "encodings")
+            known = dict.fromkeys(set(names) - {"codes", "quantized"}, rows)
         known["encodings"] = encodings.float()
-    if {"nearest_code", "straight_through"} & submission.failed:
+    if not own_codes and {"nearest_code", "straight_through"} & submission.failed:
         known["codes"] = to_maps(encodings @ codebook.double(), z).float()
     return known
 
 
-def tried_on_maps(submission: Submission, shape: tuple[int, int, int, int]) -> Trial:
-    """Call a `VectorQuantizer` with an encoder output of this shape."""
+# The number of values that `_rows_for` returns.
+KINDS_OF_ROWS = 5
+
+
+def _rows_for(z: torch.Tensor, encodings: torch.Tensor) -> tuple[Any, ...]:
+    """Return values of which the lookup of the codes may need one, besides the encodings.
+
+    The notebook does not name these variables. A statement that computes the codes from one of
+    them is tested with each value.
+
+    Args:
+        z: The quantizer's input, (N, D, H, W).
+        encodings: The right encodings, (N·H·W, K).
+
+    Returns:
+        z with its channels last, the shape of this, z as rows, and the indices of the nearest
+        vectors as a row and as maps.
+    """
+    last = z.permute(0, 2, 3, 1).contiguous()
+    indices = encodings.argmax(1)
+    return last, tuple(last.shape), last.flatten(0, 2), indices, indices.view(last.shape[:3])
+
+
+def tried_on_maps(
+    submission: Submission, shape: tuple[int, int, int, int], *, own_codes: bool = False
+) -> Trial:
+    """Call a `VectorQuantizer` with an encoder output of this shape; see `Trial.in_parts`."""
     codebook = codebook_of(9, shape[1])
-    return tried(submission, maps(shape, codebook), codebook)
+    return tried(submission, maps(shape, codebook), codebook, own_codes=own_codes)
 
 
 def codebook_in(quantizer: RemoteObject, shape: Sequence[int]) -> torch.Tensor:
@@ -340,7 +403,7 @@ def test_quantized_is_code(submission: Submission) -> None:
     """`quantized` contains, at each position, the code vector that was selected there."""
     rows_are_right = True
     for shape in ((2, 4, 3, 5), (1, 3, 1, 2)):
-        trial = tried_on_maps(submission, shape)
+        trial = tried_on_maps(submission, shape, own_codes=True)
         z, got = trial.z, trial.output()
         expect(
             not torch.allclose(got, z.double(), atol=1e-5),
@@ -370,14 +433,16 @@ def test_quantized_is_code(submission: Submission) -> None:
 @alone
 def test_gradient_passes_straight_through(submission: Submission) -> None:
     """A gradient at `quantized` reaches z unchanged."""
-    expect_straight_gradient(tried(submission, places(8, 4).requires_grad_(), codebook_of(9, 4)))
+    z = places(8, 4).requires_grad_()
+    expect_straight_gradient(tried(submission, z, codebook_of(9, 4), own_codes=True))
 
 
 @check("straight_through")
 @alone
 def test_decoder_leaves_codebook(submission: Submission) -> None:
     """The gradient at `quantized` does not reach the codebook. Only the codebook loss moves it."""
-    trial = tried(submission, places(8, 4).requires_grad_(), codebook_of(9, 4))
+    z = places(8, 4).requires_grad_()
+    trial = tried(submission, z, codebook_of(9, 4), own_codes=True)
     got = trial.output()
     if not got.requires_grad:
         return  # The check above reports this.

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from autograder.protocol.remote import Raised, RemoteObject
+from autograder.protocol.remote import Raised, RemoteObject, Submission
 
 NAME = "_in_parts"
 # `_value_of` is called with each of the returned values alone.
@@ -31,7 +31,7 @@ def call_in_parts(
     class_name: str,
     method: str,
     x: torch.Tensor,
-    known: Mapping[str, torch.Tensor] | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> Any:
     """Call a method of a model; if it raises an exception, compute what it still can.
 
@@ -73,7 +73,7 @@ def call_with_known(
     class_name: str,
     method: str,
     x: torch.Tensor,
-    known: Mapping[str, torch.Tensor],
+    known: Mapping[str, Any],
 ) -> Any:
     """Call a method with right values in the place of what it computes for local variables.
 
@@ -110,6 +110,30 @@ def _define(model: RemoteObject, class_name: str, method: str, error: Raised) ->
     return submission.kept[key] is not None
 
 
+def names_before(
+    submission: Submission, class_name: str, method: str, name: str
+) -> tuple[str, ...]:
+    """Return the names that a method assigns to before it assigns `name` for the first time.
+
+    Args:
+        submission: The submission.
+        class_name: The class that defines the method.
+        method: The method.
+        name: The name of a local variable.
+
+    Returns:
+        The other names; () if the method is not found, or assigns no such variable.
+    """
+    found = _found(tuple(submission.sources.values()), class_name, method)
+    before: dict[str, None] = {}
+    for statement in found.body if found is not None else ():
+        assigned = _assigned(statement)
+        if name in assigned:
+            return tuple(before)
+        before.update(dict.fromkeys(assigned))
+    return ()
+
+
 def raised_key(class_name: str, method: str) -> str:
     """Return the key in `Submission.kept` of the exception that the method itself has raised."""
     return f"{class_name}.{method} raised"
@@ -122,6 +146,20 @@ def kept_key(class_name: str, method: str) -> str:
 
 def _written_in_parts(sources: Sequence[str], class_name: str, method: str) -> str | None:
     """Return a cell that gives a class the method that skips; None if the method is not found."""
+    found = _found(sources, class_name, method)
+    if found is None or len(found.args.args) != 2:
+        return None
+    made = copy.deepcopy(found)
+    made.name, made.decorator_list, made.returns = NAME, [], None
+    made.args.args += [ast.arg("_known"), ast.arg("_replace")]
+    made.args.defaults = []
+    made.body = _skipping(made.body)
+    text = ast.unparse(ast.fix_missing_locations(made))
+    return f"{HELPER}\n{text}\n{class_name}.{NAME} = {NAME}\n"
+
+
+def _found(sources: Sequence[str], class_name: str, method: str) -> ast.FunctionDef | None:
+    """Return the definition of a method; None if there is none."""
     found = None
     for source in sources:
         try:
@@ -132,15 +170,7 @@ def _written_in_parts(sources: Sequence[str], class_name: str, method: str) -> s
             if isinstance(node, ast.ClassDef) and node.name == class_name:
                 own = [f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == method]
                 found = own[-1] if own else None
-    if found is None or len(found.args.args) != 2:
-        return None
-    made = copy.deepcopy(found)
-    made.name, made.decorator_list, made.returns = NAME, [], None
-    made.args.args += [ast.arg("_known"), ast.arg("_replace")]
-    made.args.defaults = []
-    made.body = _skipping(made.body)
-    text = ast.unparse(ast.fix_missing_locations(made))
-    return f"{HELPER}\n{text}\n{class_name}.{NAME} = {NAME}\n"
+    return found
 
 
 def _skipping(body: Sequence[ast.stmt]) -> list[ast.stmt]:
