@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from autograder.checks.a06_vq_vae.vq import (
+    CHANNELS,
+    IMAGES,
     LOSS_MISTAKES,
     NEAREST_MISTAKES,
     PERPLEXITY_MISTAKES,
@@ -570,9 +572,9 @@ class Pulls:
 
 def pulls(submission: Submission) -> Pulls:
     """Measure what the loss moves."""
-    trial = tried(submission, places(12, 4).requires_grad_(), codebook_of(5, 4))
+    trial = tried(submission, places(IMAGES, CHANNELS).requires_grad_(), codebook_of(5, CHANNELS))
     z, loss = trial.z, scalar(trial.loss, "`loss`")
-    at_z, at_codebook = torch.zeros(12, 4), torch.zeros(5, 4)
+    at_z, at_codebook = torch.zeros(IMAGES, CHANNELS), torch.zeros(5, CHANNELS)
     if loss.requires_grad:
         loss.backward()
         found = trial.quantizer.embedding.weight.grad.value()

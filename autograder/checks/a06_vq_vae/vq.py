@@ -223,6 +223,8 @@ LOSS_MISTAKES = (
     ),
 )
 
+# The gradients are measured for so many images of one position, with so many channels.
+IMAGES, CHANNELS = 12, 4
 # The gradients of the loss at z and at the codebook, in shares of 2 (z − e) / n and of 2 (e − z) /
 # n, and its value in shares of mean(gap²). The correct shares are β, 1 and 1 + β. A gradient of
 # None: no gradient arrives. A value of None: any value.
@@ -323,6 +325,28 @@ PULL_MISTAKES: tuple[tuple[str, str, Callable[[float], Shares]], ...] = (
         "The loss does not move the encoder: the commitment loss is detached on both sides. "
         "Detach the code vectors only.",
         lambda beta: (None, 1.0, 1 + beta),
+    ),
+    (
+        "loss_divided_by_images",
+        "The weight of your commitment loss is β, divided by the number of images. It should be β.",
+        lambda beta: (beta / IMAGES, 1.0, None),
+    ),
+    (
+        "loss_divided_by_images",
+        "The gradients of your loss are those of a mean over all elements, divided by the number "
+        "of images as well.",
+        lambda beta: (beta / IMAGES, 1 / IMAGES, None),
+    ),
+    (
+        "loss_summed",
+        "The gradients of your loss are those of a sum over all elements. Take the mean over them.",
+        lambda beta: (beta * IMAGES * CHANNELS, IMAGES * CHANNELS, None),
+    ),
+    (
+        "loss_summed_over_channels",
+        "The gradients of your loss are those of a sum over the D numbers of each position. Take "
+        "the mean over all elements.",
+        lambda beta: (beta * CHANNELS, CHANNELS, None),
     ),
     (
         "loss_detached",

@@ -53,10 +53,14 @@ def changes_its_input(submission: Submission, block: RemoteObject, x: torch.Tens
 
 
 def ends_in_relu(submission: Submission, x: torch.Tensor) -> bool:
-    """Return whether a block with a large f has many outputs of 0 and none below."""
+    """Return whether a block with a large f has no output below 0, and some of 0 where x is above.
+
+    The second does not occur if the block adds a nonnegative f(x) to relu(x).
+    """
     got = with_weights(submission.new("Residual", 6, 6, 5), x, 2.0)(x)
-    none_below = isinstance(got, torch.Tensor) and not bool((got < 0).any())
-    return none_below and float((got == 0).double().mean()) > 0.1
+    if not isinstance(got, torch.Tensor) or got.shape != x.shape:
+        return False
+    return not bool((got < 0).any()) and bool((got[x > 0] == 0).any())
 
 
 PAST = (
