@@ -51,7 +51,7 @@ from autograder.protocol.remote import Raised, RemoteObject, Submission
 BETA = 0.3
 # The key in `Submission.kept` that says that `forward` uses the right encodings and codes.
 WITH_KNOWN = "known_codes"
-# The key of the number of the known value for variables before the encodings; see `_rows_for`.
+# The key of the number of the known value for variables before the codes; see `_rows_for`.
 ROWS = "known_rows"
 
 
@@ -358,8 +358,10 @@ def _known_codes(
     if "nearest_code" in submission.failed:
         if own_codes and WITH_KNOWN not in submission.kept:
             rows = _rows_for(z, encodings)[submission.kept.get(ROWS, 0)]
-            names = names_before(submission, "VectorQuantizer", "forward", "encodings")
-            known = dict.fromkeys(set(names) - {"codes", "quantized"}, rows)
+            ends = ("codes", "quantized")
+            known = dict.fromkeys(
+                names_before(submission, "VectorQuantizer", "forward", ends), rows
+            )
         known["encodings"] = encodings.float()
     if not own_codes and {"nearest_code", "straight_through"} & submission.failed:
         known["codes"] = to_maps(encodings @ codebook.double(), z).float()

@@ -8,7 +8,7 @@ that is missing is replaced by the exception, which the check of this result rai
 
 import ast
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -111,27 +111,36 @@ def _define(model: RemoteObject, class_name: str, method: str, error: Raised) ->
 
 
 def names_before(
-    submission: Submission, class_name: str, method: str, name: str
+    submission: Submission, class_name: str, method: str, ends: Collection[str]
 ) -> tuple[str, ...]:
-    """Return the names that a method assigns to before it assigns `name` for the first time.
+    """Return the names that a method assigns to before it assigns one of `ends`.
 
     Args:
         submission: The submission.
         class_name: The class that defines the method.
         method: The method.
-        name: The name of a local variable.
+        ends: Names of local variables.
 
     Returns:
-        The other names; () if the method is not found, or assigns no such variable.
+        The other names; () if the method is not found, or assigns none of `ends`.
     """
     found = _found(tuple(submission.sources.values()), class_name, method)
     before: dict[str, None] = {}
-    for statement in found.body if found is not None else ():
+    for statement in _statements(found.body if found is not None else ()):
         assigned = _assigned(statement)
-        if name in assigned:
+        if set(ends) & set(assigned):
             return tuple(before)
         before.update(dict.fromkeys(assigned))
     return ()
+
+
+def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield statements, and those of a `with` block in its place."""
+    for statement in body:
+        if isinstance(statement, ast.With):
+            yield from _statements(statement.body)
+        else:
+            yield statement
 
 
 def raised_key(class_name: str, method: str) -> str:
