@@ -2,7 +2,8 @@
 
 import pytest
 
-from autograder.checks.shared.in_parts import _written_in_parts
+from autograder.checks.shared.in_parts import _written_in_parts, names_before
+from autograder.protocol.remote import Submission
 
 SOURCE = """
 class Model:
@@ -52,6 +53,15 @@ def test_a_known_value_takes_the_place_of_one_that_raises():
 
 def test_a_known_value_may_replace_one_that_is_computed():
     assert in_parts(SOURCE, 3, {"third": 10}, True) == (4, None, 10)
+
+
+def test_the_names_before_a_variable_include_those_of_a_with_block():
+    submission = Submission(lambda *_: iter(()), "06_vq_vae")
+    submission.sources = {"model": SOURCE}
+    assert names_before(submission, "Model", "forward", ("second", "third")) == ("first",)
+    assert names_before(submission, "Model", "forward", ("third",)) == ("first", "second")
+    assert names_before(submission, "Model", "forward", ("fourth",)) == ()
+    assert names_before(submission, "Other", "forward", ("third",)) == ()
 
 
 @pytest.mark.parametrize(

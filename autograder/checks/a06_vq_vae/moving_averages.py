@@ -18,15 +18,17 @@ from autograder.checks.a06_vq_vae.quantizer import (
 )
 from autograder.checks.a06_vq_vae.vq import BETA_FIXED, cut_wrongly, mean_square, to_maps, to_rows
 from autograder.checks.vocabulary import (
+    CheckFailed,
     Mistake,
     check,
+    close,
     expect,
     expect_close,
     expect_grad,
     expect_tensor,
     fail,
 )
-from autograder.protocol.remote import RemoteObject, Submission
+from autograder.protocol.remote import Raised, RemoteObject, Submission
 
 # ε is large here, so that an error in the smoothing is visible.
 GAMMA, EPSILON = 0.7, 0.5
@@ -72,6 +74,31 @@ def _divided(
     ) -> torch.Tensor:
         size, total = first_averages(codebook, rows, encodings, gamma)
         return total / by(size, eps)[:, None]
+
+    return formula
+
+
+def _averaged(
+    averages: Callable[
+        [torch.Tensor, torch.Tensor, torch.Tensor, float], tuple[torch.Tensor, torch.Tensor]
+    ],
+) -> Callable[..., torch.Tensor]:
+    """Return a formula of the codebook after one update with other averages.
+
+    Args:
+        averages: Computes sizes (K,) and sums (K, D) from the codebook, the counts and the sums of
+            the batch, and γ.
+    """
+
+    def formula(
+        codebook: torch.Tensor,
+        rows: torch.Tensor,
+        encodings: torch.Tensor,
+        gamma: float,
+        eps: float,
+    ) -> torch.Tensor:
+        size, total = averages(codebook, encodings.sum(0), encodings.T @ rows, gamma)
+        return total / smoothed(size, eps)[:, None]
 
     return formula
 
@@ -163,8 +190,8 @@ EMA_MISTAKES = (
     ),
     Mistake(
         "epsilon_fixed",
-        "The smallest of your sizes is the constant 1e-5. Use the argument `epsilon`, and smooth "
-        "all sizes with it.",
+        "Your codebook is that of a constant 1e-5 in the place of ε: as ε itself, or as the "
+        "smallest size. Use the argument `epsilon`, and smooth all sizes with it.",
         lambda codebook, rows, encodings, gamma, eps: first_update(
             codebook, rows, encodings, gamma, 1e-5
         ),
@@ -184,6 +211,63 @@ EMA_MISTAKES = (
         "The counts and sums of the new batch have weight 1. Their weight should be 1 − γ.",
         lambda codebook, rows, encodings, gamma, eps: (
             (gamma * codebook + encodings.T @ rows) / smoothed(encodings.sum(0), eps)[:, None]
+        ),
+    ),
+    Mistake(
+        "batch_not_weighted",
+        "The sums of the new batch have weight 1. Their weight should be 1 − γ.",
+        _averaged(lambda old, counts, sums, gamma: ((1 - gamma) * counts, gamma * old + sums)),
+    ),
+    Mistake(
+        "batch_not_weighted",
+        "The counts of the new batch have weight 1. Their weight should be 1 − γ.",
+        _averaged(lambda old, counts, sums, gamma: (counts, gamma * old + (1 - gamma) * sums)),
+    ),
+    Mistake(
+        "sums_not_decayed",
+        "The old sums keep weight 1. Their weight should be γ.",
+        _averaged(
+            lambda old, counts, sums, gamma: ((1 - gamma) * counts, old + (1 - gamma) * sums)
+        ),
+    ),
+    Mistake(
+        "sizes_of_shares",
+        "You average the shares of the code vectors. Average their counts.",
+        _averaged(
+            lambda old, counts, sums, gamma: (
+                (1 - gamma) * counts / counts.sum(),
+                gamma * old + (1 - gamma) * sums,
+            )
+        ),
+    ),
+    Mistake(
+        "means_for_sums",
+        "You add the mean of the vectors that picked a code vector to its sum. Add their sum.",
+        _averaged(
+            lambda old, counts, sums, gamma: (
+                (1 - gamma) * counts,
+                gamma * old + (1 - gamma) * sums / counts.clamp(min=1)[:, None],
+            )
+        ),
+    ),
+    Mistake(
+        "means_for_sums",
+        "You add the sum of the vectors that picked a code vector, divided by the number of all "
+        "positions, to its sum. Add the sum itself.",
+        _averaged(
+            lambda old, counts, sums, gamma: (
+                (1 - gamma) * counts,
+                gamma * old + (1 - gamma) * sums / counts.sum(),
+            )
+        ),
+    ),
+    Mistake(
+        "total_after_smoothing",
+        "Your smoothed sizes do not keep their total: the total is computed after ε was added.",
+        _divided(
+            lambda size, eps: (
+                (size + eps) / ((size + eps).sum() + len(size) * eps) * (size + eps).sum()
+            )
         ),
     ),
     Mistake(
@@ -366,11 +450,83 @@ def test_ema_gradients(submission: Submission) -> None:
         mistakes = EMA_PULL_MISTAKES if float(loss.detach()) > 0 else ()
         what = f"The gradient at z in step {step + 1}, times n / 2,"
         expect_close(got, BETA * gap, what, (gap, BETA), mistakes)
+    weight = quantizer.embedding.weight
+    # PyTorch warns if the gradient of a tensor in a graph is read. It has none.
+    in_graph = weight.is_leaf.value() is False
     expect(
-        not isinstance(quantizer.embedding.weight.grad.value(), torch.Tensor),
+        in_graph or not isinstance(weight.grad.value(), torch.Tensor),
         "A gradient reaches the codebook, so the optimizer would update it, too. Only the "
         "moving averages should update it: detach it or set `requires_grad` to False.",
         "ema_codebook_gets_gradient",
+    )
+
+
+# Training steps in the worker, where the quantizer's input is a result of the step itself. In eval
+# mode, the gradient of the loss at the codebook then.
+STEPS = """
+def _steps_of_quantizer(quantizer, z):
+    import torch
+    with torch.enable_grad():
+        scale = torch.ones((), device=z.device, requires_grad=True)
+        for training in (True, True, True, False):
+            quantizer.train(training)
+            loss, quantized, *_ = quantizer(z * scale)
+            (loss + quantized.mean()).backward()
+    grad = quantizer.embedding.weight.grad
+    return 0.0 if grad is None else float(grad.abs().max())
+"""
+
+
+@check("ema")
+def test_ema_steps_are_separate(submission: Submission) -> None:
+    """Training steps with an encoder are independent: no gradient goes back to an earlier batch."""
+    z, codebook = clusters()
+    quantizer = averaging(submission, codebook)
+    prepare(submission, quantizer, z, codebook)
+    submission.run(STEPS, "steps")
+    try:
+        grad = submission.object("_steps_of_quantizer")(quantizer, z)
+    except Raised as error:
+        expect(
+            "second time" not in error.text,
+            "In the second training step, the gradient goes back into the first one: the update "
+            "builds a graph from batch to batch. Put it under `torch.no_grad()`.",
+            "update_builds_graph",
+        )
+        return  # Other checks report other exceptions.
+    finally:
+        # In a notebook, no name stays among the student's own.
+        submission.run("del _steps_of_quantizer", "steps")
+    expect(
+        not isinstance(grad, float) or grad == 0,
+        "After updates, a gradient reaches the codebook. Does the update replace "
+        "`embedding.weight` by another parameter? Write the new values into the existing one.",
+        "ema_codebook_gets_gradient",
+    )
+
+
+@check("ema")
+def test_ema_defaults(submission: Submission) -> None:
+    """Without the arguments, γ is 0.99 and ε is 1e-5."""
+    use_base(submission)
+    z, codebook = clusters()
+    try:
+        quantizer = make_quantizer(submission, codebook, name=EMA)
+    except Raised:
+        return  # Without default values, every call gives the arguments.
+    picks = ema_trial(submission, quantizer, z, codebook).picks()
+    inputs = (codebook.double(), to_rows(z).double(), picks)
+    got = expect_tensor(quantizer.embedding.weight.value(), codebook.shape, "The new codebook")
+    if close(got, first_update(*inputs, 0.99, 1e-5), 1e-3):
+        return
+    try:
+        expect_updates(submission, averaging(submission, codebook), z, codebook)
+    except (CheckFailed, Raised):
+        return  # An update that is wrong with the arguments, too, has its own check.
+    fail(
+        "Without `decay` and `epsilon`, the update is not that of their default values: these are "
+        "decay=0.99 and epsilon=1e-5.",
+        "default_changed",
     )
 
 
@@ -405,7 +561,17 @@ def expect_updates(
     ]
     got = expect_tensor(quantizer.embedding.weight.value(), codebook.shape, "The new codebook")
     if not torch.allclose(got, rights[1], atol=1e-4):
-        expect_close(got, rights[0], "The codebook after a second update")
+        from_codebook = Mistake(
+            "sums_share_memory",
+            "In the second update, the averaged sums continue from the codebook, not from the old "
+            "sums. Is `cluster_sum` a copy, with its own memory?",
+            lambda new: (
+                (GAMMA * new + (1 - GAMMA) * again.T @ rows)
+                / smoothed(GAMMA * size + (1 - GAMMA) * again.sum(0), EPSILON)[:, None]
+            ),
+        )
+        before = (new.double(),)
+        expect_close(got, rights[0], "The codebook after a second update", before, (from_codebook,))
 
 
 def expect_finite(

@@ -4,6 +4,7 @@ Output, loss and perplexity are compared with the code vectors that the quantize
 An error in the distances therefore loses the points of its own task only.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 import torch
 
 from autograder.checks.a06_vq_vae.vq import (
+    CHANNELS,
+    IMAGES,
     LOSS_MISTAKES,
     NEAREST_MISTAKES,
     PERPLEXITY_MISTAKES,
@@ -27,14 +30,19 @@ from autograder.checks.a06_vq_vae.vq import (
     to_maps,
     to_rows,
 )
-from autograder.checks.shared.in_parts import call_in_parts, call_with_known, raised_key
+from autograder.checks.shared.in_parts import (
+    call_in_parts,
+    call_with_known,
+    names_before,
+    raised_key,
+)
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.vocabulary import (
     CheckFailed,
+    Mistake,
     check,
     expect,
     expect_close,
-    expect_grad,
     expect_tensor,
     kind,
 )
@@ -43,6 +51,8 @@ from autograder.protocol.remote import Raised, RemoteObject, Submission
 BETA = 0.3
 # The key in `Submission.kept` that says that `forward` uses the right encodings and codes.
 WITH_KNOWN = "known_codes"
+# The key of the number of the known value for variables before the codes; see `_rows_for`.
+ROWS = "known_rows"
 
 
 # A quantizer with a codebook of another size than it should have.
@@ -54,7 +64,11 @@ def _with_codebook(quantizer, codebook):
 
 
 def alone(function: Callable[[Submission], None]) -> Callable[[Submission], None]:
-    """Let a check use the right encodings and codes, if the submission's have lost their points."""
+    """Let a check use the right encodings and codes, if the submission's have lost their points.
+
+    A check of `straight_through` gets the right encodings only: the submission's own statement
+    computes the codes from them.
+    """
 
     @functools.wraps(function)
     def checked(submission: Submission) -> None:
@@ -63,14 +77,15 @@ def alone(function: Callable[[Submission], None]) -> Callable[[Submission], None
         except (CheckFailed, Raised):
             if not {"nearest_code", "straight_through"} & submission.failed:
                 raise
-            submission.kept[WITH_KNOWN] = True
-            try:
-                function(submission)
-                return
-            except (CheckFailed, Raised):
-                pass
-            finally:
-                del submission.kept[WITH_KNOWN]
+            for key, value in (*((ROWS, one) for one in range(1, KINDS_OF_ROWS)), (WITH_KNOWN, 1)):
+                submission.kept[key] = value
+                try:
+                    function(submission)
+                    return
+                except (CheckFailed, Raised):
+                    pass
+                finally:
+                    del submission.kept[key]
             raise
 
     return checked
@@ -110,10 +125,19 @@ class Trial:
         return cls._of_values(got, quantizer, z, codebook)
 
     @classmethod
-    def in_parts(cls, quantizer: RemoteObject, z: torch.Tensor, codebook: torch.Tensor) -> "Trial":
-        """Call a `VectorQuantizer`; an exception stops the task of its own statement only."""
+    def in_parts(
+        cls, quantizer: RemoteObject, z: torch.Tensor, codebook: torch.Tensor, *, own_codes: bool
+    ) -> "Trial":
+        """Call a `VectorQuantizer`; an exception stops the task of its own statement only.
+
+        Args:
+            quantizer: The quantizer.
+            z: Its input, (N, D, H, W).
+            codebook: Its code vectors, (K, D).
+            own_codes: Whether the codes are tested, so that no known ones replace them.
+        """
         submission = quantizer.submission
-        known = _known_codes(submission, z.detach(), codebook)
+        known = _known_codes(submission, z.detach(), codebook, own_codes=own_codes)
         call = call_with_known if WITH_KNOWN in submission.kept else call_in_parts
         got = call(quantizer, "VectorQuantizer", "forward", z, known)
         return cls._of_values(got, quantizer, z, codebook)
@@ -203,7 +227,42 @@ class Trial:
         got = scalar(got, "`perplexity`")
         encodings = self.picks()
         right = perplexity(encodings)
-        expect_close(got, right, "The perplexity", (encodings.mean(0),), PERPLEXITY_MISTAKES)
+        mistakes = (
+            *PERPLEXITY_MISTAKES,
+            Mistake(
+                "perplexity_of_positions",
+                "Your shares are not those of the code vectors: you average each row of the "
+                "encodings over the code vectors. Average over the positions.",
+                lambda _: _perplexity_with_constant(encodings.mean(1)),
+            ),
+            Mistake(
+                "perplexity_of_counts",
+                "You use the number of positions that picked each code vector. Use their share.",
+                lambda _: _perplexity_with_constant(encodings.sum(0)),
+            ),
+            *(
+                Mistake(
+                    "perplexity_of_softmax",
+                    "Your shares are means of a softmax of the distances. Count the picked code "
+                    "vectors instead: use the encodings.",
+                    lambda _, power=power: _perplexity_with_constant(
+                        (-_distances(self.z, self.codebook).pow(power)).softmax(1).mean(0)
+                    ),
+                )
+                for power in (1, 2)
+            ),
+        )
+        expect_close(got, right, "The perplexity", (encodings.mean(0),), mistakes)
+
+
+def _distances(z: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
+    """Return the distances of each position of z, (N, D, H, W), to all code vectors."""
+    return torch.cdist(to_rows(z.detach()).double(), codebook.double())
+
+
+def _perplexity_with_constant(shares: torch.Tensor) -> torch.Tensor:
+    """Return the perplexity of numbers that need not add up to 1."""
+    return (-(shares * (shares + 1e-10).log()).sum()).exp()
 
 
 def codebook_of(size: int, dim: int) -> torch.Tensor:
@@ -225,6 +284,12 @@ def make_quantizer(
     if name:
         state = {"cluster_sum": codebook, "cluster_size": torch.zeros(len(codebook))}
         quantizer.load_state_dict(state, strict=False)
+        # Plain attributes in place of buffers lose points in their own check only.
+        for attribute, value in state.items():
+            kept = getattr(quantizer, attribute)
+            with contextlib.suppress(Raised):
+                if not torch.equal(torch.as_tensor(kept.value()), value):
+                    kept.data.copy_(value)
     expect_close(
         quantizer.embedding.weight.value().double(),
         codebook,
@@ -248,10 +313,16 @@ def places(n: int, dim: int) -> torch.Tensor:
 
 
 def tried(
-    submission: Submission, z: torch.Tensor, codebook: torch.Tensor, beta: float = BETA
+    submission: Submission,
+    z: torch.Tensor,
+    codebook: torch.Tensor,
+    beta: float = BETA,
+    *,
+    own_codes: bool = False,
 ) -> Trial:
-    """Make a `VectorQuantizer` with this codebook and call it."""
-    return Trial.in_parts(make_quantizer(submission, codebook, beta), z, codebook)
+    """Make a `VectorQuantizer` with this codebook and call it; see `Trial.in_parts`."""
+    quantizer = make_quantizer(submission, codebook, beta)
+    return Trial.in_parts(quantizer, z, codebook, own_codes=own_codes)
 
 
 def has_codebook(submission: Submission) -> bool:
@@ -269,25 +340,63 @@ def raised_in_parts(submission: Submission) -> bool:
 
 
 def _known_codes(
-    submission: Submission, z: torch.Tensor, codebook: torch.Tensor
-) -> dict[str, torch.Tensor]:
+    submission: Submission, z: torch.Tensor, codebook: torch.Tensor, *, own_codes: bool
+) -> dict[str, Any]:
     """Return the results of those parts of `forward` whose tasks have failed, by their names.
 
     The notebook names these variables.
+
+    Args:
+        submission: The submission.
+        z: The quantizer's input, (N, D, H, W).
+        codebook: Its code vectors, (K, D).
+        own_codes: True to leave out the codes, which the check tests. The values that the search
+            for the nearest vectors did not compute are then known, too.
     """
     encodings = encode(z, codebook)
-    known = {}
+    known: dict[str, Any] = {}
     if "nearest_code" in submission.failed:
+        if own_codes and WITH_KNOWN not in submission.kept:
+            rows = _rows_for(z, encodings)[submission.kept.get(ROWS, 0)]
+            ends = ("codes", "quantized")
+            known = dict.fromkeys(
+                names_before(submission, "VectorQuantizer", "forward", ends), rows
+            )
         known["encodings"] = encodings.float()
-    if {"nearest_code", "straight_through"} & submission.failed:
+    if not own_codes and {"nearest_code", "straight_through"} & submission.failed:
         known["codes"] = to_maps(encodings @ codebook.double(), z).float()
     return known
 
 
-def tried_on_maps(submission: Submission, shape: tuple[int, int, int, int]) -> Trial:
-    """Call a `VectorQuantizer` with an encoder output of this shape."""
+# The number of values that `_rows_for` returns.
+KINDS_OF_ROWS = 5
+
+
+def _rows_for(z: torch.Tensor, encodings: torch.Tensor) -> tuple[Any, ...]:
+    """Return values of which the lookup of the codes may need one, besides the encodings.
+
+    The notebook does not name these variables. A statement that computes the codes from one of
+    them is tested with each value.
+
+    Args:
+        z: The quantizer's input, (N, D, H, W).
+        encodings: The right encodings, (N·H·W, K).
+
+    Returns:
+        z with its channels last, the shape of this, z as rows, and the indices of the nearest
+        vectors as a row and as maps.
+    """
+    last = z.permute(0, 2, 3, 1).contiguous()
+    indices = encodings.argmax(1)
+    return last, tuple(last.shape), last.flatten(0, 2), indices, indices.view(last.shape[:3])
+
+
+def tried_on_maps(
+    submission: Submission, shape: tuple[int, int, int, int], *, own_codes: bool = False
+) -> Trial:
+    """Call a `VectorQuantizer` with an encoder output of this shape; see `Trial.in_parts`."""
     codebook = codebook_of(9, shape[1])
-    return tried(submission, maps(shape, codebook), codebook)
+    return tried(submission, maps(shape, codebook), codebook, own_codes=own_codes)
 
 
 def codebook_in(quantizer: RemoteObject, shape: Sequence[int]) -> torch.Tensor:
@@ -296,17 +405,46 @@ def codebook_in(quantizer: RemoteObject, shape: Sequence[int]) -> torch.Tensor:
     return expect_tensor(quantizer.embedding.weight.value(), shape, what)
 
 
+# Gradients at z, for a gradient at `quantized`.
+STRAIGHT_MISTAKES = (
+    Mistake(
+        "gradient_scaled",
+        "The gradient of `quantized` reaches z twice. Pass it on once.",
+        lambda weights: 2 * weights,
+    ),
+    Mistake(
+        "gradient_scaled",
+        "Half of the gradient of `quantized` reaches z. Pass it on without any change.",
+        lambda weights: weights / 2,
+    ),
+    Mistake(
+        "gradient_scaled",
+        "The gradient of `quantized` reaches z with the opposite sign.",
+        lambda weights: -weights,
+    ),
+)
+
+
 def expect_straight_gradient(trial: Trial) -> None:
     """Expect that the gradient at `quantized` reaches z unchanged."""
     got, weights = trial.output(), torch.randn(trial.z.shape)
-    (grad,) = expect_grad(got * weights, {"z": trial.z}, "`quantized`", "no_straight_through")
+    grad = None
+    if got.requires_grad:
+        (grad,) = torch.autograd.grad((got * weights).sum(), trial.z, allow_unused=True)
+    if grad is None:
+        raise CheckFailed(
+            "No gradient reaches z from `quantized`. The argmin has none: copy the gradient past "
+            "the argmin, with the straight-through estimator.",
+            "no_straight_through",
+        )
     expect(
         float(grad.abs().max()) > 0,
         "The gradient from `quantized` to z is 0, because the argmin has no gradient. Copy the "
         "gradient past the argmin, with the straight-through estimator.",
         "no_straight_through",
     )
-    expect_close(grad, weights, "The gradient at z, for a known gradient at `quantized`,")
+    what = "The gradient at z, for a known gradient at `quantized`,"
+    expect_close(grad, weights, what, (weights,), STRAIGHT_MISTAKES)
 
 
 @check("nearest_code")
@@ -340,7 +478,7 @@ def test_quantized_is_code(submission: Submission) -> None:
     """`quantized` contains, at each position, the code vector that was selected there."""
     rows_are_right = True
     for shape in ((2, 4, 3, 5), (1, 3, 1, 2)):
-        trial = tried_on_maps(submission, shape)
+        trial = tried_on_maps(submission, shape, own_codes=True)
         z, got = trial.z, trial.output()
         expect(
             not torch.allclose(got, z.double(), atol=1e-5),
@@ -370,14 +508,16 @@ def test_quantized_is_code(submission: Submission) -> None:
 @alone
 def test_gradient_passes_straight_through(submission: Submission) -> None:
     """A gradient at `quantized` reaches z unchanged."""
-    expect_straight_gradient(tried(submission, places(8, 4).requires_grad_(), codebook_of(9, 4)))
+    z = places(8, 4).requires_grad_()
+    expect_straight_gradient(tried(submission, z, codebook_of(9, 4), own_codes=True))
 
 
 @check("straight_through")
 @alone
 def test_decoder_leaves_codebook(submission: Submission) -> None:
     """The gradient at `quantized` does not reach the codebook. Only the codebook loss moves it."""
-    trial = tried(submission, places(8, 4).requires_grad_(), codebook_of(9, 4))
+    z = places(8, 4).requires_grad_()
+    trial = tried(submission, z, codebook_of(9, 4), own_codes=True)
     got = trial.output()
     if not got.requires_grad:
         return  # The check above reports this.
@@ -417,28 +557,45 @@ def test_perplexity(submission: Submission) -> None:
         tried(submission, codebook[chosen][:, :, None, None], codebook).expect_perplexity()
 
 
-def pulls(submission: Submission) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Measure what the loss moves.
+@dataclass(frozen=True)
+class Pulls:
+    """What the loss moves.
 
-    Returns:
-        The gradients at z and at the codebook, times n / 2, and the value of each for weight 1.
+    Attributes:
+        got: Its gradients at z and at the codebook, times n / 2.
+        units: The values of both for weight 1.
+        value: The loss, as a share of mean(gap²).
     """
-    trial = tried(submission, places(12, 4).requires_grad_(), codebook_of(5, 4))
+
+    got: tuple[torch.Tensor, torch.Tensor]
+    units: tuple[torch.Tensor, torch.Tensor]
+    value: float
+
+
+def pulls(submission: Submission) -> Pulls:
+    """Measure what the loss moves."""
+    trial = tried(submission, places(IMAGES, CHANNELS).requires_grad_(), codebook_of(5, CHANNELS))
     z, loss = trial.z, scalar(trial.loss, "`loss`")
-    at_z, at_codebook = torch.zeros(12, 4), torch.zeros(5, 4)
+    at_z, at_codebook = torch.zeros(IMAGES, CHANNELS), torch.zeros(5, CHANNELS)
     if loss.requires_grad:
         loss.backward()
         found = trial.quantizer.embedding.weight.grad.value()
         at_z = to_rows(z.grad) if z.grad is not None else at_z
         at_codebook = found if isinstance(found, torch.Tensor) else at_codebook
     gap, half_n = trial.gap(), z.numel() / 2
-    return at_z.double() * half_n, at_codebook.double() * half_n, gap, -trial.picks().T @ gap
+    return Pulls(
+        (at_z.double() * half_n, at_codebook.double() * half_n),
+        (gap, -trial.picks().T @ gap),
+        float(loss.detach() / mean_square(gap)),
+    )
 
 
-def _shows(measured: tuple[torch.Tensor, ...], shares: Shares) -> bool:
-    return all(
+def _shows(measured: Pulls, shares: Shares) -> bool:
+    """Return whether gradients and value have these shares."""
+    *moved, value = shares
+    return (value is None or abs(measured.value - value) < 1e-3) and all(
         torch.allclose(got, (share or 0.0) * unit, atol=1e-4)
-        for got, share, unit in zip(measured[:2], shares, measured[2:], strict=True)
+        for got, share, unit in zip(measured.got, moved, measured.units, strict=True)
     )
 
 
@@ -469,12 +626,12 @@ def pull_checks(moved: str, which: int, share: float, sentence: str) -> Checks:
         if which == 1 and WITH_KNOWN in submission.kept:
             expect(not has_codebook(submission), "The gradient at the codebook is not measured.")
             return
-        got_and_unit = pulls(submission)
-        got, unit = got_and_unit[which], got_and_unit[which + 2]
+        measured = pulls(submission)
+        got, unit = measured.got[which], measured.units[which]
         if torch.allclose(got, share * unit, atol=1e-4):
             return
         for name, says, shares in PULL_MISTAKES:
-            expect(not _shows(got_and_unit, shares(BETA)), says, name)
+            expect(not _shows(measured, shares(BETA)), says, name)
         expect_close(got, share * unit, f"The gradient of the loss at the {moved}, times n / 2,")
 
     return (pull,)

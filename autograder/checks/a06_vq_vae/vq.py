@@ -106,7 +106,8 @@ NEAREST_MISTAKES = (
     ),
     Mistake(
         "distance_without_code_norm",
-        "Your distances do not include ‖e‖², so long code vectors are selected too often. "
+        "Your distances contain no ‖e‖² that differs between code vectors, so long ones are "
+        "selected too often. The term is missing, or it is one sum over the whole codebook. "
         f"{EXPAND}",
         _by_score(lambda rows, codebook: -rows @ codebook.T),
     ),
@@ -192,71 +193,165 @@ LOSS_MISTAKES = (
         "Your loss has the wrong sign. It should decrease as z and e come closer.",
         lambda gap, beta: -(1 + beta) * mean_square(gap),
     ),
+    Mistake(
+        "commitment_weight",
+        "Your loss has the value of the codebook loss minus β times the commitment loss. The two "
+        "are added.",
+        lambda gap, beta: (1 - beta) * mean_square(gap),
+    ),
+    Mistake(
+        "commitment_weight",
+        "One term of your loss has weight β². Multiply by β once.",
+        lambda gap, beta: (1 + beta**2) * mean_square(gap),
+    ),
+    Mistake(
+        "commitment_weight",
+        "The weights of your loss add up to 2 + β. They should be 1 and β.",
+        lambda gap, beta: (2 + beta) * mean_square(gap),
+    ),
+    Mistake(
+        "loss_divided_by_images",
+        "Your loss is a mean, and divided by the number of images as well. The mean has "
+        "already divided by the number of all elements.",
+        lambda gap, beta: (1 + beta) * mean_square(gap) / len(gap),
+    ),
+    Mistake(
+        "loss_divided_by_images",
+        "One term of your loss is divided by the number of images as well. The mean has "
+        "already divided by the number of all elements.",
+        lambda gap, beta: (1 + beta / len(gap)) * mean_square(gap),
+    ),
 )
 
+# The gradients are measured for so many images of one position, with so many channels.
+IMAGES, CHANNELS = 12, 4
 # The gradients of the loss at z and at the codebook, in shares of 2 (z − e) / n and of 2 (e − z) /
-# n. The correct shares are β and 1. None: no gradient arrives.
-Shares = tuple[float | None, float | None]
+# n, and its value in shares of mean(gap²). The correct shares are β, 1 and 1 + β. A gradient of
+# None: no gradient arrives. A value of None: any value.
+Shares = tuple[float | None, float | None, float | None]
 
 AFTER_SHORTCUT = (
     "The codebook gets no gradient from the loss, or the encoder gets an incorrect one. Is the "
-    "codebook loss missing, or the loss computed from the straight-through output? Compute it "
-    "before the straight-through step."
+    "loss computed from the straight-through output? Compute it before the straight-through step."
 )
 SHORTCUT_SHARES: tuple[Callable[[float], Shares], ...] = (
-    lambda beta: (beta - 1, None),
-    lambda beta: (beta, None),
-    lambda beta: (-1.0, None),
+    lambda beta: (beta - 1, None, None),
+    lambda beta: (-1.0, None, None),
 )
 PULL_MISTAKES: tuple[tuple[str, str, Callable[[float], Shares]], ...] = (
-    ("beta_fixed", BETA_FIXED, lambda beta: (0.25, 1.0)),
+    ("beta_fixed", BETA_FIXED, lambda beta: (0.25, 1.0, None)),
     (
         "stop_gradients_swapped",
         "The encoder gets a gradient of weight 1 and the codebook one of weight β. β weights "
         "the wrong term, or the two stop-gradients are swapped. Check for each term what it "
         "should move.",
-        lambda beta: (1.0, beta),
+        lambda beta: (1.0, beta, None),
     ),
     (
         "printed_vq_loss",
         "Your commitment loss moves the code vectors, too: its stop-gradient is missing. The "
         "assignment's source prints it that way. See the erratum in the notebook.",
-        lambda beta: (beta, 1 + beta),
+        lambda beta: (beta, 1 + beta, 1 + beta),
     ),
     (
         "codebook_loss_moves_encoder",
         "Your codebook loss moves the encoder, too. Detach the encoder's output in it.",
-        lambda beta: (1 + beta, 1.0),
+        lambda beta: (1 + beta, 1.0, 1 + beta),
+    ),
+    (
+        "commitment_weight",
+        "The weight of your commitment loss is 1 + β. It should be β.",
+        lambda beta: (1 + beta, 1.0, 2 + beta),
+    ),
+    (
+        "commitment_weight",
+        "The weight of your commitment loss is β². It should be β.",
+        lambda beta: (beta**2, 1.0, 1 + beta**2),
+    ),
+    (
+        "commitment_weight",
+        "The weight of your commitment loss is −β: the loss moves z away from its code vector.",
+        lambda beta: (-beta, 1.0, 1 - beta),
+    ),
+    (
+        "beta_ignored",
+        "The weight of your commitment loss is 1. It should be β.",
+        lambda beta: (1.0, 1.0, 2.0),
+    ),
+    (
+        "beta_on_both",
+        "β weights both terms of your loss. It should weight only one of them.",
+        lambda beta: (beta, beta, 2 * beta),
     ),
     (
         "no_stop_gradient",
         "Both terms move both the encoder and the codebook. Each term needs a stop-gradient on "
         "one side.",
-        lambda beta: (1 + beta, 1 + beta),
+        lambda beta: (1 + beta, 1 + beta, 1 + beta),
     ),
     (
         "codebook_frozen",
-        "Both terms move the encoder, and none moves the codebook. Check for each term what it "
-        "should move.",
-        lambda beta: (1 + beta, None),
+        "The loss moves the encoder with weight 1 + β, and does not move the codebook. Check for "
+        "each term what it should move.",
+        lambda beta: (1 + beta, None, None),
     ),
     (
         "encoder_frozen",
-        "Both terms move the codebook, and none moves the encoder. Check for each term what it "
-        "should move.",
-        lambda beta: (None, 1 + beta),
+        "The loss moves the codebook with weight 1 + β, and does not move the encoder. Check for "
+        "each term what it should move.",
+        lambda beta: (None, 1 + beta, None),
+    ),
+    (
+        "codebook_loss_missing",
+        "The loss does not move the codebook, and has the value of the commitment loss only. Where "
+        "is the codebook loss?",
+        lambda beta: (beta, None, beta),
+    ),
+    (
+        "codebook_loss_detached",
+        "The loss includes a codebook loss that does not move the codebook. Is it detached on both "
+        "sides, or computed from the straight-through output?",
+        lambda beta: (beta, None, 1 + beta),
     ),
     *(("loss_after_straight_through", AFTER_SHORTCUT, shares) for shares in SHORTCUT_SHARES),
+    (
+        "commitment_missing",
+        "The loss does not move the encoder, and has the value of the codebook loss only. Where is "
+        "the commitment loss?",
+        lambda beta: (None, 1.0, 1.0),
+    ),
     (
         "commitment_detached",
         "The loss does not move the encoder: the commitment loss is detached on both sides. "
         "Detach the code vectors only.",
-        lambda beta: (None, 1.0),
+        lambda beta: (None, 1.0, 1 + beta),
+    ),
+    (
+        "loss_divided_by_images",
+        "The weight of your commitment loss is β, divided by the number of images. It should be β.",
+        lambda beta: (beta / IMAGES, 1.0, None),
+    ),
+    (
+        "loss_divided_by_images",
+        "The gradients of your loss are those of a mean over all elements, divided by the number "
+        "of images as well.",
+        lambda beta: (beta / IMAGES, 1 / IMAGES, None),
+    ),
+    (
+        "loss_summed",
+        "The gradients of your loss are those of a sum over all elements. Take the mean over them.",
+        lambda beta: (beta * IMAGES * CHANNELS, IMAGES * CHANNELS, None),
+    ),
+    (
+        "loss_summed_over_channels",
+        "The gradients of your loss are those of a sum over the D numbers of each position. Take "
+        "the mean over all elements.",
+        lambda beta: (beta * CHANNELS, CHANNELS, None),
     ),
     (
         "loss_detached",
         "The loss has no gradient at all. Is it detached, or computed outside PyTorch?",
-        lambda beta: (None, None),
+        lambda beta: (None, None, None),
     ),
 )
 
@@ -316,5 +411,20 @@ PERPLEXITY_MISTAKES = (
         "You compute one over the sum of squared shares. Take the exponential of the entropy "
         "instead.",
         lambda p: 1 / p.pow(2).sum(),
+    ),
+    Mistake(
+        "perplexity_sum_of_exp",
+        "You take the exponential of each term of the entropy, and then add up. Add up first: the "
+        "exponential is that of the entropy.",
+        lambda p: torch.special.entr(p).exp().sum(),
+    ),
+    *(
+        Mistake(
+            "perplexity_inner_constant",
+            f"You add {constant:g} inside the logarithm. This is so large that it changes the "
+            "perplexity. Add a much smaller number.",
+            lambda p, constant=constant: (-(p * (p + constant).log()).sum()).exp(),
+        )
+        for constant in (0.1, 0.01, 0.001)
     ),
 )

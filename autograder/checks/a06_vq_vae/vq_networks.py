@@ -52,6 +52,17 @@ def changes_its_input(submission: Submission, block: RemoteObject, x: torch.Tens
     return not isinstance(after, torch.Tensor) or not torch.equal(after, x)
 
 
+def ends_in_relu(submission: Submission, x: torch.Tensor) -> bool:
+    """Return whether a block with a large f has no output below 0, and some of 0 where x is above.
+
+    The second does not occur if the block adds a nonnegative f(x) to relu(x).
+    """
+    got = with_weights(submission.new("Residual", 6, 6, 5), x, 2.0)(x)
+    if not isinstance(got, torch.Tensor) or got.shape != x.shape:
+        return False
+    return not bool((got < 0).any()) and bool((got[x > 0] == 0).any())
+
+
 PAST = (
     Mistake(
         "skip_scaled",
@@ -132,6 +143,25 @@ def expect_inside(few: RemoteObject, many: RemoteObject, sizes: tuple[int, int],
     )
 
 
+def expect_order(made: Callable[[int, int], RemoteObject], name: str) -> None:
+    """Expect that the number of blocks and their width are not swapped.
+
+    More blocks make more tensors of weights. Wider blocks make larger ones. Parts of other layers
+    may do otherwise: only both in reverse are an error.
+
+    Args:
+        made: Makes the part with (`num_residual_layers`, `num_residual_hiddens`).
+        name: The name of its class.
+    """
+    start, deep, wide = (len(made(*sizes).parameters()) for sizes in ((2, 2), (5, 2), (2, 5)))
+    expect(
+        not (deep == start < wide),
+        f"`{name}` makes more blocks for a larger `num_residual_hiddens`, and wider ones for a "
+        "larger `num_residual_layers`. Do you pass the two on in the wrong order?",
+        "residual_sizes_swapped",
+    )
+
+
 # Residual blocks. With tiny weights, f is about 0 and the output is the skip connection.
 
 
@@ -143,6 +173,13 @@ def test_residual_adds_its_input(submission: Submission) -> None:
         block = with_weights(submission.new("Residual", 6, 6, 5), x, TINY)
         got = expect_tensor(block(x), shape, "`Residual(...)(x)`")
         if torch.allclose(got, x.relu().double(), atol=1e-5):
+            expect(
+                not ends_in_relu(submission, x),
+                "Your `Residual` applies a ReLU to the sum of x and f(x): its outputs are never "
+                "negative. Its text asks for x + f(x). The ReLU at the end belongs to "
+                "`ResidualStack`.",
+                "relu_after_sum",
+            )
             because = ""
             if changes_its_input(submission, block, x):
                 because = ", because an in-place ReLU overwrites x before it is added"
@@ -163,6 +200,27 @@ def test_residual_corrects(submission: Submission) -> None:
     same = torch.allclose(got, x.double()) or torch.allclose(got, x.relu().double())
     expect(not same, "f has no effect: the block outputs its input for all weights. Is f(x) added?")
     expect_grad(got, {"x": x}, "the block", "residual_detached")
+
+
+@check("residual")
+def test_residual_leaves_its_input(submission: Submission) -> None:
+    """The block does not write its sum into its input."""
+    x = torch.randn(2, 6, 4, 7)
+    held = submission.hold(x)
+    block = with_weights(submission.new("Residual", 6, 6, 5), x, 0.5)
+    # The same weights for the same input: the second call gets a fresh one.
+    got = expect_tensor(block(x), x.shape, "`Residual(...)(x)`")
+    block(held)
+    after = held.value()
+    # An in-place ReLU is accepted.
+    if not isinstance(after, torch.Tensor) or after.shape != x.shape:
+        return
+    expect(
+        torch.equal(after, x) or not torch.allclose(after.double(), got, atol=1e-5),
+        "Your `Residual` writes its output into its input x: the caller's tensor changes. Add x "
+        "and f(x) in a new tensor, not in place.",
+        "input_changed",
+    )
 
 
 @check("residual")
@@ -243,6 +301,10 @@ def test_stack_has_its_own_blocks(submission: Submission) -> None:
     expect(counts[2] - counts[1] == counts[1] - counts[0] > 0, shown)
     few, many = (submission.new("ResidualStack", 6, 6, 1, inside) for inside in (5, 7))
     expect_inside(few, many, (5, 7), "ResidualStack")
+    expect_order(
+        lambda layers, inside: submission.new("ResidualStack", 6, 6, layers, inside),
+        "ResidualStack",
+    )
 
 
 @check("residual")
@@ -354,6 +416,7 @@ def depth_checks(part: Part) -> Checks:
         )
         wide = new_network(submission, name, 3, inside=RESIDUAL_HIDDENS + 3)
         expect_inside(made[0], wide, (RESIDUAL_HIDDENS, RESIDUAL_HIDDENS + 3), name)
+        expect_order(lambda layers, inside: new_network(submission, name, 3, layers, inside), name)
 
     return (depth,)
 
@@ -384,6 +447,7 @@ def expect_colours(pixels: torch.Tensor) -> None:
 CHECKS = (
     test_residual_adds_its_input,
     test_residual_corrects,
+    test_residual_leaves_its_input,
     test_residual_has_each_relu,
     test_stack_has_its_own_blocks,
     test_stack_ends_in_relu,

@@ -7,7 +7,7 @@ import torch
 from autograder.checks.a06_vq_vae.base_quantizer import BASE_TASKS
 from autograder.checks.a06_vq_vae.moving_averages import EMA
 from autograder.checks.a06_vq_vae.quantizer import BETA, scalar
-from autograder.checks.a06_vq_vae.vq_networks import count
+from autograder.checks.a06_vq_vae.vq_networks import count, expect_order
 from autograder.checks.shared.calls import expect_called
 from autograder.checks.vocabulary import (
     CheckFailed,
@@ -262,6 +262,33 @@ def test_model_passes_the_sizes_of_its_networks_on(submission: Submission) -> No
             f"With a larger `{name}`, `Encoder` and `Decoder` have {sum(networks):,} more "
             f"parameters, but `Model` has {model:,} more. Are all sizes passed on, in this order?",
         )
+
+
+@check("model")
+def test_model_keeps_the_order_of_its_sizes(submission: Submission) -> None:
+    """`num_residual_layers` and `num_residual_hiddens` are not swapped."""
+    if {"residual", "encoder", "decoder"} & submission.failed:
+        return
+    expect_order(
+        lambda layers, inside: submission.new("Model", 8, layers, inside, 6, 2, BETA), "Model"
+    )
+
+
+@check("model")
+def test_model_default_decay(submission: Submission) -> None:
+    """Without the argument `decay`, the codebook is trained by gradients."""
+    if PARTS & submission.failed:
+        return
+    try:
+        model = submission.new("Model", 8, 1, 4, 6, 2, BETA)
+    except Raised:
+        return  # Without a default value, every call gives the argument.
+    expect(
+        not has_averages(model),
+        "`Model` without the argument `decay` has a codebook that moving averages update. The "
+        "default value of `decay` is 0.",
+        "default_changed",
+    )
 
 
 def expect_arguments_passed(submission: Submission) -> None:

@@ -9,12 +9,12 @@ that is missing is replaced by the exception, which the check of this result rai
 import ast
 import contextlib
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from autograder.protocol.remote import Raised, RemoteObject
+from autograder.protocol.remote import Raised, RemoteObject, Submission
 
 NAME = "_in_parts"
 # `_value_of` is called with each of the returned values alone.
@@ -32,7 +32,7 @@ def call_in_parts(
     class_name: str,
     method: str,
     x: torch.Tensor,
-    known: Mapping[str, torch.Tensor] | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> Any:
     """Call a method of a model; if it raises an exception, compute what it still can.
 
@@ -74,7 +74,7 @@ def call_with_known(
     class_name: str,
     method: str,
     x: torch.Tensor,
-    known: Mapping[str, torch.Tensor],
+    known: Mapping[str, Any],
 ) -> Any:
     """Call a method with right values in the place of what it computes for local variables.
 
@@ -113,6 +113,39 @@ def _define(model: RemoteObject, class_name: str, method: str, error: Raised) ->
     return submission.kept[key] is not None
 
 
+def names_before(
+    submission: Submission, class_name: str, method: str, ends: Collection[str]
+) -> tuple[str, ...]:
+    """Return the names that a method assigns to before it assigns one of `ends`.
+
+    Args:
+        submission: The submission.
+        class_name: The class that defines the method.
+        method: The method.
+        ends: Names of local variables.
+
+    Returns:
+        The other names; () if the method is not found, or assigns none of `ends`.
+    """
+    found = _found(tuple(submission.sources.values()), class_name, method)
+    before: dict[str, None] = {}
+    for statement in _statements(found.body if found is not None else ()):
+        assigned = _assigned(statement)
+        if set(ends) & set(assigned):
+            return tuple(before)
+        before.update(dict.fromkeys(assigned))
+    return ()
+
+
+def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield statements, and those of a `with` block in its place."""
+    for statement in body:
+        if isinstance(statement, ast.With):
+            yield from _statements(statement.body)
+        else:
+            yield statement
+
+
 def raised_key(class_name: str, method: str) -> str:
     """Return the key in `Submission.kept` of the exception that the method itself has raised."""
     return f"{class_name}.{method} raised"
@@ -135,6 +168,20 @@ def _written_in_parts(sources: Sequence[str], class_name: str, method: str) -> s
 
 
 def _rewritten(sources: Sequence[str], class_name: str, method: str) -> str | None:
+    found = _found(sources, class_name, method)
+    if found is None or len(found.args.args) != 2:
+        return None
+    made = copy.deepcopy(found)
+    made.name, made.decorator_list, made.returns = NAME, [], None
+    made.args.args += [ast.arg("_known"), ast.arg("_replace")]
+    made.args.defaults = []
+    made.body = _skipping(made.body)
+    text = ast.unparse(ast.fix_missing_locations(made))
+    return f"{HELPER}\n{text}\n{class_name}.{NAME} = {NAME}\n"
+
+
+def _found(sources: Sequence[str], class_name: str, method: str) -> ast.FunctionDef | None:
+    """Return the definition of a method; None if there is none."""
     found = None
     for source in sources:
         try:
@@ -145,15 +192,7 @@ def _rewritten(sources: Sequence[str], class_name: str, method: str) -> str | No
             if isinstance(node, ast.ClassDef) and node.name == class_name:
                 own = [f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == method]
                 found = own[-1] if own else None
-    if found is None or len(found.args.args) != 2:
-        return None
-    made = copy.deepcopy(found)
-    made.name, made.decorator_list, made.returns = NAME, [], None
-    made.args.args += [ast.arg("_known"), ast.arg("_replace")]
-    made.args.defaults = []
-    made.body = _skipping(made.body)
-    text = ast.unparse(ast.fix_missing_locations(made))
-    return f"{HELPER}\n{text}\n{class_name}.{NAME} = {NAME}\n"
+    return found
 
 
 def _skipping(body: Sequence[ast.stmt]) -> list[ast.stmt]:
