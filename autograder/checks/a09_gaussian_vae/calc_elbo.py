@@ -12,13 +12,12 @@ from typing import Any
 import torch
 
 from autograder.checks.shared.calls import expect_called
-from autograder.checks.shared.gaussian import sample
 from autograder.checks.shared.in_parts import call_in_parts, raised_key
 from autograder.checks.shared.kl import Pair, kl_term
 from autograder.checks.shared.likelihood import GAUSSIAN, greys, reconstruction_mistakes
 from autograder.checks.shared.loss_terms_fit import expect_density
 from autograder.checks.shared.parameterization import EACH_IMAGE, LOGSIGMA, expect_one_each
-from autograder.checks.shared.parts import model_or_bare
+from autograder.checks.shared.parts import fill, model_or_bare
 from autograder.checks.shared.sampling import NO_GRADIENT, Sampler
 from autograder.checks.vocabulary import (
     CheckFailed,
@@ -36,7 +35,11 @@ CODE = "The code z that `calc_elbo` decodes"
 RECON_MISTAKES = reconstruction_mistakes(GAUSSIAN, EACH_IMAGE)
 # At this σ_x all terms of the density differ. At σ_x = 1 three incorrect formulas are correct.
 SIGMA_X = 0.3
-RANGE, SHIFT = 16.0, 8.0
+RANGE, FINE = 16.0, 1e4
+HIDDEN = (
+    "The code z cannot be tested: `calc_elbo` calls neither `self.decoder` nor one of its layers "
+    "with it. Sample z, and decode it by `self.decoder`."
+)
 WIDEST = 200
 THREE_VALUES = "`calc_elbo` should return the three values (neg_elbo, recon, kl), got {}."
 TERMS = frozenset({"reconstruction", "kl_divergence"})
@@ -51,20 +54,28 @@ def any_vae(submission: Submission, latent_dim: int = 5, sigma_x: float = SIGMA_
     )
 
 
-def with_posterior(mu: torch.Tensor, logsigma: torch.Tensor) -> torch.Tensor:
-    """Return images (N, 1, 28, 28) from which the encoder's stub reads mu and logsigma."""
-    shown = (torch.cat([mu, logsigma], 1) + SHIFT) / RANGE
+def with_posterior(
+    mu: torch.Tensor, logsigma: torch.Tensor, values: float = RANGE
+) -> torch.Tensor:
+    """Return images (N, 1, 28, 28) from which the encoder's stub reads mu and logsigma.
+
+    Args:
+        mu: The means, (N, Z).
+        logsigma: The logarithms of the standard deviations, (N, Z).
+        values: The range of values of the pixels from 0 to 1.
+    """
+    shown = torch.cat([mu, logsigma], 1) / values + 0.5
     rest = torch.full((len(mu), PIXELS - shown.shape[1]), 0.9)
     return torch.cat([shown, rest], 1).unflatten(1, IMAGE)
 
 
-def plug_encoder(vae: RemoteObject, latent_dim: int) -> None:
+def plug_encoder(vae: RemoteObject, latent_dim: int, values: float = RANGE) -> None:
     """Replace a model's encoder by a stub that reads mu and logsigma from the pixels."""
-    pixels = RANGE * torch.eye(PIXELS)
+    pixels = values * torch.eye(PIXELS)
     vae.set_stub(
         "encoder",
-        Affine([pixels[:, :latent_dim]], bias=-SHIFT),
-        Affine([pixels[:, latent_dim : 2 * latent_dim]], bias=-SHIFT),
+        Affine([pixels[:, :latent_dim]], bias=-values / 2),
+        Affine([pixels[:, latent_dim : 2 * latent_dim]], bias=-values / 2),
         names=("x",),
     )
 
@@ -291,12 +302,12 @@ def sampler(submission: Submission, train: bool) -> Sampler:
             vae.eval()
         plug_encoder(vae, width)
         plug_blind_decoder(vae, width)
-        if UNSEEN in submission.kept:
-            # The task of the decoded image has lost its points. A right sample takes its place.
-            return sample(mu, 2 * logsigma)
         raised = None
+        x = with_posterior(mu_rows, logsigma_rows)
+        if UNSEEN in submission.kept:
+            return hidden(submission, x, width, train).view_as(mu)
         try:
-            terms(vae, with_posterior(mu_rows, logsigma_rows))
+            terms(vae, x)
         except Raised as error:
             # A term of the wrong shape cannot be added. Its own task has lost its points.
             if not TERMS & submission.failed:
@@ -307,6 +318,34 @@ def sampler(submission: Submission, train: bool) -> Sampler:
         return decoded(vae, *mu_rows.shape).view_as(mu)
 
     return sampled
+
+
+def hidden(submission: Submission, x: torch.Tensor, width: int, train: bool) -> torch.Tensor:
+    """Return the codes that the submission's own decoder gets, if no stub can take its place.
+
+    The task of the reconstruction term has lost its points for this. A sample is right or wrong
+    also if the decoder, or its first layer, is called under another name.
+
+    Args:
+        submission: The submission.
+        x: Images, (N, 1, 28, 28).
+        width: The number of latents, Z.
+        train: Whether the model is in training mode.
+
+    Raises:
+        CheckFailed: If no code can be seen.
+    """
+    vae = any_vae(submission, width)
+    if train:
+        vae.train()
+    else:
+        vae.eval()
+    plug_encoder(vae, width)
+    try:
+        z = vae.calc_elbo.entered("decoder", x)
+    except Raised:
+        raise CheckFailed(HIDDEN, "part_not_called") from None
+    return expect_tensor(z, (len(x), width), CODE)
 
 
 # There are as many images as latents: a KL that is not summed can then be added to the other term.
@@ -322,6 +361,7 @@ def expect_gradient_through_sample(submission: Submission) -> None:
     Then those of a second call, with a decoder that ignores z, are subtracted.
     """
     if UNSEEN in submission.kept:
+        expect_hidden_gradient(submission)
         return
     zeros = torch.zeros(3, 3)
     try:
@@ -335,6 +375,25 @@ def expect_gradient_through_sample(submission: Submission) -> None:
             return
         blind_mu, blind_logsigma, _ = sample_gradients(submission, mu, logsigma, blind=True)
         expect_slopes(by_mu - blind_mu, by_logsigma - blind_logsigma, z, mu)
+
+
+def expect_hidden_gradient(submission: Submission) -> None:
+    """Expect that gradients reach mu and log σ through the submission's own decoder.
+
+    The images contain mu and log σ too. Here a large step of them is a small one of the pixels, so
+    that the gradients of the pixels themselves do not count.
+    """
+    vae = any_vae(submission, 5, 0.1)
+    vae.decoder.give_sizes(torch.zeros(2, 5))
+    fill(vae, 1.0)
+    plug_encoder(vae, 5, FINE)
+    mu, logsigma = (0.1 * torch.randn(20, 5).requires_grad_() for _ in range(2))
+    recon = terms(vae, with_posterior(mu, logsigma, FINE))[1]
+    by_mu, by_logsigma = expect_grad(recon, {"mu": mu, "logsigma": logsigma}, "`recon`", "detached")
+    size = float(by_mu.abs().median())
+    expect(size > 1e-3, NO_GRADIENT.format("mu"), "detached")
+    off = float(by_logsigma.abs().median())
+    expect(off > 0.05 * size, NO_GRADIENT.format("logsigma"), "detached")
 
 
 def sample_gradients(
