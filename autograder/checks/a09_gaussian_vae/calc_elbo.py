@@ -21,6 +21,8 @@ from autograder.checks.shared.parts import fill, model_or_bare
 from autograder.checks.shared.sampling import NO_GRADIENT, Sampler
 from autograder.checks.vocabulary import (
     CheckFailed,
+    close,
+    difference,
     expect,
     expect_close,
     expect_grad,
@@ -43,6 +45,10 @@ HIDDEN = (
 WIDEST = 200
 THREE_VALUES = "`calc_elbo` should return the three values (neg_elbo, recon, kl), got {}."
 TERMS = frozenset({"reconstruction", "kl_divergence"})
+NO_DECODER = (
+    "No gradient passes through `self.decoder` to the negative ELBO. Is it called without "
+    "gradients, or is its output detached, or not used?"
+)
 # The key in `Submission.kept` that says that `calc_elbo` does not call `self.decoder`.
 UNSEEN = "decoder_unseen"
 
@@ -54,9 +60,7 @@ def any_vae(submission: Submission, latent_dim: int = 5, sigma_x: float = SIGMA_
     )
 
 
-def with_posterior(
-    mu: torch.Tensor, logsigma: torch.Tensor, values: float = RANGE
-) -> torch.Tensor:
+def with_posterior(mu: torch.Tensor, logsigma: torch.Tensor, values: float = RANGE) -> torch.Tensor:
     """Return images (N, 1, 28, 28) from which the encoder's stub reads mu and logsigma.
 
     Args:
@@ -419,7 +423,11 @@ def sample_gradients(
         total = recon
     inputs = {"mu": mu, "logsigma": logsigma}
     by_mu, by_logsigma = expect_grad(total, inputs, "the negative ELBO", "detached")
-    return by_mu.double(), by_logsigma.double(), decoded(vae, len(mu), latents)
+    z = decoded(vae, len(mu), latents)
+    # Its gradient is 0 only if none passes through the decoder: the pixels are not at their means.
+    reached = getattr(vae.decoder.biases, "0").grad.value()
+    expect(isinstance(reached, torch.Tensor) and bool(reached.any()), NO_DECODER, "detached")
+    return by_mu.double(), by_logsigma.double(), z
 
 
 def expect_slopes(
@@ -442,10 +450,10 @@ def expect_gradient_through_kl(submission: Submission) -> None:
     gradient of every KL is nonzero, also of an incorrect one.
     """
     vae = any_vae(submission, 3, 1e3)
-    plug_encoder(vae, 3)
+    plug_encoder(vae, 3, FINE)
     plug_blind_decoder(vae, 3)
     mu, logsigma = torch.ones(3, 3).requires_grad_(), (-torch.ones(3, 3)).requires_grad_()
-    total, _, divergence = terms(vae, with_posterior(mu, logsigma))
+    total, recon, divergence = terms(vae, with_posterior(mu, logsigma, FINE))
     if isinstance(total, Raised) and TERMS & submission.failed:
         if isinstance(divergence, Raised):
             return
@@ -458,3 +466,17 @@ def expect_gradient_through_kl(submission: Submission) -> None:
         "No gradient flows through the KL. Is it detached? Both terms train the model.",
         "elbo_detached",
     )
+    if "kl_divergence" in submission.failed or not isinstance(recon, torch.Tensor):
+        return
+    right = kl_term(mu.detach(), logsigma.detach(), LOGSIGMA, EACH_IMAGE)
+    if recon.shape != total.shape or not close((total - recon).detach(), right, 1e-2):
+        return  # a wrong KL, or a wrong sum, has wrong gradients too
+    slopes = {"mu": (by_mu, mu), "logsigma": (by_logsigma, LOGSIGMA.to_sigma(logsigma) ** 2 - 1)}
+    for name, (grad, slope) in slopes.items():
+        expect(
+            close(grad, slope.detach(), 1e-2),
+            "Your KL has the right value, but not the right gradient: it should be "
+            f"{difference(slope, grad)} for `{name}`. Is a part of the KL detached, or computed "
+            "without gradients?",
+            "elbo_detached",
+        )

@@ -159,6 +159,7 @@ def sampling_checks(
     *,
     what: str,
     name: str = "",
+    is_mu: str = IS_MU,
 ) -> Checks:
     """Make the checks of a reparameterized sample.
 
@@ -169,6 +170,7 @@ def sampling_checks(
         what: The sample, for messages.
         name: The method's name, if the sampler is a method that can be called alone. Then its
             gradients, its inputs and its device are checked too.
+        is_mu: The message for a sample that is mu itself, with `{}` in the place of `what`.
     """
     sigma = own.name if own is SIGMA else f"σ = {own.formula.format(own.name)}"
     uncapitalized = what[:1].lower() + what[1:]
@@ -182,13 +184,13 @@ def sampling_checks(
         f"The standard deviation of z is {sigma}, in training and in eval mode.",
     )
     def test_standard_deviation(submission: Submission) -> None:
-        expect_standard_deviation(made(submission, True), own, what)
+        expect_standard_deviation(made(submission, True), own, what, is_mu)
         measured = made(submission, False)
         if gives_mean(measured, own):
             said = MEAN_IN_EVAL.format(name) if name else IS_MEAN_IN_EVAL.format(uncapitalized)
             submission.remark(said)
         else:
-            expect_standard_deviation(measured, own, what)
+            expect_standard_deviation(measured, own, what, is_mu)
 
     @check(task)
     def test_centre(submission: Submission) -> None:
@@ -268,7 +270,9 @@ def sampling_checks(
     return (*noise, test_gradients_pass, test_inputs_kept) if name else noise
 
 
-def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str) -> None:
+def expect_standard_deviation(
+    sampler: Sampler, own: Parameterization, what: str, is_mu: str = IS_MU
+) -> None:
     """Expect a standard deviation of σ = 3.
 
     A right sampler fails with a probability below 1.5e-10 at each call.
@@ -279,7 +283,7 @@ def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str
     if abs(found - sigma) <= deviation_error(sigma, COUNT):
         return
     shown = f" At {own.name} = {own.three} the standard deviation should be 3; it is {found:.3g}."
-    expect(bool(z.any()), IS_MU.format(what) + shown, "no_sampling")
+    expect(bool(z.any()), is_mu.format(what) + shown, "no_sampling")
     # A root of a logarithm is not finite at σ < 1, which these samples include.
     below_one = sampler(*own.posterior(64, WIDTH))
     if isinstance(below_one, torch.Tensor) and bool(torch.isfinite(below_one).all()):
