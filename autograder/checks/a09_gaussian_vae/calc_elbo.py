@@ -7,9 +7,11 @@ is called with the sampled code.
 
 import contextlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from autograder.checks.shared.calls import expect_called
 from autograder.checks.shared.in_parts import call_in_parts, raised_key
@@ -45,6 +47,10 @@ HIDDEN = (
 WIDEST = 200
 THREE_VALUES = "`calc_elbo` should return the three values (neg_elbo, recon, kl), got {}."
 TERMS = frozenset({"reconstruction", "kl_divergence"})
+SHARED_ERROR = (
+    "In `calc_elbo`, the sample and the KL have one error in common: σ is wrong, or mu and "
+    "logsigma are exchanged. It costs the points of the sample only. The KL is right apart from that."
+)
 NO_DECODER = (
     "No gradient passes through `self.decoder` to the negative ELBO. Is it called without "
     "gradients, or is its output detached, or not used?"
@@ -289,7 +295,93 @@ def called_kl(submission: Submission) -> Pair:
         value = terms(vae, with_posterior(mu, logsigma))[2]
         return expect_one_each(value, n, "The third value, `kl`,", width=mu.shape[1])
 
-    return called
+    return as_sampled(submission, called)
+
+
+# Wrong readings of logsigma: functions from logsigma to the σ that a submission uses.
+READINGS: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
+    lambda v: (0.5 * v).exp(),
+    lambda v: (2 * v).exp(),
+    lambda v: (-v).exp(),
+    lambda v: v.exp().clamp(max=1),
+    F.softplus,
+)
+
+
+def as_sampled(submission: Submission, kl: Pair) -> Pair:
+    """Return a KL as it is with the right σ, if one wrong σ is used for the sample and for the KL.
+
+    One error costs one task: here that of the sample. The same holds for mu and log σ that are
+    exchanged where the encoder is called. Nothing else in the KL is changed.
+
+    Args:
+        submission: The submission.
+        kl: Its KL, a function of mu and log σ.
+
+    Returns:
+        The KL to judge: the submission's own one, unless it is wrong in exactly this way, and its
+        sample too.
+    """
+    if "shared_error" not in submission.kept:
+        submission.kept["shared_error"] = None
+        with contextlib.suppress(CheckFailed, Raised):
+            found = _shared_error(submission, kl)
+            submission.kept["shared_error"] = found
+            if found:
+                submission.remark(SHARED_ERROR)
+    corrected: Callable[[Pair], Pair] | None = submission.kept["shared_error"]
+    return corrected(kl) if corrected else kl
+
+
+def _shared_error(submission: Submission, kl: Pair) -> Callable[[Pair], Pair] | None:
+    """Return how a KL is corrected for an error that the sample has too; None if it has none."""
+    mu, logsigma = LOGSIGMA.posterior(5, 5)
+    got = kl(mu, logsigma)
+    if close(got, _right_kl(mu, logsigma)):
+        return None
+    if close(got, _right_kl(logsigma, mu)):
+        same = _samples_like(submission, lambda mu, value: (value, mu.exp()))
+        return (lambda kl: lambda mu, value: kl(value, mu)) if same else None
+    for reading in READINGS:
+        for log in (lambda v: v, lambda v, reading=reading: reading(v).log()):
+
+            def wrong(
+                mu: torch.Tensor,
+                value: torch.Tensor,
+                reading: Callable[[torch.Tensor], torch.Tensor] = reading,
+                log: Callable[[torch.Tensor], torch.Tensor] = log,
+            ) -> torch.Tensor:
+                mu, value = mu.double(), value.double()
+                return (0.5 * (mu**2 + reading(value) ** 2 - 1) - log(value)).sum(1)
+
+            if close(got, wrong(mu, logsigma)) and _samples_like(
+                submission, lambda mu, value, reading=reading: (mu, reading(value))
+            ):
+                return lambda kl, wrong=wrong: (
+                    lambda mu, value: kl(mu, value) + _right_kl(mu, value) - wrong(mu, value)
+                )
+    return None
+
+
+def _right_kl(mu: torch.Tensor, logsigma: torch.Tensor) -> torch.Tensor:
+    return kl_term(mu, logsigma, LOGSIGMA, EACH_IMAGE)
+
+
+def _samples_like(
+    submission: Submission,
+    moments: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
+) -> bool:
+    """Return whether z has this mean and this standard deviation, given mu and log σ."""
+    sampled = sampler(submission, True)
+    for mu, sigma in ((1.0, 3.0), (-1.0, 0.5)):
+        given = torch.tensor(mu), torch.tensor(sigma).log()
+        z = sampled(*(value.expand(10_000, 2) for value in given))
+        mean, deviation = (float(value) for value in moments(*given))
+        if abs(float(z.std()) - deviation) > 0.05 * deviation:
+            return False
+        if abs(float(z.mean()) - mean) > 0.1 * deviation:
+            return False
+    return True
 
 
 def sampler(submission: Submission, train: bool) -> Sampler:
