@@ -49,7 +49,8 @@ THREE_VALUES = "`calc_elbo` should return the three values (neg_elbo, recon, kl)
 TERMS = frozenset({"reconstruction", "kl_divergence"})
 SHARED_ERROR = (
     "In `calc_elbo`, the sample and the KL have one error in common: σ is wrong, or mu and "
-    "logsigma are exchanged. It costs the points of the sample only. The KL is right apart from that."
+    "logsigma are exchanged. It costs the points of the sample only. The KL is right apart from "
+    "that."
 )
 NO_DECODER = (
     "No gradient passes through `self.decoder` to the negative ELBO. Is it called without "
