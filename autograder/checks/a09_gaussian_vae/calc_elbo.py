@@ -6,6 +6,7 @@ is called with the sampled code.
 """
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -342,26 +343,41 @@ def _shared_error(submission: Submission, kl: Pair) -> Callable[[Pair], Pair] | 
         return None
     if close(got, _right_kl(logsigma, mu)):
         same = _samples_like(submission, lambda mu, value: (value, mu.exp()))
-        return (lambda kl: lambda mu, value: kl(value, mu)) if same else None
+        return _exchanged if same else None
     for reading in READINGS:
-        for log in (lambda v: v, lambda v, reading=reading: reading(v).log()):
-
-            def wrong(
-                mu: torch.Tensor,
-                value: torch.Tensor,
-                reading: Callable[[torch.Tensor], torch.Tensor] = reading,
-                log: Callable[[torch.Tensor], torch.Tensor] = log,
-            ) -> torch.Tensor:
-                mu, value = mu.double(), value.double()
-                return (0.5 * (mu**2 + reading(value) ** 2 - 1) - log(value)).sum(1)
-
-            if close(got, wrong(mu, logsigma)) and _samples_like(
-                submission, lambda mu, value, reading=reading: (mu, reading(value))
-            ):
-                return lambda kl, wrong=wrong: (
-                    lambda mu, value: kl(mu, value) + _right_kl(mu, value) - wrong(mu, value)
-                )
+        for own_log in (True, False):
+            wrong = _kl_of_reading(reading, own_log)
+            read = functools.partial(_moments, reading)
+            if close(got, wrong(mu, logsigma)) and _samples_like(submission, read):
+                return functools.partial(_corrected, wrong)
     return None
+
+
+def _moments(
+    reading: Callable[[torch.Tensor], torch.Tensor], mu: torch.Tensor, value: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return mu, reading(value)
+
+
+def _exchanged(kl: Pair) -> Pair:
+    return lambda mu, value: kl(value, mu)
+
+
+def _kl_of_reading(reading: Callable[[torch.Tensor], torch.Tensor], own_log: bool) -> Pair:
+    """Return the KL with a wrong σ; with `own_log`, its logarithm is that of the wrong σ too."""
+
+    def wrong(mu: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        mu, value = mu.double(), value.double()
+        sigma = reading(value)
+        log = sigma.log() if own_log else value
+        return (0.5 * (mu**2 + sigma**2 - 1) - log).sum(1)
+
+    return wrong
+
+
+def _corrected(wrong: Pair, kl: Pair) -> Pair:
+    """Return a KL without the difference between a known wrong KL and the right one."""
+    return lambda mu, value: kl(mu, value) + _right_kl(mu, value) - wrong(mu, value)
 
 
 def _right_kl(mu: torch.Tensor, logsigma: torch.Tensor) -> torch.Tensor:
