@@ -232,7 +232,7 @@ def sampling_checks(
         """The noise is Gaussian: its fourth moment is 3 σ⁴."""
         # Not at σ = 1: a student who uses log σ for σ would have no noise there.
         z = many(submission, 0.0, 3.0)
-        expect(bool(z.any()), IS_MU.format(what), "no_sampling")
+        expect(bool(z.any()), is_mu.format(what), "no_sampling")
         if float(z.std()) < 1e-6:
             expect_no_known_sample(lambda mu, s: moments(many(submission, mu, s)), exchanged(own))
         expect(float(z.std()) > 1e-6, NO_NOISE, "no_sampling")
