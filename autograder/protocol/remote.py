@@ -416,6 +416,19 @@ class RemoteObject:
         """Call this module; return the inputs of the last call of one of its parts."""
         return self.submission.request("given", ref=self.ref, part=part, args=list(args))
 
+    def entered(self, part: str, *args: Any) -> torch.Tensor:
+        """Call it; return what enters a part of its object, also if the part has another name.
+
+        Raises:
+            Raised: If neither the part nor one of its layers is called.
+        """
+        got = self.submission.request(
+            "entered", ref=self.ref, path=self.path, part=part, args=list(args)
+        )
+        if not isinstance(got, torch.Tensor) or got.dim() == 0:
+            raise Raised(INVALID_ANSWER)
+        return got
+
     def call_on_meta_device(self, *args: Any) -> Any:
         """Call it on the meta device; return the devices of result tensors that are elsewhere.
 

@@ -244,6 +244,51 @@ class Worker:
             raise RuntimeError(f"`self.{part}` is never called; expected at least one call")
         return seen[-1]
 
+    def do_entered(self, ref: int, path: str, part: str, args: list) -> torch.Tensor:
+        """Call an object or one of its methods; return what enters one of its parts, (N, ...).
+
+        The part may be called under any name, and so may one of its layers: the inputs of that
+        module count that is called first. An exception after that call is ignored.
+
+        Raises:
+            RuntimeError: If neither the part nor one of its layers is called with a tensor.
+        """
+        target, depth = self.reach(ref, path), 0
+        modules = list(self.objects[ref].get_submodule(part).modules())
+        own = {module: vars(module)["forward"] for module in modules if "forward" in vars(module)}
+        seen: list[tuple[Any, torch.Tensor]] = []
+
+        def recording(module: Any, before: Any) -> Any:
+            def recorded(*inputs: Any, **named: Any) -> Any:
+                nonlocal depth
+                first = next((v for v in (*inputs, *named.values()) if torch.is_tensor(v)), None)
+                if not depth and first is not None and (not seen or seen[0][0] is module):
+                    seen.append((module, first.detach().clone()))
+                depth += 1
+                try:
+                    return before(*inputs, **named)
+                finally:
+                    depth -= 1
+
+            return recorded
+
+        for module in modules:
+            module.forward = recording(module, module.forward)
+        try:
+            with by_class([self.objects[ref], *args]):
+                target(*args)
+        except Exception:
+            if not seen:
+                raise
+        finally:
+            for module in modules:
+                del module.forward
+                if module in own:
+                    module.forward = own[module]
+        if not seen:
+            raise RuntimeError(f"`self.{part}` is never called; expected at least one call")
+        return torch.cat([rows for _, rows in seen])
+
     def do_call_on_meta_device(self, ref: int, path: str, args: list) -> list[str]:
         """Call with all inputs on the meta device; see `devices.call_on_meta_device`.
 

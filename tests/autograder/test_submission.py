@@ -125,6 +125,29 @@ def test_a_held_value_is_the_same_object_in_each_call(submission):
     assert torch.equal(held.value(), torch.zeros(3))
 
 
+HIDDEN_PART = """
+from torch import nn
+class Hidden(nn.Module):
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.part = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
+        self.parts = [[self.part]]
+    def run(self, x):
+        x = 2 * x
+        if self.how == "alias":
+            return self.parts[0][0](x)
+        if self.how == "layers":
+            for layer in self.part:
+                x = layer(x)
+            return x
+        if self.how == "rows":
+            return [self.part.forward(row[None]) for row in x]
+        if self.how == "raises":
+            return self.part(x).undefined
+"""
+
+
 def test_given_returns_the_inputs_of_a_part_and_changes_nothing(submission):
     model, x = submission.new("Model", 5), torch.randn(2, 3)
     (given,) = model.given("part", x)
@@ -132,6 +155,17 @@ def test_given_returns_the_inputs_of_a_part_and_changes_nothing(submission):
     assert model.part._forward_pre_hooks.value() == {}
     with pytest.raises(Raised, match="never called"):
         model.given("part", x, x)
+
+
+def test_entered_returns_what_enters_a_part_under_any_name(submission):
+    submission.run(HIDDEN_PART, "hidden")
+    x = torch.randn(2, 3)
+    for how in ("alias", "layers", "rows", "raises"):
+        model = submission.new("Hidden", how)
+        assert torch.equal(model.run.entered("part", x), 2 * x)
+        assert model.part._forward_pre_hooks.value() == {}
+    with pytest.raises(Raised, match="never called"):
+        submission.new("Hidden", "nothing").run.entered("part", x)
 
 
 def test_an_input_with_a_gradient_can_be_changed_in_place(submission):

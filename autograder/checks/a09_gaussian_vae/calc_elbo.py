@@ -6,22 +6,26 @@ is called with the sampled code.
 """
 
 import contextlib
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from autograder.checks.shared.calls import expect_called
-from autograder.checks.shared.gaussian import sample
 from autograder.checks.shared.in_parts import call_in_parts, raised_key
 from autograder.checks.shared.kl import Pair, kl_term
 from autograder.checks.shared.likelihood import GAUSSIAN, greys, reconstruction_mistakes
 from autograder.checks.shared.loss_terms_fit import expect_density
 from autograder.checks.shared.parameterization import EACH_IMAGE, LOGSIGMA, expect_one_each
-from autograder.checks.shared.parts import model_or_bare
+from autograder.checks.shared.parts import fill, model_or_bare
 from autograder.checks.shared.sampling import NO_GRADIENT, Sampler
 from autograder.checks.vocabulary import (
     CheckFailed,
+    close,
+    difference,
     expect,
     expect_close,
     expect_grad,
@@ -36,10 +40,23 @@ CODE = "The code z that `calc_elbo` decodes"
 RECON_MISTAKES = reconstruction_mistakes(GAUSSIAN, EACH_IMAGE)
 # At this σ_x all terms of the density differ. At σ_x = 1 three incorrect formulas are correct.
 SIGMA_X = 0.3
-RANGE, SHIFT = 16.0, 8.0
+RANGE, FINE = 16.0, 1e4
+HIDDEN = (
+    "The code z cannot be tested: `calc_elbo` calls neither `self.decoder` nor one of its layers "
+    "with it. Sample z, and decode it by `self.decoder`."
+)
 WIDEST = 200
 THREE_VALUES = "`calc_elbo` should return the three values (neg_elbo, recon, kl), got {}."
 TERMS = frozenset({"reconstruction", "kl_divergence"})
+SHARED_ERROR = (
+    "In `calc_elbo`, the sample and the KL have one error in common: σ is wrong, or mu and "
+    "logsigma are exchanged. It costs the points of the sample only. The KL is right apart from "
+    "that."
+)
+NO_DECODER = (
+    "No gradient passes through `self.decoder` to the negative ELBO. Is it called without "
+    "gradients, or is its output detached, or not used?"
+)
 # The key in `Submission.kept` that says that `calc_elbo` does not call `self.decoder`.
 UNSEEN = "decoder_unseen"
 
@@ -51,20 +68,26 @@ def any_vae(submission: Submission, latent_dim: int = 5, sigma_x: float = SIGMA_
     )
 
 
-def with_posterior(mu: torch.Tensor, logsigma: torch.Tensor) -> torch.Tensor:
-    """Return images (N, 1, 28, 28) from which the encoder's stub reads mu and logsigma."""
-    shown = (torch.cat([mu, logsigma], 1) + SHIFT) / RANGE
+def with_posterior(mu: torch.Tensor, logsigma: torch.Tensor, values: float = RANGE) -> torch.Tensor:
+    """Return images (N, 1, 28, 28) from which the encoder's stub reads mu and logsigma.
+
+    Args:
+        mu: The means, (N, Z).
+        logsigma: The logarithms of the standard deviations, (N, Z).
+        values: The range of values of the pixels from 0 to 1.
+    """
+    shown = torch.cat([mu, logsigma], 1) / values + 0.5
     rest = torch.full((len(mu), PIXELS - shown.shape[1]), 0.9)
     return torch.cat([shown, rest], 1).unflatten(1, IMAGE)
 
 
-def plug_encoder(vae: RemoteObject, latent_dim: int) -> None:
+def plug_encoder(vae: RemoteObject, latent_dim: int, values: float = RANGE) -> None:
     """Replace a model's encoder by a stub that reads mu and logsigma from the pixels."""
-    pixels = RANGE * torch.eye(PIXELS)
+    pixels = values * torch.eye(PIXELS)
     vae.set_stub(
         "encoder",
-        Affine([pixels[:, :latent_dim]], bias=-SHIFT),
-        Affine([pixels[:, latent_dim : 2 * latent_dim]], bias=-SHIFT),
+        Affine([pixels[:, :latent_dim]], bias=-values / 2),
+        Affine([pixels[:, latent_dim : 2 * latent_dim]], bias=-values / 2),
         names=("x",),
     )
 
@@ -274,7 +297,108 @@ def called_kl(submission: Submission) -> Pair:
         value = terms(vae, with_posterior(mu, logsigma))[2]
         return expect_one_each(value, n, "The third value, `kl`,", width=mu.shape[1])
 
-    return called
+    return as_sampled(submission, called)
+
+
+# Wrong readings of logsigma: functions from logsigma to the σ that a submission uses.
+READINGS: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
+    lambda v: (0.5 * v).exp(),
+    lambda v: (2 * v).exp(),
+    lambda v: (-v).exp(),
+    lambda v: v.exp().clamp(max=1),
+    F.softplus,
+)
+
+
+def as_sampled(submission: Submission, kl: Pair) -> Pair:
+    """Return a KL as it is with the right σ, if one wrong σ is used for the sample and for the KL.
+
+    One error costs one task: here that of the sample. The same holds for mu and log σ that are
+    exchanged where the encoder is called. Nothing else in the KL is changed.
+
+    Args:
+        submission: The submission.
+        kl: Its KL, a function of mu and log σ.
+
+    Returns:
+        The KL to judge: the submission's own one, unless it is wrong in exactly this way, and its
+        sample too.
+    """
+    if "shared_error" not in submission.kept:
+        submission.kept["shared_error"] = None
+        with contextlib.suppress(CheckFailed, Raised):
+            found = _shared_error(submission, kl)
+            submission.kept["shared_error"] = found
+            if found:
+                submission.remark(SHARED_ERROR)
+    corrected: Callable[[Pair], Pair] | None = submission.kept["shared_error"]
+    return corrected(kl) if corrected else kl
+
+
+def _shared_error(submission: Submission, kl: Pair) -> Callable[[Pair], Pair] | None:
+    """Return how a KL is corrected for an error that the sample has too; None if it has none."""
+    mu, logsigma = LOGSIGMA.posterior(5, 5)
+    got = kl(mu, logsigma)
+    if close(got, _right_kl(mu, logsigma)):
+        return None
+    if close(got, _right_kl(logsigma, mu)):
+        same = _samples_like(submission, lambda mu, value: (value, mu.exp()))
+        return _exchanged if same else None
+    for reading in READINGS:
+        for own_log in (True, False):
+            wrong = _kl_of_reading(reading, own_log)
+            read = functools.partial(_moments, reading)
+            if close(got, wrong(mu, logsigma)) and _samples_like(submission, read):
+                return functools.partial(_corrected, wrong)
+    return None
+
+
+def _moments(
+    reading: Callable[[torch.Tensor], torch.Tensor], mu: torch.Tensor, value: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return mu, reading(value)
+
+
+def _exchanged(kl: Pair) -> Pair:
+    return lambda mu, value: kl(value, mu)
+
+
+def _kl_of_reading(reading: Callable[[torch.Tensor], torch.Tensor], own_log: bool) -> Pair:
+    """Return the KL with a wrong σ; with `own_log`, its logarithm is that of the wrong σ too."""
+
+    def wrong(mu: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        mu, value = mu.double(), value.double()
+        sigma = reading(value)
+        log = sigma.log() if own_log else value
+        return (0.5 * (mu**2 + sigma**2 - 1) - log).sum(1)
+
+    return wrong
+
+
+def _corrected(wrong: Pair, kl: Pair) -> Pair:
+    """Return a KL without the difference between a known wrong KL and the right one."""
+    return lambda mu, value: kl(mu, value) + _right_kl(mu, value) - wrong(mu, value)
+
+
+def _right_kl(mu: torch.Tensor, logsigma: torch.Tensor) -> torch.Tensor:
+    return kl_term(mu, logsigma, LOGSIGMA, EACH_IMAGE)
+
+
+def _samples_like(
+    submission: Submission,
+    moments: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
+) -> bool:
+    """Return whether z has this mean and this standard deviation, given mu and log σ."""
+    sampled = sampler(submission, True)
+    for mu, sigma in ((1.0, 3.0), (-1.0, 0.5)):
+        given = torch.tensor(mu), torch.tensor(sigma).log()
+        z = sampled(*(value.expand(10_000, 2) for value in given))
+        mean, deviation = (float(value) for value in moments(*given))
+        if abs(float(z.std()) - deviation) > 0.05 * deviation:
+            return False
+        if abs(float(z.mean()) - mean) > 0.1 * deviation:
+            return False
+    return True
 
 
 def sampler(submission: Submission, train: bool) -> Sampler:
@@ -291,12 +415,12 @@ def sampler(submission: Submission, train: bool) -> Sampler:
             vae.eval()
         plug_encoder(vae, width)
         plug_blind_decoder(vae, width)
-        if UNSEEN in submission.kept:
-            # The task of the decoded image has lost its points. A right sample takes its place.
-            return sample(mu, 2 * logsigma)
         raised = None
+        x = with_posterior(mu_rows, logsigma_rows)
+        if UNSEEN in submission.kept:
+            return hidden(submission, x, width, train).view_as(mu)
         try:
-            terms(vae, with_posterior(mu_rows, logsigma_rows))
+            terms(vae, x)
         except Raised as error:
             # A term of the wrong shape cannot be added. Its own task has lost its points.
             if not TERMS & submission.failed:
@@ -307,6 +431,34 @@ def sampler(submission: Submission, train: bool) -> Sampler:
         return decoded(vae, *mu_rows.shape).view_as(mu)
 
     return sampled
+
+
+def hidden(submission: Submission, x: torch.Tensor, width: int, train: bool) -> torch.Tensor:
+    """Return the codes that the submission's own decoder gets, if no stub can take its place.
+
+    The task of the reconstruction term has lost its points for this. A sample is right or wrong
+    also if the decoder, or its first layer, is called under another name.
+
+    Args:
+        submission: The submission.
+        x: Images, (N, 1, 28, 28).
+        width: The number of latents, Z.
+        train: Whether the model is in training mode.
+
+    Raises:
+        CheckFailed: If no code can be seen.
+    """
+    vae = any_vae(submission, width)
+    if train:
+        vae.train()
+    else:
+        vae.eval()
+    plug_encoder(vae, width)
+    try:
+        z = vae.calc_elbo.entered("decoder", x)
+    except Raised:
+        raise CheckFailed(HIDDEN, "part_not_called") from None
+    return expect_tensor(z, (len(x), width), CODE)
 
 
 # There are as many images as latents: a KL that is not summed can then be added to the other term.
@@ -322,6 +474,7 @@ def expect_gradient_through_sample(submission: Submission) -> None:
     Then those of a second call, with a decoder that ignores z, are subtracted.
     """
     if UNSEEN in submission.kept:
+        expect_hidden_gradient(submission)
         return
     zeros = torch.zeros(3, 3)
     try:
@@ -335,6 +488,25 @@ def expect_gradient_through_sample(submission: Submission) -> None:
             return
         blind_mu, blind_logsigma, _ = sample_gradients(submission, mu, logsigma, blind=True)
         expect_slopes(by_mu - blind_mu, by_logsigma - blind_logsigma, z, mu)
+
+
+def expect_hidden_gradient(submission: Submission) -> None:
+    """Expect that gradients reach mu and log σ through the submission's own decoder.
+
+    The images contain mu and log σ too. Here a large step of them is a small one of the pixels, so
+    that the gradients of the pixels themselves do not count.
+    """
+    vae = any_vae(submission, 5, 0.1)
+    vae.decoder.give_sizes(torch.zeros(2, 5))
+    fill(vae, 1.0)
+    plug_encoder(vae, 5, FINE)
+    mu, logsigma = (0.1 * torch.randn(20, 5).requires_grad_() for _ in range(2))
+    recon = terms(vae, with_posterior(mu, logsigma, FINE))[1]
+    by_mu, by_logsigma = expect_grad(recon, {"mu": mu, "logsigma": logsigma}, "`recon`", "detached")
+    size = float(by_mu.abs().median())
+    expect(size > 1e-3, NO_GRADIENT.format("mu"), "detached")
+    off = float(by_logsigma.abs().median())
+    expect(off > 0.05 * size, NO_GRADIENT.format("logsigma"), "detached")
 
 
 def sample_gradients(
@@ -360,7 +532,11 @@ def sample_gradients(
         total = recon
     inputs = {"mu": mu, "logsigma": logsigma}
     by_mu, by_logsigma = expect_grad(total, inputs, "the negative ELBO", "detached")
-    return by_mu.double(), by_logsigma.double(), decoded(vae, len(mu), latents)
+    z = decoded(vae, len(mu), latents)
+    # Its gradient is 0 only if none passes through the decoder: the pixels are not at their means.
+    reached = getattr(vae.decoder.biases, "0").grad.value()
+    expect(isinstance(reached, torch.Tensor) and bool(reached.any()), NO_DECODER, "detached")
+    return by_mu.double(), by_logsigma.double(), z
 
 
 def expect_slopes(
@@ -383,10 +559,10 @@ def expect_gradient_through_kl(submission: Submission) -> None:
     gradient of every KL is nonzero, also of an incorrect one.
     """
     vae = any_vae(submission, 3, 1e3)
-    plug_encoder(vae, 3)
+    plug_encoder(vae, 3, FINE)
     plug_blind_decoder(vae, 3)
     mu, logsigma = torch.ones(3, 3).requires_grad_(), (-torch.ones(3, 3)).requires_grad_()
-    total, _, divergence = terms(vae, with_posterior(mu, logsigma))
+    total, recon, divergence = terms(vae, with_posterior(mu, logsigma, FINE))
     if isinstance(total, Raised) and TERMS & submission.failed:
         if isinstance(divergence, Raised):
             return
@@ -399,3 +575,17 @@ def expect_gradient_through_kl(submission: Submission) -> None:
         "No gradient flows through the KL. Is it detached? Both terms train the model.",
         "elbo_detached",
     )
+    if "kl_divergence" in submission.failed or not isinstance(recon, torch.Tensor):
+        return
+    right = kl_term(mu.detach(), logsigma.detach(), LOGSIGMA, EACH_IMAGE)
+    if recon.shape != total.shape or not close((total - recon).detach(), right, 1e-2):
+        return  # a wrong KL, or a wrong sum, has wrong gradients too
+    slopes = {"mu": (by_mu, mu), "logsigma": (by_logsigma, LOGSIGMA.to_sigma(logsigma) ** 2 - 1)}
+    for name, (grad, slope) in slopes.items():
+        expect(
+            close(grad, slope.detach(), 1e-2),
+            "Your KL has the right value, but not the right gradient: it should be "
+            f"{difference(slope, grad)} for `{name}`. Is a part of the KL detached, or computed "
+            "without gradients?",
+            "elbo_detached",
+        )

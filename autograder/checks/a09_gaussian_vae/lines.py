@@ -94,6 +94,22 @@ def expect_on_line(points: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> No
         f"{len(points)} is {float(off.max()):.3g} times their distance away from it.",
         "not_on_line",
     )
+    steps = share.diff()
+    if bool(((steps - steps.mean()).abs() < 1e-3 * steps.abs().mean()).all()):
+        first, last = (float(end) for end in (share[0], share[-1]))
+        where = f"{first:.3g} and ends at {last:.3g}"
+        expect(
+            float(steps.mean()) > 0,
+            "Your points go in the direction from z2 to z1. In shares of the way from z1 to z2, "
+            f"your line starts at {where}. Expected: from 0 to 1. Check a sign.",
+            "wrong_direction",
+        )
+        expect(
+            False,
+            "Your points are evenly spaced, but their ends are not z1 and z2: in shares of the "
+            f"way from z1 to z2, your line starts at {where}. Expected: from 0 to 1.",
+            "wrong_ends",
+        )
     shown = ", ".join(f"{float(s):.3g}" for s in share[:4])
     expect(
         False,

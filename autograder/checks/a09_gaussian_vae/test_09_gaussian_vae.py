@@ -38,7 +38,11 @@ from autograder.checks.deformed import deformed_digits
 from autograder.checks.shared.answers import expect_gaussians, expect_like, expect_values
 from autograder.checks.shared.gaussian import sample
 from autograder.checks.shared.kl import kl_checks, kl_term
-from autograder.checks.shared.last_activation import expect_no_plateau, expect_not_normalised
+from autograder.checks.shared.last_activation import (
+    expect_black_reached,
+    expect_no_plateau,
+    expect_not_normalised,
+)
 from autograder.checks.shared.likelihood import GAUSSIAN, greys
 from autograder.checks.shared.loss_terms_fit import expect_weights
 from autograder.checks.shared.networks import (
@@ -57,8 +61,17 @@ from autograder.checks.shared.parameterization import (
     expect_one_each,
     expect_posterior,
 )
-from autograder.checks.shared.parts import model_or_bare
-from autograder.checks.shared.prior import ENCODED, new_image_checks, plug_random_decoder
+from autograder.checks.shared.parts import (
+    expect_inputs_kept,
+    expect_mode_kept,
+    model_or_bare,
+)
+from autograder.checks.shared.prior import (
+    ENCODED,
+    new_image_checks,
+    plug_random_decoder,
+    sample_images,
+)
 from autograder.checks.shared.repeats import expect_new_noise
 from autograder.checks.shared.sampling import sampling_checks
 from autograder.checks.training import TrainingSpec, training_checks
@@ -190,6 +203,9 @@ def test_decoder_reaches_black_and_white(submission: Submission) -> None:
 def expect_black_and_white(pixels: torch.Tensor) -> None:
     """Expect dark and bright pixels; a model without a last activation is right, too."""
     low, high = float(pixels.min()), float(pixels.max())
+    # Without a last activation, bright pixels alone are no sign of one before it.
+    if low >= 0 and high <= 1:
+        expect_black_reached(low, high)
     expect(
         low < 0.45 and high > 0.55,
         f"Decoded pixels are between {low:.2f} and {high:.2f}, even for extreme codes: no pixel "
@@ -200,6 +216,11 @@ def expect_black_and_white(pixels: torch.Tensor) -> None:
 
 
 # calc_elbo, with stubs of encoder and decoder
+
+IS_MU = (
+    "{} is mu itself, without noise. Do you sample z with noise that is scaled by σ, and is it z "
+    "that you decode?"
+)
 
 
 @check("reconstruction")
@@ -312,6 +333,8 @@ def test_gradient_through_the_kl(submission: Submission) -> None:
 
 # New images
 
+SIZE = "self.latent_dim"
+
 
 def sampled(submission: Submission, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Sample through known parts: pixels, the decoder's output (n, 784), and codes (n, 2)."""
@@ -326,7 +349,7 @@ def sampled(submission: Submission, n: int) -> tuple[torch.Tensor, torch.Tensor,
         names=("x",),
     )
     vae.eval()
-    x = expect_tensor(vae.sample(n), (n, *IMAGE), "`sample(n)`").flatten(1)
+    x = expect_tensor(sample_images(vae, n, 2, SIZE), (n, *IMAGE), "`sample(n)`").flatten(1)
     z = vae.decoder.seen()
     z = expect_tensor(
         z.expand(n, -1) if len(z) == 1 else z, (n, 2), "The code that `sample` decodes"
@@ -341,6 +364,20 @@ def test_sample_gives_means(submission: Submission) -> None:
     expect_means(x, mean, SIGMA_X)
 
 
+@check("sample")
+def test_sample_keeps_the_mode(submission: Submission) -> None:
+    """After a call of `sample`, the model is in the same mode as before."""
+    vae = any_vae(submission, 2)
+    plug_random_decoder(vae, 2, IMAGE)
+    for training in (True, False):
+        if training:
+            vae.train()
+        else:
+            vae.eval()
+        vae.sample(2)
+        expect_mode_kept(vae, "sample", training=training)
+
+
 # The line between two codes
 
 
@@ -351,14 +388,20 @@ def test_line_is_straight(submission: Submission) -> None:
     for latent_dim, n in ((5, None), (16, 7), (1, 2), (3, 50)):
         a, b = torch.randn(2, latent_dim) + torch.tensor([[1.0], [3.0]])
         got = interpolate(a, b) if n is None else interpolate(a, b, n)
-        n = n or 10
+        call = "`interpolate(z1, z2)`" if n is None else f"`interpolate(z1, z2, {n})`"
+        default, n = n is None, n or 10
+        points = len(got) if isinstance(got, torch.Tensor) and got.dim() == 2 else n
         expect(
-            not (isinstance(got, torch.Tensor) and got.shape == (n - 1, latent_dim)),
-            f"`interpolate` returns {n - 1} points for n = {n}. Expected: {n} points, including "
-            "both ends.",
+            points != n - 1,
+            f"{call} returns {n - 1} points. Expected: {n} points, including both ends.",
             "end_missing",
         )
-        got = expect_tensor(got, (n, latent_dim), f"`interpolate(z1, z2, {n})`")
+        expect(
+            not default or points == n or points < 2,
+            f"{call} returns {points} points. It should return 10: the default of `n` is 10.",
+            "other_default",
+        )
+        got = expect_tensor(got, (n, latent_dim), call)
         right = line(a, b, torch.linspace(0, 1, n))
         expect_close(
             got,
@@ -368,6 +411,13 @@ def test_line_is_straight(submission: Submission) -> None:
             LINE_MISTAKES,
             otherwise=functools.partial(expect_on_line, got, a, b),
         )
+
+
+@check("interpolate")
+def test_line_keeps_its_ends(submission: Submission) -> None:
+    """z1 and z2 are the same after the call as before."""
+    ends = {"z1": torch.randn(5), "z2": torch.randn(5)}
+    expect_inputs_kept(submission, "interpolate", ends)
 
 
 # The whole model. The loss is in bits per dimension at σ_x = 0.1.
@@ -426,9 +476,9 @@ FAMILIES = (
     ),
     convolution_checks(DECODER),
     kl_checks("kl_divergence", called_kl, LOGSIGMA, EACH_IMAGE, gradient=False),
-    sampling_checks("elbo", sampler, LOGSIGMA, what=CODE),
+    sampling_checks("elbo", sampler, LOGSIGMA, what=CODE, is_mu=IS_MU),
     new_image_checks(
-        any_vae, IMAGE, lambda submission, n: sampled(submission, n)[2], "`sample(n)`"
+        any_vae, IMAGE, lambda submission, n: sampled(submission, n)[2], "`sample(n)`", SIZE
     ),
     training_checks(TASKS, SPEC, loss="−ELBO", limit=" bits"),
 )

@@ -57,9 +57,32 @@ def reconstruction_mistakes(name: str, term: Term, mean: Term) -> tuple[Mistake,
     )
 
 
+def kl_in_place(name: str) -> Mistake:
+    """Return the mistake that a reconstruction term's key contains the KL."""
+    return Mistake(
+        "keys_exchanged",
+        f'"{name}" contains the KL. It should be a reconstruction term.',
+        lambda parts, x, mu, logvar: kl_divergence(mu, logvar),
+    )
+
+
 MEASURE_MISTAKES: dict[str, tuple[Mistake, ...]] = {
-    "bce": reconstruction_mistakes("bce", bce, F.binary_cross_entropy),
+    "bce": (
+        *reconstruction_mistakes("bce", bce, F.binary_cross_entropy),
+        Mistake(
+            "keys_exchanged",
+            '"bce" contains half of the squared error. It should be the cross-entropy.',
+            lambda parts, x, mu, logvar: half_squared_error(parts.decode(mu), x),
+        ),
+        kl_in_place("bce"),
+    ),
     "mse": (
+        Mistake(
+            "keys_exchanged",
+            '"mse" contains the cross-entropy. It should be half of the squared error.',
+            lambda parts, x, mu, logvar: bce(parts.decode(mu), x),
+        ),
+        kl_in_place("mse"),
         *reconstruction_mistakes("mse", half_squared_error, F.mse_loss),
         Mistake(
             "half_missing",
@@ -67,9 +90,28 @@ MEASURE_MISTAKES: dict[str, tuple[Mistake, ...]] = {
             lambda parts, x, mu, logvar: 2 * half_squared_error(parts.decode(mu), x),
         ),
     ),
-    "kl": tuple(
-        Mistake(m.name, m.says, lambda parts, x, mu, logvar, f=m.formula: f(mu, logvar))
-        for m in kl_mistakes(LOGVAR, MEAN)
+    "kl": (
+        Mistake(
+            "measures_no_kl",
+            '"kl" is 0, whatever mu and logvar are. It should be the KL at the mu and the logvar '
+            "that the encoder returns.",
+            lambda parts, x, mu, logvar: torch.zeros(()),
+        ),
+        *(
+            Mistake(
+                "keys_exchanged",
+                f'"kl" contains {name}. It should be the KL.',
+                lambda parts, x, mu, logvar, term=term: term(parts.decode(mu), x),
+            )
+            for name, term in (
+                ("the cross-entropy", bce),
+                ("half of the squared error", half_squared_error),
+            )
+        ),
+        *(
+            Mistake(m.name, m.says, lambda parts, x, mu, logvar, f=m.formula: f(mu, logvar))
+            for m in kl_mistakes(LOGVAR, MEAN)
+        ),
     ),
 }
 

@@ -23,6 +23,24 @@ LARGEST_SHARE = 0.2
 END = 0.1
 
 
+def expect_black_reached(low: float, high: float) -> None:
+    """Expect that a ReLU or its like does not keep a sigmoid from dark values.
+
+    Args:
+        low: The darkest pixel of extreme codes.
+        high: The brightest one. A second sigmoid never exceeds the sigmoid of 1.
+
+    Raises:
+        CheckFailed: If the pixels cannot be dark, and can be white.
+    """
+    expect(
+        low < 0.45 or high < 0.74,
+        f"Decoded pixels range from {low:.2f} to {high:.2f}: black cannot be reached. Is there an "
+        "activation right before the sigmoid that removes negative values?",
+        "relu_before_sigmoid",
+    )
+
+
 def expect_no_plateau(pixels: torch.Tensor) -> None:
     """Expect that extreme codes drive the sigmoid to its limits, and to no other limit.
 

@@ -6,7 +6,7 @@ x_hat, what the decoder returned, and the images x have one shape, (N, ...).
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -417,7 +417,9 @@ def reconstruction_checks(
         shapes: Shapes of images. The first has more than two images: then a wrong average returns
             another number.
     """
-    mistakes = (*more, *reconstruction_mistakes(likelihood, reduction))
+    known = reconstruction_mistakes(likelihood, reduction)
+    named = (replace(mistake, says=mistake.says.replace("x_hat", argument)) for mistake in known)
+    mistakes = (*more, *named)
     what = f"The {likelihood.name}"
 
     @named_check(

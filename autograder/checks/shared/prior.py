@@ -5,6 +5,7 @@ Right codes fail with a probability below 6e-10; see `chance`.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -18,7 +19,7 @@ from autograder.checks.shared.networks import Checks
 from autograder.checks.shared.repeats import expect_different_codes, expect_new_noise
 from autograder.checks.shared.sampling_mistakes import kurtosis
 from autograder.checks.vocabulary import check, expect, expect_tensor
-from autograder.protocol.remote import Affine, RemoteObject, Submission
+from autograder.protocol.remote import Affine, Raised, RemoteObject, Submission
 
 # The codes that the stub of an encoder returns; `expect_prior_codes` recognises them.
 ENCODED = 5.0
@@ -86,11 +87,40 @@ def plug_random_decoder(vae: RemoteObject, latents: int, row: tuple[int, ...]) -
     return weights
 
 
+def sample_images(vae: RemoteObject, n: int, latents: int, size: str) -> Any:
+    """Call `sample` of a model with a known decoder; explain codes of another size.
+
+    Args:
+        vae: The model.
+        n: The number of images.
+        latents: The size of its codes, Z.
+        size: The attribute that contains Z, for the message; "" if there is none.
+
+    Raises:
+        CheckFailed: If the decoder gets rows of another size.
+        Raised: If `sample` raises another exception.
+    """
+    try:
+        return vae.sample(n)
+    except Raised:
+        seen = vae.decoder.seen()
+        width = seen.shape[-1] if seen.dim() > 1 else latents
+        expect(
+            width == latents,
+            f"`sample` of a model with Z = {latents} gives its decoder codes of {width} values. "
+            "Use the size of the model itself, not a fixed number or a global variable"
+            + (f": `{size}` is Z." if size else "."),
+            "wrong_width",
+        )
+        raise
+
+
 def new_image_checks(
     make: Callable[[Submission, int], RemoteObject],
     row: tuple[int, ...],
     codes: Callable[[Submission, int], torch.Tensor],
     call: str,
+    size: str = "",
 ) -> Checks:
     """Make the checks of a model's `sample`, which decodes samples of the prior.
 
@@ -99,6 +129,7 @@ def new_image_checks(
         row: Shape of one image.
         codes: Samples n images of two latents through known parts; returns the codes, (n, 2).
         call: The call of `sample`, for messages.
+        size: The attribute of a model that contains its number of latents, for messages.
     """
 
     def stubbed(submission: Submission, latents: int = 5) -> RemoteObject:
@@ -110,7 +141,8 @@ def new_image_checks(
     def test_sample_shape(submission: Submission) -> None:
         """`sample(n)` returns n images, also for n = 1."""
         for n, latents in ((1, 5), (7, 5), (3, 13)):
-            expect_tensor(stubbed(submission, latents).sample(n), (n, *row), call)
+            vae = stubbed(submission, latents)
+            expect_tensor(sample_images(vae, n, latents, size), (n, *row), call)
 
     @check("sample")
     def test_sample_uses_the_prior(submission: Submission) -> None:

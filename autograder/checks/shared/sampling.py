@@ -17,6 +17,7 @@ from autograder.checks.shared.parameterization import LOGVAR, SIGMA, Parameteriz
 from autograder.checks.shared.parts import expect_call_keeps
 from autograder.checks.shared.repeats import expect_new_noise
 from autograder.checks.shared.sampling_mistakes import (
+    SampleMistake,
     expect_no_known_sample,
     kurtosis,
     moments,
@@ -124,6 +125,22 @@ def known_deviations(own: Parameterization, sigma: float) -> tuple[tuple[float, 
     return tuple(found)
 
 
+def exchanged(own: Parameterization) -> tuple[SampleMistake, ...]:
+    """Return the mistake of a sample whose two parameters are exchanged."""
+    if not own.is_log:
+        return ()
+
+    def formula(mu: float, sigma: float, noise: torch.Tensor) -> torch.Tensor:
+        mean, value = own.of_sigma(torch.tensor(sigma)), torch.tensor(mu)
+        return mean + own.to_sigma(value) * noise
+
+    says = (
+        f"In z, mu and {own.name} are exchanged: the mean of z is {own.name}, and its standard "
+        "deviation changes with mu. In which order are the two returned, and used?"
+    )
+    return (SampleMistake("mu_and_sigma_exchanged", says, formula),)
+
+
 def _samples(
     sampler: Sampler, mu: float, sigma: float, own: Parameterization, what: str
 ) -> torch.Tensor:
@@ -159,6 +176,7 @@ def sampling_checks(
     *,
     what: str,
     name: str = "",
+    is_mu: str = IS_MU,
 ) -> Checks:
     """Make the checks of a reparameterized sample.
 
@@ -169,6 +187,7 @@ def sampling_checks(
         what: The sample, for messages.
         name: The method's name, if the sampler is a method that can be called alone. Then its
             gradients, its inputs and its device are checked too.
+        is_mu: The message for a sample that is mu itself, with `{}` in the place of `what`.
     """
     sigma = own.name if own is SIGMA else f"σ = {own.formula.format(own.name)}"
     uncapitalized = what[:1].lower() + what[1:]
@@ -182,13 +201,13 @@ def sampling_checks(
         f"The standard deviation of z is {sigma}, in training and in eval mode.",
     )
     def test_standard_deviation(submission: Submission) -> None:
-        expect_standard_deviation(made(submission, True), own, what)
+        expect_standard_deviation(made(submission, True), own, what, is_mu)
         measured = made(submission, False)
         if gives_mean(measured, own):
             said = MEAN_IN_EVAL.format(name) if name else IS_MEAN_IN_EVAL.format(uncapitalized)
             submission.remark(said)
         else:
-            expect_standard_deviation(measured, own, what)
+            expect_standard_deviation(measured, own, what, is_mu)
 
     @check(task)
     def test_centre(submission: Submission) -> None:
@@ -201,7 +220,7 @@ def sampling_checks(
         # A wrong deviation, which another check tests, makes the mean uncertain.
         error = mean_error(max(2.0, float(z.std())), COUNT)
         if abs(mean - 3.0) > error:
-            expect_no_known_sample(lambda mu, s: moments(many(submission, mu, s)))
+            expect_no_known_sample(lambda mu, s: moments(many(submission, mu, s)), exchanged(own))
         expect(
             abs(mean - 3.0) <= error,
             f"The mean of z should be mu. At mu = 3 it is {mean:.3g}.",
@@ -213,15 +232,15 @@ def sampling_checks(
         """The noise is Gaussian: its fourth moment is 3 σ⁴."""
         # Not at σ = 1: a student who uses log σ for σ would have no noise there.
         z = many(submission, 0.0, 3.0)
-        expect(bool(z.any()), IS_MU.format(what), "no_sampling")
+        expect(bool(z.any()), is_mu.format(what), "no_sampling")
         if float(z.std()) < 1e-6:
-            expect_no_known_sample(lambda mu, s: moments(many(submission, mu, s)))
+            expect_no_known_sample(lambda mu, s: moments(many(submission, mu, s)), exchanged(own))
         expect(float(z.std()) > 1e-6, NO_NOISE, "no_sampling")
         fourth = kurtosis(z)
         # Gaussian noise fails with a probability below 1e-10.
         low, high = kurtosis_range(COUNT)
         if not low <= fourth <= high:
-            expect_no_known_sample(lambda mu, s: moments(many(submission, mu, s)))
+            expect_no_known_sample(lambda mu, s: moments(many(submission, mu, s)), exchanged(own))
         expect(
             low <= fourth <= high,
             f"The noise does not look Gaussian: its kurtosis should be 3; it is {fourth:.2f}.",
@@ -268,7 +287,9 @@ def sampling_checks(
     return (*noise, test_gradients_pass, test_inputs_kept) if name else noise
 
 
-def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str) -> None:
+def expect_standard_deviation(
+    sampler: Sampler, own: Parameterization, what: str, is_mu: str = IS_MU
+) -> None:
     """Expect a standard deviation of σ = 3.
 
     A right sampler fails with a probability below 1.5e-10 at each call.
@@ -279,12 +300,14 @@ def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str
     if abs(found - sigma) <= deviation_error(sigma, COUNT):
         return
     shown = f" At {own.name} = {own.three} the standard deviation should be 3; it is {found:.3g}."
-    expect(bool(z.any()), IS_MU.format(what) + shown, "no_sampling")
+    expect(bool(z.any()), is_mu.format(what) + shown, "no_sampling")
     # A root of a logarithm is not finite at σ < 1, which these samples include.
     below_one = sampler(*own.posterior(64, WIDTH))
     if isinstance(below_one, torch.Tensor) and bool(torch.isfinite(below_one).all()):
         # Noise that mu multiplies is 0 above, and not here.
-        expect_no_known_sample(lambda mu, s: moments(_samples(sampler, mu, s, own, what)))
+        expect_no_known_sample(
+            lambda mu, s: moments(_samples(sampler, mu, s, own, what)), exchanged(own)
+        )
     expect(found > 0.015, NO_NOISE + shown, "no_sampling")
     expect(abs(kurtosis(z) - 1.8) > 0.1, UNIFORM + shown, "uniform_noise")
     at_one = float(_samples(sampler, 0.0, 1.0, own, what).std())
@@ -293,6 +316,13 @@ def expect_standard_deviation(sampler: Sampler, own: Parameterization, what: str
         "You multiply the noise by σ, which is right. But the noise itself is not standard "
         f"normal: at σ = 1, its standard deviation is {at_one:.3g}." + shown,
         "noise_spread",
+    )
+    below, above = (float(_samples(sampler, 0.0, s, own, what).std()) for s in (0.5, 30.0))
+    expect(
+        abs(below - 0.5) > 0.02 or found > sigma or abs(above - found) > 0.03 * found,
+        f"The standard deviation of z is right at σ = 0.5. But it is never above {found:.2g}: is σ "
+        "clamped?" + shown,
+        "sigma_clamped",
     )
     # Two formulas may be near each other at one σ. Above 1, the root of a logarithm is a number.
     second = 1.5

@@ -4,7 +4,7 @@ Each mistake is a formula of mu, σ and standard normal noise ε. Its moments ar
 of equally likely values of ε.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -146,12 +146,16 @@ SAMPLE_MISTAKES = (
 )
 
 
-def expect_no_known_sample(measure: Measure) -> None:
+def expect_no_known_sample(measure: Measure, more: Sequence[SampleMistake] = ()) -> None:
     """Expect a sample that no known mistake explains.
+
+    Args:
+        measure: Measures the sample.
+        more: Further mistakes, those of one parameterization.
 
     Raises:
         CheckFailed: With the known mistake that has the same means and standard deviations.
     """
     measured = {point: measure(*point) for point in POINTS}
-    for mistake in SAMPLE_MISTAKES:
+    for mistake in (*SAMPLE_MISTAKES, *more):
         expect(not mistake.explains(measured), mistake.says, mistake.name)
