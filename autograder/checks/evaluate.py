@@ -22,6 +22,12 @@ SEEDED = (
     "same again. Set a seed once, outside your classes."
 )
 
+# PyTorch's messages for a shape with a fixed number of rows.
+FIXED_SHAPE = re.compile(r"invalid for input of size|must match the (?:existing )?size")
+BATCH_SIZE = (
+    " The line uses `batch_size`. A call may have another number of images, such as the last batch "
+    "of an epoch. Use the number of images that the call gets."
+)
 NOT_YOURS = (
     "An error of the grader, not of your work: this check could not be completed. Its task is not "
     "graded, and no points are lost."
@@ -52,7 +58,7 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
             if submission.seeded and task.parts and task.no_seed:
                 charged = submission.kept.setdefault("sets_a_seed", task.id)
                 expect(charged != task.id, SEEDED, "reseeded")
-            _remark_on_devices(submission)
+            _remark_on_devices(submission, note.task)
             message = " ".join(submission.remarks[remarks:])
         except CheckFailed as verdict:
             outcome, message = "todo" if verdict.todo else "failed", verdict.message
@@ -89,9 +95,12 @@ def grader_error(error: Exception) -> str:
     )
 
 
-def _remark_on_devices(submission: Submission) -> None:
+def _remark_on_devices(submission: Submission, task: str) -> None:
     """Remark on the devices of new tensors; fail the check if the course counts them."""
-    for remark in device_remarks(submission):
+    remarks = device_remarks(submission)
+    if task in submission.failed:
+        return  # a task that is not right yet has a more important message
+    for remark in remarks:
         if submission.device_counts:
             raise CheckFailed(remark, "wrong_device")
         submission.remark(f"{remark} This costs no points.")
@@ -125,6 +134,8 @@ def explain(error: Raised, submission: Submission) -> CheckFailed:
             )
     if not_started(error):
         return CheckFailed(NOT_STARTED, todo=True)
+    if FIXED_SHAPE.search(error.text) and re.search(r"\bbatch_size\b", error.code or ""):
+        return CheckFailed(sentence(f"Your code raised {error}") + BATCH_SIZE, "fixed_batch_size")
     return CheckFailed(sentence(f"Your code raised {error}"), _rule_broken(error))
 
 

@@ -5,6 +5,7 @@ the loss is tested.
 """
 
 import contextlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +49,8 @@ def known_map(
     return made
 
 
+# What a known map says about an argument that it does not take.
+EXTRA_ARGUMENT = ("expected tensors of floating-point numbers", "unexpected keyword argument")
 LOSS_MISTAKES = (
     Mistake(
         "noisy_target",
@@ -181,7 +184,7 @@ def test_loss_wiring(submission: Submission) -> None:
     )
     for _ in range(2):
         x = images(1)
-        loss, x_hat = loss_and_images(submission.object("denoising_loss")(parts[0], x, *parts[1:]))
+        loss, x_hat = denoised(submission, parts[0], x, parts[1], parts[2])
         right = model(corrupt(x))
         known = (x, model, corrupt, compare)
         loss = expect_tensor(loss.reshape(-1), (1,), "The loss")
@@ -238,6 +241,33 @@ def expect_result_itself(loss: torch.Tensor, right: torch.Tensor) -> None:
         "Return the result itself.",
         "criterion_scaled",
     )
+
+
+def denoised(
+    submission: Submission,
+    model: RemoteObject,
+    x: torch.Tensor,
+    corrupt: RemoteObject,
+    compare: RemoteObject,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Call `denoising_loss` with known parts, and expect two values.
+
+    Raises:
+        CheckFailed: If it calls the noise with more than the images, or returns something else.
+        Raised: If it raises another exception.
+    """
+    try:
+        got = submission.object("denoising_loss")(model, x, corrupt, compare)
+    except Raised as error:
+        extra = any(text in error.text for text in EXTRA_ARGUMENT)
+        expect(
+            not (extra and re.search(r"\bcorrupt\(\s*\w+\s*,", error.code or "")),
+            "`denoising_loss` calls `corrupt` with more than one argument. Call `corrupt` with "
+            f"the clean images as its only argument. Your code raised {error}.",
+            "corrupt_arguments",
+        )
+        raise
+    return loss_and_images(got)
 
 
 def loss_and_images(got: Any) -> tuple[torch.Tensor, torch.Tensor]:

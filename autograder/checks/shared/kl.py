@@ -506,6 +506,8 @@ def expect_not_clamped(kl: Pair, own: Parameterization) -> None:
     found = [float(kl(alike[0], own.of_sigma(sigma * alike[1])).sum()) for sigma in sigmas]
     if len(set(found)) == 1:
         return  # σ is not used at all
+    if rounding(kl) > 1e-3:
+        return  # a small σ² without a logarithm would be lost
     for first, side in ((0, "small"), (2, "large")):
         expect(
             found[first] != found[first + 1],
