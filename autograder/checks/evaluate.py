@@ -22,11 +22,9 @@ SEEDED = (
     "same again. Set a seed once, outside your classes."
 )
 
-# PyTorch's messages for a shape with a fixed number of rows.
-FIXED_SHAPE = re.compile(r"invalid for input of size|must match the (?:existing )?size")
 BATCH_SIZE = (
-    " The line uses `batch_size`. A call may have another number of images, such as the last batch "
-    "of an epoch. Use the number of images that the call gets."
+    " The line uses the `batch_size` of your settings. A call may have another number of images, "
+    "such as the last batch of an epoch. Use the number of images that the call gets."
 )
 NOT_YOURS = (
     "An error of the grader, not of your work: this check could not be completed. Its task is not "
@@ -134,9 +132,24 @@ def explain(error: Raised, submission: Submission) -> CheckFailed:
             )
     if not_started(error):
         return CheckFailed(NOT_STARTED, todo=True)
-    if FIXED_SHAPE.search(error.text) and re.search(r"\bbatch_size\b", error.code or ""):
+    if _has_global_batch_size(error, submission):
         return CheckFailed(sentence(f"Your code raised {error}") + BATCH_SIZE, "fixed_batch_size")
     return CheckFailed(sentence(f"Your code raised {error}"), _rule_broken(error))
+
+
+def _has_global_batch_size(error: Raised, submission: Submission) -> bool:
+    """Return whether an exception is about a size that is the `batch_size` of the settings."""
+    uses = r"\bbatch_size\b"
+    source = submission.sources.get(error.cell or "", "")
+    # A local variable or an argument of this name is the number of images.
+    own = re.search(rf"^[\w, ]*{uses}[\w, ]*=(?!=)|def .*{uses}|for .*{uses}.* in ", source, re.M)
+    if own or error.kind != "RuntimeError" or not re.search(uses, error.code or ""):
+        return False
+    try:
+        size = submission.value("batch_size")
+    except Raised:
+        return False
+    return type(size) is int and re.search(rf"\b{size}\b", error.text) is not None
 
 
 def defining_cell(name: str, submission: Submission) -> str | None:

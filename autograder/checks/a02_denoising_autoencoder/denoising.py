@@ -6,7 +6,7 @@ the loss is tested.
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -184,7 +184,9 @@ def test_loss_wiring(submission: Submission) -> None:
     )
     for _ in range(2):
         x = images(1)
-        loss, x_hat = denoised(submission, parts[0], x, parts[1], parts[2])
+        with noise_of_images_only():
+            got = submission.object("denoising_loss")(parts[0], x, *parts[1:])
+        loss, x_hat = loss_and_images(got)
         right = model(corrupt(x))
         known = (x, model, corrupt, compare)
         loss = expect_tensor(loss.reshape(-1), (1,), "The loss")
@@ -243,21 +245,15 @@ def expect_result_itself(loss: torch.Tensor, right: torch.Tensor) -> None:
     )
 
 
-def denoised(
-    submission: Submission,
-    model: RemoteObject,
-    x: torch.Tensor,
-    corrupt: RemoteObject,
-    compare: RemoteObject,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Call `denoising_loss` with known parts, and expect two values.
+@contextlib.contextmanager
+def noise_of_images_only() -> Iterator[None]:
+    """Expect that `denoising_loss` calls the noise with the images as its only argument.
 
     Raises:
-        CheckFailed: If it calls the noise with more than the images, or returns something else.
-        Raised: If it raises another exception.
+        CheckFailed: If a known map in the place of the noise refuses another argument.
     """
     try:
-        got = submission.object("denoising_loss")(model, x, corrupt, compare)
+        yield
     except Raised as error:
         extra = any(text in error.text for text in EXTRA_ARGUMENT)
         expect(
@@ -267,7 +263,6 @@ def denoised(
             "corrupt_arguments",
         )
         raise
-    return loss_and_images(got)
 
 
 def loss_and_images(got: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -313,7 +308,9 @@ def test_loss_is_followed_back(submission: Submission) -> None:
     """Gradients reach the model from the loss."""
     known = known_map(submission, torch.randn(PIXELS, PIXELS) / 28)
     loss_function, x = submission.object("denoising_loss"), images(2)
-    loss, _ = loss_and_images(loss_function.trace(known, x, known, working_criterion(submission)))
+    with noise_of_images_only():
+        got = loss_function.trace(known, x, known, working_criterion(submission))
+    loss, _ = loss_and_images(got)
     expect(
         loss.requires_grad,
         "No gradient reaches the model from the loss. Is something detached, or computed under "

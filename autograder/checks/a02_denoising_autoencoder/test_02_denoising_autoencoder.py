@@ -147,7 +147,7 @@ def test_decoder_reaches_black(submission: Submission) -> None:
         for model in models:
             # In training mode, batch normalisation normalises codes of every size.
             model.train()
-            pixels.append(decoded(model, scale * torch.randn(16, *shape)))
+            pixels.append(decoded_codes(model, scale * torch.randn(16, *shape)))
             model.eval()
         logits = torch.cat(pixels).clamp(1e-6, 1 - 1e-6).logit()
         below, above = (float((sign * logits).clamp(min=0).mean()) for sign in (-1, 1))

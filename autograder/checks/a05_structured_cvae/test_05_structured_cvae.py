@@ -32,7 +32,7 @@ from autograder.checks.shared.parts import (
 )
 from autograder.checks.shared.repeats import expect_new_noise
 from autograder.checks.shared.vae_methods import vae_method_checks
-from autograder.checks.shared.widths import width_checks
+from autograder.checks.shared.widths import sizes_followed, width_checks
 from autograder.checks.training import (
     TrainingSpec,
     expect_trained,
@@ -75,6 +75,8 @@ TASKS = (
     Task("training", 10, "Training, and the nearest of ten"),
 )
 QUARTER = 14 * 14
+# The hidden features of a small baseline.
+BASELINE_WIDTH = 40
 SINGLE = (
     "`lower_left` works for several images, but not for a single one. Do you remove an axis of "
     "length 1, as `squeeze` does? A batch of one image has two of them."
@@ -147,13 +149,29 @@ def test_quarter_leaves_images(submission: Submission) -> None:
 
 def new_baseline(submission: Submission, condition: int) -> RemoteObject:
     """Make a small baseline, in eval mode."""
-    baseline = submission.new("BaselineNN", 40, condition)
+    baseline = submission.new("BaselineNN", BASELINE_WIDTH, condition)
     baseline.eval()
     return baseline
 
 
 def guessed(baseline: RemoteObject, c: torch.Tensor) -> torch.Tensor:
     """Call a baseline and expect images (N, 1, 28, 28)."""
+    try:
+        return _guessed(baseline, c)
+    except Raised as error:
+        submission = baseline.submission
+
+        def works(hidden_dim: int, conditional_vec_dim: int) -> None:
+            made = new_model(submission, "BaselineNN", hidden_dim, conditional_vec_dim)
+            _guessed(made, torch.rand(2, conditional_vec_dim))
+
+        sizes = {"hidden_dim": BASELINE_WIDTH, "conditional_vec_dim": c.shape[1]}
+        if error.kind != "NotImplementedError":
+            sizes_followed("baseline", submission, sizes, works)
+        raise
+
+
+def _guessed(baseline: RemoteObject, c: torch.Tensor) -> torch.Tensor:
     return expect_tensor(baseline(c), (len(c), 1, 28, 28), "`BaselineNN(…)(c)`")
 
 
