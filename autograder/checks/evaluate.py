@@ -23,6 +23,10 @@ SEEDED = (
     "same again. Set a seed once, outside your classes."
 )
 
+BATCH_SIZE = (
+    " The line uses the `batch_size` of your settings. A call may have another number of images, "
+    "such as the last batch of an epoch. Use the number of images that the call gets."
+)
 NOT_YOURS = (
     "An error of the grader, not of your work: this check could not be completed. Its task is not "
     "graded, and no points are lost."
@@ -53,7 +57,7 @@ def evaluate(function: Callable[..., None], task: Task, submission: Submission) 
             if submission.seeded and task.parts and task.no_seed:
                 charged = submission.kept.setdefault("sets_a_seed", task.id)
                 expect(charged != task.id, SEEDED, "reseeded")
-            _remark_on_devices(submission)
+            _remark_on_devices(submission, note.task)
             message = " ".join(submission.remarks[remarks:])
         except CheckFailed as verdict:
             outcome, message = "todo" if verdict.todo else "failed", verdict.message
@@ -90,9 +94,12 @@ def grader_error(error: Exception) -> str:
     )
 
 
-def _remark_on_devices(submission: Submission) -> None:
+def _remark_on_devices(submission: Submission, task: str) -> None:
     """Remark on the devices of new tensors; fail the check if the course counts them."""
-    for remark in device_remarks(submission):
+    remarks = device_remarks(submission)
+    if task in submission.failed:
+        return  # a task that is not right yet has a more important message
+    for remark in remarks:
         if submission.device_counts:
             raise CheckFailed(remark, "wrong_device")
         submission.remark(f"{remark} This costs no points.")
@@ -126,7 +133,24 @@ def explain(error: Raised, submission: Submission) -> CheckFailed:
             )
     if not_started(error):
         return CheckFailed(NOT_STARTED, todo=True)
+    if _has_global_batch_size(error, submission):
+        return CheckFailed(sentence(f"Your code raised {error}") + BATCH_SIZE, "fixed_batch_size")
     return CheckFailed(sentence(f"Your code raised {error}"), _rule_broken(error))
+
+
+def _has_global_batch_size(error: Raised, submission: Submission) -> bool:
+    """Return whether an exception is about a size that is the `batch_size` of the settings."""
+    uses = r"\bbatch_size\b"
+    source = submission.sources.get(error.cell or "", "")
+    # A local variable or an argument of this name is the number of images.
+    own = re.search(rf"^[\w, ]*{uses}[\w, ]*=(?!=)|def .*{uses}|for .*{uses}.* in ", source, re.M)
+    if own or error.kind != "RuntimeError" or not re.search(uses, error.code or ""):
+        return False
+    try:
+        size = submission.value("batch_size")
+    except Raised:
+        return False
+    return type(size) is int and re.search(rf"\b{size}\b", error.text) is not None
 
 
 def defining_cell(name: str, submission: Submission) -> str | None:

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from autograder.checks.confirmation import apart, trained_state
+from autograder.checks.confirmation import State, apart, trained_state
 from autograder.checks.evaluate import is_out_of_memory
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.stand_ins import define_missing
@@ -261,6 +261,7 @@ def _train(
     threshold by the choice of the batches.
     """
     own, model, epochs = _prepare(submission, tasks, spec, settings)
+    before = submission.object(spec.names[0]).parameters()
     losses: list[float] = []
     submission.facts.update(
         training_losses=losses, below=spec.below, unit=spec.unit, curve_of=spec.task
@@ -273,12 +274,46 @@ def _train(
         if losses[-1] < spec.below and not spec.to_the_end:
             break
     shown = ", ".join(f"{loss:.{spec.digits}f}" for loss in losses)
+    unchanged = "" if min(losses) < spec.below else _unchanged(submission, tasks, spec, before)
     expect(
         min(losses) < spec.below,
-        f"After {len(losses)} epochs the training loss is {losses[-1]:.{spec.digits}f} "
+        f"{unchanged}After {len(losses)} epochs the training loss is {losses[-1]:.{spec.digits}f} "
         f"{spec.unit}; it should be below {spec.below:g}. Losses of all epochs: {shown}.",
+        "parameters_not_trained" if unchanged else None,
     )
     return own if own is not None else model
+
+
+def _unchanged(
+    submission: Submission, tasks: Sequence[Task], spec: TrainingSpec, before: State
+) -> str:
+    """Return a sentence about the parts of a model that training has not changed; "" for none.
+
+    Args:
+        submission: The submission.
+        tasks: All tasks of the assignment.
+        spec: The training spec.
+        before: The model's trainable parameters before the training, by name.
+    """
+    after = submission.object(spec.names[0]).parameters()
+    replaced = _failed(submission, tasks)
+    changed: dict[str, bool] = {}
+    for name, value in before.items():
+        part = name.partition(".")[0]
+        same = name in after and torch.equal(after[name], value)
+        changed[part] = changed.get(part, False) or not same
+    own = {part: moved for part, moved in changed.items() if part not in replaced}
+    still = [part for part, moved in own.items() if not moved]
+    if not still:
+        return ""
+    model, optimizer = (f"`{printable(name, 60)}`" for name in spec.names)
+    everything = len(still) == len(own)
+    what = model if everything else ", ".join(f"`{printable(part, 60)}`" for part in still[:8])
+    return (
+        f"Training has changed no parameter of {what}"
+        + ("" if everything else f" in {model}")
+        + f". Does {optimizer} contain these parameters, and is its learning rate larger than 0? "
+    )
 
 
 def _settings(submission: Submission, spec: TrainingSpec) -> dict[str, int]:

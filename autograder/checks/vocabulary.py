@@ -223,6 +223,7 @@ def expect_close(
     mistakes: Sequence[Mistake] = (),
     *,
     tolerance: float = 1e-4,
+    rounding: float = 0.0,
     otherwise: Callable[[], None] = lambda: None,
 ) -> None:
     """Expect the right values; if they are wrong, find the known mistake that computes them.
@@ -234,19 +235,20 @@ def expect_close(
         inputs: The arguments of each mistake's formula.
         mistakes: Known mistakes, the most likely first.
         tolerance: Largest accepted difference, relative to the largest right value (at least 1).
+        rounding: What is added to this difference: the rounding error of a measured value.
         otherwise: Called if no known mistake computes these values. It may raise a `CheckFailed`
             that explains them in another way.
 
     Raises:
         CheckFailed: With the message of the known mistake, and the expected and computed values.
     """
-    if close(got, right, tolerance):
+    if close(got, right, tolerance, rounding):
         return
     compared = Comparison(what, got, right, tolerance)
     shown = f"xpected {difference(right, got)}."
     for mistake in mistakes:
         wrong = mistake.formula(*inputs).double()
-        if close(got, wrong, tolerance):
+        if close(got, wrong, tolerance):  # rounding could make another mistake look alike
             raise CheckFailed(f"{mistake.says} E{shown}", mistake.name, comparison=compared)
     try:
         otherwise()
@@ -304,12 +306,15 @@ def kind(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def close(got: torch.Tensor, right: torch.Tensor, tolerance: float = 1e-4) -> bool:
+def close(
+    got: torch.Tensor, right: torch.Tensor, tolerance: float = 1e-4, rounding: float = 0.0
+) -> bool:
     """Return whether two tensors of one shape are equal; see `expect_close` for the tolerance."""
     if got.shape != right.shape or not torch.isfinite(right).all():
         return False
     scale = max(1.0, float(right.abs().max()) if right.numel() else 1.0)
-    return bool(((got.double() - right.double()).abs() <= tolerance * scale).all())
+    most = tolerance * scale + rounding
+    return bool(((got.double() - right.double()).abs() <= most).all())
 
 
 def _shape(shape: Sequence[int]) -> str:

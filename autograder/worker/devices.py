@@ -19,6 +19,10 @@ COPY_OPERATIONS = ("aten::_to_copy", "aten::copy_", "aten::copy")
 INDEX_OPERATIONS = ("aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_")
 
 
+# In the message of a `DeviceError`: a parameter is not created by the call.
+PARAMETER = "a parameter and a tensor"
+
+
 class DeviceError(RuntimeError):
     """One operation has tensors on two devices."""
 
@@ -94,7 +98,10 @@ class _OneDevice(TorchDispatchMode):
         # A CPU tensor with 0 dimensions may be combined with tensors on any device.
         devices = {x.device.type for x in operands if x.dim() or x.device.type == META}
         if len(devices) > 1 and name not in COPY_OPERATIONS:
+            elsewhere = [x for x in operands if x.dim() and x.device.type != META]
+            old = any(isinstance(x, nn.Parameter) for x in elsewhere)
             raise DeviceError(
-                f"{name} has tensors on two devices; put all of its tensors on the input's device"
+                f"{name} has {PARAMETER if old else 'tensors'} on two devices; put all of its "
+                "tensors on the input's device"
             )
         return func(*args, **(kwargs or {}))

@@ -5,7 +5,8 @@ the loss is tested.
 """
 
 import contextlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -48,6 +49,8 @@ def known_map(
     return made
 
 
+# What a known map says about an argument that it does not take.
+EXTRA_ARGUMENT = ("expected tensors of floating-point numbers", "unexpected keyword argument")
 LOSS_MISTAKES = (
     Mistake(
         "noisy_target",
@@ -181,7 +184,9 @@ def test_loss_wiring(submission: Submission) -> None:
     )
     for _ in range(2):
         x = images(1)
-        loss, x_hat = loss_and_images(submission.object("denoising_loss")(parts[0], x, *parts[1:]))
+        with noise_of_images_only():
+            got = submission.object("denoising_loss")(parts[0], x, *parts[1:])
+        loss, x_hat = loss_and_images(got)
         right = model(corrupt(x))
         known = (x, model, corrupt, compare)
         loss = expect_tensor(loss.reshape(-1), (1,), "The loss")
@@ -240,6 +245,26 @@ def expect_result_itself(loss: torch.Tensor, right: torch.Tensor) -> None:
     )
 
 
+@contextlib.contextmanager
+def noise_of_images_only() -> Iterator[None]:
+    """Expect that `denoising_loss` calls the noise with the images as its only argument.
+
+    Raises:
+        CheckFailed: If a known map in the place of the noise refuses another argument.
+    """
+    try:
+        yield
+    except Raised as error:
+        extra = any(text in error.text for text in EXTRA_ARGUMENT)
+        expect(
+            not (extra and re.search(r"\bcorrupt\(\s*\w+\s*,", error.code or "")),
+            "`denoising_loss` calls `corrupt` with more than one argument. Call `corrupt` with "
+            f"the clean images as its only argument. Your code raised {error}.",
+            "corrupt_arguments",
+        )
+        raise
+
+
 def loss_and_images(got: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Expect the two values that `denoising_loss` returns."""
     expect(
@@ -283,7 +308,9 @@ def test_loss_is_followed_back(submission: Submission) -> None:
     """Gradients reach the model from the loss."""
     known = known_map(submission, torch.randn(PIXELS, PIXELS) / 28)
     loss_function, x = submission.object("denoising_loss"), images(2)
-    loss, _ = loss_and_images(loss_function.trace(known, x, known, working_criterion(submission)))
+    with noise_of_images_only():
+        got = loss_function.trace(known, x, known, working_criterion(submission))
+    loss, _ = loss_and_images(got)
     expect(
         loss.requires_grad,
         "No gradient reaches the model from the loss. Is something detached, or computed under "

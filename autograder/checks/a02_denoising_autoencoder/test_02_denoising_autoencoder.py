@@ -68,7 +68,7 @@ def code_shape(model: RemoteObject) -> tuple[int, ...]:
     except (Raised, CheckFailed) as error:
         weights = [w for w in model.decoder.parameters().values() if w.dim() > 1]
         channels = dict.fromkeys(weights[0].shape[:2]) if weights else ()
-        sides = ((n, n) for n in (3, 7, 4, 2, 5, 6, 14, 1))
+        sides = ((n, n) for n in SIDES)
         for shape in ((c, *side) for side in sides for c in channels):
             try:
                 decoded(model, torch.randn(1, *shape))
@@ -78,13 +78,37 @@ def code_shape(model: RemoteObject) -> tuple[int, ...]:
         raise error
 
 
+SIDES = (3, 7, 4, 2, 5, 6, 14, 1)
+
+
+def decoded_codes(model: RemoteObject, z: torch.Tensor) -> torch.Tensor:
+    """Decode codes and expect images; if their side is wrong, find the codes that would fit."""
+    try:
+        return decoded(model, z)
+    except CheckFailed as verdict:
+        if verdict.mistake != "wrong_side" or z.dim() != 4:
+            raise
+        for side in SIDES:
+            try:
+                decoded(model, torch.randn(len(z), z.shape[1], side, side))
+            except (Raised, CheckFailed):
+                continue
+            raise CheckFailed(
+                f"The decoder does not fit the encoder. The encoder's codes have {z.shape[2]} × "
+                f"{z.shape[3]} values in each channel. The decoder makes images of 28 × 28 pixels "
+                f"from {side} × {side} values. Which of the two has the wrong size?",
+                "sizes_do_not_fit",
+            ) from verdict
+        raise
+
+
 ENCODER = Part(
     "encoder", new_autoencoder, codes_of, lambda _, n: images(n), shapes=((1,), (7,), (4,))
 )
 DECODER = Part(
     "decoder",
     new_autoencoder,
-    decoded,
+    decoded_codes,
     lambda model, n: torch.randn(n, *code_shape(model)),
     shapes=((1,), (7,), (4,)),
     row="code",
@@ -123,7 +147,7 @@ def test_decoder_reaches_black(submission: Submission) -> None:
         for model in models:
             # In training mode, batch normalisation normalises codes of every size.
             model.train()
-            pixels.append(decoded(model, scale * torch.randn(16, *shape)))
+            pixels.append(decoded_codes(model, scale * torch.randn(16, *shape)))
             model.eval()
         logits = torch.cat(pixels).clamp(1e-6, 1 - 1e-6).logit()
         below, above = (float((sign * logits).clamp(min=0).mean()) for sign in (-1, 1))

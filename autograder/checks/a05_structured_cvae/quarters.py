@@ -37,6 +37,19 @@ QUARTER_MISTAKES = (
         "The quarter is upside down: its rows are in the order from bottom to top.",
         lambda x: _block(x, 1, 0).flip(1).flatten(1),
     ),
+    *(
+        Mistake(
+            "quarter_shifted",
+            f"The quarter begins {says}. Compare its first row and its first column with H/2 and "
+            "0.",
+            lambda x, rows=rows, columns=columns: _shifted(x, rows, columns),
+        )
+        for rows, columns, says in (
+            (-1, 0, "one row too high"),
+            (0, 1, "one column too far right"),
+            (-1, 1, "one row too high and one column too far right"),
+        )
+    ),
 )
 
 
@@ -45,3 +58,10 @@ def _block(x: torch.Tensor, row: int, column: int) -> torch.Tensor:
     height, width = (side // 2 for side in x.shape[-2:])
     rows = slice(row * height, (row + 1) * height)
     return x[:, 0, rows, column * width : (column + 1) * width]
+
+
+def _shifted(x: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """Return the lower left quarter moved down and to the right by so many pixels, (N, H·W/4)."""
+    height, width = (side // 2 for side in x.shape[-2:])
+    top = height + rows
+    return x[:, 0, top : top + height, columns : columns + width].flatten(1)

@@ -24,10 +24,15 @@ from autograder.checks.shared.networks import (
     part_checks,
     range_checks,
 )
-from autograder.checks.shared.parts import expect_inputs_kept, images, new_model
+from autograder.checks.shared.parts import (
+    expect_call_keeps,
+    expect_inputs_kept,
+    images,
+    new_model,
+)
 from autograder.checks.shared.repeats import expect_new_noise
 from autograder.checks.shared.vae_methods import vae_method_checks
-from autograder.checks.shared.widths import width_checks
+from autograder.checks.shared.widths import sizes_followed, width_checks
 from autograder.checks.training import (
     TrainingSpec,
     expect_trained,
@@ -46,7 +51,7 @@ from autograder.checks.vocabulary import (
     expect_tensor,
 )
 from autograder.course.reference import load_reference
-from autograder.protocol.remote import RemoteObject, Submission
+from autograder.protocol.remote import Raised, RemoteObject, Submission
 
 EVIDENCE = Task("lower_left", 10, "The quarter", names=("lower_left",))
 BASELINE = Task("baseline", 15, "Baseline")
@@ -70,6 +75,12 @@ TASKS = (
     Task("training", 10, "Training, and the nearest of ten"),
 )
 QUARTER = 14 * 14
+# The hidden features of a small baseline.
+BASELINE_WIDTH = 40
+SINGLE = (
+    "`lower_left` works for several images, but not for a single one. Do you remove an axis of "
+    "length 1, as `squeeze` does? A batch of one image has two of them."
+)
 
 
 # The quarter
@@ -82,8 +93,19 @@ def test_quarter(submission: Submission) -> None:
     for n, height, width in ((3, 28, 28), (1, 28, 28), (2, 8, 12), (4, 6, 2)):
         # All pixels differ, so no other part of the image equals the quarter.
         x = torch.randperm(n * height * width).float().view(n, 1, height, width)
-        got, what = lower_left(x), f"`lower_left` of {height} × {width} images"
+        what = f"`lower_left` of {height} × {width} images"
         size = height * width // 4
+        try:
+            got = lower_left(x)
+        except Raised as error:
+            expect(n > 1, f"{SINGLE} Your code raised {error}", "single_image")
+            raise
+        expect(
+            n > 1 or not isinstance(got, torch.Tensor) or tuple(got.shape) == (1, size),
+            f"{SINGLE} Its shape should be {(1, size)}"
+            + (f", got {tuple(got.shape)}." if isinstance(got, torch.Tensor) else "."),
+            "single_image",
+        )
         if isinstance(got, torch.Tensor) and tuple(got.shape) != (n, size):
             shape = tuple(got.shape)
             expect(
@@ -127,13 +149,29 @@ def test_quarter_leaves_images(submission: Submission) -> None:
 
 def new_baseline(submission: Submission, condition: int) -> RemoteObject:
     """Make a small baseline, in eval mode."""
-    baseline = submission.new("BaselineNN", 40, condition)
+    baseline = submission.new("BaselineNN", BASELINE_WIDTH, condition)
     baseline.eval()
     return baseline
 
 
 def guessed(baseline: RemoteObject, c: torch.Tensor) -> torch.Tensor:
     """Call a baseline and expect images (N, 1, 28, 28)."""
+    try:
+        return _guessed(baseline, c)
+    except Raised as error:
+        submission = baseline.submission
+
+        def works(hidden_dim: int, conditional_vec_dim: int) -> None:
+            made = new_model(submission, "BaselineNN", hidden_dim, conditional_vec_dim)
+            _guessed(made, torch.rand(2, conditional_vec_dim))
+
+        sizes = {"hidden_dim": BASELINE_WIDTH, "conditional_vec_dim": c.shape[1]}
+        if error.kind != "NotImplementedError":
+            sizes_followed("baseline", submission, sizes, works)
+        raise
+
+
+def _guessed(baseline: RemoteObject, c: torch.Tensor) -> torch.Tensor:
     return expect_tensor(baseline(c), (len(c), 1, 28, 28), "`BaselineNN(…)(c)`")
 
 
@@ -236,6 +274,14 @@ def test_completion_draws_from_the_prior(submission: Submission) -> None:
     expect_new_codes(*(completed(submission, 2, 3) for _ in range(2)))
     vae, _ = vae_parts.with_stubs(submission, QUARTER)
     expect_new_noise(complete(submission), vae, images(3), 2, name="complete")
+
+
+@check("complete")
+def test_completion_leaves_images(submission: Submission) -> None:
+    """The images that `complete` gets do not change."""
+    vae, _ = vae_parts.with_stubs(submission, QUARTER)
+    inputs = {"model": vae, "x": images(3), "n": 2}
+    expect_call_keeps(submission, complete(submission), "complete", inputs)
 
 
 # Training, and the comparison of model and baseline

@@ -5,6 +5,8 @@ from torch import nn
 
 from autograder.protocol.remote import FUNCTION, Called, Raised, Submission
 
+# What the worker says about a parameter; see `worker.devices`.
+PARAMETER = "a parameter and a tensor"
 # Methods that PyTorch defines create no tensors of the student's.
 GIVEN = frozenset(dir(nn.Module)) | frozenset(dir(torch.optim.Optimizer)) | {"seen"}
 
@@ -50,5 +52,12 @@ def _remark(call: Called) -> tuple[str, str]:
         where = f" on line {error.line} of its cell, `{error.code}`" if error.code else ""
         if error.kind != "DeviceError":
             return "", ""
+        if PARAMETER in error.text:
+            says = (
+                f"`{name}` uses parameters that are not on the device of its input: on a GPU it "
+                f"fails{where}. Are they those of another model, or of a layer that is not an "
+                "attribute of its model?"
+            )
+            return f"line {error.cell} {error.line}", says
         return f"line {error.cell} {error.line}", f"{says}it fails{where}. {ask}"
     return f"result of {name}", f"{says}its result stays on the CPU. {ask}" if stayed else ""

@@ -12,6 +12,7 @@ from torch.distributions import Normal
 from torch.distributions import kl_divergence as closed_form
 
 from autograder.checks.shared.chance import mean_error
+from autograder.checks.shared.differences import rounding
 from autograder.checks.shared.kl_terms import expect_known_terms
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.shared.parameterization import (
@@ -49,6 +50,10 @@ def entries(mu: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
 FACTORS = (4.0, 0.5, 0.25, 3.0, 5.0, 10.0, 0.1, 100.0, 0.01)
 # Batch sizes that students divide by where the number of images is needed.
 BATCH_SIZES = (128, 64, 32, 256, 100, 50, 16, 512)
+FIXED_DIVISOR = (
+    "Your {what} is divided by {size}, whatever the number of images is. Divide it by the number "
+    "of images in the batch, not by a constant or a variable of the notebook."
+)
 ONLY_ENTROPY = "Your KL does not contain the prior: it is only the entropy of the posterior{}."
 ENTRY_MISTAKES: tuple[tuple[str, str, Pair], ...] = (
     (
@@ -390,7 +395,7 @@ def kl_mistakes(own: Parameterization, reduction: Reduction) -> tuple[Mistake, .
     for name, says, reduce in REDUCTION_MISTAKES[reduction]:
         add(name, says, given(entries), reduce)
     for size in BATCH_SIZES:
-        says = f"Your KL is divided by {size}, whatever the number of images is."
+        says = FIXED_DIVISOR.format(what="KL", size=size)
         add("kl_fixed_batch_size", says, given(entries), lambda e, size=size: _divided(e, size))
     return tuple(found)
 
@@ -428,6 +433,7 @@ def expect_kl_values(
             expect_not_clamped(kl, own)
             expect_every_image(kl, own)
             expect_constants_inside(kl, own)
+            expect_divided_by_images(kl, own, reduction)
             expect_known_terms(kl, own, reduction)
             expect_sum_over_latents(kl, own, reduction)
 
@@ -443,6 +449,7 @@ def expect_kl_values(
             inputs,
             mistakes,
             tolerance=tolerance,
+            rounding=rounding(kl),
             otherwise=explain,
         )
 
@@ -455,6 +462,8 @@ def expect_no_floor(kl: Pair, own: Parameterization) -> None:
     """
     mu, value = own.prior(1, 4)
     at_prior, near = float(kl(mu, value).sum()), float(kl(mu + 0.05, value).sum())
+    if rounding(kl) > 1e-3:
+        return  # so small a difference is not measured
     # Each latent adds 0.05² / 2 to the right KL, 0.005 together.
     expect(
         at_prior < 0.01 or abs(near - at_prior) > 1e-3,
@@ -497,6 +506,8 @@ def expect_not_clamped(kl: Pair, own: Parameterization) -> None:
     found = [float(kl(alike[0], own.of_sigma(sigma * alike[1])).sum()) for sigma in sigmas]
     if len(set(found)) == 1:
         return  # σ is not used at all
+    if rounding(kl) > 1e-3:
+        return  # a small σ² without a logarithm would be lost
     for first, side in ((0, "small"), (2, "large")):
         expect(
             found[first] != found[first + 1],
@@ -531,6 +542,40 @@ def expect_constants_inside(kl: Pair, own: Parameterization) -> None:
         f"Your KL contains a constant, {once:.3g}, once. A constant belongs inside the sum: once "
         "for each latent.",
         "kl_constant_once",
+    )
+
+
+def expect_divided_by_images(kl: Pair, own: Parameterization, reduction: Reduction) -> None:
+    """Expect that a mean over the images is not divided by a number that is always the same.
+
+    Raises:
+        CheckFailed: If it is.
+    """
+    if reduction is not MEAN:
+        return
+    divisors = []
+    for n in (2, 4):
+        inputs = own.posterior(n, 6)
+        total, got = entries(inputs[0], own.to_sigma(inputs[1])).sum(), float(kl(*inputs).sum())
+        divisors.append(float(total) / got if got else math.nan)
+    expect_no_fixed_divisor(divisors, "KL", "kl_fixed_batch_size")
+
+
+def expect_no_fixed_divisor(divisors: Sequence[float], what: str, mistake: str) -> None:
+    """Expect that a mean over the images of two batches is not divided by one whole number.
+
+    Args:
+        divisors: The sum over the images, divided by the submission's value, for two batches with
+            different numbers of images.
+        what: The term, for the message.
+        mistake: The name of the known mistake.
+    """
+    first, second = divisors
+    size = round(first) if math.isfinite(first) else 0
+    expect(
+        size < 2 or max(abs(first - size), abs(second - size)) > 1e-3 * size,
+        FIXED_DIVISOR.format(what=what, size=size),
+        mistake,
     )
 
 
@@ -613,7 +658,8 @@ def expect_kl_gradient(kl: Pair, own: Parameterization, reduction: Reduction, wh
             )
         raise
     expected = torch.autograd.grad(kl_term(mu, value, own, reduction).sum(), (mu, value))
-    right = close(got, kl_term(mu, value, own, reduction).detach())
+    error = rounding(kl)
+    right = close(got, kl_term(mu, value, own, reduction).detach(), rounding=error)
 
     def explain(name: str) -> None:
         expect(
@@ -679,7 +725,8 @@ def kl_checks(
             if not shift:
                 expect_no_floor(kl, own)
             # At these posteriors several mistakes have one value: only the closed form names one.
-            expect_close(kl(*inputs), right(*inputs), what, tolerance=tolerance)
+            got = kl(*inputs)
+            expect_close(got, right(*inputs), what, tolerance=tolerance, rounding=rounding(kl))
 
     @check(task)
     def test_kl_is_an_expectation(submission: Submission) -> None:
@@ -689,12 +736,13 @@ def kl_checks(
         the comparison with torch's own closed form.
         """
         mu, value = own.posterior(1, 3)
-        got = float(called(submission)(mu, value))
+        kl = called(submission)
+        got = float(kl(mu, value))
         q, prior = Normal(mu, own.to_sigma(value)), Normal(0.0, 1.0)
         z = q.sample((SAMPLES,))
         ratios = (q.log_prob(z) - prior.log_prob(z)).sum(-1)[:, 0].double()
         mean = float(ratios.mean())
-        near = mean_error(float(ratios.std()), SAMPLES) + 1e-3
+        near = mean_error(float(ratios.std()), SAMPLES) + 1e-3 + rounding(kl)
         expect(
             abs(got - mean) <= near,
             f"The mean of log q(z) − log p(z) over {SAMPLES:,} samples is {mean:.3f}; your KL is "
@@ -715,9 +763,12 @@ def kl_checks(
         kl, (mu, value) = called(submission), own.posterior(3, 4)
         once = kl(mu, value)
         wide = kl(torch.cat([mu, mu], 1), torch.cat([value, value], 1))
-        expect_close(wide, 2 * once, "The KL of every latent repeated")
+        # `once` and `wide` are both rounded.
+        error = 3 * rounding(kl)
+        expect_close(wide, 2 * once, "The KL of every latent repeated", rounding=error)
         tall = kl(torch.cat([mu, mu]), torch.cat([value, value]))
-        expect_close(tall, reduction.repeated(once), "The KL of every image repeated")
+        what = "The KL of every image repeated"
+        expect_close(tall, reduction.repeated(once), what, rounding=error)
 
     @named_check(
         task,

@@ -12,7 +12,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from autograder.checks.shared.kl import BATCH_SIZES, FACTORS
+from autograder.checks.shared.differences import Term, rounding
+from autograder.checks.shared.kl import (
+    BATCH_SIZES,
+    FACTORS,
+    FIXED_DIVISOR,
+    expect_no_fixed_divisor,
+)
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.shared.parameterization import EACH_IMAGE, MEAN, TOTAL, Reduction
 from autograder.checks.vocabulary import Mistake, expect_close, expect_grad
@@ -111,6 +117,11 @@ BERNOULLI = Likelihood(
             "recon_rounded",
             "You round the grey pixels of the images to black and white. Use them unchanged.",
             lambda x_hat, x: bce(x_hat, x.round()),
+        ),
+        (
+            "recon_rounded",
+            "You round x_hat to black and white. Use the probabilities themselves.",
+            lambda x_hat, x: bce(x_hat.round(), x),
         ),
         (
             "recon_half_sign",
@@ -379,11 +390,11 @@ def reconstruction_mistakes(likelihood: Likelihood, reduction: Reduction) -> tup
         for name, says, reduce in REDUCTION_MISTAKES[reduction]:
             add(name, says, cost, reduce)
     add(*SIGN, lambda *inputs: -likelihood.cost(*inputs), reduction.of)
-    for factor in FACTORS:
+    for factor in (*FACTORS, 784.0):
         says = f"Your {{term}} is {factor:g} times what it should be."
         add("recon_factor", says, likelihood.cost, lambda e, f=factor: f * reduction.of(e))
     for size in BATCH_SIZES:
-        says = f"Your {{term}} is divided by {size}, whatever the number of images is."
+        says = FIXED_DIVISOR.format(what="{term}", size=size)
         add("recon_fixed_batch_size", says, likelihood.cost, lambda e, n=size: e.sum() / n)
     return tuple(found)
 
@@ -393,9 +404,19 @@ def greys(*shape: int) -> torch.Tensor:
     return 0.05 + 0.9 * torch.rand(shape)
 
 
+def expect_divided_by_images(term: Term, likelihood: Likelihood) -> None:
+    """Expect that a mean over the images is not divided by a number that is always the same."""
+    divisors = []
+    for n in (2, 4):
+        inputs = greys(n, 1, 28, 28), greys(n, 1, 28, 28)
+        got = float(term(*inputs).detach())
+        divisors.append(float(likelihood.cost(*inputs).sum()) / got if got else math.nan)
+    expect_no_fixed_divisor(divisors, likelihood.name, "recon_fixed_batch_size")
+
+
 def reconstruction_checks(
     task: str,
-    called: Callable[[Submission], Callable[..., torch.Tensor]],
+    called: Callable[[Submission], Term],
     likelihood: Likelihood,
     reduction: Reduction,
     *,
@@ -430,7 +451,16 @@ def reconstruction_checks(
             # Without black and white pixels, swapped arguments return another number.
             inputs = greys(*shape), greys(*shape)
             right = likelihood.term(reduction, *inputs)
-            expect_close(called(submission)(*inputs), right, what, inputs, mistakes)
+            term = called(submission)
+
+            def explain(term: Term = term) -> None:
+                if reduction is MEAN:
+                    expect_divided_by_images(term, likelihood)
+
+            got = term(*inputs)
+            expect_close(
+                got, right, what, inputs, mistakes, rounding=rounding(term), otherwise=explain
+            )
 
     @named_check(
         task,
@@ -439,8 +469,9 @@ def reconstruction_checks(
     )
     def test_black_and_white(submission: Submission) -> None:
         x_hat, x = greys(1, 1, 28, 28), torch.rand(1, 1, 28, 28).round()
-        right = likelihood.term(reduction, x_hat, x)
-        expect_close(called(submission)(x_hat, x), right, what)
+        right, term = likelihood.term(reduction, x_hat, x), called(submission)
+        got = term(x_hat, x)
+        expect_close(got, right, what, rounding=rounding(term))
 
     @named_check(
         task,

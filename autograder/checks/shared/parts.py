@@ -4,7 +4,8 @@ import contextlib
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -259,9 +260,9 @@ def expect_inputs_kept(submission: Submission, name: str, inputs: dict[str, torc
 
 
 def expect_call_keeps(
-    submission: Submission, call: RemoteObject, name: str, inputs: dict[str, torch.Tensor]
+    submission: Submission, call: RemoteObject, name: str, inputs: Mapping[str, Any]
 ) -> None:
-    """Expect that a call does not change its arguments; see `expect_inputs_kept`.
+    """Expect that a call does not change its tensors; see `expect_inputs_kept`.
 
     Args:
         submission: The submission.
@@ -273,9 +274,10 @@ def expect_call_keeps(
         CheckFailed: If it changes one of them.
     """
     # The inputs are stored in the worker; otherwise the judge could not see a change.
-    held = {key: submission.hold(value) for key, value in inputs.items()}
-    call(*held.values())
-    for key, before in inputs.items():
+    tensors = {key: value for key, value in inputs.items() if isinstance(value, torch.Tensor)}
+    held = {key: submission.hold(value) for key, value in tensors.items()}
+    call(*(held.get(key, value) for key, value in inputs.items()))
+    for key, before in tensors.items():
         after = held[key].value()
         same = isinstance(after, torch.Tensor) and after.dtype == before.dtype
         expect(

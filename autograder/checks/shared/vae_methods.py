@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from autograder.checks.shared.differences import Difference, Loss, rounding_of
 from autograder.checks.shared.kl import Pair, kl_checks
 from autograder.checks.shared.likelihood import (
     BERNOULLI,
@@ -25,8 +26,6 @@ from autograder.checks.shared.sampling import method_sampler, sampling_checks
 from autograder.checks.vocabulary import CheckFailed, Mistake, expect
 from autograder.protocol.remote import RemoteObject, Submission
 
-# Calls a submission's loss with x_hat, x, mu and logvar.
-Loss = Callable[..., torch.Tensor]
 RECON, KL = "reconstruction", "kl_divergence"
 IMAGE = (1, 28, 28)
 WIDTH = 5
@@ -75,14 +74,17 @@ def recon_of(loss: Callable[[Submission], Loss], recon: KnownRecon) -> Callable[
     def called(submission: Submission) -> Pair:
         whole = loss(submission)
         if not _is_finite_at_prior(whole):
-            return _away_from_prior(whole, recon)
+            return Difference(whole, lambda whole: _away_from_prior(whole, recon))
         expect_repeatable(expect_repeatable(whole), _varied(2, IMAGE))
 
-        def term(x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-            at_prior = whole(x_hat, x, *LOGVAR.prior(len(x), WIDTH))
-            return at_prior - kl_at_prior(whole, recon, len(x), WIDTH, x.shape[1:])
+        def measured(whole: Loss) -> Pair:
+            def term(x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+                at_prior = whole(x_hat, x, *LOGVAR.prior(len(x), WIDTH))
+                return at_prior - kl_at_prior(whole, recon, len(x), WIDTH, x.shape[1:])
 
-        return term
+            return term
+
+        return Difference(whole, measured)
 
     return called
 
@@ -94,15 +96,16 @@ def kl_of(loss: Callable[[Submission], Loss], recon: KnownRecon) -> Callable[[Su
     """
 
     def called(submission: Submission) -> Pair:
-        whole = loss(submission)
+        def measured(whole: Loss) -> Pair:
+            def kl(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
+                n, width = mu.shape
+                at_prior = whole(*_grey(n, IMAGE), *LOGVAR.prior(n, width))
+                without = at_prior.detach() - kl_at_prior(whole, recon, n, width, IMAGE)
+                return whole(*_grey(n, IMAGE), mu, logvar) - without
 
-        def kl(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
-            n, width = mu.shape
-            at_prior = whole(*_grey(n, IMAGE), *LOGVAR.prior(n, width))
-            without = at_prior.detach() - kl_at_prior(whole, recon, n, width, IMAGE)
-            return whole(*_grey(n, IMAGE), mu, logvar) - without
+            return kl
 
-        return kl
+        return Difference(loss(submission), measured)
 
     return called
 
@@ -123,7 +126,7 @@ def kl_at_prior(whole: Loss, recon: KnownRecon, n: int, width: int, shape: Seque
 
     grey = _grey(n, shape)
     once, twice = at(grey, width), at(grey, 2 * width)
-    if abs(twice - once) > ROUNDING:
+    if abs(twice - once) > max(ROUNDING, rounding_of(twice)):
         return twice - once  # a constant for each latent
     right = float(recon.right(*grey))
     if abs(once - right) <= TOLERANCE * max(1.0, abs(right)):

@@ -5,7 +5,7 @@ With a condition c of C numbers the encoder takes rows [x, c] and the decoder ro
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -34,7 +34,7 @@ from autograder.checks.shared.parts import (
     new_model,
 )
 from autograder.checks.shared.sampling import expect_new_draws, mean_in_eval_accepted
-from autograder.checks.shared.widths import width_checks
+from autograder.checks.shared.widths import sizes_followed, width_checks
 from autograder.checks.shared.wiring import (
     FEATURES,
     LATENTS,
@@ -50,6 +50,8 @@ from autograder.checks.vocabulary import expect, expect_tensor, fail, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
 PIXELS = 28 * 28
+# The hidden features of a small model.
+WIDTH = 48
 HEADS = ("mu_layer", "logvar_layer")
 # The parts of a model, and the task that tests each.
 PARTS = {"encoder": "encoder", **dict.fromkeys(HEADS, "encoder"), "decoder": "decoder"}
@@ -58,7 +60,7 @@ SHOWN = {"encoder": "q(z | x, c) needs the image and", "decoder": "p(x | z, c) n
 
 def new_vae(submission: Submission, latent_dim: int = 5, condition: int = 0) -> RemoteObject:
     """Make a small model in eval mode."""
-    return new_model(submission, "myVAE", 48, latent_dim, *_given(condition))
+    return new_model(submission, "myVAE", WIDTH, latent_dim, *_given(condition))
 
 
 def _given(condition: int) -> tuple[int, ...]:
@@ -114,10 +116,54 @@ def _takes(part: Any, width: int) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def _explained(task: str, vae: RemoteObject, latent_dim: int, condition: int) -> Iterator[None]:
+    """Name the size that a layer ignores, if a part of a small model raises an exception."""
+    try:
+        yield
+    except Raised as error:
+        submission = vae.submission
+
+        def works(hidden_dim: int, latent_dim: int, conditional_vec_dim: int = 0) -> None:
+            made = new_model(
+                submission, "myVAE", hidden_dim, latent_dim, *_given(conditional_vec_dim)
+            )
+            if task == "encoder":
+                _encoded(
+                    made,
+                    torch.rand(2, PIXELS + conditional_vec_dim),
+                    latent_dim,
+                    conditional_vec_dim,
+                    conditional_vec_dim,
+                )
+            else:
+                _decoded(
+                    made,
+                    torch.randn(2, latent_dim + conditional_vec_dim),
+                    latent_dim,
+                    conditional_vec_dim,
+                    conditional_vec_dim,
+                )
+
+        sizes = {"hidden_dim": WIDTH, "latent_dim": latent_dim}
+        if condition:
+            sizes["conditional_vec_dim"] = condition
+        if error.kind != "NotImplementedError":
+            sizes_followed(task, submission, sizes, works)
+        raise
+
+
 def encoded(
     vae: RemoteObject, rows: torch.Tensor, latent_dim: int, condition: int, usual: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Encode joined rows (N, 784 + C) and expect mu and logvar, (N, Z) each."""
+    with _explained("encoder", vae, latent_dim, condition):
+        return _encoded(vae, rows, latent_dim, condition, usual)
+
+
+def _encoded(
+    vae: RemoteObject, rows: torch.Tensor, latent_dim: int, condition: int, usual: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     n = len(rows)
     hidden = rows_for(vae.encoder, "encoder", rows, condition, usual)
     expect(
@@ -132,6 +178,13 @@ def decoded(
     vae: RemoteObject, rows: torch.Tensor, latent_dim: int, condition: int, usual: int
 ) -> torch.Tensor:
     """Decode joined rows (N, Z + C) and expect images (N, 1, 28, 28)."""
+    with _explained("decoder", vae, latent_dim, condition):
+        return _decoded(vae, rows, latent_dim, condition, usual)
+
+
+def _decoded(
+    vae: RemoteObject, rows: torch.Tensor, latent_dim: int, condition: int, usual: int
+) -> torch.Tensor:
     out = rows_for(vae.decoder, "decoder", rows, condition, usual)
     expect(
         not (

@@ -243,6 +243,7 @@ def expect_outputs(
     )
     mu, logvar = parts.heads(x, *c)
     inputs = (parts, x, mu, logvar, *c)
+    expect_heads_in_order(got, parts, mu, logvar, *c)
     shapes = [tuple(value.shape) if isinstance(value, torch.Tensor) else () for value in got]
     expect(
         shapes[0] == tuple(x.shape) or tuple(x.shape) not in shapes,
@@ -260,6 +261,7 @@ def expect_outputs(
         if not close(value, expected):
             expect_images_given(seen_by(parts.vae, "encoder"), x)
             expect_features_given(parts, head, x, *c)
+            expect_not_cut_off(value, expected, head, HEAD_MISTAKES[head], inputs)
         expect_close(value, expected, f"`{head}`", inputs, HEAD_MISTAKES[head])
     right = parts.decode_draw(mu, logvar, *c)
     if not close(x_hat, right) and not any(
@@ -267,7 +269,99 @@ def expect_outputs(
     ):
         expect_no_skip(x_hat, right, x)
         expect_all_called(parts.vae, parts.parts)
+        expect_different_codes_given(seen_by(parts.vae, "decoder"), len(x))
     expect_close(x_hat, right, f"`{name}`", inputs, FORWARD_MISTAKES)
+
+
+def expect_heads_in_order(
+    got: tuple[Any, ...], parts: KnownVae, mu: torch.Tensor, logvar: torch.Tensor, *c: torch.Tensor
+) -> None:
+    """Expect that mu and logvar are not exchanged when they are computed.
+
+    If they are exchanged only when they are returned, z was sampled from the right ones.
+
+    Args:
+        got: The submission's outputs, three values.
+        parts: The known parts.
+        mu: The right means, (N, 3).
+        logvar: The right log-variances, (N, 3).
+        c: Their condition (N, C), or nothing.
+
+    Raises:
+        CheckFailed: If they are.
+    """
+    values = [value.double() if isinstance(value, torch.Tensor) else value for value in got]
+    if not all(isinstance(value, torch.Tensor) for value in values):
+        return
+    if not close(values[1], logvar) or not close(values[2], mu):
+        return
+    says = (
+        "In `forward`, the two values that `self.encoder` returns are exchanged: the first one is "
+        "mu, and the second one is logvar."
+        if parts.images
+        else "In `forward`, `mu` is the output of `self.logvar_layer`, and `logvar` is the output "
+        "of `self.mu_layer`."
+    )
+    expect(not close(values[0], parts.decode_draw(logvar, mu, *c)), says, "heads_exchanged")
+
+
+def expect_not_cut_off(
+    value: torch.Tensor,
+    right: torch.Tensor,
+    head: str,
+    mistakes: Iterable[Mistake],
+    inputs: tuple[Any, ...],
+) -> None:
+    """Expect that wrong values of a head are not the right ones between two limits.
+
+    Args:
+        value: The submission's values, (N, 3).
+        right: The right values, of the same shape.
+        head: "mu" or "logvar".
+        mistakes: The known mistakes of the head. If one of them computes the values, it is named.
+        inputs: The arguments of their formulas.
+
+    Raises:
+        CheckFailed: If they are.
+    """
+    low, high = float(value.min()), float(value.max())
+    if not close(value, right.clamp(low, high)) or low == high:
+        return
+    if any(close(value, mistake.formula(*inputs)) for mistake in mistakes):
+        return
+    sides = []
+    if float(right.max()) > high + 1e-3:
+        sides.append(f"above at {high:.3g}")
+    if float(right.min()) < low - 1e-3:
+        sides.append(f"below at {low:.3g}")
+    expect(
+        not sides,
+        f"`forward` cuts `{head}` off {' and '.join(sides)}. A mean and a log-variance may have "
+        "any value: return what the layer computes.",
+        "head_cut_off",
+    )
+
+
+def expect_different_codes_given(seen: torch.Tensor, n: int) -> None:
+    """Expect that the decoder was not called with the same code for all of n images.
+
+    Args:
+        seen: The inputs of the decoder, the last ones from the images; the code is first.
+        n: The number of images.
+
+    Raises:
+        CheckFailed: If it was.
+    """
+    if n < 2 or len(seen) < n or seen.dim() != 2:
+        return
+    codes = seen[-n:, :LATENTS]
+    same = float(codes.std(0).max()) < 1e-6
+    expect(
+        not same,
+        "The decoder does not get z: in the place of z, it gets the same numbers for every image"
+        + (", which are 0." if not bool(codes.any()) else "."),
+        "code_not_given",
+    )
 
 
 def expect_forward_gradients(
