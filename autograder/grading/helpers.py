@@ -84,7 +84,7 @@ def _imported(text: str, names: Iterable[str]) -> list[str]:
     """
     # In a notebook's file, the end of a line is written as a backslash and an n.
     lines = text.replace("\\n", "\n")
-    found = set()
+    found = set[str]()
     for module, modules in STATEMENT.findall(lines):
         found.update(part.split(".")[0] for part in WORD.findall(module or modules))
     return [name for name in names if name in found]
