@@ -140,11 +140,11 @@ def explain(error: Raised, submission: Submission) -> CheckFailed:
 
 def _has_global_batch_size(error: Raised, submission: Submission) -> bool:
     """Return whether an exception is about a size that is the `batch_size` of the settings."""
-    uses = r"\bbatch_size\b"
+    if error.kind != "RuntimeError" or "batch_size" not in WORD.findall(error.code or ""):
+        return False
     source = submission.sources.get(error.cell or "", "")
     # A local variable or an argument of this name is the number of images.
-    own = re.search(rf"^[\w, ]*{uses}[\w, ]*=(?!=)|def .*{uses}|for .*{uses}.* in ", source, re.M)
-    if own or error.kind != "RuntimeError" or not re.search(uses, error.code or ""):
+    if any(_binds(line, "batch_size") for line in source.splitlines()):
         return False
     try:
         size = submission.value("batch_size")
@@ -160,6 +160,14 @@ def defining_cell(name: str, submission: Submission) -> str | None:
         if name in source and any(_defines(line, name) for line in source.splitlines()):
             return cell
     return None
+
+
+def _binds(line: str, name: str) -> bool:
+    """Return whether a line of code may give a name a value; the time is linear in its length."""
+    words = WORD.findall(line) if name in line else []
+    left, equals, _ = line.partition("=")
+    starts = words[:1] in (["def"], ["for"], ["with"])
+    return name in words and (starts or (bool(equals) and name in WORD.findall(left)))
 
 
 def _defines(line: str, name: str) -> bool:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from autograder.checks.evaluate import _defines, defining_cell, evaluate
+from autograder.checks.evaluate import _binds, _defines, defining_cell, evaluate
 from autograder.checks.registry import load_checks
 from autograder.checks.vocabulary import Task, check, fail, info, kind
 from autograder.protocol.remote import Raised, Submission, direct
@@ -160,3 +160,18 @@ def test_no_text_is_slow_to_search_for_a_name(part):
     started = time.process_time()
     defining_cell("name", submission)
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("line", "binds"),
+    [
+        ("    batch_size, _ = x.shape", True),
+        ("    def forward(self, x, batch_size=3):", True),
+        ("    for batch_size in sizes:", True),
+        ("    return x.view(batch_size, -1)", False),
+        ("    y = x.view(batch_size, -1)", False),
+        ("batch_sizes = 3", False),
+    ],
+)
+def test_a_line_that_may_give_a_name_a_value_is_found(line, binds):
+    assert _binds(line, "batch_size") is binds
