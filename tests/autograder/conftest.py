@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from corpus_part import tested
+from corpus_part import part_of
 
 from autograder.grading.batch import Judges
 from autograder.quality import verify
@@ -30,13 +30,13 @@ def judges() -> Iterator[Judges]:
 def graded(tmp_path_factory: pytest.TempPathFactory, judges: Judges) -> Graded:
     """Grade an assignment's corpus, reference and starter; return the results by name.
 
-    See `tested`. Submissions are trained only if their expected result needs it.
+    See `part_of`. Submissions are trained only if their expected result needs it.
     """
 
     @functools.cache
     def grade(assignment: str) -> dict[str, Result]:
         folder = tmp_path_factory.mktemp(assignment)
-        part = tested(assignment)
+        part = part_of(assignment)
         graded = verify.grade_corpus(assignment, folder, judges, thorough=False, submissions=part)
         return {result.student: result for result in graded}
 

@@ -13,7 +13,7 @@ NAMED = {
 }
 
 
-def tested(assignment: str) -> dict[str, CorpusSubmission]:
+def part_of(assignment: str) -> dict[str, CorpusSubmission]:
     """Return all correct submissions of a corpus, and every second incorrect one, by name."""
     every = load_corpus(assignment)
     incorrect = [name for name, one in every.items() if one.loses]

@@ -1,7 +1,7 @@
 """Every corpus submission gets its expected points, status and known mistake."""
 
 import pytest
-from corpus_part import tested
+from corpus_part import part_of
 
 from autograder.checks.registry import load_checks
 from autograder.course.locate import CourseError
@@ -13,7 +13,7 @@ from autograder.quality.written import write_named
 from autograder.records.results import SKIPPED
 
 EVERY = assignments()
-SUBMISSIONS = [(assignment, name) for assignment in EVERY for name in tested(assignment)]
+SUBMISSIONS = [(assignment, name) for assignment in EVERY for name in part_of(assignment)]
 
 
 @pytest.mark.parametrize(("assignment", "name"), SUBMISSIONS)
@@ -121,7 +121,7 @@ def test_a_way_or_a_style_that_nothing_uses_raises(ways, styles):
 def test_verify_reports_unexpected_results(graded):
     """It reports a correct submission in the place of an incorrect one, and the reverse."""
     results = graded("03_fc_vae")
-    part = tested("03_fc_vae")
+    part = part_of("03_fc_vae")
     before = verify("03_fc_vae", results, part)
     assert before.problems == ()
     swapped = results | {
