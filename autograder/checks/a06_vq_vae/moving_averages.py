@@ -17,6 +17,7 @@ from autograder.checks.a06_vq_vae.quantizer import (
     scalar,
 )
 from autograder.checks.a06_vq_vae.vq import BETA_FIXED, cut_wrongly, mean_square, to_maps, to_rows
+from autograder.checks.evaluate import not_started
 from autograder.checks.vocabulary import (
     CheckFailed,
     Mistake,
@@ -512,7 +513,9 @@ def test_ema_defaults(submission: Submission) -> None:
     z, codebook = clusters()
     try:
         quantizer = make_quantizer(submission, codebook, name=EMA)
-    except Raised:
+    except Raised as error:
+        if not_started(error):
+            raise
         return  # Without default values, every call gives the arguments.
     picks = ema_trial(submission, quantizer, z, codebook).picks()
     inputs = (codebook.double(), to_rows(z).double(), picks)
