@@ -427,12 +427,16 @@ def _missing(cells: list[tuple[str, str, str]], source: Source) -> Iterator[str]
             yield f"Your cell `{cell.id}` is missing."
 
 
+# What nbgrader's `generate_assignment` writes into a cell for a written answer.
+NBGRADERS_TEXT = "YOUR ANSWER HERE"
+
+
 def _answers(cells: list[tuple[str, str, str]], source: Source) -> dict[str, str | None]:
     """Return the written answers; of a cell that is there several times, all texts."""
     found: dict[str, str | None] = {}
     for answer in source.of("answer"):
         start = without_solution(answer).strip()
         texts = [text.strip() for _, name, text in cells if name == answer.id]
-        own = dict.fromkeys(text for text in texts if text not in ("", start))
+        own = dict.fromkeys(text for text in texts if text not in ("", start, NBGRADERS_TEXT))
         found[answer.id] = "\n\n".join(own) or None
     return found

@@ -177,9 +177,14 @@ def test_time_in_which_a_worker_waits_for_a_core_does_not_count(counted, monkeyp
     if not counted:
         monkeypatch.setattr(usage, "_waited", lambda pid: 0.0)
     core = min(os.sched_getaffinity(0))
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(6)]
+    loop = [sys.executable, "-c", "print(flush=True)\nwhile True: pass"]
+    # Some kernels share a core between sessions, and not between processes.
+    how = {"stdout": subprocess.PIPE, "start_new_session": True}
+    busy = [subprocess.Popen(loop, **how) for _ in range(6)]
     try:
         for one in busy:
+            assert one.stdout
+            one.stdout.readline()
             os.sched_setaffinity(one.pid, {core})
         with WorkerProcess(Limits(call_seconds=3.0)) as worker:
             for pid in tree(worker._process.pid):

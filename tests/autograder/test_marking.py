@@ -302,6 +302,15 @@ def test_a_mark_counts_for_the_answer_that_was_marked(graded_class):
     assert (unknown.score, unknown.pending) == (0, 10)
 
 
+@pytest.mark.parametrize("text", ["", "*Write your answer here.*", " YOUR ANSWER HERE\n"])
+def test_what_the_course_or_nbgrader_wrote_is_no_answer(tmp_path, text):
+    notebook = reference(A)
+    (cell,) = [one for one in notebook.cells if one.get("id") == "answer-larger_variance"]
+    cell.source = text
+    path = corpus.write(notebook, tmp_path, "ada", A)
+    assert list(open_notebook(path, A).answers.values()) == [None]
+
+
 def test_all_copies_of_an_answer_are_marked(tmp_path):
     """Otherwise one copy could be marked and another one shown."""
     notebook = reference(A)

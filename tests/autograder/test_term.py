@@ -204,16 +204,17 @@ FINAL = {FIRST: CLASS[FIRST] | MAIL, SECOND: CLASS[SECOND]}
 
 
 def expected(assignment: str, student: str) -> dict[str, float]:
-    """Return the points of each task; a written answer without points is not in it."""
+    """Return the points of each task; a written answer that nobody has marked is not in it."""
     handed_in = FINAL[assignment].get(student)
     points = POINTS[assignment]
     if handed_in is None:
         found = dict.fromkeys(points, 0.0)
     else:
         found = {task: 0.0 if task in handed_in.loses else points[task] for task in points}
-    del found[WRITTEN[assignment]]
-    if handed_in and handed_in.answer is not None and assignment == FIRST:
-        found[WRITTEN[assignment]] = handed_in.answer
+    answer = handed_in.answer if handed_in else None
+    found[WRITTEN[assignment]] = answer or 0.0
+    if answer is not None and assignment != FIRST:
+        del found[WRITTEN[assignment]]
     return found | OVERRIDES[assignment].get(student, {})
 
 
@@ -562,7 +563,7 @@ def test_a_second_grading_keeps_marks_overrides_and_earlier_results(term):
     assert after["emmy"].overrides[1].before.points == 25
     assert "Kept 27 of 30 results" in term.said["grade again"]
     assert (
-        "s05: before graded, 50 of 90 points; now graded, 90 of 90 points"
+        "s05: before graded, 50 of 100 points; now graded, 90 of 100 points"
         in term.said["grade again"]
     )
     assert "I gave 6.25." in unescape(term.text(f"out-{FIRST}/feedback/s04.html"))
