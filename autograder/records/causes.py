@@ -32,6 +32,14 @@ def cause(outcome: CheckOutcome) -> str:
     return says if expected and outcome.mistake else SHAPE.sub("(…)", outcome.message)
 
 
+def by_cause(outcomes: Sequence[CheckOutcome]) -> dict[str, list[CheckOutcome]]:
+    """Return the outcomes; those that failed for the same cause are together, by their cause."""
+    groups: dict[str, list[CheckOutcome]] = {}
+    for number, one in enumerate(outcomes):
+        groups.setdefault(cause(one) if one.outcome == "failed" else f"{number}", []).append(one)
+    return groups
+
+
 @dataclass(frozen=True)
 class Group:
     """Checks of one task that are shown together.
@@ -56,12 +64,8 @@ def grouped(result: Result) -> dict[str, list[Group]]:
     first_task: dict[str, str] = {}
     groups: dict[str, list[Group]] = {}
     for task in result.tasks:
-        of_cause: dict[str, list[CheckOutcome]] = {}
-        for number, check in enumerate(c for c in result.checks if c.task == task.task):
-            failed = check.outcome == "failed"
-            of_cause.setdefault(cause(check) if failed else f"{number}", []).append(check)
         shown = groups.setdefault(task.task, [])
-        for name, checks in of_cause.items():
+        for name, checks in by_cause([c for c in result.checks if c.task == task.task]).items():
             failed = checks[0].outcome == "failed"
             known = first_task.setdefault(name, task.title) if failed else task.title
             again = known if known != task.title else ""

@@ -4,7 +4,7 @@ import html
 import textwrap
 
 from autograder.checks.vocabulary import Task
-from autograder.records.causes import cause
+from autograder.records.causes import by_cause
 from autograder.records.results import GRADER_ERROR, CheckOutcome
 from autograder.records.text import SIGNS, marked
 
@@ -90,10 +90,7 @@ def _groups(outcomes: list[CheckOutcome]) -> list[list[CheckOutcome]]:
     """
     if verdict(outcomes) == "todo":
         return [outcomes[:1]]
-    groups: dict[str, list[CheckOutcome]] = {}
-    for number, one in enumerate(outcomes):
-        groups.setdefault(cause(one) if one.outcome == "failed" else f"{number}", []).append(one)
-    return list(groups.values())
+    return list(by_cause(outcomes).values())
 
 
 def show(task: Task, outcomes: list[CheckOutcome], earned: float) -> None:

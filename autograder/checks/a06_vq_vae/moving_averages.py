@@ -65,30 +65,27 @@ def _divided(
     by: Callable[[torch.Tensor, float], torch.Tensor],
 ) -> Callable[..., torch.Tensor]:
     """Return a formula of the codebook after one update in which `by` computes the divisor."""
-
-    def formula(
-        codebook: torch.Tensor,
-        rows: torch.Tensor,
-        encodings: torch.Tensor,
-        gamma: float,
-        eps: float,
-    ) -> torch.Tensor:
-        size, total = first_averages(codebook, rows, encodings, gamma)
-        return total / by(size, eps)[:, None]
-
-    return formula
+    return _averaged(
+        lambda old, counts, sums, gamma: (
+            (1 - gamma) * counts,
+            gamma * old + (1 - gamma) * sums,
+        ),
+        by,
+    )
 
 
 def _averaged(
     averages: Callable[
         [torch.Tensor, torch.Tensor, torch.Tensor, float], tuple[torch.Tensor, torch.Tensor]
     ],
+    by: Callable[[torch.Tensor, float], torch.Tensor] = smoothed,
 ) -> Callable[..., torch.Tensor]:
-    """Return a formula of the codebook after one update with other averages.
+    """Return a formula of the codebook after one update with these averages.
 
     Args:
         averages: Computes sizes (K,) and sums (K, D) from the codebook, the counts and the sums of
             the batch, and γ.
+        by: Computes the divisor (K,) from the sizes and ε.
     """
 
     def formula(
@@ -99,7 +96,7 @@ def _averaged(
         eps: float,
     ) -> torch.Tensor:
         size, total = averages(codebook, encodings.sum(0), encodings.T @ rows, gamma)
-        return total / smoothed(size, eps)[:, None]
+        return total / by(size, eps)[:, None]
 
     return formula
 

@@ -408,17 +408,12 @@ def sampler(submission: Submission, train: bool) -> Sampler:
         # Many rows of few latents become fewer images with longer codes.
         width = WIDEST if mu.numel() > 10_000 else mu.shape[1]
         mu_rows, logsigma_rows = mu.reshape(-1, width), logsigma.reshape(-1, width)
-        vae = any_vae(submission, width)
-        if train:
-            vae.train()
-        else:
-            vae.eval()
-        plug_encoder(vae, width)
+        x = with_posterior(mu_rows, logsigma_rows)
+        vae = encoding_vae(submission, width, train)
+        if UNSEEN in submission.kept:
+            return hidden(vae, x, width).view_as(mu)
         plug_blind_decoder(vae, width)
         raised = None
-        x = with_posterior(mu_rows, logsigma_rows)
-        if UNSEEN in submission.kept:
-            return hidden(submission, x, width, train).view_as(mu)
         try:
             terms(vae, x)
         except Raised as error:
@@ -433,27 +428,31 @@ def sampler(submission: Submission, train: bool) -> Sampler:
     return sampled
 
 
-def hidden(submission: Submission, x: torch.Tensor, width: int, train: bool) -> torch.Tensor:
-    """Return the codes that the submission's own decoder gets, if no stub can take its place.
-
-    The task of the reconstruction term has lost its points for this. A sample is right or wrong
-    also if the decoder, or its first layer, is called under another name.
-
-    Args:
-        submission: The submission.
-        x: Images, (N, 1, 28, 28).
-        width: The number of latents, Z.
-        train: Whether the model is in training mode.
-
-    Raises:
-        CheckFailed: If no code can be seen.
-    """
+def encoding_vae(submission: Submission, width: int, train: bool) -> RemoteObject:
+    """Make a model with the encoder's stub, in training or in eval mode."""
     vae = any_vae(submission, width)
     if train:
         vae.train()
     else:
         vae.eval()
     plug_encoder(vae, width)
+    return vae
+
+
+def hidden(vae: RemoteObject, x: torch.Tensor, width: int) -> torch.Tensor:
+    """Return the codes that the submission's own decoder gets, if no stub can take its place.
+
+    The task of the reconstruction term has lost its points for this. A sample is right or wrong
+    also if the decoder, or its first layer, is called under another name.
+
+    Args:
+        vae: A model with the encoder's stub.
+        x: Images, (N, 1, 28, 28).
+        width: The number of latents, Z.
+
+    Raises:
+        CheckFailed: If no code can be seen.
+    """
     try:
         z = vae.calc_elbo.entered("decoder", x)
     except Raised:
