@@ -50,7 +50,8 @@ def test_points_comments_and_the_written_answer_are_there(course, address, page)
     field = scores.nth(scores.count() - 1)
     assert field.input_value() == ""
     field.fill("8")
-    field.press("Tab")
-    page.wait_for_timeout(1500)
+    with page.expect_response(lambda answer: answer.request.method == "PUT") as saved:
+        field.press("Tab")
+    assert saved.value.ok
     with opened(course) as book:
         assert book.find_grade(ANSWER, A, A, "ada").manual_score == 8.0

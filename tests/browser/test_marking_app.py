@@ -54,9 +54,8 @@ def test_points_that_were_typed_are_not_lost_by_mistake(page, address):
     page.locator("tbody a").click()
     page.wait_for_selector("#points:focus")
     page.keyboard.type("5")
-    asked = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
-    page.keyboard.press("Escape")
-    page.wait_for_timeout(500)
-    assert asked == ["beforeunload"]
+    with page.expect_event("dialog") as asked:
+        page.once("dialog", lambda dialog: dialog.dismiss())
+        page.keyboard.press("Escape")
+    assert asked.value.type == "beforeunload"
     assert page.input_value("#points") == "5"
