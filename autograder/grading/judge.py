@@ -48,10 +48,10 @@ MOST_TIMES = 2.0
 NO_ANSWERS: Mapping[str, str | None] = {}
 # How many cells of the student's own may end their process before the submission ends.
 MOST_SKIPPED = 3
-# After these limits of a task, the later tasks are graded in a new worker, and how often at most.
-CONTINUED, MOST_CONTINUED = ("timeout", "memory"), 4
+# How often at most a new worker grades the tasks after one whose worker ended.
+MOST_CONTINUED = 4
 CONTINUES = (
-    "A check of your work reached a limit of time or memory. The tasks after it were graded in "
+    "A check of your work ended its process, or reached a limit. The tasks after it were graded in "
     "another process."
 )
 # Exceptions of a cell that can be helped, and what is missing.
@@ -227,7 +227,7 @@ class _Run:
 def _run(
     opened: Opened, assignment: str, limits: Limits, sandbox: Sandbox, key: bytes, train: bool
 ) -> _Run:
-    """Run the cells and the checks; if a task uses too much, run the later tasks in a new worker.
+    """Run the cells and the checks; if a task ends its worker, run the later tasks in a new one.
 
     All workers together have the time limit of the submission.
     """
@@ -235,7 +235,7 @@ def _run(
     run = first = _run_once(opened, assignment, limits, sandbox, key, train)
     for _ in range(MOST_CONTINUED):
         left = until - time.monotonic()
-        of_worker = run.status in CONTINUED and run.message != JUDGE_MEMORY
+        of_worker = run.status != "graded" and run.message != JUDGE_MEMORY
         if not of_worker or left <= 0 or not run.judging or not _open(run.judging):
             break
         less = replace(limits, seconds=left)
