@@ -16,7 +16,7 @@ from autograder.checks.shared.chance import (
     share_error,
 )
 from autograder.checks.shared.parts import expect_inputs_kept, images
-from autograder.checks.shared.repeats import expect_new_noise
+from autograder.checks.shared.repeats import distinct, expect_new_noise
 from autograder.checks.shared.sampling_mistakes import kurtosis
 from autograder.checks.vocabulary import check, expect, expect_tensor, kind
 from autograder.protocol.remote import Submission
@@ -62,7 +62,7 @@ def _expect_own_noise(add_noise: AddNoise) -> tuple[torch.Tensor, torch.Tensor]:
         "for each pixel of each image.",
         "shared_noise",
     )
-    values = len(first.unique())
+    values = distinct(first)
     expect(
         values > COUNT // 1000,
         f"All {COUNT:,} grey pixels of a batch become one of {values} values. Gaussian noise has "

@@ -1,4 +1,4 @@
-"""Checks that several calls use different random numbers.
+"""Checks that several calls, and the entries of one call, use different random numbers.
 
 Each request of the judge sets a new seed. Code that restores the state of the random numbers after
 its own draws, as `torch.random.fork_rng()` does, therefore shows new noise in two requests. Within
@@ -7,6 +7,7 @@ one request, it returns the same noise at each call.
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from autograder.checks.vocabulary import expect
@@ -20,6 +21,13 @@ SEEDED = (
     "`{}` sets the state of PyTorch's random numbers: the numbers that are sampled after each call "
     "are always the same. Set a seed once, outside."
 )
+
+
+def distinct(z: torch.Tensor) -> int:
+    """Return how many different values a tensor of any shape has."""
+    # NumPy sorts; torch.unique takes 20 times as long.
+    values = np.sort(z.detach().numpy(), axis=None)
+    return int(np.count_nonzero(values[1:] != values[:-1])) + 1 if values.size else 0
 
 
 def expect_new_noise(called: RemoteObject, *args: Any, name: str) -> None:
