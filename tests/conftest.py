@@ -24,7 +24,7 @@ TESTS = Path(__file__).parent
 QUICK = 150
 SLOW = {
     "package/test_wheel.py": 170,
-    "autograder/test_corpus.py": 900,
+    "autograder/test_corpus.py": 650,
     "autograder/test_contributing.py": 90,
     "autograder/test_reference_notebooks.py": 130,
     "attacks/": 230,
