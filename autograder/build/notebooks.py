@@ -10,11 +10,12 @@ from nbformat import NotebookNode
 
 from autograder.checks.bounds import in_words
 from autograder.checks.registry import CheckSet, load_checks
+from autograder.course.additions import added_files
 from autograder.course.locate import MARKER, CourseError, current_course
 from autograder.course.regions import solved, without_solution
 from autograder.course.settings import EMBEDDED, course_file
 from autograder.course.sources import Cell, Source, assignments, load_source
-from autograder.records.results import write_text
+from autograder.records.results import write_bytes, write_text
 
 TOTAL_POINTS = 100.0
 STUDENTS_FILE = "For students, beside the notebooks. Written by `vaelab build`; do not edit it."
@@ -105,11 +106,18 @@ def to_text(notebook: NotebookNode) -> str:
 
 
 def build(names: list[str] | None = None) -> list[Path]:
-    """Write the starters to `notebooks/`; return the files that changed."""
+    """Write the starters to `notebooks/`; return the files that changed.
+
+    The files that the course adds, and the course file for students, come beside them.
+    """
     changed = []
     for path, text in _built(names):
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)
+            changed.append(path)
+    for path, raw in _added():
+        if not path.is_file() or path.read_bytes() != raw:
+            write_bytes(path, raw)
             changed.append(path)
     path, text = current_course().notebooks / MARKER, student_course_file()
     if text != _text_of(path):
@@ -139,6 +147,12 @@ def student_course_file() -> str:
     return "\n".join([f"# {STUDENTS_FILE}", *lines, ""]) if lines else ""
 
 
+def _added() -> Iterator[tuple[Path, bytes]]:
+    """Yield the path beside the starters and the bytes of each file that the course adds."""
+    for name, raw in added_files().items():
+        yield current_course().notebooks / name, raw
+
+
 def _text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
@@ -156,6 +170,9 @@ def out_of_date(names: list[str] | None = None) -> list[str]:
             problems.append(f"{path} does not exist.")
         elif path.read_text(encoding="utf-8") != text:
             problems.append(f"{path} is out of date: its source builds a different notebook.")
+    for path, raw in _added():
+        if not path.is_file() or path.read_bytes() != raw:
+            problems.append(f"{path} is not the file of the course: run `vaelab build`.")
     path = current_course().notebooks / MARKER
     if _text_of(path) != student_course_file():
         problems.append(f"{path} is out of date: the course file has other points or bounds.")

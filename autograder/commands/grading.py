@@ -326,6 +326,7 @@ def _grade(
 ) -> "list[Result]":
     from autograder.checks.registry import load_checks
     from autograder.collecting.collected import read_collected, submission_times
+    from autograder.course.additions import expect_additions
     from autograder.course.settings import course_file
     from autograder.course.sources import load_source
     from autograder.grading.batch import (
@@ -349,6 +350,7 @@ def _grade(
     entries = find_submissions(submissions, assignment)
     expect_apart(submissions, out)
     load_checks(assignment)  # stop here if the course file does not fit them
+    expect_additions()
     of_term = course_file().secret
     number, parts = part
     if parts > 1 and not of_term:

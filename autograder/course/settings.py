@@ -1,6 +1,7 @@
 """Reads the course file, `vaelab.toml`: what an instructor sets without editing Python.
 
-[course]                                title, version, time zone of dates, file of the secret
+[course]                                title, version, time zone of dates, file of the secret,
+                                        packages and files that it adds
 [late], [limits]                        for all assignments
 [assignment.<name>]                     data, due date; the tables below it:
     points, bounds, extensions, late, limits
@@ -14,7 +15,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -82,6 +83,8 @@ class CourseFile:
         secret: The file with the secret of the random inputs, for all output folders of the term;
             None if each output folder has its own.
         zone: The time zone of the course's dates; None if it names none.
+        packages: The packages that students may import in addition to those of an assignment.
+        files: The files that it adds beside the notebooks; see `course.additions`.
         usual: The settings of an assignment that has no table of its own.
         assignments: The settings of the other assignments, by name.
     """
@@ -91,6 +94,8 @@ class CourseFile:
     version: str
     secret: Path | None
     zone: ZoneInfo | None
+    packages: tuple[str, ...]
+    files: tuple[Path, ...]
     usual: Settings
     assignments: Mapping[str, Settings]
 
@@ -131,6 +136,8 @@ def read_course_file(course: Course) -> CourseFile:
         version=about.get("version", ""),
         secret=course.root / secret if secret else None,
         zone=zone,
+        packages=tuple(about.get("packages", ())),
+        files=tuple(course.root / name for name in about.get("files", ())),
         usual=Settings(late=_late(path, "late", usual["late"]), limits=usual["limits"]),
         assignments=tables,
     )
@@ -158,6 +165,15 @@ def _is_zone(value: Any) -> bool:
         return False
 
 
+def _is_inside(value: Any) -> bool:
+    path = PurePath(value) if TEXT.is_right(value) else PurePath("..")
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def _is_module(value: Any) -> bool:
+    return isinstance(value, str) and value.isidentifier()
+
+
 TABLE = _Rule(lambda value: isinstance(value, dict), "a table")
 TEXT = _Rule(
     lambda value: isinstance(value, str) and value.strip() != "" and value.isprintable(),
@@ -173,6 +189,14 @@ FRACTION = _Rule(
 MINUTES = _Rule(lambda value: _is_number(value) and value >= 0, "minutes, such as 15")
 SECONDS = _Rule(lambda value: _is_number(value) and value >= 1, "seconds, at least 1")
 MEMORY = _Rule(lambda value: type(value) is int and value >= 256, "MiB, a whole number from 256")
+PACKAGES = _Rule(
+    lambda value: isinstance(value, list) and all(_is_module(name) for name in value),
+    'a list of packages as they are imported, such as ["einops"]',
+)
+FILES = _Rule(
+    lambda value: isinstance(value, list) and all(_is_inside(name) for name in value),
+    'a list of files in the folder of the course, such as ["helpers.py"]',
+)
 ABOVE_0 = _Rule(lambda value: _is_number(value) and value > 0, "a number above 0")
 DATA = _Rule(lambda value: value in (EMBEDDED, FULL), f'"{EMBEDDED}" or "{FULL}"')
 
@@ -184,7 +208,14 @@ TOP: Rules = {
     "limits": TABLE,
     "assignment": TABLE,
 }
-COURSE: Rules = {"title": TEXT, "version": TEXT, "timezone": ZONE, "secret": TEXT}
+COURSE: Rules = {
+    "title": TEXT,
+    "version": TEXT,
+    "timezone": ZONE,
+    "secret": TEXT,
+    "packages": PACKAGES,
+    "files": FILES,
+}
 SHARED: Mapping[str, Rules] = {
     "late": {"per_day": FRACTION, "grace_minutes": MINUTES, "most": FRACTION},
     "limits": {"seconds": SECONDS, "call_seconds": SECONDS, "memory_mib": MEMORY},

@@ -19,6 +19,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from autograder.checks.seeds import SECRET_BYTES
+from autograder.course.additions import added_requirements
 from autograder.course.locate import MARKER, PACKAGE, current_course
 from autograder.course.settings import course_file
 from autograder.course.sources import load_source
@@ -102,6 +103,7 @@ def _requirements() -> Iterator[str]:
         needed = one.marker is None or one.marker.evaluate({"extra": "grade"})
         if needed and one.name not in (*TORCH, *NOT_NEEDED):
             yield f"{one.name}{one.specifier}"
+    yield from added_requirements()
 
 
 def _files() -> Iterator[tuple[str, Path]]:
@@ -115,6 +117,8 @@ def _files() -> Iterator[tuple[str, Path]]:
             if "installed" not in path.relative_to(package).parts:  # the course of a wheel
                 yield f"grader/{package.name}/{path.relative_to(package)}", path
     yield f"grader/{MARKER}", course.root / MARKER
+    for path in course_file().files:
+        yield f"grader/{path.relative_to(course.root)}", path
     for path in sorted(course.solutions.glob("*.py")):
         yield f"grader/solutions/{path.name}", path
     for path in () if inside else _of(course.checks):

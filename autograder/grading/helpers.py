@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from autograder.grading.files import open_regular
 
@@ -26,21 +27,26 @@ del _define
 """
 
 
-def read_helpers(path: Path, raw: bytes, most: int) -> dict[str, str]:
-    """Read the Python files beside a notebook that it imports.
+def read_helpers(
+    path: Path, raw: bytes, most: int, given: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """Read the Python files that a notebook imports: the course's, and those beside it.
 
     Args:
         path: The notebook.
         raw: Its bytes.
         most: Files with more characters than this are left out.
+        given: The texts of the course's files, by the names of their modules. A file beside the
+            notebook does not replace one of them.
 
     Returns:
         The text of each file, by the name of its module. A file that another one imports comes
         first.
     """
-    found: dict[str, str] = {}
+    found = dict(given)
     for file in sorted(path.parent.glob("*.py"))[: 5 * MAX_HELPERS]:
-        if file.stem.isidentifier() and (text := _read(file, most)) is not None:
+        possible = file.stem.isidentifier() and file.stem not in given
+        if possible and (text := _read(file, most)) is not None:
             found[file.stem] = text
     used = used_modules(raw.decode("utf-8", "ignore"), found)
     return {name: found[name] for name in used[:MAX_HELPERS]}

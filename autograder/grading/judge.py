@@ -11,6 +11,8 @@ from autograder.checks.evaluate import defining_cell, evaluate, not_started
 from autograder.checks.registry import load_checks
 from autograder.checks.seeds import submission_key
 from autograder.checks.vocabulary import info
+from autograder.course.additions import added_data
+from autograder.course.settings import course_file
 from autograder.course.sources import definitions, imported, load_source
 from autograder.grading.helpers import digest_of
 from autograder.grading.notebook import (
@@ -344,13 +346,20 @@ def _run_cells(submission: Submission, opened: Opened) -> Submission:
     assignment = submission.assignment
     checks = load_checks(assignment)
     submission.device_counts = checks.device_counts
+    for name, raw in added_data().items():
+        submission.place(name, raw)
+    for cell in opened.cells:
+        if cell.is_added:  # before the import rule: it may import what it needs
+            submission.run(cell.source, cell.name, module=cell.module)
     rule = checks.imports
     if not rule.further or rule.forbidden:
         given = imported(cell.source for cell in load_source(assignment).of("setup"))
-        allowed = None if rule.further else [*given, *opened.modules]
+        allowed = None if rule.further else [*given, *opened.modules, *course_file().packages]
         submission.restrict(allowed, rule.forbidden)
     needed = _Needed(definitions(load_source(assignment)))
     for cell in opened.cells:
+        if cell.is_added:
+            continue
         submission.sources[cell.name] = cell.source
         try:
             _run_cell(submission, cell, needed)

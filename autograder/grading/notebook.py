@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from autograder.course.additions import added_modules
 from autograder.course.regions import without_solution
 from autograder.course.sources import Source, assignments, load_source
 from autograder.grading.files import IrregularError, open_regular
@@ -65,6 +66,11 @@ class ToRun:
     given: str | None = None
     module: str = ""
 
+    @property
+    def is_added(self) -> bool:
+        """Whether it is a module that the course adds; see `course.additions`."""
+        return bool(self.module) and not self.own
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -103,7 +109,7 @@ def open_notebook(path: Path, assignment: str) -> Opened:
 
 def helpers_of(path: Path, raw: bytes) -> dict[str, str]:
     """Return the texts of the Python files that a notebook uses; see `helpers.read_helpers`."""
-    return read_helpers(path, raw, MAX_SOURCE)
+    return read_helpers(path, raw, MAX_SOURCE, added_modules())
 
 
 def parse_notebook(
@@ -136,7 +142,8 @@ def parse_notebook(
                 f"So `{cell.name}` was not run. Data do not belong in cells."
             )
         look += _about_magic(cell)
-    notes += [f"`{name}.py` beside your notebook was run." for name in helpers]
+    own = [name for name in helpers if name not in added_modules()]
+    notes += [f"`{name}.py` beside your notebook was run." for name in own]
     every = _shortened([*notes, *_differences(cells, source), *look])
     modules = (*helpers, *(made[0] for _, _, text in cells if (made := written_file(text))))
     return Opened(tuple(to_run), every, _answers(cells, source), _shortened(look), modules)
@@ -163,9 +170,12 @@ class _Content:
 
 
 def _modules(helpers: Mapping[str, str]) -> Iterator[ToRun]:
-    """Yield a cell for each Python file beside the notebook."""
+    """Yield a cell for each Python file that the notebook uses: the course's have no limits."""
+    given = added_modules()
     for name, text in helpers.items():
-        yield ToRun(f"{name}.py", text, EXTRA_CELL_SECONDS, own=True, module=name)
+        own = name not in given
+        seconds = EXTRA_CELL_SECONDS if own else None
+        yield ToRun(f"{name}.py", text, seconds, own=own, module=name)
 
 
 def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun]:

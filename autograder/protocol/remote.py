@@ -186,6 +186,11 @@ class Submission:
         """Apply an import rule to the cells that follow; see `worker.imports.guard`."""
         self.request("restrict", allowed=allowed, forbidden=list(forbidden))
 
+    def place(self, name: str, raw: bytes) -> None:
+        """Write a file into the folder in which the cells run."""
+        values = np.frombuffer(bytearray(raw), np.uint8)
+        self.request("place", name=name, raw=torch.from_numpy(values))
+
     def leave_out(self, package: str) -> None:
         """Let cells import a package that is not installed; using it raises."""
         self.request("leave_out", package=package)

@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from autograder.checks.seeds import SECRET_BYTES
+from autograder.course.additions import additions_digest
 from autograder.course.locate import current_course
 from autograder.course.settings import course_file
 from autograder.grading.batch import BatchError, Entry
@@ -381,10 +382,10 @@ def _has_parts_of(result: Result, other: Result) -> bool:
 def grader_digest(assignment: str, limits: Limits, sandbox: Sandbox, secret: bytes) -> str:
     """Return a digest of everything that a result depends on except the submission.
 
-    These are the assignment's source, the checks, the grader's code, the points and bounds of the
-    course file, the limits, the secret, the sandbox's tier and the version of PyTorch.
+    These are the assignment's source, the checks, the grader's code, what the course file sets and
+    adds, the limits, the secret, the sandbox's tier and the version of PyTorch.
     """
-    settings = course_file().of(assignment).graded_with
+    settings = course_file().of(assignment).graded_with + additions_digest()
     used = f"{limits} {settings} {fingerprint(secret)} {sandbox.tier} {version('torch')}"
     digest = hashlib.sha256(used.encode())
     course = current_course()

@@ -65,6 +65,9 @@ def read_all() -> None:
         ("[course]\ntitel = 'x'", "no key `course.titel`; expected one of title, version"),
         ("[course]\nversion = 3", '`course.version` is 3; expected a text in quotes, such as "20'),
         ("[course]\ntimezone = 'Berlin'", "`course.timezone` is 'Berlin'; expected the name of a"),
+        ("[course]\npackages = 'einops'", "`course.packages` is 'einops'; expected a list of pa"),
+        ("[course]\npackages = ['a.b']", "`course.packages` is ['a.b']; expected a list of pack"),
+        ("[course]\nfiles = ['../x.py']", "`course.files` is ['../x.py']; expected a list of fi"),
         ("course = 3", "`course` is 3; expected a table"),
         ("late = 0.1", "`late` is 0.1; expected a table"),
         ("[late]\nper_day = 10", "`late.per_day` is 10; expected a number from 0 to 1"),
@@ -141,8 +144,10 @@ def test_settings_that_change_a_grade_change_the_digest_and_others_do_not(course
         digest("[assignment.03_fc_vae.bounds]\nbelow = 115.0"),
         digest('[assignment.03_fc_vae]\ndata = "full"'),
         digest("", b"t" * 32),
+        digest('[course]\npackages = ["numpy"]'),
+        digest('[course]\nfiles = ["vaelab.toml"]'),
     ]
-    assert len({usual, *changed}) == 5
+    assert len({usual, *changed}) == 7
 
 
 def test_points_reach_tasks_and_written_answers(course):
