@@ -4,7 +4,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from autograder.course.additions import added_files
 from autograder.course.locate import MARKER, CourseError, current_course
+from autograder.course.settings import read_course_file
 
 NOT_COPIED = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
 
@@ -26,6 +28,7 @@ def copy_course(target: Path) -> Path:
     if target.exists() and not target.is_dir():
         raise CourseError(f"{target} is a file. Name a new folder for the copy of the course.")
     course = current_course()
+    added_files()  # stop here if one of them cannot be read
     target.parent.mkdir(parents=True, exist_ok=True)
     # The folder gets its name when it is complete: an interrupted copy is not a valid course.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as temporary:
@@ -36,6 +39,9 @@ def copy_course(target: Path) -> Path:
         for folder in sorted(course.checks.glob("a[0-9]*")):
             shutil.copytree(folder, copy / "checks" / folder.name, ignore=NOT_COPIED)
         shutil.copy(course.root / MARKER, copy / MARKER)
+        for path in read_course_file(course).files:
+            (copy / path.relative_to(course.root)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy / path.relative_to(course.root))
         copy.chmod(0o755)
         if target.is_dir():
             target.rmdir()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from test_course_file import course  # noqa: F401
 
+from autograder.build.copy import copy_course
 from autograder.build.notebooks import build, out_of_date
 from autograder.course.additions import added_modules, expect_additions
 from autograder.course.locate import CourseError
@@ -83,6 +84,7 @@ def test_students_and_gradescope_get_the_files(course):  # noqa: F811
     )
     with zipfile.ZipFile(io.BytesIO(build_autograder("00_reparameterization"))) as archive:
         assert archive.read("grader/halves.py").decode() == HALVES.format("0.5")
+    assert (copy_course(root / "copy") / "halves.py").read_text() == HALVES.format("0.5")
     course('[course]\npackages = ["sklearn"]')
     with zipfile.ZipFile(io.BytesIO(build_autograder("00_reparameterization"))) as archive:
         assert "scikit-learn==" in archive.read("requirements.txt").decode()

@@ -6,7 +6,7 @@ An error in the distances therefore loses the points of its own task only.
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,9 @@ BETA = 0.3
 WITH_KNOWN = "known_codes"
 # The key of the number of the known value for variables before the codes; see `_rows_for`.
 ROWS = "known_rows"
+# The key of a variable before the codes, and of the number of its known value, that replaces the
+# submission's own.
+REPLACED = "replaced_rows"
 
 
 # A quantizer with a codebook of another size than it should have.
@@ -77,18 +80,38 @@ def alone(function: Callable[[Submission], None]) -> Callable[[Submission], None
         except (CheckFailed, Raised):
             if not {"nearest_code", "straight_through"} & submission.failed:
                 raise
-            for key, value in (*((ROWS, one) for one in range(1, KINDS_OF_ROWS)), (WITH_KNOWN, 1)):
-                submission.kept[key] = value
+            for known in _ways_to_know(submission):
+                submission.kept |= known
                 try:
                     function(submission)
                     return
                 except (CheckFailed, Raised):
                     pass
                 finally:
-                    del submission.kept[key]
+                    for key in known:
+                        del submission.kept[key]
             raise
 
     return checked
+
+
+def _ways_to_know(submission: Submission) -> Iterator[dict[str, Any]]:
+    """Yield entries of `Submission.kept` that say what is known of `forward`.
+
+    With wrong rows, a right lookup may still raise, or return maps of another shape. So each
+    variable before the codes is replaced once, alone.
+    """
+    yield from ({ROWS: one} for one in range(1, KINDS_OF_ROWS))
+    yield {WITH_KNOWN: 1}
+    if "nearest_code" in submission.failed:
+        for name in _before_codes(submission):
+            for one in range(KINDS_OF_ROWS):
+                yield {WITH_KNOWN: 1, REPLACED: (name, one)}
+
+
+def _before_codes(submission: Submission) -> tuple[str, ...]:
+    """Return the variables that `forward` assigns to before the codes."""
+    return names_before(submission, "VectorQuantizer", "forward", ("codes", "quantized"))
 
 
 def scalar(value: Any, what: str) -> torch.Tensor:
@@ -356,12 +379,12 @@ def _known_codes(
     encodings = encode(z, codebook)
     known: dict[str, Any] = {}
     if "nearest_code" in submission.failed:
+        rows = _rows_for(z, encodings)
         if own_codes and WITH_KNOWN not in submission.kept:
-            rows = _rows_for(z, encodings)[submission.kept.get(ROWS, 0)]
-            ends = ("codes", "quantized")
-            known = dict.fromkeys(
-                names_before(submission, "VectorQuantizer", "forward", ends), rows
-            )
+            known = dict.fromkeys(_before_codes(submission), rows[submission.kept.get(ROWS, 0)])
+        elif own_codes and REPLACED in submission.kept:
+            name, one = submission.kept[REPLACED]
+            known[name] = rows[one]
         known["encodings"] = encodings.float()
     if not own_codes and {"nearest_code", "straight_through"} & submission.failed:
         known["codes"] = to_maps(encodings @ codebook.double(), z).float()
