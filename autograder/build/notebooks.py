@@ -30,6 +30,7 @@ from pathlib import Path
 
 from nbgrader import preprocessors as steps
 
+import autograder.exporting
 from autograder.build.nbgrader_cells import RestoreCells
 
 # One thread for each kernel: with more, nbgrader takes several times the processor time.
@@ -55,6 +56,10 @@ c.Autograde.sanitize_preprocessors = [
 c.ClearSolutions.begin_solution_delimeter = "BEGIN SOLUTION"
 c.ClearSolutions.end_solution_delimeter = "END SOLUTION"
 c.IgnorePattern.pattern = r".*"
+# formgrader shows the rubric below each written answer, and loads MathJax from its own server.
+c.HTMLExporter.preprocessors = ["autograder.exporting.formgrader.ShowRubrics"]
+paths = Path(autograder.exporting.__file__).parent / "formgrader_paths"
+os.environ["JUPYTER_PATH"] = os.pathsep.join([str(paths), os.environ.get("JUPYTER_PATH", "")])
 """
 
 

@@ -8,7 +8,6 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-import mistune
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from tornado.httpserver import HTTPServer
@@ -16,30 +15,13 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
 from autograder.marking.desk import Desk, has_changed, parsed_points
+from autograder.marking.markdown import as_html
 from autograder.records.errors import UserError
 from autograder.records.text import printable
 
 ADDRESS = "127.0.0.1"
 COOKIE = "vaelab-mark"
 MOST_COMMENT = 20_000
-MOST_SHOWN = 20_000  # characters of an answer; longer Markdown could take long
-
-# HTML in an answer is shown as text; links of other kinds than http are dropped by mistune.
-_markdown = mistune.create_markdown(escape=True, plugins=["table", "strikethrough"])
-
-
-def as_html(text: str) -> Markup:
-    """Return Markdown as HTML; HTML in the text is escaped, and a very long text is cut."""
-    cut = text[:MOST_SHOWN]
-    more = len(text) - len(cut)
-    if more:
-        cut += f"\n\n… ({more:,} more characters are not shown)"
-    shown = printable(cut, keep="\n\t")
-    try:
-        return Markup(_markdown(shown))
-    except RecursionError:
-        return Markup("<pre>{}</pre>").format(shown)
-
 
 _templates = Environment(
     loader=ChoiceLoader([PackageLoader("autograder.marking"), PackageLoader("autograder.reports")]),

@@ -23,9 +23,10 @@ from autograder.grading.judge import unjudged
 from autograder.grading.notebook import open_notebook
 from autograder.marking import kept
 from autograder.marking.answers import Answer, questions
-from autograder.marking.app import COOKIE, application, as_html
+from autograder.marking.app import COOKIE, application
 from autograder.marking.desk import Desk, Mark, is_open, parsed_points, shuffled
 from autograder.marking.kept import desk_of
+from autograder.marking.markdown import as_html
 from autograder.quality import corpus
 from autograder.records.errors import UserError
 from autograder.records.overrides import active, read_log, with_overrides

@@ -12,6 +12,7 @@ import pytest
 from test_gradebook import ANSWER, course, empty, hand_in_and_write, opened  # noqa: F401
 
 from autograder.checks.registry import load_checks
+from autograder.marking.answers import questions
 
 A = "03_fc_vae"
 EXTENSION = '{"nbgrader.server_extensions.formgrader": True}'
@@ -47,6 +48,8 @@ def test_points_comments_and_the_written_answer_are_there(course, address, page)
     assert scores.count() == len(load_checks(A).tasks) + 1
     page.get_by_text("a factor of ½ is missing").first.wait_for()
     page.get_by_text("It blurs.").first.wait_for()
+    assert page.get_by_text("Rubric (students do not see it)").count() == len(questions(A)) == 1
+    page.wait_for_selector(".MathJax")  # no network is needed: the server has MathJax
     field = scores.nth(scores.count() - 1)
     assert field.input_value() == ""
     field.fill("8")
