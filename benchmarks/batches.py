@@ -1,4 +1,4 @@
-"""Grading compared with bare training, with nbgrader, and with one judge in the place of two."""
+"""Grading compared with bare training, nbgrader, one judge in place of two, and a Dask cluster."""
 
 import contextlib
 import os
@@ -7,23 +7,28 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import torch
+from distributed import LocalCluster
 
 from autograder.build.notebooks import reference, to_text
 from autograder.checks.registry import load_checks
 from autograder.checks.training import TrainingSpec, steps, training_images
 from autograder.course.reference import run_reference
 from autograder.grading import judge
+from autograder.grading.batch import Judges, find_submissions
+from autograder.grading.cluster import grade_on
 from autograder.quality.corpus import write
+from autograder.records.results import Result
 from autograder.sandbox.limits import Limits
 from benchmarks.measure import Row, ratio
 
 ASSIGNMENT = "03_fc_vae"
-ROUNDS, CLASS = 3, 16
+ROUNDS, CLASS, DASK_ROUNDS = 3, 16, 2
 # nbgrader starts the program alembic, which is beside Python.
 PROGRAMS = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PATH": PROGRAMS}
@@ -58,7 +63,48 @@ def measure() -> list[Row]:
             direction="at least",
             note=f"{one[1]:.0f} s / {two[1]:.0f} s",
         ),
+        on_dask(),
     ]
+
+
+def on_dask() -> Row:
+    """Compare a local Dask cluster of two workers with two local judges, both warm."""
+    with tempfile.TemporaryDirectory() as name:
+        for number in range(CLASS):
+            write(reference(ASSIGNMENT), Path(name), f"student-{number:02}", ASSIGNMENT)
+        entries = find_submissions(Path(name), ASSIGNMENT)
+        cluster: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "processes": True}
+        with (
+            Judges(2, Limits()) as judges,
+            LocalCluster(**cluster, dashboard_address=None) as scheduler,
+        ):
+            address, limits = scheduler.scheduler_address, judges.limits
+
+            def here() -> float:
+                return seconds_for(judges.grade_all(entries, ASSIGNMENT))
+
+            def there() -> float:
+                return seconds_for(grade_on(address, entries, ASSIGNMENT, limits, judges.sandbox))
+
+            judges_first, cluster_first = here(), there()  # start the judges
+            local, remote = zip(*((here(), there()) for _ in range(DASK_ROUNDS)), strict=True)
+    note = f"{min(local):.1f} s / {min(remote):.1f} s; "
+    note += f"the first time, with the start: {judges_first:.1f} s / {cluster_first:.1f} s"
+    return Row(
+        f"{CLASS} submissions: two local judges / a Dask cluster of two workers",
+        ratio(list(local), list(remote)),
+        target=0.9,
+        direction="at least",
+        note=note,
+    )
+
+
+def seconds_for(results: Iterable[Result]) -> float:
+    """Return how long it takes to get all results; each must be graded."""
+    start = time.perf_counter()
+    found = list(results)
+    assert {one.status for one in found} == {"graded"}
+    return time.perf_counter() - start
 
 
 @contextlib.contextmanager

@@ -550,7 +550,11 @@ def test_gradescope_gets_the_terms_course_and_the_points_before_any_penalty(term
     for one in term.results(assignment).values():
         if one.status == "graded":
             body = as_gradescope(one, "visible", 1.0)
-            assert body["score"] == sum(expected(assignment, one.student).values())
+            points = expected(assignment, one.student)
+            assert body["score"] == sum(points.values())
+            tasks = [task.task for task in one.tasks if not task.pending]
+            shown = [test["score"] for test in body["tests"]]
+            assert shown == [points.get(task, 0.0) for task in tasks]
 
 
 def test_a_second_grading_keeps_marks_overrides_and_earlier_results(term):
