@@ -83,6 +83,7 @@ class Submission:
         cell: The name of the cell that ran last.
         kept: Values that a check stores for later checks, by name.
         seeded: True if a call of this check left a seed of its own (self-reported).
+        changed: True if a call of this check changed a tensor that it was given (self-reported).
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Submission:
         self.calls: dict[str, Called] = {}
         self.tested: set[str] = set()
         self.kept: dict[str, Any] = {}
-        self.seeded = False
+        self.seeded = self.changed = False
         self.cell = ""
         self._functions: dict[str, RemoteObject] = {}
 
@@ -224,7 +225,7 @@ class Submission:
 
     def start_check(self) -> None:
         """Forget what belongs to the check before."""
-        self.seeded = False
+        self.seeded = self.changed = False
         self._functions.clear()
 
     def remark(self, text: str) -> None:
@@ -328,7 +329,9 @@ class Submission:
         body = frames[0].body if len(frames) == 1 else None
         if not isinstance(body, dict) or "ok" not in body:
             raise Raised(body.get("error") if isinstance(body, dict) else INVALID_ANSWER)
-        self.seeded |= do in ("call", "repeat") and body.get("seeded") is True
+        if do in ("call", "repeat"):
+            self.seeded |= body.get("seeded") is True
+            self.changed |= body.get("changed") is True
         return body["ok"], frames[0].arrays
 
     def _answers(

@@ -82,8 +82,9 @@ class Worker:
             if isinstance(result, types.GeneratorType):
                 result = yield from result
             reply = result if isinstance(result, Frame) else encoded(result)
-            seeded = {"seeded": True} if self.seeded(body.get("seed", 0)) else {}
-            yield Frame({"ok": reply.body} | seeded, reply.arrays)
+            seen = {"seeded": self.seeded(body.get("seed", 0)), "changed": self.changed()}
+            told = {key: True for key, value in seen.items() if value}
+            yield Frame({"ok": reply.body} | told, reply.arrays)
         # Every exception of a submission is an answer, including SystemExit and KeyboardInterrupt.
         except BaseException as error:
             yield Frame({"error": describe(error)})
@@ -385,6 +386,10 @@ class Worker:
         self.seeds.add(found)
         return again
 
+    def changed(self) -> bool:
+        """Return whether a tensor of this request, or a view of it, was changed in place."""
+        return any(tensor._version for tensor in self.given)
+
     def keep(self, value: Any) -> dict[str, Any]:
         """Keep an object and return its reference for the judge."""
         self.count += 1
@@ -411,14 +416,15 @@ class Worker:
     def _decoder(self, arrays: Sequence[np.ndarray]) -> Decoder:
         """Return a decoder for one request: it creates new tensors, and looks references up."""
         self.leaves: list[torch.Tensor] = []
+        self.given: list[torch.Tensor] = []
 
         def tensor(array: np.ndarray, grad: bool) -> torch.Tensor:
             leaf = torch.from_numpy(np.array(array))
-            if not grad:
-                return leaf
-            self.leaves.append(leaf.requires_grad_())
+            if grad:
+                self.leaves.append(leaf.requires_grad_())
             # PyTorch forbids in-place operations on a leaf, but allows them on its copy.
-            return leaf.clone()
+            self.given.append(leaf.clone() if grad else leaf)
+            return self.given[-1]
 
         return Decoder(arrays, tensor, lambda number, _: self.objects[number], sequence=list)
 

@@ -1,9 +1,10 @@
 """What comes right before and right after the sigmoid of a decoder.
 
 An activation before the sigmoid keeps pixels from being dark or bright. A division by the largest
-pixel after it makes all images equally bright.
+pixel after it makes all images equally bright; a softmax gives pixels a fixed sum.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -112,14 +113,27 @@ def expect_signs_alike(made: RemoteObject, logits: Callable[[], torch.Tensor]) -
 
 
 def expect_not_normalised(pixels: torch.Tensor) -> None:
-    """Expect that images decoded with very small weights contain no white pixels.
+    """Expect that images decoded with very small weights have no white pixels and no fixed sum.
 
     Args:
         pixels: Decoded with such weights, (N, ...): a sigmoid makes all pixels grey.
 
     Raises:
-        CheckFailed: If each image has a pixel of exactly 1.
+        CheckFailed: If each image has a pixel of exactly 1, or its pixels, rows, columns or
+            channels have the sum 1.
     """
+    side = math.isqrt(pixels[0].numel())
+    squares = [pixels.view(len(pixels), side, side)] if side**2 == pixels[0].numel() else []
+    for shown in (pixels.flatten(1), pixels, *squares):
+        for dim in range(1, shown.dim()):
+            one = shown.shape[dim] > 1 and (shown.sum(dim) - 1).abs().max() < 1e-4
+            expect(
+                not one,
+                "The decoded pixels have the sum 1 along an axis, as a softmax makes them: then "
+                "one of them can only be bright if the others are dark. Use a sigmoid, which "
+                "computes each pixel alone.",
+                "softmax_pixels",
+            )
     brightest = pixels.flatten(1).amax(1)
     expect(
         float((brightest - 1).abs().max()) > 1e-6,

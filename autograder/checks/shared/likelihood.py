@@ -21,7 +21,14 @@ from autograder.checks.shared.kl import (
 )
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.shared.parameterization import EACH_IMAGE, MEAN, TOTAL, Reduction
-from autograder.checks.vocabulary import Mistake, expect_close, expect_grad
+from autograder.checks.vocabulary import (
+    Mistake,
+    close,
+    difference,
+    expect_close,
+    expect_grad,
+    fail,
+)
 from autograder.protocol.remote import Submission
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -472,6 +479,17 @@ def reconstruction_checks(
         right, term = likelihood.term(reduction, x_hat, x), called(submission)
         got = term(x_hat, x)
         expect_close(got, right, what, rounding=rounding(term))
+        # Most pixels of a trained model are this dark or bright. A small number inside the
+        # logarithm is right.
+        x_hat = (6 * torch.randn(2, 1, 28, 28)).sigmoid().clamp(0.001, 0.999)
+        x = torch.rand(2, 1, 28, 28).round()
+        right, got = likelihood.term(reduction, x_hat, x), term(x_hat, x)
+        if not close(got, right, 0.01, rounding(term)):
+            fail(
+                f"{what} is right for grey pixels of {argument}, and wrong for pixels near 0 and "
+                f"1: expected {difference(right, got)}. Is {argument} clamped?",
+                "recon_clamped",
+            )
 
     @named_check(
         task,

@@ -212,6 +212,13 @@ def row_checks(part: Part, ignored: str | None = None, detached: str | None = No
     @named_check(part.task, f"{part.task}_uses_the_{row}", sentence)
     def rows(submission: Submission) -> None:
         either_weights(lambda gain: part.filled(submission, 6, gain), expect_rows, KEPT)
+        # The next term of the loss compares with the same images.
+        expect(
+            row != "image" or not submission.changed,
+            "Your code changes the images that it is given: one of its operations works in place. "
+            "Compute new tensors, for example `x = x - 0.5` in place of `x -= 0.5`.",
+            "input_changed",
+        )
 
     return (rows,)
 

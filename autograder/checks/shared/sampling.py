@@ -37,6 +37,8 @@ from autograder.protocol.remote import Affine, RemoteObject, Submission
 Sampler = Callable[[torch.Tensor, torch.Tensor], Any]
 ROWS, WIDTH = 40_000, 2
 COUNT = ROWS * WIDTH
+# A small number that keeps σ from 0 is right: it changes this σ by less than a tenth.
+SMALL = 0.02
 SHARED = "All {} have the same noise. Sample one number for each entry of z."
 FEW_NOISE = "Many entries of a batch have the same noise. Sample one number for each entry of z."
 IS_MU = "{} is mu itself. Add noise, scaled by σ."
@@ -300,6 +302,13 @@ def expect_standard_deviation(
     z = _samples(sampler, 0.0, sigma, own, what)
     found = float(z.std())
     if abs(found - sigma) <= deviation_error(sigma, COUNT):
+        small = float(_samples(sampler, 0.0, SMALL, own, what).std())
+        expect(
+            abs(small - SMALL) <= 0.1 * SMALL,
+            f"The standard deviation of z is right at σ = 3. At σ = {SMALL} it is {small:.3g}: is "
+            "σ clamped, or a number added to it?",
+            "sigma_floor",
+        )
         return
     shown = f" At {own.name} = {own.three} the standard deviation should be 3; it is {found:.3g}."
     expect(bool(z.any()), is_mu.format(what) + shown, "no_sampling")
@@ -379,6 +388,13 @@ def expect_fresh_noise(sampler: Sampler, own: Parameterization, what: str) -> No
             "squeezed",
         )
         expect_tensor(alone, shape, what)
+        expect(
+            alone.dtype == torch.float32,
+            f"{what} has the dtype {str(alone.dtype).removeprefix('torch.')}, although mu has "
+            "float32: the decoder's weights have float32 too, and cannot be multiplied with it. "
+            "NumPy's random numbers have float64.",
+            "double_precision",
+        )
     shape = (500, 4)
     # Not at mu = 0: noise that mu multiplies would be 0.
     given = torch.full(shape, 2.0), own.of_sigma(torch.full(shape, 3.0))
