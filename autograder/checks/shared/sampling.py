@@ -40,7 +40,11 @@ COUNT = ROWS * WIDTH
 # A small number that keeps σ from 0 is right: it changes this σ by less than a tenth.
 SMALL = 0.02
 SHARED = "All {} have the same noise. Sample one number for each entry of z."
-FEW_NOISE = "Many entries of a batch have the same noise. Sample one number for each entry of z."
+FEW_NOISE = (
+    "{:,} entries of z with one mean and one standard deviation have only {:,} different values. "
+    "Sample one Gaussian number for each entry."
+)
+CLAMPED = "Many entries of z are exactly {:.3g} or {:.3g}: z or its noise is clamped."
 IS_MU = "{} is mu itself. Add noise, scaled by σ."
 NO_NOISE = "There is no noise in z: every sample is the same."
 UNIFORM = "Your noise is uniform; it should be Gaussian."
@@ -158,19 +162,26 @@ def _samples(
     )
     # Repeated numbers make the statistics below random.
     if shared:
-        fail(_shared(z), "shared_noise")
+        fail(*_shared(z))
     return z
 
 
-def _shared(z: torch.Tensor) -> str:
-    """Say which entries of samples z, (N, Z), of one mean and deviation have the same noise."""
+def _shared(z: torch.Tensor) -> tuple[str, str]:
+    """Say which entries of samples z, (N, Z), of one mean and deviation have the same noise.
+
+    Returns:
+        The message, and the name of the mistake.
+    """
+    low, high = float(z.min()), float(z.max())
+    at_ends = min(float((z == end).double().mean()) for end in (low, high))
+    if at_ends > 0.01 and distinct(z) > 100:
+        return CLAMPED.format(low, high), "sample_clamped"
     rows, entries = float(z.std(0).max()) < 1e-6, float(z.std(1).max()) < 1e-6
     if not rows and not entries:
-        return FEW_NOISE
+        return FEW_NOISE.format(z.numel(), distinct(z)), "shared_noise"
     both = rows and entries
-    return SHARED.format(
-        "entries of a batch" if both else "rows of a batch" if rows else "entries of a row"
-    )
+    which = "entries of a batch" if both else "rows of a batch" if rows else "entries of a row"
+    return SHARED.format(which), "shared_noise"
 
 
 def sampling_checks(
@@ -236,9 +247,9 @@ def sampling_checks(
         """The noise is Gaussian: its fourth moment is 3 σ⁴."""
         # Not at σ = 1: a student who uses log σ for σ would have no noise there.
         z = many(submission, 0.0, 3.0)
-        expect(bool(z.any()), is_mu.format(what), "no_sampling")
         if float(z.std()) < 1e-6:
             expect_no_known_sample(lambda mu, s: moments(many(submission, mu, s)), exchanged(own))
+        expect(bool(z.any()), is_mu.format(what), "no_sampling")
         expect(float(z.std()) > 1e-6, NO_NOISE, "no_sampling")
         fourth = kurtosis(z)
         # Gaussian noise fails with a probability below 1e-10.
@@ -311,7 +322,6 @@ def expect_standard_deviation(
         )
         return
     shown = f" At {own.name} = {own.three} the standard deviation should be 3; it is {found:.3g}."
-    expect(bool(z.any()), is_mu.format(what) + shown, "no_sampling")
     # A root of a logarithm is not finite at σ < 1, which these samples include.
     below_one = sampler(*own.posterior(64, WIDTH))
     finite = isinstance(below_one, torch.Tensor) and bool(torch.isfinite(below_one).all())
@@ -320,6 +330,7 @@ def expect_standard_deviation(
         expect_no_known_sample(
             lambda mu, s: moments(_samples(sampler, mu, s, own, what)), exchanged(own)
         )
+    expect(bool(z.any()), is_mu.format(what) + shown, "no_sampling")
     expect(found > 0.015, NO_NOISE + shown, "no_sampling")
     expect(abs(kurtosis(z) - 1.8) > 0.1, UNIFORM + shown, "uniform_noise")
     at_one = float(_samples(sampler, 0.0, 1.0, own, what).std())
@@ -345,6 +356,12 @@ def expect_standard_deviation(
     ):
         explained = abs(found - wrong) <= 0.03 * wrong and abs(other - there) <= 0.03 * there
         expect(not explained, says + shown, name)
+    added = found - sigma
+    expect(
+        abs(added) < 0.05 or abs(other - second - added) > 0.03,
+        f"The standard deviation of z is σ + {added:.2g}: a number is added to σ." + shown,
+        "sigma_floor",
+    )
     expect(False, f"The standard deviation of z does not follow {own.name}." + shown)
 
 
@@ -410,7 +427,8 @@ def expect_fresh_noise(sampler: Sampler, own: Parameterization, what: str) -> No
         method = sampler.of_width(shape[1])
         expect_new_noise(method, *given, name=method.path)
     own_noise = all(float(first.std(dim).min()) > 1e-6 for dim in (0, 1))
-    expect(own_noise, _shared(first), "shared_noise")
+    if not own_noise:
+        fail(*_shared(first))
 
 
 class MethodSampler:

@@ -79,6 +79,16 @@ SAMPLE_MISTAKES = (
         lambda mu, s, e: s + mu * e,
     ),
     SampleMistake(
+        "mu_multiplies_noise",
+        "The noise is multiplied by mu too. Multiply it by σ only, and add mu.",
+        lambda mu, s, e: mu * (1 + s * e),
+    ),
+    SampleMistake(
+        "mu_multiplies_noise",
+        "The noise is multiplied by mu, which should be added.",
+        lambda mu, s, e: mu * s * e,
+    ),
+    SampleMistake(
         "sigma_added",
         "σ is added to the sample. It should be multiplied by the noise.",
         lambda mu, s, e: mu + s + e,
