@@ -395,3 +395,18 @@ plot_latent_space_images(model.decoder, extent)
 # positions. To generate new digits we must know the distribution of the codes, and it must have no
 # gaps. If each image had a small Gaussian instead of a point, and all Gaussians together had to
 # fill a standard normal, the decoder would be trained wherever we sample.
+
+# %% [markdown]
+# ## What next
+#
+# `03_fc_vae` gives every image a Gaussian instead of a point. These papers answer the question
+# above in other ways:
+#
+# - Hinton & Salakhutdinov 2006, *Reducing the dimensionality of data with neural networks*, Science
+#   313. It compares the codes of a deep autoencoder with principal components. Its figure 3 shows
+#   codes of two numbers for digits, as the map above.
+# - Ghosh et al. 2020, *From variational to deterministic autoencoders*, arXiv:1903.12436. It trains
+#   an autoencoder without noise, fits a density to its codes afterwards, and samples from this
+#   density.
+# - Tolstikhin et al. 2018, *Wasserstein auto-encoders*, arXiv:1711.01558. Its loss compares the
+#   distribution of all codes together with the prior, instead of the code of each image.

@@ -403,3 +403,19 @@ plot_embeddings(means, test_set.labels, title="Posterior means of test digits")
 # the variances would go to zero and the means would move far apart. Both rows would then repeat the
 # same digit. Samples from the prior would mostly decode to shapes that are no digits, because no
 # image was ever encoded there.
+
+# %% [markdown]
+# ## What next
+#
+# `04_cvae` adds the label to this model. The page *Derivations* of the course's documentation
+# derives the loss, and says what the cross-entropy of grey values is.
+#
+# - Higgins et al. 2017, *β-VAE: learning basic visual concepts with a constrained variational
+#   framework*, ICLR. It multiplies the KL by a factor β. With β greater than 1, the codes contain
+#   less information, and single latents often describe single properties.
+# - Burda, Grosse & Salakhutdinov 2016, *Importance weighted autoencoders*, arXiv:1509.00519. It
+#   uses several samples of z for each image, which gives a tighter bound. `vae_utils` computes this
+#   bound with `importance_weighted_bound`.
+# - Tomczak & Welling 2018, *VAE with a VampPrior*, arXiv:1705.07120. It learns the prior, as a
+#   mixture of posteriors of learned inputs, so that samples from the prior are nearer to the codes
+#   of images.

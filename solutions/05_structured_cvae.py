@@ -506,3 +506,18 @@ for n in (1, 2, 5, 10):
 # this average more exact. In the CVAE, z selects one of the possible answers, for all pixels
 # together. If z is known, there is hardly any uncertainty left, so the decoder's image can be
 # sharp, and another z gives another answer.
+
+# %% [markdown]
+# ## What next
+#
+# The page *Published numbers* of the course's documentation compares a model like this one with a
+# published example, in nats for the three hidden quarters.
+#
+# - Ivanov, Figurnov & Vetrov 2019, *Variational autoencoder with arbitrary conditioning*,
+#   arXiv:1806.02382. One model completes an image from any given part, because the given part
+#   changes from image to image in training.
+# - Garnelo et al. 2018, *Neural processes*, arXiv:1807.01622. The condition is a set of pixels of
+#   any size, and z describes what these pixels leave open.
+# - Pathak et al. 2016, *Context encoders: feature learning by inpainting*, arXiv:1604.07379. It
+#   fills a missing region with one answer. A second loss, from a network that distinguishes real
+#   from filled images, makes this answer sharp instead of grey.

@@ -988,3 +988,19 @@ plot_reconstructions(rows, title="Test patches, reconstructed by four VQ-VAEs")
 # repeated in every update. Nothing pulls z back. The code vectors move by small steps and cannot
 # follow. Seen from so far away, all code vectors are at almost the same distance. A few of them are
 # therefore picked at all positions; the others are never used and never moved.
+
+# %% [markdown]
+# ## What next
+#
+# - van den Oord, Vinyals & Kavukcuoglu 2017, *Neural discrete representation learning*,
+#   arXiv:1711.00937, section 3.3. New images need a second model, which learns which grids of
+#   indices are frequent. The paper uses a PixelCNN.
+# - Razavi, van den Oord & Vinyals 2019, *Generating diverse high-fidelity images with VQ-VAE-2*,
+#   arXiv:1906.00446. It has two or more grids of different size, one for the large shapes and one
+#   for the details.
+# - Mentzer et al. 2024, *Finite scalar quantization: VQ-VAE made simple*, arXiv:2309.15505. It
+#   rounds each number of z to a few levels. There is no codebook, so no code vector can remain
+#   unused for lack of a gradient, and no commitment loss is needed.
+# - Rombach et al. 2022, *High-resolution image synthesis with latent diffusion models*,
+#   arXiv:2112.10752. Its diffusion model works on the codes of an autoencoder. The paper compares
+#   an autoencoder with a small KL term and one with a vector quantizer.

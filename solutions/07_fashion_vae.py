@@ -681,3 +681,19 @@ plot_reconstructions(
 
 # %% run="grid"
 plot_manifold(model.decoder, lat, dims=(first, second))
+
+# %% [markdown]
+# ## What next
+#
+# The page *Derivations* of the course's documentation derives the bound and the KL for σ, log σ and
+# log σ².
+#
+# - Lucas et al. 2019, *Don't blame the ELBO! A linear VAE perspective on posterior collapse*,
+#   arXiv:1911.02469. For a linear VAE it shows when a latent collapses: if the variance of the
+#   likelihood is too large in comparison with what the latent explains.
+# - Locatello et al. 2019, *Challenging common assumptions in the unsupervised learning of
+#   disentangled representations*, arXiv:1811.12359. It proves that, without assumptions on model
+#   and data, no loss can ensure that each latent changes one property only.
+# - Vahdat & Kautz 2020, *NVAE: a deep hierarchical variational autoencoder*, arXiv:2007.03898. It
+#   is a convolutional VAE with many groups of latents at several image sizes, which makes sharp
+#   images.

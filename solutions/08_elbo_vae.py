@@ -431,8 +431,22 @@ x = test_set.images[:1000].flatten(1) / 255
 visualize_embeddings(model, x, test_set.labels[:1000])
 
 # %% [markdown]
-# ### Where to go from here
+# ## What next
 #
-# The samples are legible but rough, for two reasons. Fully connected layers do not use the
-# information which pixels are neighbours. And the pixels are sampled independently, so neighbouring
-# pixels of a stroke can disagree.
+# The samples are rough for two reasons. Fully connected layers do not use the information which
+# pixels are neighbours. And the pixels are sampled independently, so neighbouring pixels of a
+# stroke can disagree. `09_gaussian_vae` uses convolutions and a density of grey values. The page
+# *Derivations* of the course's documentation derives each formula of this notebook.
+#
+# - van den Oord et al. 2016, *Conditional image generation with PixelCNN decoders*,
+#   arXiv:1606.05328. Its decoder predicts each pixel from the pixels before it. So neighbouring
+#   pixels of a sample agree.
+# - Child 2021, *Very deep VAEs generalize autoregressive models and can outperform them on images*,
+#   arXiv:2011.10650. It has many layers of latents, at several image sizes, so that less is left to
+#   independent pixels.
+# - Burda, Grosse & Salakhutdinov 2016, *Importance weighted autoencoders*, arXiv:1509.00519. It
+#   gives a tighter bound with several samples of z. Compute it for your model with
+#   `vae_utils.importance_weighted_bound`, and see how far the ELBO is below it.
+# - Loaiza-Ganem & Cunningham 2019, *The continuous Bernoulli: fixing a pervasive error in
+#   variational autoencoders*, arXiv:1907.06845. It adds the constant that turns the formula for
+#   grey values into a log-density.

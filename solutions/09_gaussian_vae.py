@@ -654,7 +654,7 @@ plot_reconstructions(
 )
 
 # %% [markdown]
-# ### Where to go from here
+# ## What next
 #
 # Does a better bound also mean better images? Train again with `latent_dim = 16`. On the small set,
 # the reference then reaches 7.1 bits per dimension on the test digits instead of 7.5. But most of
@@ -662,3 +662,17 @@ plot_reconstructions(
 # sixteen dimensions a sample from the prior is rarely near such codes. Then try `sigma_x=0.3`,
 # which gives the reconstruction error a lower weight: the KL falls to 18 nats, and the bits per
 # dimension rise to 7.8.
+#
+# - Rybkin, Daniilidis & Levine 2021, *Simple and effective VAE training with calibrated decoders*,
+#   arXiv:2006.13202. It computes the best σ_x from the reconstruction error, so that nobody has to
+#   choose it and the bound is better.
+# - Dai & Wipf 2019, *Diagnosing and enhancing VAE models*, arXiv:1903.05789. A second VAE learns
+#   the distribution of the codes. Its samples are near the codes of images, which samples from N(0,
+#   I) are not.
+# - Salimans et al. 2017, *PixelCNN++*, arXiv:1701.05517. Its likelihood is a probability of each
+#   grey level, the integral of a density over a bin. So no dequantization is needed.
+# - Ho et al. 2019, *Flow++*, arXiv:1902.00275, section 3.1. It learns the distribution of the noise
+#   u, instead of uniform noise, and gets a tighter bound.
+#
+# The page *Derivations* of the course's documentation derives dequantization and bits per
+# dimension.

@@ -582,3 +582,18 @@ plot_reconstructions(samples, n=12, title="The same samples from the prior, deco
 # not the log-likelihood of any data that can be observed there. To bring "mse" closer to "bce", I
 # would choose a smaller σ, for example 0.2, which multiplies the squared error by 25 in comparison
 # with the KL.
+
+# %% [markdown]
+# ## What next
+#
+# The page *Derivations* of the course's documentation derives the three likelihoods: Gaussian,
+# Bernoulli and continuous Bernoulli.
+#
+# - Loaiza-Ganem & Cunningham 2019, *The continuous Bernoulli: fixing a pervasive error in
+#   variational autoencoders*, arXiv:1907.06845. Train with `"bce"` minus the logarithm of its
+#   normalizing constant, and compare: PyTorch has `torch.distributions.ContinuousBernoulli`.
+# - Alemi et al. 2018, *Fixing a broken ELBO*, arXiv:1711.00464. It plots the reconstruction term
+#   against the KL. A factor on one of the two, or another σ, moves a model along a curve.
+# - Larsen et al. 2016, *Autoencoding beyond pixels using a learned similarity metric*,
+#   arXiv:1512.09300. It compares images by the features of a network instead of pixel by pixel,
+#   because an error of pixels prefers blurred images.
