@@ -124,3 +124,15 @@ def test_wrong_total_points_raise(monkeypatch):
 def test_an_unknown_assignment_raises_and_lists_the_known_ones():
     with pytest.raises(CourseError, match="03_fc_vae"):
         load_source("33_nothing")
+
+
+@pytest.mark.parametrize("assignment", EVERY)
+def test_a_notebook_ends_with_what_next_and_names_pages_that_exist(assignment):
+    last = build.starter(assignment).cells[-1].source
+    assert "## What next\n" in last
+    works = re.findall(r"^- .*? \d{4}, \*", re.sub(r"\n  ", " ", last), re.M)
+    assert 2 <= len(works) <= 4
+    docs = current_course().root / "docs"
+    titles = {path.read_text().splitlines()[0] for path in docs.glob("*.md")}
+    pages = re.findall(r"page\s+\*([^*]+)\*", last)
+    assert [page for page in pages if f"# {' '.join(page.split())}" not in titles] == []
