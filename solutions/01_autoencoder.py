@@ -291,7 +291,8 @@ def train_step(model, optimizer, x):
 # The loop below is the complete training. It stores one number for each epoch: the mean loss over
 # the images.
 #
-# - **Good**: the loss starts near 0.06 and falls below 0.04 after 5 to 10 epochs.
+# - **Good**: the loss starts near 0.06 and falls below {{below}}, with small batches after 5 to 10
+#   epochs.
 # - **Bad**: the loss stays at 0.067 from the start. The model then outputs the mean of all digits
 #   for every image. Either no information passes through the code, or the learning rate is far too
 #   large.

@@ -339,8 +339,8 @@ def train_step(model, optimizer, x):
 # the images. Every batch gets new noise. So the model never sees the same noisy image twice, and
 # cannot memorise one.
 #
-# - **Good**: the loss is below 0.07 in the first epoch and below 0.025 in the second or third. Then
-#   it falls slowly.
+# - **Good**: the loss is below 0.07 in the first epoch, and below {{below}} a few epochs later.
+#   Then it falls slowly.
 # - **Bad**: the loss stays near 0.067. The model outputs the mean of all digits for every image.
 # - **Bad**: the loss stays near 0.2. The model cannot output black. Which layers are between your
 #   last convolution and the sigmoid?

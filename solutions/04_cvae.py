@@ -111,6 +111,11 @@ check("one_hot")
 # (Sohn, Lee & Yan 2015, equation 4. Their prior may depend on $c$. Our prior is still
 # $p(z) = \mathcal{N}(0, I)$.)
 #
+# As in assignment 03, the first term is computed as the cross-entropy of grey values. For them, the
+# cross-entropy is the mean of $-\log p$ over black-and-white images whose pixels are white with
+# these probabilities. It is not a log-likelihood of the grey values themselves: `10_loss_study`
+# says why.
+#
 # In code you only need two concatenations. The input of the encoder is $[x, c]$, rows of $784 + C$
 # numbers. The input of the decoder is $[z, c]$, rows of $Z + C$ numbers. The sampling and the loss
 # function do not change.

@@ -66,7 +66,8 @@ check = notebook_checks("08_elbo_vae")
 # > **Binary or grey?** The formulas below are for pixels $x_j \in \{0, 1\}$. MNIST's pixels are
 # > grey values in [0, 1]. As is usual, we use them in the same formula. A grey value of 0.7 then
 # > represents a pixel that is white 7 times out of 10, and the result is the average over these
-# > black-and-white images. Use the grey values as they are; do not round them.
+# > black-and-white images. It is not a log-likelihood of the grey values themselves:
+# > `10_loss_study` says why. Use the grey values as they are; do not round them.
 
 # %% setup="source"
 source = "auto"
@@ -398,19 +399,24 @@ check("elbo")
 # %% [markdown]
 # ## What has it learned?
 #
-# First, new digits from your `sample`. Each pixel is sampled independently, so the strokes have
-# rough edges, and there are single dots outside the strokes. Some of the images are good digits,
-# and some are not digits.
+# First, images from your `sample`. Each one is a sample of the whole model: a code from the prior,
+# then every pixel from its own Bernoulli distribution. In this way the figure shows what the model
+# assumes: if the code is known, the pixels are independent. So the strokes have rough edges and
+# gaps, there are single dots outside the strokes, and many of the images are hard to read. No image
+# of the data looks like this. The figure does *not* show how good the code is, because the noise of
+# the pixels hides it. The next figure shows this better.
 
 # %% run="samples"
 seed_everything(1)
 visualize_samples(model)
 
 # %% [markdown]
-# The next figure shows the pixel probabilities themselves, before the pixels are sampled. They look
-# smoother, and papers often show them for this reason. But they are not samples of the model,
-# because in this model each pixel is black or white. Bad results are: the same average digit in all
-# images, or noise.
+# The next figure shows the pixel probabilities themselves, before the pixels are sampled. They are
+# the mean of all images that one code can give, so they look smoother, and papers often show them
+# for this reason. But they are not samples of the model, because in this model each pixel is black
+# or white. Some should look like digits, and some like a mixture of two digits. Bad results are:
+# the same average digit in all images, or noise. Neither figure measures the model: a low −ELBO and
+# good samples often go together, but not always.
 
 # %% run="probabilities"
 with torch.no_grad():
