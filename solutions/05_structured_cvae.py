@@ -337,8 +337,7 @@ check("complete")
 #
 # The pixels are grey values. For them, the cross-entropy is the mean of $-\log p$ over
 # black-and-white images whose pixels are white with these probabilities. It is not a log-likelihood
-# of the grey values themselves: `10_loss_study` says why. Both models have the same cross-entropy,
-# so the comparison is fair.
+# of the grey values themselves: `10_loss_study` says why. Both models use the same cross-entropy.
 
 # %% solution="settings"
 seed_everything(0)

@@ -547,12 +547,12 @@ plot_prior_samples(model.decoder, lat, n=20)
 #
 # Find the two dimensions with the largest variance.
 #
-# A latent that the decoder ignores does not have a small variance here. The KL makes its posterior
-# equal to the prior, N(0, 1), for every image. So its samples have a variance near 1. In general,
-# the variance of the samples is the variance of the means plus the mean of $\sigma^2$. For an
-# ignored latent this is 0 + 1. For a latent in use, the means vary and σ is small, and the sum is
-# often near 1 or above. The cell after your function therefore prints the variance of the means,
-# too.
+# A latent that the decoder ignores is called *collapsed*. It does not have a small variance here.
+# The KL makes its posterior equal to the prior, N(0, 1), for every image. So its samples have a
+# variance near 1. In general, the variance of the samples is the variance of the means plus the
+# mean of $\sigma^2$. For a collapsed latent this is 0 + 1. For a latent in use, the means vary and
+# σ is small, and the sum is often near 1 or above. The cell after your function therefore prints
+# the variance of the means, too.
 #
 # <details><summary>Hints</summary>
 #
