@@ -478,3 +478,19 @@ plt.show()
 # parameters and of noise that does not depend on them. For example, −log(u)/λ with u uniform on (0,
 # 1) is an exponential sample with a gradient in λ, but a sample of a discrete distribution is no
 # such function, because it jumps.
+
+# %% [markdown]
+# ## What next
+#
+# `03_fc_vae` uses both formulas in a network. The page *Derivations* of the course's documentation
+# derives them, and the page *Notation and glossary* lists the parameters of each notebook.
+#
+# - Rezende, Mohamed & Wierstra 2014, *Stochastic backpropagation and approximate inference in deep
+#   generative models*, arXiv:1401.4082. It describes the same trick, found at the same time, and
+#   uses it for models with several layers of latents.
+# - Jang, Gu & Poole 2017, *Categorical reparameterization with Gumbel-softmax*, arXiv:1611.01144.
+#   It replaces a discrete sample by a smooth function of parameters and noise, so that gradients
+#   pass.
+# - Figurnov, Mohamed & Mnih 2018, *Implicit reparameterization gradients*, arXiv:1805.08498. It
+#   computes these gradients for distributions such as the gamma and the beta, whose samples have no
+#   simple formula.

@@ -291,7 +291,8 @@ def train_step(model, optimizer, x):
 # The loop below is the complete training. It stores one number for each epoch: the mean loss over
 # the images.
 #
-# - **Good**: the loss starts near 0.06 and falls below 0.04 after 5 to 10 epochs.
+# - **Good**: the loss starts near 0.06 and falls below {{below}}, with small batches after 5 to 10
+#   epochs.
 # - **Bad**: the loss stays at 0.067 from the start. The model then outputs the mean of all digits
 #   for every image. Either no information passes through the code, or the learning rate is far too
 #   large.
@@ -395,3 +396,18 @@ plot_latent_space_images(model.decoder, extent)
 # positions. To generate new digits we must know the distribution of the codes, and it must have no
 # gaps. If each image had a small Gaussian instead of a point, and all Gaussians together had to
 # fill a standard normal, the decoder would be trained wherever we sample.
+
+# %% [markdown]
+# ## What next
+#
+# `03_fc_vae` gives every image a Gaussian instead of a point. These papers answer the question
+# above in other ways:
+#
+# - Hinton & Salakhutdinov 2006, *Reducing the dimensionality of data with neural networks*, Science
+#   313. It compares the codes of a deep autoencoder with principal components. Its figure 3 shows
+#   codes of two numbers for digits, as the map above.
+# - Ghosh et al. 2020, *From variational to deterministic autoencoders*, arXiv:1903.12436. It trains
+#   an autoencoder without noise, fits a density to its codes afterwards, and samples from this
+#   density.
+# - Tolstikhin et al. 2018, *Wasserstein auto-encoders*, arXiv:1711.01558. Its loss compares the
+#   distribution of all codes together with the prior, instead of the code of each image.

@@ -339,8 +339,8 @@ def train_step(model, optimizer, x):
 # the images. Every batch gets new noise. So the model never sees the same noisy image twice, and
 # cannot memorise one.
 #
-# - **Good**: the loss is below 0.07 in the first epoch and below 0.025 in the second or third. Then
-#   it falls slowly.
+# - **Good**: the loss is below 0.07 in the first epoch, and below {{below}} a few epochs later.
+#   Then it falls slowly.
 # - **Bad**: the loss stays near 0.067. The model outputs the mean of all digits for every image.
 # - **Bad**: the loss stays near 0.2. The model cannot output black. Which layers are between your
 #   last convolution and the sigmoid?
@@ -460,3 +460,17 @@ plot_reconstructions(
 # quickly. With less noise, the error falls only to about 0.01: the model still treats its input as
 # unreliable, and the small code loses details even of a clean image. To train for all these cases,
 # sample a new standard deviation for every image, for example between 0 and 2.
+
+# %% [markdown]
+# ## What next
+#
+# - Vincent 2011, *A connection between score matching and denoising autoencoders*, Neural
+#   Computation 23. For Gaussian noise without clipping, the difference between the denoised and the
+#   noisy image, divided by the noise's variance, estimates the gradient of the log-density of noisy
+#   images.
+# - Ho, Jain & Abbeel 2020, *Denoising diffusion probabilistic models*, arXiv:2006.11239. One
+#   network learns to denoise at every amount of noise. New images are made by starting with noise
+#   and removing a little of it in each step.
+# - Lehtinen et al. 2018, *Noise2Noise: learning image restoration without clean data*,
+#   arXiv:1803.04189. Its targets are other noisy copies of the image: the mean of the noise is
+#   zero, so the best output is still the clean image.

@@ -92,6 +92,10 @@ plot_samples(train_set.images, train_set.labels, title="MNIST, as the model sees
 # \underbrace{D_{KL}\big(q_\phi(z \mid x_n)\,\|\,p(z)\big)}_{\text{summed over latents}}
 # \Big].$$
 #
+# MNIST's pixels are grey values. For them, the cross-entropy is the mean of $-\log p$ over
+# black-and-white images whose pixels are white with these probabilities. It is not a log-likelihood
+# of the grey values themselves: `10_loss_study` says why.
+#
 # For two Gaussians the second term has a closed form (the same paper, appendix B):
 #
 # $$D_{KL} = -\tfrac12 \sum_{j=1}^{Z} \big(1 + \log\sigma_j^2 - \mu_j^2 - \sigma_j^2\big).$$
@@ -235,8 +239,8 @@ check("forward")
 # ## Training
 #
 # Choose the sizes and an optimizer. Larger hidden layers learn more in each epoch, but the number
-# of parameters is limited. If the latent size is too small, the loss stays above 120, even with
-# more epochs.
+# of parameters is limited. If the latent size is too small, the loss stays above {{below}}, even
+# with more epochs.
 
 # %% solution="settings"
 seed_everything(0)
@@ -289,7 +293,8 @@ def train_step(model, optimizer, x):
 # The loop below is the complete training. It stores one number for each epoch: the mean loss per
 # image.
 #
-# - **Good**: the loss falls below 120 after about 7 epochs, and then continues to fall slowly.
+# - **Good**: the loss falls below {{below}}, and then continues to fall slowly. With latent sizes
+#   of 12 to 18 this takes about 5 to 8 epochs.
 # - **Bad**: the loss starts near 200 and stays there. The decoder ignores the latent vector.
 
 # %% run="train"
@@ -321,10 +326,10 @@ check("training")
 # %% [markdown]
 # ## What has it learned?
 #
-# First, look at reconstructions of test digits. Each image is encoded into Z numbers (15 in the
-# reference solution) and decoded again. In a good result you recognise every digit, a little softer
-# than the original. If all ten reconstructions show the same blur, the decoder gets no information
-# from the latent vector.
+# First, look at reconstructions of test digits. Each image is encoded into `latent_dim` numbers and
+# decoded again. In a good result you recognise every digit, a little softer than the original. If
+# all ten reconstructions show the same blur, the decoder gets no information from the latent
+# vector.
 
 # %% run="reconstructions"
 model.eval()
@@ -403,3 +408,19 @@ plot_embeddings(means, test_set.labels, title="Posterior means of test digits")
 # the variances would go to zero and the means would move far apart. Both rows would then repeat the
 # same digit. Samples from the prior would mostly decode to shapes that are no digits, because no
 # image was ever encoded there.
+
+# %% [markdown]
+# ## What next
+#
+# `04_cvae` adds the label to this model. The page *Derivations* of the course's documentation
+# derives the loss, and says what the cross-entropy of grey values is.
+#
+# - Higgins et al. 2017, *β-VAE: learning basic visual concepts with a constrained variational
+#   framework*, ICLR. It multiplies the KL by a factor β. With β greater than 1, the codes contain
+#   less information, and single latents often describe single properties.
+# - Burda, Grosse & Salakhutdinov 2016, *Importance weighted autoencoders*, arXiv:1509.00519. It
+#   uses several samples of z for each image, which gives a tighter bound. `vae_utils` computes this
+#   bound with `importance_weighted_bound`.
+# - Tomczak & Welling 2018, *VAE with a VampPrior*, arXiv:1705.07120. It learns the prior, as a
+#   mixture of posteriors of learned inputs, so that samples from the prior are nearer to the codes
+#   of images.

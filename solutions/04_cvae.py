@@ -111,6 +111,11 @@ check("one_hot")
 # (Sohn, Lee & Yan 2015, equation 4. Their prior may depend on $c$. Our prior is still
 # $p(z) = \mathcal{N}(0, I)$.)
 #
+# As in assignment 03, the first term is computed as the cross-entropy of grey values. For them, the
+# cross-entropy is the mean of $-\log p$ over black-and-white images whose pixels are white with
+# these probabilities. It is not a log-likelihood of the grey values themselves: `10_loss_study`
+# says why.
+#
 # In code you only need two concatenations. The input of the encoder is $[x, c]$, rows of $784 + C$
 # numbers. The input of the decoder is $[z, c]$, rows of $Z + C$ numbers. The sampling and the loss
 # function do not change.
@@ -427,3 +432,16 @@ plot_embeddings(means, test_set.labels, title="Means of q(z | x, c)")
 # does not say: slant, width, line thickness. The latent vectors of all classes then fill the same
 # region. That is why the colours mix, and why any z from the prior can be decoded together with
 # every label.
+
+# %% [markdown]
+# ## What next
+#
+# `05_structured_cvae` uses a part of the image as the condition.
+#
+# - Kingma et al. 2014, *Semi-supervised learning with deep generative models*, arXiv:1406.5298. It
+#   treats a missing label as a second latent, so that images without labels also train the model.
+# - Sohn, Lee & Yan 2015, *Learning structured output representation using deep conditional
+#   generative models*, NeurIPS. Its prior p(z | c) is a network. So the distribution of z may
+#   differ from class to class.
+# - Ho & Salimans 2022, *Classifier-free diffusion guidance*, arXiv:2207.12598. It trains one model
+#   with and without the label, and compares the two outputs to follow the label more strictly.

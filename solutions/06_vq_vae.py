@@ -709,9 +709,9 @@ def train_step(model, optimizer, x, variance):
 # training set. It records how many code vectors they use, and the standard deviation of the
 # encoder's outputs.
 #
-# - **Good**: the reconstruction loss falls below 0.15 after 3 to 5 epochs, the perplexity increases
-#   during the whole training, and the standard deviation of the encoder's outputs stays about the
-#   same.
+# - **Good**: the reconstruction loss falls below {{below}} (with the small sizes after 3 to 5
+#   epochs), the perplexity increases during most of the training, and the standard deviation of the
+#   encoder's outputs stays about the same.
 # - **Bad**: the reconstruction loss is near 1. The decoder then outputs the mean colour for every
 #   input. If the perplexity is also near 1, you know the reason: all positions pick the same code
 #   vector.
@@ -877,10 +877,19 @@ plot_codebook(
 # ### Reconstructions
 #
 # These patches come from a part of the photographs that was not used in training. They are sorted
-# from much detail to little detail. Each reconstruction is computed from 8 × 8 whole numbers below
-# 64: 384 bits instead of the 24,576 bits of the patch. A good reconstruction keeps the large shapes
-# and their colours, and loses the fine texture. A patch of one colour is typical of a perplexity
-# near 1.
+# from much detail to little detail. Each reconstruction is computed from 8 × 8 indices, whole
+# numbers below K (`num_embeddings`). That is $64 \log_2 K$ bits: 384 bits for K = 64, instead of
+# the 24,576 bits of the patch. A good reconstruction keeps the large shapes and their colours, and
+# loses the fine texture. A patch of one colour is typical of a perplexity near 1.
+#
+# **What this means as a KL.** A VQ-VAE is also a VAE. Its approximate posterior has probability 1
+# for one grid of indices. As the prior, take the uniform distribution over all grids, as the paper
+# does in training (van den Oord et al. 2017, section 3.1). For a grid of H · W positions, the KL is
+# then $\log 1 - \log K^{-HW} = H \cdot W \cdot \log K$. It is the same number for every image,
+# whatever the weights are: 266 nats or 384 bits for 8 × 8 positions and K = 64. So it has no
+# gradient, and the loss does not contain it. It is the number of bits that store the grid. A prior
+# that knows which grids are frequent needs fewer bits: it is learned after the training, by a
+# second model.
 
 # %% run="reconstructions"
 by_detail = x_test.std(dim=(2, 3)).mean(1).argsort(descending=True)
@@ -988,3 +997,19 @@ plot_reconstructions(rows, title="Test patches, reconstructed by four VQ-VAEs")
 # repeated in every update. Nothing pulls z back. The code vectors move by small steps and cannot
 # follow. Seen from so far away, all code vectors are at almost the same distance. A few of them are
 # therefore picked at all positions; the others are never used and never moved.
+
+# %% [markdown]
+# ## What next
+#
+# - van den Oord, Vinyals & Kavukcuoglu 2017, *Neural discrete representation learning*,
+#   arXiv:1711.00937, section 3.3. New images need a second model, which learns which grids of
+#   indices are frequent. The paper uses a PixelCNN.
+# - Razavi, van den Oord & Vinyals 2019, *Generating diverse high-fidelity images with VQ-VAE-2*,
+#   arXiv:1906.00446. It has two or more grids of different size, one for the large shapes and one
+#   for the details.
+# - Mentzer et al. 2024, *Finite scalar quantization: VQ-VAE made simple*, arXiv:2309.15505. It
+#   rounds each number of z to a few levels. There is no codebook, so no code vector can remain
+#   unused for lack of a gradient, and no commitment loss is needed.
+# - Rombach et al. 2022, *High-resolution image synthesis with latent diffusion models*,
+#   arXiv:2112.10752. Its diffusion model works on the codes of an autoencoder. The paper compares
+#   an autoencoder with a small KL term and one with a vector quantizer.

@@ -265,6 +265,10 @@ check("decoder")
 # $$-\sum_{\text{images}} \sum_{\text{pixels}}
 # \big[\,y \odot \log x + (1 - y) \odot \log(1 - x)\,\big].$$
 #
+# The pixels are grey values. For them, the cross-entropy is the mean of $-\log p$ over
+# black-and-white images whose pixels are white with these probabilities. It is not a log-likelihood
+# of the grey values themselves: `10_loss_study` says why.
+#
 # > **Erratum.** The sheet exchanges $x$ and $y$ in this formula. The logarithm must be of the
 # > output: the image has pixels that are exactly 0, and log 0 is minus infinity. Here, as in the
 # > text of the sheet, `r_loss(x, y)` takes the output first.
@@ -480,11 +484,12 @@ for epoch in range(n_epochs):
     print(f"epoch {epoch + 1}: {train_losses[-1]:.1f} nats, KL {kl_terms[-1]:.1f} of them")
 
 # %% [markdown]
-# In a good run, the loss starts near 310, falls below 265 in the second or third epoch, and ends
-# near 250. Most of this loss cannot be avoided, because the images are grey: a pixel of 0.5 costs
-# 0.69 nats even if it is predicted exactly. Perfect reconstructions of these images would still
-# cost 188 nats. If the loss stays at 384, the codes contain no information about the images. This
-# is the loss of a model that always outputs the mean of all images.
+# In a good run with the sizes named above, the loss starts near 310, falls below {{below}} in the
+# second or third epoch, and ends near 250. Most of this loss cannot be avoided, because the images
+# are grey: a pixel of 0.5 costs 0.69 nats even if it is predicted exactly. Perfect reconstructions
+# of these images would still cost 188 nats. If the loss stays at 384, the codes contain no
+# information about the images. This is the loss of a model that always outputs the mean of all
+# images.
 
 # %% run="loss_curve"
 plot_losses(
@@ -524,9 +529,10 @@ plot_reconstructions(
 )
 
 # %% [markdown]
-# Now we sample codes from the prior and decode them to new images. Some are garments and bags.
-# About as many are mixtures of two garments. The reason: after five epochs on a small set, the
-# decoder knows only some regions of the 20-dimensional latent space.
+# Now we sample codes from the prior and decode them to new images. Some are garments and bags. Many
+# are mixtures of two garments. The reason: after few epochs on a small set, the decoder knows only
+# some regions of the latent space, and a sample from the prior in `lat` dimensions is often outside
+# of them.
 
 # %% run="prior_samples"
 plot_prior_samples(model.decoder, lat, n=20)
@@ -540,6 +546,13 @@ plot_prior_samples(model.decoder, lat, n=20)
 # $$s_j^2 = \frac{1}{N} \sum_{n=1}^{N} \big(z_{nj} - \bar z_j\big)^2.$$
 #
 # Find the two dimensions with the largest variance.
+#
+# A latent that the decoder ignores is called *collapsed*. It does not have a small variance here.
+# The KL makes its posterior equal to the prior, N(0, 1), for every image. So its samples have a
+# variance near 1. In general, the variance of the samples is the variance of the means plus the
+# mean of $\sigma^2$. For a collapsed latent this is 0 + 1. For a latent in use, the means vary and
+# σ is small, and the sum is often near 1 or above. The cell after your function therefore prints
+# the variance of the means, too.
 #
 # <details><summary>Hints</summary>
 #
@@ -681,3 +694,19 @@ plot_reconstructions(
 
 # %% run="grid"
 plot_manifold(model.decoder, lat, dims=(first, second))
+
+# %% [markdown]
+# ## What next
+#
+# The page *Derivations* of the course's documentation derives the bound and the KL for σ, log σ and
+# log σ².
+#
+# - Lucas et al. 2019, *Don't blame the ELBO! A linear VAE perspective on posterior collapse*,
+#   arXiv:1911.02469. For a linear VAE it shows when a latent collapses: if the variance of the
+#   likelihood is too large in comparison with what the latent explains.
+# - Locatello et al. 2019, *Challenging common assumptions in the unsupervised learning of
+#   disentangled representations*, arXiv:1811.12359. It proves that, without assumptions on model
+#   and data, no loss can ensure that each latent changes one property only.
+# - Vahdat & Kautz 2020, *NVAE: a deep hierarchical variational autoencoder*, arXiv:2007.03898. It
+#   is a convolutional VAE with many groups of latents at several image sizes, which makes sharp
+#   images.

@@ -66,7 +66,8 @@ check = notebook_checks("08_elbo_vae")
 # > **Binary or grey?** The formulas below are for pixels $x_j \in \{0, 1\}$. MNIST's pixels are
 # > grey values in [0, 1]. As is usual, we use them in the same formula. A grey value of 0.7 then
 # > represents a pixel that is white 7 times out of 10, and the result is the average over these
-# > black-and-white images. Use the grey values as they are; do not round them.
+# > black-and-white images. It is not a log-likelihood of the grey values themselves:
+# > `10_loss_study` says why. Use the grey values as they are; do not round them.
 
 # %% setup="source"
 source = "auto"
@@ -398,19 +399,24 @@ check("elbo")
 # %% [markdown]
 # ## What has it learned?
 #
-# First, new digits from your `sample`. Each pixel is sampled independently, so the strokes have
-# rough edges, and there are single dots outside the strokes. Some of the images are good digits,
-# and some are not digits.
+# First, images from your `sample`. Each one is a sample of the whole model: a code from the prior,
+# then every pixel from its own Bernoulli distribution. In this way the figure shows what the model
+# assumes: if the code is known, the pixels are independent. So the strokes have rough edges and
+# gaps, there are single dots outside the strokes, and many of the images are hard to read. No image
+# of the data looks like this. The figure does *not* show how good the code is, because the noise of
+# the pixels hides it. The next figure shows this better.
 
 # %% run="samples"
 seed_everything(1)
 visualize_samples(model)
 
 # %% [markdown]
-# The next figure shows the pixel probabilities themselves, before the pixels are sampled. They look
-# smoother, and papers often show them for this reason. But they are not samples of the model,
-# because in this model each pixel is black or white. Bad results are: the same average digit in all
-# images, or noise.
+# The next figure shows the pixel probabilities themselves, before the pixels are sampled. They are
+# the mean of all images that one code can give, so they look smoother, and papers often show them
+# for this reason. But they are not samples of the model, because in this model each pixel is black
+# or white. Some should look like digits, and some like a mixture of two digits. Bad results are:
+# the same average digit in all images, or noise. Neither figure measures the model: a low −ELBO and
+# good samples often go together, but not always.
 
 # %% run="probabilities"
 with torch.no_grad():
@@ -431,8 +437,22 @@ x = test_set.images[:1000].flatten(1) / 255
 visualize_embeddings(model, x, test_set.labels[:1000])
 
 # %% [markdown]
-# ### Where to go from here
+# ## What next
 #
-# The samples are legible but rough, for two reasons. Fully connected layers do not use the
-# information which pixels are neighbours. And the pixels are sampled independently, so neighbouring
-# pixels of a stroke can disagree.
+# The samples are rough for two reasons. Fully connected layers do not use the information which
+# pixels are neighbours. And the pixels are sampled independently, so neighbouring pixels of a
+# stroke can disagree. `09_gaussian_vae` uses convolutions and a density of grey values. The page
+# *Derivations* of the course's documentation derives each formula of this notebook.
+#
+# - van den Oord et al. 2016, *Conditional image generation with PixelCNN decoders*,
+#   arXiv:1606.05328. Its decoder predicts each pixel from the pixels before it. So neighbouring
+#   pixels of a sample agree.
+# - Child 2021, *Very deep VAEs generalize autoregressive models and can outperform them on images*,
+#   arXiv:2011.10650. It has many layers of latents, at several image sizes, so that less is left to
+#   independent pixels.
+# - Burda, Grosse & Salakhutdinov 2016, *Importance weighted autoencoders*, arXiv:1509.00519. It
+#   gives a tighter bound with several samples of z. Compute it for your model with
+#   `vae_utils.importance_weighted_bound`, and see how far the ELBO is below it.
+# - Loaiza-Ganem & Cunningham 2019, *The continuous Bernoulli: fixing a pervasive error in
+#   variational autoencoders*, arXiv:1907.06845. It adds the constant that turns the formula for
+#   grey values into a log-density.

@@ -13,10 +13,12 @@
 #
 # One term of a VAE's loss measures how well an image is reconstructed. Some authors use the binary
 # cross-entropy, some use the squared error, and some add the two. In all three cases the loss
-# decreases during training. Which of them is right? There is no single answer. The cross-entropy
-# and the squared error are the negative logarithms of two *different* distributions of pixels. The
-# sum of the two belongs to no distribution. The choice also decides how much weight the other term,
-# the KL, has.
+# decreases during training. Which of them is right? That depends on the pixels. The cross-entropy
+# is the negative logarithm of a distribution of **black-and-white** pixels, the Bernoulli
+# distribution. Half of the squared error is, except for a constant, the negative logarithm of a
+# density of **real numbers**, a Gaussian. The sum of the two is neither. The images here have grey
+# and colour values, so only the squared error is a log-likelihood of them. The choice also decides
+# how much weight the other term, the KL, has.
 #
 # You will build the convolutional VAE of a university notebook, the source of this one. It takes
 # grey and colour images. You will write all three losses, and train the same model with each of
@@ -269,8 +271,17 @@ for channels, size in ((1, 28), (3, 32)):
 #   $$\tfrac12 \sum_p (x_p - \hat{x}_p)^2.$$
 #   For another σ, this is divided by σ². The plain sum of squares, without the factor ½, assumes
 #   σ² = ½.
-# - **`"both"`**: the sum of the two terms, and one KL. It is not the negative logarithm of any
-#   distribution of pixels. We include it because some authors use it.
+# - **`"both"`**: the sum of the two terms, and one KL. It is not the negative logarithm of a
+#   distribution of pixels, neither of black-and-white nor of grey ones. We include it because some
+#   authors use it.
+#
+# **The cross-entropy of grey values.** For a grey pixel, $\hat{x}^x (1 - \hat{x})^{1 - x}$ is not a
+# density: its integral over $x$ from 0 to 1 is not 1. So the cross-entropy is no log-likelihood of
+# grey pixels. The missing factor depends on $\hat{x}$. With this normalizing constant, the
+# distribution is the *continuous Bernoulli* (Loaiza-Ganem & Cunningham 2019). Without it, the
+# cross-entropy is still the mean of $-\log p$ over black-and-white images whose pixels are white
+# with probability $x$, and its minimum is still at $\hat{x} = x$. That is why training with it
+# works.
 #
 # The KL is the same in all three losses (the same paper, appendix B):
 #
@@ -582,3 +593,18 @@ plot_reconstructions(samples, n=12, title="The same samples from the prior, deco
 # not the log-likelihood of any data that can be observed there. To bring "mse" closer to "bce", I
 # would choose a smaller σ, for example 0.2, which multiplies the squared error by 25 in comparison
 # with the KL.
+
+# %% [markdown]
+# ## What next
+#
+# The page *Derivations* of the course's documentation derives the three likelihoods: Gaussian,
+# Bernoulli and continuous Bernoulli.
+#
+# - Loaiza-Ganem & Cunningham 2019, *The continuous Bernoulli: fixing a pervasive error in
+#   variational autoencoders*, arXiv:1907.06845. Train with `"bce"` minus the logarithm of its
+#   normalizing constant, and compare: PyTorch has `torch.distributions.ContinuousBernoulli`.
+# - Alemi et al. 2018, *Fixing a broken ELBO*, arXiv:1711.00464. It plots the reconstruction term
+#   against the KL. A factor on one of the two, or another σ, moves a model along a curve.
+# - Larsen et al. 2016, *Autoencoding beyond pixels using a learned similarity metric*,
+#   arXiv:1512.09300. It compares images by the features of a network instead of pixel by pixel,
+#   because an error of pixels prefers blurred images.

@@ -1,6 +1,7 @@
 """The documentation: the site builds, every link leads somewhere, and its tables are true."""
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import vae_utils
 
 ROOT = Path(__file__).resolve().parents[1]
+COUNTING = ("README.md", "docs/students.md")
 LINK = re.compile(r"\]\(([^)\s#]+)[^)]*\)")
 needs_mkdocs = pytest.mark.skipif(
     importlib.util.find_spec("mkdocs") is None,
@@ -95,3 +97,28 @@ def test_the_architecture_page_lists_the_folders_in_the_order_of_their_imports()
     files = {"__main__", "conftest"}
     stated = {name: n for n, layer in enumerate(layers, 1) for name in layer - files}
     assert {name: int(number) for number, name in rows} == stated
+
+
+def test_the_page_of_published_numbers_is_what_its_tool_writes():
+    from tools import headlines
+
+    results = json.loads(headlines.RESULTS.read_text(encoding="utf-8"))
+    page = headlines.as_markdown(results)
+    assert (headlines.DOCS / "headlines.md").read_text(encoding="utf-8") == page
+    tables = [line for line in page.splitlines() if line.startswith("| |")]
+    assert len(tables) == 2
+    for heading in tables:  # each column says whose numbers it has
+        assert all(
+            "ours" in name or "Pyro" in name or "Sonnet" in name
+            for name in heading[3:].split("|")
+            if name.strip()
+        )
+
+
+def test_every_page_that_counts_the_figures_of_vae_utils_has_the_right_number():
+    figures = [name for name in vae_utils.__all__ if name.startswith("plot_")]
+    pages = {name: (ROOT / name).read_text(encoding="utf-8") for name in COUNTING}
+    found = {
+        name: re.findall(r"(\d+)\s+kinds\s+of\s+figures", text) for name, text in pages.items()
+    }
+    assert found == {name: [str(len(figures))] for name in COUNTING}

@@ -2,7 +2,8 @@
 
 Run `.venv/bin/python tools/expected_figures.py 03_fc_vae`, or without a name for all assignments.
 It executes the solution and saves the first figure of each run cell in
-`solutions/expected/<assignment>/`. `vaelab build` reads the pictures from there.
+`solutions/expected/<assignment>/`. `vaelab build` reads the pictures from there. Then look at each
+picture: its sentence in `solutions/expected/alt.toml` must be true.
 """
 
 import base64

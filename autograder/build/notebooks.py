@@ -2,6 +2,7 @@
 
 import base64
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from autograder.course.sources import Cell, Source, assignments, load_source
 from autograder.records.results import write_bytes, write_text
 
 TOTAL_POINTS = 100.0
+ALT = "alt.toml"
 STUDENTS_FILE = "For students, beside the notebooks. Written by `vaelab build`; do not edit it."
 # The place of a value of the course: {{below}} in a text. In code, `# {{below}}` at the end of a
 # line marks the line's last number.
@@ -69,7 +71,7 @@ def starter(assignment: str) -> NotebookNode:
     for place, cell in reversed(list(enumerate(notebook.cells, 1))):
         picture = current_course().expected / assignment / f"{cell.id.removeprefix('run-')}.png"
         if cell.id.startswith("run-") and picture.is_file():
-            notebook.cells.insert(place, _expected(picture))
+            notebook.cells.insert(place, _expected(picture, _shown(picture)))
     return notebook
 
 
@@ -78,16 +80,33 @@ def reference(assignment: str) -> NotebookNode:
     return _notebook(assignment, solved)
 
 
-def _expected(picture: Path) -> NotebookNode:
+def _expected(picture: Path, shown: str) -> NotebookNode:
     """Return a folded cell with a small figure of the reference, attached to the notebook."""
     cell = nbformat.v4.new_markdown_cell(
         "<details><summary>What it should look like</summary>\n\n"
-        f"![The reference's figure](attachment:{picture.name})\n\n</details>"
+        f"![{shown}](attachment:{picture.name})\n\n</details>"
     )
     cell.id = f"expected-{picture.stem}"
     data = base64.b64encode(picture.read_bytes()).decode()
     cell.attachments = {picture.name: {"image/png": data}}
     return cell
+
+
+def _shown(picture: Path) -> str:
+    """Return the sentence that says what a picture shows, for students who cannot see it.
+
+    Raises:
+        CourseError: If `alt.toml` beside the folders of the pictures has none.
+    """
+    path = picture.parent.parent / ALT
+    texts = tomllib.loads(_text_of(path))
+    shown = texts.get(picture.parent.name, {}).get(picture.stem)
+    if not shown:
+        raise CourseError(
+            f"{path}: there is no sentence {picture.stem} in [{picture.parent.name}]; expected one "
+            f"for each picture. Add one that says what {picture} shows."
+        )
+    return shown
 
 
 def write_solved(folder: Path, names: list[str] | None = None) -> list[Path]:

@@ -5,6 +5,8 @@ import base64
 import dataclasses
 import itertools
 import re
+import shutil
+import tomllib
 
 import nbformat
 import pytest
@@ -48,10 +50,32 @@ def test_each_figure_cell_is_followed_by_the_expected_figure(assignment):
             assert not cell.id.startswith("expected-") or before.id.startswith("run-")
             continue
         name = f"{before.id.removeprefix('run-')}.png"
-        assert f"(attachment:{name})" in cell.source
+        assert re.search(rf"!\[[A-Z][^\[\]]{{30,}}\.\]\(attachment:{name}\)", cell.source)
         picture = base64.b64decode(cell.attachments[name]["image/png"])
         assert picture.startswith(b"\x89PNG")
         assert len(picture) < 100_000
+
+
+def test_each_expected_picture_has_its_own_sentence_and_each_sentence_a_picture():
+    folder = current_course().expected
+    texts = tomllib.loads((folder / build.ALT).read_text(encoding="utf-8"))
+    pictures = {(path.parent.name, path.stem) for path in folder.glob("*/*.png")}
+    assert pictures == {(name, key) for name, table in texts.items() for key in table}
+    for table in texts.values():
+        assert len(set(table.values())) == len(table)
+
+
+def test_a_picture_without_a_sentence_raises_and_names_the_file(tmp_path, monkeypatch):
+    shutil.copytree(current_course().solutions, tmp_path / "solutions")
+    course = dataclasses.replace(current_course(), base=tmp_path)
+    monkeypatch.setattr(build, "current_course", lambda: course)
+    alt = course.expected / build.ALT
+    alt.write_text(re.sub(r"^tug_of_war = .*\n", "", alt.read_text(), flags=re.M))
+    with pytest.raises(CourseError, match=r"alt\.toml: there is no sentence tug_of_war in \[00_"):
+        build.starter("00_reparameterization")
+    alt.unlink()
+    with pytest.raises(CourseError, match=re.escape("alt.toml: there is no sentence")):
+        build.starter("00_reparameterization")
 
 
 @pytest.mark.parametrize("assignment", EVERY)
@@ -124,3 +148,15 @@ def test_wrong_total_points_raise(monkeypatch):
 def test_an_unknown_assignment_raises_and_lists_the_known_ones():
     with pytest.raises(CourseError, match="03_fc_vae"):
         load_source("33_nothing")
+
+
+@pytest.mark.parametrize("assignment", EVERY)
+def test_a_notebook_ends_with_what_next_and_names_pages_that_exist(assignment):
+    last = build.starter(assignment).cells[-1].source
+    assert "## What next\n" in last
+    works = re.findall(r"^- .*? \d{4}, \*", re.sub(r"\n  ", " ", last), re.M)
+    assert 2 <= len(works) <= 4
+    docs = current_course().root / "docs"
+    titles = {path.read_text().splitlines()[0] for path in docs.glob("*.md")}
+    pages = re.findall(r"page\s+\*([^*]+)\*", last)
+    assert [page for page in pages if f"# {' '.join(page.split())}" not in titles] == []

@@ -76,6 +76,12 @@ def test_the_page_needs_no_network_and_describes_each_image(folder):
         assert f'id="{target}"' in page
 
 
+def test_the_page_counts_the_kinds_of_figures(folder):
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    kinds = [name for name in vae_utils.__all__ if name.startswith("plot_")]
+    assert f"the {len(kinds)} kinds of figures" in page
+
+
 def test_the_page_shows_each_number(folder):
     page = (folder / "index.html").read_text(encoding="utf-8")
     numbers = [entry for entry in ENTRIES if entry.section == SECTION_OF_NUMBERS]

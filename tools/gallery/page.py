@@ -10,6 +10,9 @@ from itertools import groupby
 from pathlib import Path
 
 from tools.gallery.figures import Entry
+from vae_utils import plots
+
+KINDS = sum(name.startswith("plot_") for name in plots.__all__)
 
 STYLE = """
 body { font: 17px/1.55 system-ui, sans-serif; color: #222; background: #f4f5f7;
@@ -58,8 +61,9 @@ def write_page(entries: Sequence[Entry], results: Mapping[str, str], folder: Pat
         f"<title>Figures of vae_utils</title><style>{STYLE}</style></head><body>"
         "<header><h1>Figures of vae_utils</h1>"
         f"<p>{len(entries)} figures and numbers of small models that were trained on the embedded "
-        "digits. The code of each one is below it. In the code, <code>t</code> contains the digits "
-        "and the trained models.</p></header>"
+        f"digits. They show the {KINDS} kinds of figures of vae_utils. The code of each one is "
+        "below it. In the code, <code>t</code> contains the digits and the trained models."
+        "</p></header>"
         f'<nav aria-label="Contents"><ul>{contents}</ul></nav><main>{sections}</main>'
         "</body></html>\n",
         encoding="utf-8",
