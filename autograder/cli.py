@@ -71,6 +71,7 @@ def options(
 for command in (
     authoring.init,
     authoring.build,
+    authoring.release,
     checking.check,
     authoring.verify,
     authoring.mutate,

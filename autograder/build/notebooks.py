@@ -1,6 +1,7 @@
 """Builds notebooks from a source: the starter, the reference, and nbgrader's source notebook."""
 
 import base64
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from autograder.course.additions import added_files
 from autograder.course.locate import MARKER, CourseError, current_course
 from autograder.course.regions import solved, without_solution
 from autograder.course.settings import EMBEDDED, course_file
-from autograder.course.sources import Cell, Source, assignments, load_source
+from autograder.course.sources import KIT_CELL, Cell, Source, assignments, load_source
 from autograder.records.results import write_bytes, write_text
 
 TOTAL_POINTS = 100.0
@@ -70,6 +71,20 @@ def starter(assignment: str) -> NotebookNode:
         picture = current_course().expected / assignment / f"{cell.id.removeprefix('run-')}.png"
         if cell.id.startswith("run-") and picture.is_file():
             notebook.cells.insert(place, _expected(picture))
+    return notebook
+
+
+def with_first_cell(notebook: NotebookNode, text: str) -> NotebookNode:
+    """Return a starter of a student's kit: with a code cell before all others, that is not graded.
+
+    Args:
+        notebook: The starter.
+        text: The text of the cell.
+    """
+    cell = nbformat.v4.new_code_cell(text)
+    cell.id = f"run-{KIT_CELL}"
+    cell.metadata["nbgrader"] = _nbgrader(Cell("code", text, "run", KIT_CELL), cell, None)
+    notebook.cells.insert(0, cell)
     return notebook
 
 
@@ -138,10 +153,15 @@ def student_course_file() -> str:
     """Return the course file for students, with what their checks depend on; "" for nothing.
 
     It lies beside the starters. So a check in a notebook has the points and bounds of the course,
-    and students do not see extensions and the place of the secret.
+    `vaelab check` knows what the course adds, and students do not see extensions and the place of
+    the secret.
     """
+    course = course_file()
     lines = []
-    for name, settings in sorted(course_file().assignments.items()):
+    if course.packages or course.files:
+        lines += ["", "[course]", f"packages = {json.dumps(course.packages)}"]
+        lines += [f"files = {json.dumps([path.name for path in course.files])}"]
+    for name, settings in sorted(course.assignments.items()):
         tables = {"points": settings.points, "bounds": settings.bounds}
         if settings.data != EMBEDDED:
             lines += ["", f"[assignment.{name}]", f'data = "{settings.data}"']
@@ -275,8 +295,11 @@ def _filled(
     return NUMBER_PLACE.sub(lambda place: f"{place[1]}{value(place[4])}{place[3]}", text)
 
 
-def _nbgrader(cell: Cell, built: NotebookNode, checks: CheckSet) -> NotebookNode:
-    """Add nbgrader's metadata, schema version 3, to a built cell; return it."""
+def _nbgrader(cell: Cell, built: NotebookNode, checks: CheckSet | None) -> NotebookNode:
+    """Add nbgrader's metadata, schema version 3, to a built cell; return it.
+
+    Only a test cell needs the checks: it has the points of its task.
+    """
     from nbgrader.utils import compute_checksum
 
     graded = cell.role in ("test", "answer")
@@ -291,7 +314,7 @@ def _nbgrader(cell: Cell, built: NotebookNode, checks: CheckSet) -> NotebookNode
         cell_type=cell.kind,
     )
     if graded:
-        points = checks.task(cell.id).points if cell.role == "test" else cell.points
+        points = checks.task(cell.id).points if cell.role == "test" and checks else cell.points
         metadata.points = int(points) if points == int(points) else points
     built.metadata["nbgrader"] = metadata
     metadata.checksum = compute_checksum(built)

@@ -121,3 +121,7 @@ def main() -> None:
     except UserError as error:
         typer.echo(f"vaelab: {error}", err=True)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

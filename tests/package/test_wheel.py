@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import site
 import subprocess
 import sys
 import tempfile
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from own_environment import install, make_environment
 from run_as import command_prefix
 
 from autograder.records.results import Result, from_json
@@ -28,14 +28,8 @@ def vaelab() -> Iterator[Run]:
         subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
         (wheel,) = folder.glob("*.whl")
         environment = folder / "env"
-        base = getattr(sys, "_base_executable", sys.executable)
-        subprocess.run([base, "-m", "venv", "--without-pip", environment], check=True)
-        (packages,) = environment.glob("lib/python*/site-packages")
-        # A path in a .pth file adds its packages, not its own .pth files: not the checkout.
-        (packages / "shared.pth").write_text("\n".join(site.getsitepackages()) + "\n")
-        install = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python")]
-        install += ["install", "--quiet", "--no-deps", "--no-index", str(wheel)]
-        subprocess.run(install, check=True)
+        packages = make_environment(environment)
+        install(wheel, environment)
         work = folder / "work"
         work.mkdir()
         work.chmod(0o777)
