@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ from autograder.records.errors import UserError
 if TYPE_CHECKING:
     from autograder.grading.fresh import FreshResult
 
+WIDTH = 100
 SAME = "The same cause as in “{}”."
 AGAIN = "In JupyterLab, choose “Run”, “Restart Kernel and Run All Cells”, and look at this task."
 PASSED_BEFORE = (
@@ -91,16 +93,20 @@ def _lines(found: "FreshResult", train: bool) -> Iterator[str]:
         if shown and found.states[name] != "todo":  # the table says what is not started
             yield from (f"\n{titles[name]}", *group_lines(shown))
     if result.notes:
-        yield from ("\nNotes", *(f"  {note}" for note in result.notes))
+        yield from ("\nNotes", *map(_wrapped, result.notes))
     if found.saved:
         yield "\nAnother result than in the saved notebook"
         for name, passed in found.saved.items():
-            yield f"  {(PASSED_BEFORE if passed else FAILED_BEFORE).format(titles[name])}"
+            yield _wrapped((PASSED_BEFORE if passed else FAILED_BEFORE).format(titles[name]))
     if found.empty:
         names = ", ".join(f"`{cell.id}`" for cell in found.empty)
         yield f"\nWritten answers that are still empty: {names}. An empty answer earns nothing."
     if SKIPPED in found.states.values() and not train:
         yield "\nThe training was not checked. To train and check it, add --train."
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown")

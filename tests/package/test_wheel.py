@@ -123,6 +123,13 @@ def test_init_writes_a_course_that_takes_its_own_edits(vaelab):
     assert '"# Our ' in (vaelab.work / "mine/notebooks/00_reparameterization.ipynb").read_text()
 
 
+def test_the_kit_for_students_is_written_without_a_checkout(vaelab):
+    passed(vaelab("release", "kit", "00_reparameterization"))
+    assert (vaelab.work / "kit/notebooks/00_reparameterization.ipynb").is_file()
+    (wheel,) = (vaelab.work / "kit").glob("vaelab_student-*.whl")
+    assert wheel.stat().st_size > 1 << 20
+
+
 def test_no_assignment_is_an_error_that_names_the_place(vaelab, tmp_path):
     empty = vaelab.work / "empty"
     # With no `solutions`, this would be the installed course with a course file of its own.
