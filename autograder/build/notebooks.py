@@ -83,7 +83,8 @@ def with_first_cell(notebook: NotebookNode, text: str) -> NotebookNode:
     """
     cell = nbformat.v4.new_code_cell(text)
     cell.id = f"run-{KIT_CELL}"
-    cell.metadata["nbgrader"] = _nbgrader(Cell("code", text, "run", KIT_CELL), cell, None)
+    # No mark of nbgrader, whose gradebook does not have this cell: nbgrader would stop.
+    cell.metadata["vaelab"] = {"cell": KIT_CELL}
     notebook.cells.insert(0, cell)
     return notebook
 
@@ -295,11 +296,8 @@ def _filled(
     return NUMBER_PLACE.sub(lambda place: f"{place[1]}{value(place[4])}{place[3]}", text)
 
 
-def _nbgrader(cell: Cell, built: NotebookNode, checks: CheckSet | None) -> NotebookNode:
-    """Add nbgrader's metadata, schema version 3, to a built cell; return it.
-
-    Only a test cell needs the checks: it has the points of its task.
-    """
+def _nbgrader(cell: Cell, built: NotebookNode, checks: CheckSet) -> NotebookNode:
+    """Add nbgrader's metadata, schema version 3, to a built cell; return it."""
     from nbgrader.utils import compute_checksum
 
     graded = cell.role in ("test", "answer")
@@ -314,7 +312,7 @@ def _nbgrader(cell: Cell, built: NotebookNode, checks: CheckSet | None) -> Noteb
         cell_type=cell.kind,
     )
     if graded:
-        points = checks.task(cell.id).points if cell.role == "test" and checks else cell.points
+        points = checks.task(cell.id).points if cell.role == "test" else cell.points
         metadata.points = int(points) if points == int(points) else points
     built.metadata["nbgrader"] = metadata
     metadata.checksum = compute_checksum(built)

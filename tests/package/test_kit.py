@@ -24,6 +24,7 @@ from autograder.course.locate import CourseError, current_course
 from autograder.course.regions import REGION, solved, without_solution
 from autograder.course.sources import KIT_CELL, assignments, load_source
 from autograder.grading.judge import grade
+from autograder.grading.notebook import grade_id
 
 A = "00_reparameterization"
 # Lines of solutions that are shorter are no evidence: text may contain them.
@@ -244,7 +245,7 @@ def test_a_check_of_every_assignment_works(installed, tmp_path):
 
 def first_cell(folder: Path) -> str:
     notebook = nbformat.read(folder / "notebooks" / f"{A}.ipynb", as_version=4)
-    assert notebook.cells[0].metadata.nbgrader.grade_id == KIT_CELL
+    assert grade_id(notebook.cells[0]) == KIT_CELL
     return notebook.cells[0].source
 
 
