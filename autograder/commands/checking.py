@@ -69,7 +69,8 @@ def _table(found: "FreshResult") -> Table:
     table.columns[1].justify = "right"
     for task in found.result.tasks:
         state = found.states[task.task]
-        cells = (task.title, f"{task.points:g} / {task.max_points:g}")
+        points = "–" if task.not_graded else f"{task.points:g}"
+        cells = (task.title, f"{points} / {task.max_points:g}")
         table.add_row(*map(Text, cells), Text(f"{SIGNS[state]} {VERDICTS[state]}"))
     for cell in found.empty:
         row = (f"Answer: {cell.title}", f"– / {cell.points:g}", f"{SIGNS['todo']} Still empty")

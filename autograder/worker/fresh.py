@@ -10,6 +10,7 @@ from types import TracebackType
 
 from autograder.protocol.ended import Ended
 from autograder.protocol.frames import Frame, FrameError
+from autograder.records.errors import UserError
 from autograder.worker.worker import hide_autograder, read_frame, serve, write_frame
 
 LIBRARY = str(Path(__file__).resolve().parents[2])
@@ -19,12 +20,16 @@ START = (
     "from autograder.worker.fresh import main; main()"
 )
 END_SECONDS = 5.0
+NOT_STARTED = "It did not start. Is there enough memory, and does `import torch` work?"
 
 
 class FreshWorker:
     """A worker; use it as a context manager. Its code can do what its user can do.
 
     Its working folder is new and empty, as in the grader.
+
+    Raises:
+        UserError: If the process cannot start.
     """
 
     def __enter__(self) -> "FreshWorker":
@@ -38,7 +43,11 @@ class FreshWorker:
             cwd=self._folder.name,
             env=os.environ | {"MPLBACKEND": "Agg"},
         )
-        self._answer()
+        try:
+            self._answer()
+        except Ended as end:
+            self.__exit__(None, None, None)
+            raise UserError(f"{end} {NOT_STARTED}") from end
         return self
 
     def __exit__(

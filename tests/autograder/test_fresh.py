@@ -15,6 +15,7 @@ from autograder.grading.fresh import FreshResult, check_notebook
 from autograder.records.errors import UserError
 from autograder.records.results import SKIPPED, CheckOutcome
 from autograder.student.display import as_text
+from autograder.worker import fresh
 
 A, KL = "00_reparameterization", "return -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum(1)"
 VAELAB = [sys.executable, "-c", "from autograder.cli import main; main()", "check"]
@@ -156,6 +157,12 @@ def test_a_file_that_is_no_notebook_is_one_line(tmp_path, text, says):
     assert says in line
     with pytest.raises(UserError):
         check_notebook(path)
+
+
+def test_a_process_that_does_not_start_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(fresh, "START", "raise SystemExit(3)")
+    with pytest.raises(UserError, match=r"exit code 3\. It did not start\."):
+        check_notebook(write(tmp_path, reference(A)))
 
 
 def test_the_course_file_beside_the_notebook_counts(tmp_path):
