@@ -40,11 +40,11 @@ class Points(float):
 def verdict(outcomes: list[CheckOutcome]) -> str:
     """Return the common outcome if all are "todo" or all are "passed", else "failed".
 
-    If the grader had an error and no check failed, the outcome is that error. If some checks were
-    skipped and the others passed, it is `SKIPPED`.
+    If the grader had an error and no check failed, the outcome is that error. Skipped checks count
+    only if all others passed: then the outcome is `SKIPPED`.
     """
     found = {outcome.outcome for outcome in outcomes}
-    if found <= {"todo"}:
+    if found <= {"todo"} or found == {"todo", SKIPPED}:
         return "todo"
     if SKIPPED in found and found <= {"passed", SKIPPED}:
         return SKIPPED

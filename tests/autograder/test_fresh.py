@@ -14,7 +14,7 @@ from autograder.checks.registry import load_checks
 from autograder.grading.fresh import FreshResult, check_notebook
 from autograder.records.errors import UserError
 from autograder.records.results import SKIPPED, CheckOutcome
-from autograder.student.display import as_text
+from autograder.student.display import as_text, verdict
 from autograder.worker import fresh
 
 A, KL = "00_reparameterization", "return -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum(1)"
@@ -60,6 +60,21 @@ def test_the_starter_has_nothing_started_and_an_empty_answer(tmp_path):
     assert done.returncode == 1
     assert done.stdout.count("Not started") == 3
     assert "still empty: `way_back`" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        (("passed", SKIPPED), SKIPPED),
+        ((SKIPPED,), SKIPPED),
+        (("todo", SKIPPED), "todo"),
+        (("failed", SKIPPED), "failed"),
+        (("failed", "todo"), "failed"),
+    ],
+)
+def test_the_state_of_a_task_with_skipped_checks(outcomes, expected):
+    found = [CheckOutcome("one", "x", 1, "It is right.", one, "", None, 0.0) for one in outcomes]
+    assert verdict(found) == expected
 
 
 def test_a_name_of_the_open_kernel_only_is_told(tmp_path):
