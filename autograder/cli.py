@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autograder.commands import authoring, exporting, grading, marking
+from autograder.commands import authoring, checking, exporting, grading, marking
 from autograder.records.errors import UserError
 
 HELP = """Build, verify and grade a course of notebooks on autoencoders and VAEs.
@@ -14,6 +14,8 @@ The typical order of the commands:
 
 - `init` writes a copy of the course that you can edit.
 - `build` builds the starter notebooks from the sources in `solutions/`.
+- `release` writes the kit that you give to your students.
+- `check` shows a student what a notebook earns in a fresh process.
 - `verify` tests each assignment on its corpus of correct and incorrect submissions.
 - `mutate` changes the references by small errors; each error must lose points.
 - `compose` grades right submissions that are composed of many ways to write each part.
@@ -69,6 +71,8 @@ def options(
 for command in (
     authoring.init,
     authoring.build,
+    authoring.release,
+    checking.check,
     authoring.verify,
     authoring.mutate,
     authoring.compose,

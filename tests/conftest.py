@@ -23,7 +23,9 @@ TESTS = Path(__file__).parent
 # one worker long comes first.
 QUICK = 150
 SLOW = {
-    "package/test_wheel.py": 170,
+    "package/test_wheel.py": 180,
+    "package/test_kit.py": 80,
+    "autograder/test_fresh.py": 90,
     "autograder/test_corpus.py": 650,
     "autograder/test_contributing.py": 90,
     "autograder/test_reference_notebooks.py": 130,
@@ -52,7 +54,7 @@ SHARED = (
     r"autograder/test_batch\.py::test_a_result_does_not_depend()",
     r"(browser)/test_",  # the browser
     # a module fixture
-    r"(test_cluster|test_contributing|test_explain|test_gradebook|test_gradescope|test_messy|test_nbgrader|test_term|test_wheel|test_gallery)\.py",
+    r"(test_cluster|test_contributing|test_explain|test_gradebook|test_gradescope|test_messy|test_nbgrader|test_term|test_wheel|test_kit|test_gallery)\.py",
 )
 FIRST_CORPUS = "03_fc_vae"  # the corpus of the tests that name none in their id
 

@@ -1,6 +1,7 @@
 """Builds notebooks from a source: the starter, the reference, and nbgrader's source notebook."""
 
 import base64
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from autograder.course.additions import added_files
 from autograder.course.locate import MARKER, CourseError, current_course
 from autograder.course.regions import solved, without_solution
 from autograder.course.settings import EMBEDDED, course_file
-from autograder.course.sources import Cell, Source, assignments, load_source
+from autograder.course.sources import KIT_CELL, Cell, Source, assignments, load_source
 from autograder.records.results import write_bytes, write_text
 
 TOTAL_POINTS = 100.0
@@ -72,6 +73,21 @@ def starter(assignment: str) -> NotebookNode:
         picture = current_course().expected / assignment / f"{cell.id.removeprefix('run-')}.png"
         if cell.id.startswith("run-") and picture.is_file():
             notebook.cells.insert(place, _expected(picture, _shown(picture)))
+    return notebook
+
+
+def with_first_cell(notebook: NotebookNode, text: str) -> NotebookNode:
+    """Return a starter of a student's kit: with a code cell before all others, that is not graded.
+
+    Args:
+        notebook: The starter.
+        text: The text of the cell.
+    """
+    cell = nbformat.v4.new_code_cell(text)
+    cell.id = f"run-{KIT_CELL}"
+    # No mark of nbgrader, whose gradebook does not have this cell: nbgrader would stop.
+    cell.metadata["vaelab"] = {"cell": KIT_CELL}
+    notebook.cells.insert(0, cell)
     return notebook
 
 
@@ -157,10 +173,15 @@ def student_course_file() -> str:
     """Return the course file for students, with what their checks depend on; "" for nothing.
 
     It lies beside the starters. So a check in a notebook has the points and bounds of the course,
-    and students do not see extensions and the place of the secret.
+    `vaelab check` knows what the course adds, and students do not see extensions and the place of
+    the secret.
     """
+    course = course_file()
     lines = []
-    for name, settings in sorted(course_file().assignments.items()):
+    if course.packages or course.files:
+        lines += ["", "[course]", f"packages = {json.dumps(course.packages)}"]
+        lines += [f"files = {json.dumps([path.name for path in course.files])}"]
+    for name, settings in sorted(course.assignments.items()):
         tables = {"points": settings.points, "bounds": settings.bounds}
         if settings.data != EMBEDDED:
             lines += ["", f"[assignment.{name}]", f'data = "{settings.data}"']

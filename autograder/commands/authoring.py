@@ -67,6 +67,33 @@ def build(
             typer.echo("All notebooks are up to date. Nothing was written.")
 
 
+def release(
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    names: Names = None,
+    url: Annotated[
+        str,
+        typer.Option(
+            help="The web address of the folder in which you put the wheel. In Google Colab, the "
+            "notebooks install it from there. Default: students upload the wheel to Colab."
+        ),
+    ] = "",
+    course: CourseDir = None,
+) -> None:
+    """Write the kit for students: starters, a wheel of what they need, and how to install it.
+
+    The kit has no solutions, rubrics or model answers. The checks, which contain right formulas,
+    are in a compressed file that nobody reads by accident. The wheel has the checks of all
+    assignments: students install it once.
+    """
+    from autograder.build.kit import write_kit
+
+    wheel = write_kit(folder, names, url)
+    typer.echo(f"Wrote {folder}")
+    if url:
+        typer.echo(f"Next: put {wheel} into the folder of {url}.")
+    typer.echo("Give the whole folder to your students. Its README.md says how to install it.")
+
+
 def verify(
     names: Names = None,
     jobs: Jobs = CORES,

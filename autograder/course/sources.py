@@ -25,6 +25,8 @@ from autograder.course.locate import CourseError, current_course  # noqa: E402
 from autograder.course.settings import course_file  # noqa: E402
 
 ROLES = ("setup", "solution", "test", "run", "answer")
+# The id of the first cell of a starter in a student's kit. No source has it, and no judge runs it.
+KIT_CELL = "colab"
 
 
 @dataclass(frozen=True)

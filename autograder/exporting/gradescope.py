@@ -29,7 +29,7 @@ VISIBILITIES = ("visible", "after_due_date", "after_published", "hidden")
 TORCH = ("torch", "torchvision")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # No judge needs these; nbgrader brings JupyterLab.
-NOT_NEEDED = ("nbgrader", "jupyter-server-mathjax", "ipywidgets", "copydetect")
+NOT_NEEDED = ("nbgrader", "jupyter-server-mathjax", "ipywidgets", "copydetect", "hatchling")
 
 SETUP = """\
 #!/usr/bin/env bash

@@ -1,25 +1,20 @@
 """The judge: grades one submission and returns its result."""
 
 import contextlib
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autograder.checks.evaluate import defining_cell, evaluate, not_started
+from autograder.checks.evaluate import evaluate
 from autograder.checks.registry import load_checks
 from autograder.checks.seeds import submission_key
 from autograder.checks.vocabulary import info
-from autograder.course.additions import added_data
-from autograder.course.settings import course_file
-from autograder.course.sources import definitions, imported, load_source
+from autograder.course.sources import load_source
+from autograder.grading.cells import cell_notes, failed_cells, run_cells
 from autograder.grading.helpers import digest_of
 from autograder.grading.notebook import (
-    CELL_SECONDS,
-    EXTRA_CELL_SECONDS,
     Opened,
-    ToRun,
     UnreadableError,
     helpers_of,
     open_notebook,
@@ -28,7 +23,7 @@ from autograder.grading.notebook import (
 )
 from autograder.protocol.ended import Ended
 from autograder.protocol.frames import Frame
-from autograder.protocol.remote import Ask, Raised, Submission
+from autograder.protocol.remote import Ask, Submission
 from autograder.records.results import (
     GRADER_ERROR,
     NOT_RUN,
@@ -38,13 +33,11 @@ from autograder.records.results import (
     TaskScore,
     answer_digest,
 )
-from autograder.records.text import sentence
 from autograder.sandbox.host import WorkerProcess
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.tiers import BEST, Sandbox
 
 JUDGE_MEMORY = "What the submission sent takes more memory than a judge may use."
-SHOWN_NOTES = 20
 # All runs of a submission together may take this many times its time limit.
 MOST_TIMES = 2.0
 NO_ANSWERS: Mapping[str, str | None] = {}
@@ -55,17 +48,6 @@ MOST_CONTINUED = 4
 CONTINUES = (
     "A check of your work ended its process, or reached a limit. The tasks after it were graded in "
     "another process."
-)
-# Exceptions of a cell that can be helped, and what is missing.
-MISSING = {
-    "NameError": re.compile(r"name '(\w+)' is not defined.*", re.S),
-    "ModuleNotFoundError": re.compile(r"No module named '(\w+)'"),
-}
-NOTHING = re.compile(r"(?!)")
-MOST_LEFT_OUT = 20
-LEFT_OUT = (
-    "The grader has no module `{}`: it has the notebook and the packages of the course only. Your "
-    "cells were run without it."
 )
 Around = Callable[[Ask], Ask]
 
@@ -131,7 +113,7 @@ def judging(
     with contextlib.ExitStack() as stack:
         worker = stack.enter_context(WorkerProcess(limits or Limits(), sandbox))
         submission = _submission(opened, worker, assignment, key, stack, train, around)
-        _run_cells(submission, opened)
+        run_cells(submission, opened)
         yield Judging(assignment, submission, worker)
 
 
@@ -204,8 +186,8 @@ def grade(
     if run.judging is None:
         return result(run.status, run.message, [], opened.notes, {})
     submission = run.judging.submission
-    look += _failed_cells(submission)
-    notes = opened.notes + _notes(submission)
+    look += failed_cells(submission)
+    notes = opened.notes + cell_notes(submission)
     return result(run.status, run.message, run.judging.outcomes, notes, submission.facts)
 
 
@@ -278,7 +260,7 @@ def _run_once(
             worker = stack.enter_context(WorkerProcess(limits, sandbox))
             submission = _submission(opened, worker, assignment, key, stack, train)
             try:
-                _run_cells(submission, opened)
+                run_cells(submission, opened)
             except Ended:
                 ended_in = submission.cell
                 raise
@@ -318,7 +300,7 @@ def _submission(
 
     def fresh() -> Submission:
         another = stack.enter_context(_another(worker))
-        return _run_cells(Submission(_together(worker, another), assignment), opened)
+        return run_cells(Submission(_together(worker, another), assignment), opened)
 
     return Submission(around(worker.ask), assignment, key=key, fresh=fresh, train=train)
 
@@ -339,113 +321,6 @@ def _together(worker: WorkerProcess, another: WorkerProcess) -> Ask:
             raise
 
     return ask
-
-
-def _run_cells(submission: Submission, opened: Opened) -> Submission:
-    """Run the cells of a submission, and return it; keep the exceptions that cells raise."""
-    assignment = submission.assignment
-    checks = load_checks(assignment)
-    submission.device_counts = checks.device_counts
-    for name, raw in added_data().items():
-        submission.place(name, raw)
-    for cell in opened.cells:
-        if cell.is_added:  # before the import rule: it may import what it needs
-            submission.run(cell.source, cell.name, module=cell.module)
-    rule = checks.imports
-    if not rule.further or rule.forbidden:
-        given = imported(cell.source for cell in load_source(assignment).of("setup"))
-        allowed = None if rule.further else [*given, *opened.modules, *course_file().packages]
-        submission.restrict(allowed, rule.forbidden)
-    needed = _Needed(definitions(load_source(assignment)))
-    for cell in opened.cells:
-        if cell.is_added:
-            continue
-        submission.sources[cell.name] = cell.source
-        try:
-            _run_cell(submission, cell, needed)
-        except Raised as error:
-            submission.cell_errors[cell.name] = error
-            if error.kind == "TimeoutError" and cell.own:
-                needed.cut[cell.name] = cell
-    return submission
-
-
-@dataclass(frozen=True)
-class _Needed:
-    """What a later cell may need; each one is used once.
-
-    Attributes:
-        given: The names that given `run` cells define, and the text that defines each.
-        cut: The cells of the student's own that reached their limit, by name.
-        left_out: The packages that are not installed and were left out.
-    """
-
-    given: dict[str, str]
-    cut: dict[str, ToRun] = field(default_factory=dict)
-    left_out: set[str] = field(default_factory=set)
-
-    def cell_for(self, name: str, submission: Submission) -> ToRun | None:
-        """Return a cell that defines a missing name, and use it up; None if there is none."""
-        cell = self.cut.pop(defining_cell(name, submission) or "", None)
-        if cell:
-            return replace(cell, seconds=CELL_SECONDS)
-        text = self.given.pop(name, "")
-        return ToRun(f"the cell of {name}", text, EXTRA_CELL_SECONDS) if text else None
-
-
-def _run_cell(submission: Submission, cell: ToRun, needed: _Needed) -> None:
-    """Run a cell; if it lacks something that can be provided, provide it and run it again.
-
-    Raises:
-        Raised: If the cell raises an exception.
-    """
-    try:
-        submission.run(cell.source, cell.name, cell.seconds, cell.given, cell.module)
-    except Raised as error:
-        if not _helped(error, submission, needed):
-            raise
-        _run_cell(submission, cell, needed)
-
-
-def _helped(error: Raised, submission: Submission, needed: _Needed) -> bool:
-    """Provide what a cell lacked, so that it can run again; return whether that was possible.
-
-    Raises:
-        Raised: If a cell that it needs raises an exception.
-    """
-    missing = MISSING.get(error.kind, NOTHING).fullmatch(error.text)
-    if not missing:
-        return False
-    if error.kind == "ModuleNotFoundError":
-        if missing[1] in needed.left_out or len(needed.left_out) == MOST_LEFT_OUT:
-            return False
-        needed.left_out.add(missing[1])
-        submission.leave_out(missing[1])
-        submission.remark(LEFT_OUT.format(missing[1]))
-        return True
-    other = needed.cell_for(missing[1], submission)
-    if not other:
-        return False
-    _run_cell(submission, other, needed)
-    submission.cell_errors.pop(other.name, None)
-    return True
-
-
-def _notes(submission: Submission) -> tuple[str, ...]:
-    raised = [_raised(name, error) for name, error in submission.cell_errors.items()]
-    if (more := len(raised) - SHOWN_NOTES) > 0:
-        raised[SHOWN_NOTES:] = [f"{more} more cells raised an exception."]
-    return (*raised, *submission.remarks)
-
-
-def _failed_cells(submission: Submission) -> tuple[str, ...]:
-    """Return a sentence for each cell that failed, unless it is one that is not filled in yet."""
-    errors = list(submission.cell_errors.items())[:SHOWN_NOTES]
-    return tuple(_raised(name, error) for name, error in errors if not not_started(error))
-
-
-def _raised(name: str, error: Raised) -> str:
-    return sentence(f"The cell `{name}` raised {error}")
 
 
 def run_checks(current: Judging) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from autograder.course.additions import added_modules
 from autograder.course.regions import without_solution
-from autograder.course.sources import Source, assignments, load_source
+from autograder.course.sources import KIT_CELL, Source, assignments, load_source
 from autograder.grading.files import IrregularError, open_regular
 from autograder.grading.helpers import defining, read_helpers, written_file
 from autograder.records.text import printable
@@ -113,7 +113,11 @@ def helpers_of(path: Path, raw: bytes) -> dict[str, str]:
 
 
 def parse_notebook(
-    raw: bytes, assignment: str, helpers: Mapping[str, str] = MappingProxyType({})
+    raw: bytes,
+    assignment: str,
+    helpers: Mapping[str, str] = MappingProxyType({}),
+    *,
+    runs: bool = False,
 ) -> Opened:
     """Read a submission from its bytes.
 
@@ -121,6 +125,7 @@ def parse_notebook(
         raw: The notebook's bytes.
         assignment: The assignment's name.
         helpers: The texts of the Python files that it uses, by the names of their modules.
+        runs: Whether to run the given `run` cells too, such as the training. The judge does not.
 
     Raises:
         UnreadableError: If the bytes are not a notebook.
@@ -131,7 +136,7 @@ def parse_notebook(
     _expect_assignment(body, assignment)
     notes, look, to_run = list(_about_the_file(body)), list(_missing(cells, source)), []
     content = _Content()
-    for cell in (*_modules(helpers), *_to_run(cells, source)):
+    for cell in (*_modules(helpers), *_to_run(cells, source, runs)):
         if len(cell.source) > MAX_SOURCE:
             look.append(f"`{cell.name}` has over {MAX_SOURCE:,} characters and was not run.")
         elif cell.seconds is None or content.takes(cell.source):
@@ -178,7 +183,7 @@ def _modules(helpers: Mapping[str, str]) -> Iterator[ToRun]:
         yield ToRun(f"{name}.py", text, seconds, own=own, module=name)
 
 
-def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun]:
+def _to_run(cells: list[tuple[str, str, str]], source: Source, runs: bool) -> Iterator[ToRun]:
     """Yield the student's cells in the notebook's order, and the given cells between them.
 
     Given cells that precede all solutions in the source come first. Any other given cell comes
@@ -200,14 +205,22 @@ def _to_run(cells: list[tuple[str, str, str]], source: Source) -> Iterator[ToRun
             name, text = f"your lines in {cell.id}", texts[cell.id]
             own = ToRun(name, text, EXTRA_CELL_SECONDS, own=True, given=cell.source)
             waiting.append((place, own))
-    known = {cell.id for cell in source.cells if cell.role != "text"}
+    known = known_ids(source)
+    given_runs = {cell.id: cell.source for cell in source.of("run")} if runs else {}
     for number, (kind, name, text) in enumerate([("", "", ""), *cells]):
         if name in solutions:
             yield ToRun(name, text, CELL_SECONDS)
+        elif name in given_runs:
+            yield ToRun(name, given_runs[name])
         elif kind == "code" and name not in known and text.strip():
             module, text = written_file(text) or ("", text)
             yield ToRun(f"your cell {number}", text, EXTRA_CELL_SECONDS, own=True, module=module)
         yield from (given for place, given in waiting if place == number)
+
+
+def known_ids(source: Source) -> set[str]:
+    """Return the ids of the cells that no student wrote; the kit adds a cell to the source's."""
+    return {cell.id for cell in source.cells if cell.role != "text"} | {KIT_CELL}
 
 
 def _is_changed(text: str, given: str) -> bool:
@@ -321,8 +334,13 @@ def claimed_assignment(body: Any) -> str:
 
 
 def grade_id(cell: dict[str, Any]) -> str:
-    """Return the id that nbgrader's metadata give a cell; "" if it has none."""
+    """Return the id that nbgrader's metadata give a cell; "" if it has none.
+
+    The cell that the kit for students adds has the id `KIT_CELL`.
+    """
     metadata = cell.get("metadata")
+    if isinstance(metadata, dict) and metadata.get("vaelab") == {"cell": KIT_CELL}:
+        return KIT_CELL
     marks = metadata.get("nbgrader") if isinstance(metadata, dict) else None
     name = marks.get("grade_id") if isinstance(marks, dict) else None
     return name if isinstance(name, str) else ""
@@ -420,7 +438,7 @@ def _differences(cells: list[tuple[str, str, str]], source: Source) -> Iterator[
             runs = cell.role == "setup" and kinds[cell.id] == "code" and texts[cell.id].strip()
             more = " Lines that you added to it were run after it." if runs else ""
             yield f"{what} was changed. {replaced}{more}"
-    known = {cell.id for cell in source.cells if cell.role != "text"}
+    known = known_ids(source)
     own = sum(
         kind == "code" and name not in known and bool(text.strip()) for kind, name, text in cells
     )

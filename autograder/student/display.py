@@ -1,11 +1,13 @@
 """Displays check results in a notebook: as HTML, and as plain text without a notebook."""
 
 import html
+import re
 import textwrap
+from collections.abc import Iterable, Sequence
 
 from autograder.checks.vocabulary import Task
 from autograder.records.causes import by_cause
-from autograder.records.results import GRADER_ERROR, CheckOutcome
+from autograder.records.results import GRADER_ERROR, SKIPPED, CheckOutcome
 from autograder.records.text import SIGNS, marked
 
 WIDTH = 88
@@ -21,8 +23,10 @@ VERDICTS = {
     "failed": "Not passed yet",
     "todo": "Not started",
     "not_run": "Not run",
+    SKIPPED: "Not run: it needs the trained model",
     GRADER_ERROR: "Not checked: error of the grader",
 }
+SHOWN = re.compile(rf"[{''.join(SIGNS.values())}] .*: .* \([\d.]+ / [\d.]+\)$")
 
 
 class Points(float):
@@ -36,11 +40,14 @@ class Points(float):
 def verdict(outcomes: list[CheckOutcome]) -> str:
     """Return the common outcome if all are "todo" or all are "passed", else "failed".
 
-    If the grader had an error and no check failed, the outcome is that error.
+    If the grader had an error and no check failed, the outcome is that error. Skipped checks count
+    only if all others passed: then the outcome is `SKIPPED`.
     """
     found = {outcome.outcome for outcome in outcomes}
-    if found <= {"todo"}:
+    if found <= {"todo"} or found == {"todo", SKIPPED}:
         return "todo"
+    if SKIPPED in found and found <= {"passed", SKIPPED}:
+        return SKIPPED
     if GRADER_ERROR in found and found <= {"passed", GRADER_ERROR}:
         return GRADER_ERROR
     return "passed" if found == {"passed"} else "failed"
@@ -50,12 +57,25 @@ def as_text(task: Task, outcomes: list[CheckOutcome], earned: float) -> str:
     """Return the check results as plain text, for terminals and runs without a notebook."""
     state = verdict(outcomes)
     head = f"{SIGNS[state]} {task.title}: {VERDICTS[state].lower()} ({earned:g} / {task.points:g})"
-    lines = [head]
-    for group in _groups(outcomes):
-        lines += [f"  {SIGNS[one.outcome]} {one.sentence}" for one in group]
-        message, indent = group[0].message, " " * 6
+    groups = [(group, group[0].message) for group in _groups(outcomes)]
+    return "\n".join([head, *group_lines(groups)])
+
+
+def group_lines(groups: Iterable[tuple[Sequence[CheckOutcome], str]]) -> list[str]:
+    """Return checks as lines of plain text: those with one cause, then its message."""
+    lines = []
+    for checks, message in groups:
+        lines += [f"  {SIGNS[one.outcome]} {one.sentence}" for one in checks]
+        indent = " " * 6
         lines += textwrap.wrap(message, WIDTH, initial_indent=indent, subsequent_indent=indent)
-    return "\n".join(lines)
+    return lines
+
+
+def shown_as_passed(text: str) -> bool | None:
+    """Return whether a saved output of `check` shows a task as passed; None if it is none."""
+    head, _, _ = text.partition("\n")
+    passed = VERDICTS["passed"].lower()
+    return f": {passed} (" in head if SHOWN.match(head) else None
 
 
 def as_html(task: Task, outcomes: list[CheckOutcome], earned: float) -> str:

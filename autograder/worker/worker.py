@@ -452,6 +452,8 @@ def compile_cell(source: str, filename: str) -> types.CodeType:
 def alarm(seconds: float | None) -> Iterator[None]:
     """Limit the CPU seconds of the code inside; None for no limit. Code can switch the alarm off.
 
+    On Windows, which has no such alarm, there is no limit.
+
     Raises:
         TimeoutError: If the code takes longer.
     """
@@ -462,7 +464,7 @@ def alarm(seconds: float | None) -> Iterator[None]:
             "cell"
         )
 
-    if seconds is None:
+    if seconds is None or not hasattr(signal, "setitimer"):
         yield
         return
     # The time of the clock would depend on what else the machine does.
@@ -520,14 +522,14 @@ def serve(receive: io.BufferedIOBase, send: io.RawIOBase) -> None:
     worker = Worker()
     worker.namespace["display"] = lambda *_, **__: None
     worker.namespace["get_ipython"] = NoShell
-    _write(send, Frame({"ok": {"pid": os.getpid()}}))
-    while (request := _read(receive)) is not None:
+    write_frame(send, Frame({"ok": {"pid": os.getpid()}}))
+    while (request := read_frame(receive)) is not None:
         reset(request)
         for frame in worker.answer(request):
             try:
-                _write(send, frame)
+                write_frame(send, frame)
             except FrameError as error:  # the answer is larger than the limit
-                _write(send, Frame({"error": describe(error)}))
+                write_frame(send, Frame({"error": describe(error)}))
                 break
 
 
@@ -545,7 +547,12 @@ def reset(request: Frame) -> None:
     np.random.seed(seed)
 
 
-def _read(stream: io.BufferedIOBase) -> Frame | None:
+def read_frame(stream: io.BufferedIOBase | io.RawIOBase) -> Frame | None:
+    """Read one frame; None at the end of the stream.
+
+    Raises:
+        FrameError: If it is no whole frame.
+    """
     prefix = _exactly(stream, PREFIX.size)
     if prefix is None:
         return None
@@ -553,7 +560,7 @@ def _read(stream: io.BufferedIOBase) -> Frame | None:
     return unpack(bytes(_exactly(stream, head) or b""), _exactly(stream, data) or b"")
 
 
-def _exactly(stream: io.BufferedIOBase, size: int) -> bytearray | None:
+def _exactly(stream: io.BufferedIOBase | io.RawIOBase, size: int) -> bytearray | None:
     buffer = bytearray(size)
     view, got = memoryview(buffer), 0
     while got < size:
@@ -564,7 +571,8 @@ def _exactly(stream: io.BufferedIOBase, size: int) -> bytearray | None:
     return buffer
 
 
-def _write(stream: io.RawIOBase, frame: Frame) -> None:
+def write_frame(stream: io.RawIOBase, frame: Frame) -> None:
+    """Write one frame."""
     for buffer in pack(frame):
         view = memoryview(buffer)
         while view:

@@ -13,7 +13,13 @@ from nbgrader.apps import NbGraderAPI
 from traitlets.config import PyFileConfigLoader
 
 from autograder.build import nbgrader_cells
-from autograder.build.notebooks import build_nbgrader, reference, starter, to_text
+from autograder.build.notebooks import (
+    build_nbgrader,
+    reference,
+    starter,
+    to_text,
+    with_first_cell,
+)
 
 A = "00_reparameterization"  # it does not train
 
@@ -50,6 +56,7 @@ FORMS: dict[str, tuple[Callable[[str], NotebookNode], Callable[[NotebookNode], o
     "doubled": (reference, doubled, 90.0),
     "no_test": (reference, without_a_test, 90.0),
     "no_last_part": (reference, without_the_last_solution_and_its_test, 55.0),
+    "kit": (reference, lambda notebook: with_first_cell(notebook, "pass"), 90.0),
     "no_marks": (reference, without_marks, 0.0),
 }
 

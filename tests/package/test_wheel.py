@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import site
 import subprocess
 import sys
 import tempfile
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from own_environment import install, make_environment
 from run_as import command_prefix
 
 from autograder.records.results import Result, from_json
@@ -28,14 +28,8 @@ def vaelab() -> Iterator[Run]:
         subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
         (wheel,) = folder.glob("*.whl")
         environment = folder / "env"
-        base = getattr(sys, "_base_executable", sys.executable)
-        subprocess.run([base, "-m", "venv", "--without-pip", environment], check=True)
-        (packages,) = environment.glob("lib/python*/site-packages")
-        # A path in a .pth file adds its packages, not its own .pth files: not the checkout.
-        (packages / "shared.pth").write_text("\n".join(site.getsitepackages()) + "\n")
-        install = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python")]
-        install += ["install", "--quiet", "--no-deps", "--no-index", str(wheel)]
-        subprocess.run(install, check=True)
+        packages = make_environment(environment)
+        install(wheel, environment)
         work = folder / "work"
         work.mkdir()
         work.chmod(0o777)
@@ -127,6 +121,13 @@ def test_init_writes_a_course_that_takes_its_own_edits(vaelab):
     said = passed(vaelab("build", "--course", "mine"))
     assert "00_reparameterization.ipynb" in said
     assert '"# Our ' in (vaelab.work / "mine/notebooks/00_reparameterization.ipynb").read_text()
+
+
+def test_the_kit_for_students_is_written_without_a_checkout(vaelab):
+    passed(vaelab("release", "kit", "00_reparameterization"))
+    assert (vaelab.work / "kit/notebooks/00_reparameterization.ipynb").is_file()
+    (wheel,) = (vaelab.work / "kit").glob("vaelab_student-*.whl")
+    assert wheel.stat().st_size > 1 << 20
 
 
 def test_no_assignment_is_an_error_that_names_the_place(vaelab, tmp_path):
