@@ -222,7 +222,7 @@ def one_for_each(got: Any, parts: KnownParts, x: torch.Tensor) -> torch.Tensor:
             not close(table, pairs) and not close(table.T, pairs),
             f"`elbo(x)` has the shape ({n}, {n}): one of its terms has the shape ({n}, 1), as "
             f"after `keepdim=True`, and the other ({n},). Both should have the shape ({n},).",
-            "not_summed",
+            "pairs_of_images",
         )
     return expect_one_each(got, n, "`elbo(x)`")
 
