@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from autograder.checks.shared.networks import (
+    IMAGE_GAIN,
     KEPT,
     Checks,
     Part,
@@ -73,8 +74,21 @@ LINEAR_SIZE = (
 )
 
 
-def linear_size(name: str, sizes: Sizes) -> CheckFailed:
-    """Return the failure of a layer that has the printed size."""
+LINEAR_FIXED = (
+    "The linear layer of `{}` has {} features for k = {}, with the side that is right for k = {}. "
+    "Compute the side from the argument k: with c2 = {} there are {} features."
+)
+
+
+def linear_size(made: RemoteObject, name: str, sizes: Sizes) -> CheckFailed:
+    """Return the failure of a layer that has the printed size, or the size for another k."""
+    if sizes.k != SMALL.k:
+        with contextlib.suppress(Raised):
+            # At k = 5 the printed formula and the side for k = 3 are the same number.
+            layers = shapes(SMALL.make(made.submission, name))
+            if any(SMALL.features in shape for shape in layers):
+                found = sizes.printed_features, sizes.k, SMALL.k, sizes.c2, sizes.features
+                return CheckFailed(LINEAR_FIXED.format(name, *found), "linear_size_fixed")
     message = LINEAR_SIZE.format(name, sizes.printed_features, sizes.c2, sizes.k, sizes.features)
     return CheckFailed(message, "linear_size_as_printed")
 
@@ -84,7 +98,7 @@ def shapes(module: RemoteObject) -> list[tuple[int, ...]]:
     return sorted(tuple(p.shape) for p in module.parameters().values())
 
 
-def expect_images(got: Any, n: int, sizes: Sizes) -> torch.Tensor:
+def expect_images(made: RemoteObject, got: Any, n: int, sizes: Sizes) -> torch.Tensor:
     """Expect n images from a decoder, or name the layer with the incorrect size."""
     shape = tuple(got.shape) if isinstance(got, torch.Tensor) else ()
     if len(shape) == 4 and shape[0] == n and shape != (n, 1, SIDE, SIDE):
@@ -97,7 +111,7 @@ def expect_images(got: Any, n: int, sizes: Sizes) -> torch.Tensor:
             "channels_as_printed",
         )
         if side == SIDE + sizes.k - 1:
-            raise linear_size("Decoder", sizes)
+            raise linear_size(made, "Decoder", sizes)
         expect(
             side == SIDE,
             f"`decoder(z)` returns images of {side} × {shape[3]} pixels; expected 28 × 28, at k "
@@ -152,7 +166,7 @@ def encode(encoder: RemoteObject, x: torch.Tensor, sizes: Sizes) -> tuple[torch.
         got = encoder(x)
     except Raised:
         if (sizes.lat, sizes.printed_features) in shapes(encoder):
-            raise linear_size("Encoder", sizes) from None
+            raise linear_size(encoder, "Encoder", sizes) from None
         raise
     expect(
         isinstance(got, tuple) and len(got) == 2,
@@ -245,6 +259,65 @@ def test_sigma_has_no_limits(submission: Submission) -> None:
         "log σ is never outside −1 and 1, as after a tanh. It may be any number.",
         "activation_on_head",
     )
+    expect_small_sigma(submission)
+
+
+def expect_small_sigma(submission: Submission) -> None:
+    """Expect that no large number is added to sigma.
+
+    Where some of 40 latents have a very large sigma, others have a very small one: Gaussian weights
+    have both signs.
+    """
+    for gain in (3.0, 2.0):
+        with contextlib.suppress(CheckFailed):  # an exponential may not be finite
+            _, sigma = ENCODER.far(submission, 3, 64, (replace(SMALL, lat=40),), gain)
+            low, high = float(sigma.min()), float(sigma.max())
+            if high < 50:
+                return
+            break
+    else:
+        return
+    expect(
+        low < 0.08,
+        f"`sigma` is never below {low:.3g}, whatever the weights are. It may be any positive "
+        "number. Is a number added to it, or is it cut off?",
+        "sigma_floor",
+    )
+
+
+@check("encoder")
+def test_sigma_has_its_own_features(submission: Submission) -> None:
+    """Sigma is computed from the features of the image, as mu is, and not from mu."""
+    sizes = replace(SMALL, lat=1)
+    mu, sigma = ENCODER.far(submission, 3, 64, (sizes,), IMAGE_GAIN / 2)
+    if float(sigma.min()) <= 0 or min(float(mu.std()), float(sigma.log().std())) < 1e-3:
+        return  # other checks test the sign, and that the image is used
+    columns = torch.stack([mu.flatten(), torch.ones(len(mu)).double()], 1)
+    for raw in (sigma.log(), sigma.expm1().log()):
+        if not bool(torch.isfinite(raw).all()):
+            continue
+        left = raw - columns @ torch.linalg.pinv(columns) @ raw
+        expect(
+            float(left.abs().max()) > 1e-4 * float(raw.std()),
+            "`sigma` is computed from `mu`: two images with the same mu always have the same "
+            "sigma. Apply each of the two linear layers to the features of the image.",
+            "sigma_from_mu",
+        )
+
+
+@check("encoder")
+def test_encoder_has_no_padding(submission: Submission) -> None:
+    """The convolutions have no padding: the linear layers get the features that are left."""
+    encoder = SMALL.make(submission, "Encoder")
+    encode(encoder, images(2), SMALL)  # a call sets the sizes of lazy layers
+    padded = SMALL.c2 * SIDE**2
+    expect(
+        (SMALL.lat, padded) not in shapes(encoder),
+        f"The linear layers of `Encoder` get {padded} features, c2 · 28 · 28: the convolutions are "
+        f"padded. Without padding, {SMALL.features} features are left at c2 = {SMALL.c2} and "
+        f"k = {SMALL.k}.",
+        "padded",
+    )
 
 
 # Decoder
@@ -262,7 +335,7 @@ def works_on_features(decoder: RemoteObject, sizes: Sizes) -> bool:
 def decode(decoder: RemoteObject, z: torch.Tensor, sizes: Sizes) -> torch.Tensor:
     """Call `Decoder` and expect images, (N, 1, 28, 28)."""
     try:
-        return expect_images(decoder(z), len(z), sizes)
+        return expect_images(decoder, decoder(z), len(z), sizes)
     except Raised:
         expect(
             not works_on_features(decoder, sizes),
@@ -276,6 +349,12 @@ def decode(decoder: RemoteObject, z: torch.Tensor, sizes: Sizes) -> torch.Tensor
 @check("decoder")
 def test_decoder_sees_the_sign(submission: Submission) -> None:
     """Negative numbers in a code change the image, too."""
+    for gain in (0, KEPT):
+        decoder, z = DECODER.filled(submission, 6, gain)
+        if float(decode(decoder, z, SMALL).std(0).max()) > 1e-6:
+            break
+    else:
+        return  # all images are the same: another check reports it
     either_weights(
         lambda gain: DECODER.filled(submission, 6, gain), expect_negative_numbers_used, KEPT
     )
@@ -284,13 +363,33 @@ def test_decoder_sees_the_sign(submission: Submission) -> None:
 def expect_negative_numbers_used(decoder_and_codes: tuple[RemoteObject, torch.Tensor]) -> None:
     """Expect that an image is another one if the negative numbers of its code become 0."""
     decoder, z = decoder_and_codes
+    pixels, positive = decode(decoder, z, SMALL), decode(decoder, z.clamp(min=0), SMALL)
     expect(
-        not torch.allclose(
-            decode(decoder, z, SMALL), decode(decoder, z.clamp(min=0), SMALL), atol=1e-6
-        ),
+        not torch.allclose(pixels, positive, atol=1e-6),
         "`Decoder` ignores negative numbers in the code: a ReLU is applied to z itself, as the "
         "assignment's original sheet says. This is an erratum. Apply the linear layer first.",
         "relu_on_code",
+    )
+
+
+@check("decoder")
+def test_decoder_sees_the_size(submission: Submission) -> None:
+    """A code that is twice as long has another image, also if its numbers are large."""
+    either_weights(lambda gain: DECODER.filled(submission, 6, gain), expect_size_used, 0.5)
+
+
+def expect_size_used(decoder_and_codes: tuple[RemoteObject, torch.Tensor]) -> None:
+    """Expect that large numbers in a code are not cut off, and that codes are not normalised."""
+    decoder, z = decoder_and_codes
+    z = z.sign() * (1 + torch.rand_like(z) / 2)
+    opposite, unit, four, eight = (decode(decoder, f * z, SMALL) for f in (-1, 1, 4, 8))
+    near, far = (float((a - b).abs().max()) for a, b in ((opposite, unit), (four, eight)))
+    expect(
+        far > 0.02 * near or near <= 1e-6,
+        "`Decoder` returns the same image for a code and for a code that is twice as long. Is the "
+        "code divided by its length, or does an activation such as a tanh limit it? Apply the "
+        "linear layer to the code itself.",
+        "code_limited",
     )
 
 
@@ -323,6 +422,8 @@ CHECKS = (
     *size_checks(ENCODER),
     test_sigma_is_positive,
     test_sigma_has_no_limits,
+    test_sigma_has_its_own_features,
+    test_encoder_has_no_padding,
     *nonlinearity_checks(ENCODER, 5),
     *part_checks(
         DECODER,
@@ -333,4 +434,5 @@ CHECKS = (
     *size_checks(DECODER),
     *range_checks(DECODER, sizes=(replace(SMALL, c1=8),)),
     test_decoder_sees_the_sign,
+    test_decoder_sees_the_size,
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from autograder.checks.a07_fashion_vae.convolutions import SMALL
+from autograder.checks.a07_fashion_vae.convolutions import SMALL, shapes
 from autograder.checks.vocabulary import (
     CheckFailed,
     Mistake,
@@ -29,6 +29,18 @@ def two_dims(got: Any) -> torch.Tensor:
         if type(item) is int
         or (isinstance(item, torch.Tensor) and item.dim() == 0 and not item.is_floating_point())
     ]
+    floats = [
+        float(item)
+        for item in items
+        if isinstance(item, float)
+        or (isinstance(item, torch.Tensor) and item.dim() == 0 and item.is_floating_point())
+    ]
+    expect(
+        not floats or not all(item.is_integer() for item in floats),
+        "`top_two_dims` returns floating-point numbers. Return two integers: code that follows "
+        "uses them as indices.",
+        "floats_returned",
+    )
     expect(
         len(whole) == 2 or len(items) != 2,
         "`top_two_dims` returns two numbers that are no whole numbers. Return the two dimensions, "
@@ -121,8 +133,16 @@ def test_top_two_dims_of_an_array(submission: Submission) -> None:
     """`top_two_dims` accepts a NumPy array of any size as well as a tensor."""
     for n, latent_dim in ((40, 2), (3, 25)):
         z = torch.randn(n, latent_dim, dtype=torch.float64)
-        got = two_dims(submission.object("top_two_dims")(submission.hold(z, as_array=True)))
+        held = submission.hold(z, as_array=True)
+        got = two_dims(submission.object("top_two_dims")(held))
         expect_close(got, ranked(z.var(0)), "`top_two_dims(embeddings)` of an array")
+        after = held.value()
+        expect(
+            isinstance(after, torch.Tensor) and torch.equal(after, z),
+            "After a call of `top_two_dims`, the caller's `embeddings` contains different numbers. "
+            "Which of your operations works in place?",
+            "input_changed",
+        )
 
 
 def quantiles(low: float = 0.05, high: float = 0.95, n: int = 7) -> torch.Tensor:
@@ -183,6 +203,16 @@ def test_quantiles(submission: Submission) -> None:
     )
     got = expect_tensor(value, (7,), "`values`")
     expect_close(got, quantiles(), "`values`", (), QUANTILE_MISTAKES, tolerance=1e-3)
+
+
+def width_of(submission: Submission, lat: int) -> int:
+    """Return the code size of a decoder that is made for `lat` latents.
+
+    It is another number if the decoder ignores `lat`, which costs another task.
+    """
+    layers = shapes(replace(SMALL, lat=lat).make(submission, "Decoder"))
+    widths = {shape[1] for shape in layers if len(shape) == 2}
+    return widths.pop() if len(widths) == 1 else lat
 
 
 def decoder_of_known_images(submission: Submission, lat: int) -> tuple[RemoteObject, torch.Tensor]:
@@ -246,6 +276,8 @@ PERTURB_MISTAKES = (
 
 def perturbed(submission: Submission, lat: int, dim: int, values: torch.Tensor) -> torch.Tensor:
     """Call `perturb` on a decoder of known images, and compare the images."""
+    lat = width_of(submission, lat)
+    dim = min(dim, lat - 1)
     decoder, weights = decoder_of_known_images(submission, lat)
     array = submission.hold(values, as_array=True)
     what = "`perturb(decoder, dim, values)`"
@@ -263,44 +295,81 @@ def perturbed(submission: Submission, lat: int, dim: int, values: torch.Tensor) 
     )
     right = decoded(one_changed(lat, dim, values), weights)
     expect_close(pixels, right, what, (weights, dim, values), PERTURB_MISTAKES)
+    if decoder.forward.seen().dtype == torch.float64:
+        expect_takes_float64(submission)
     return pixels
+
+
+def expect_takes_float64(submission: Submission) -> None:
+    """Expect that the submission's decoder, which got codes in float64, can decode them."""
+    decoder = SMALL.make(submission, "Decoder")
+    codes = torch.randn(2, SMALL.lat)
+    try:
+        decoder(codes)
+    except Raised:
+        return  # another task reports it
+    try:
+        decoder(codes.double())
+    except Raised as error:
+        raise CheckFailed(
+            "`perturb` makes codes in float64. Your decoder has weights in float32, and raises "
+            f"{error.kind} for them. Give the codes the dtype of the weights.",
+            "double_precision",
+        ) from None
 
 
 @check("perturb")
 def test_perturb(submission: Submission) -> None:
     """Each value gives the image of a code in which only `dim` has this value and the rest is 0."""
     # Values between 0 and 1 make a second `norm.ppf` visible.
-    perturbed(submission, 4, 1, torch.rand(7, dtype=torch.float64) * 0.9 + 0.05)
+    expect_perturbed(submission, 4, 1, torch.rand(7, dtype=torch.float64) * 0.9 + 0.05)
 
 
 @check("perturb")
 def test_perturb_of_any_decoder(submission: Submission) -> None:
     """The latent size is the decoder's. The number of values is arbitrary."""
     for lat, dim, n in ((9, 8, 3), (2, 0, 1)):
-        try:
-            perturbed(submission, lat, dim, torch.randn(n, dtype=torch.float64))
-        except Raised:
-            expect(
-                not works_with_own_size(submission),
-                "`perturb` works only for a decoder with the latent size of your `model`. It "
-                f"fails for a decoder with latent size {lat}. Read the size from the `decoder` "
-                "argument.",
-                "latent_size_fixed",
-            )
-            raise
+        expect_perturbed(submission, lat, dim, torch.randn(n, dtype=torch.float64))
 
 
-def works_with_own_size(submission: Submission) -> bool:
-    """Return whether `perturb` raises no error for a decoder with the notebook's own `lat`."""
-    lat = submission.value("lat")
-    if type(lat) is not int or not 0 < lat <= 1000:
-        return False
+def expect_perturbed(submission: Submission, lat: int, dim: int, values: torch.Tensor) -> None:
+    """Expect the right images of `perturb`, or explain an error; see `perturbed`."""
     try:
-        submission.object("perturb")(
-            decoder_of_known_images(submission, lat)[0],
-            0,
-            submission.hold(torch.zeros(2, dtype=torch.float64), as_array=True),
-        )
+        perturbed(submission, lat, dim, values)
     except Raised:
-        return False
-    return True
+        calls = calls_with_own_size(submission, len(values))
+        expect(
+            calls != 0,
+            "`perturb` does not call the decoder that it is given. Call `decoder(codes)`.",
+            "decoder_not_called",
+        )
+        expect(
+            not calls,
+            "`perturb` works only for a decoder with the latent size of your `model`. It "
+            f"fails for a decoder with latent size {lat}. Read the size from the `decoder` "
+            "argument.",
+            "latent_size_fixed",
+        )
+        raise
+
+
+def calls_with_own_size(submission: Submission, n: int) -> int | None:
+    """Return how many codes `perturb` decodes for a decoder with the notebook's own `lat`.
+
+    Args:
+        submission: The submission.
+        n: The number of values.
+
+    Returns:
+        The number, or None if it raises an error for the last dimension, too.
+    """
+    try:
+        lat = submission.value("lat")
+        if type(lat) is not int or not 0 < lat <= 1000:
+            return None
+        decoder, _ = decoder_of_known_images(submission, lat)
+        values = submission.hold(torch.zeros(n, dtype=torch.float64), as_array=True)
+        submission.object("perturb")(decoder, lat - 1, values)
+        return len(decoder.forward.seen())
+    except Raised:
+        return None

@@ -82,9 +82,11 @@ def known_parts(vae: RemoteObject) -> KnownParts:
         decoder=torch.randn(LATENTS, PIXELS),
         r_output=torch.randn(PIXELS) / 7,
         r_image=torch.randn(PIXELS) / 7,
-        kl_mu=4 * torch.randn(LATENTS),
-        kl_sigma=4 * torch.randn(LATENTS),
-        biases=torch.tensor([0.3, 0.5, -0.2, 0.1, 0.7, 0.4]),
+        kl_mu=4 * torch.rand(LATENTS) - 2,
+        kl_sigma=4 * torch.rand(LATENTS),
+        # A student may assert that both terms are positive: their biases are 7 times as large as
+        # the deviation of the rest.
+        biases=torch.tensor([0.3, 0.5, -0.2, 0.1, 25.0, 20.0]),
     )
     bias = parts.biases.tolist()
     vae.set_stub(
@@ -92,6 +94,7 @@ def known_parts(vae: RemoteObject) -> KnownParts:
         Affine([parts.mu], bias=bias[0]),
         Affine([parts.sigma], bias=bias[1]),
         names=("x",),
+        takes=[(1, 28, 28)],
     )
     vae.set_stub(
         "gaussian", Affine([parts.by_mu, parts.by_sigma], bias=bias[2]), names=("mu", "sigma")
@@ -124,6 +127,13 @@ SAMPLE_SWAPPED = (
     "gaussian_swapped",
     "`forward` calls `self.gaussian` with sigma first. The order is (mu, sigma).",
 )
+SIGMA_FUNCTIONS: tuple[tuple[str, Callable[[torch.Tensor], torch.Tensor]], ...] = (
+    ("the exponential", torch.exp),
+    ("the exponential of one half", lambda sigma: (0.5 * sigma).exp()),
+    ("the logarithm", torch.log),
+    ("the square", torch.square),
+    ("the root", torch.sqrt),
+)
 OUTPUT_MISTAKES = (
     Mistake(*DECODES_MU, lambda p, x: p.decode(p.encode(x)[0])),
     Mistake(*SAMPLE_SWAPPED, lambda p, x: p.decode(p.sample(*p.encode(x)[::-1]))),
@@ -131,6 +141,15 @@ OUTPUT_MISTAKES = (
         "squashed_twice",
         "`forward` applies a second sigmoid to the decoder's output.",
         lambda p, x: p.output(x).sigmoid(),
+    ),
+    *(
+        Mistake(
+            "sigma_changed",
+            f"`forward` calls `self.gaussian` with {what} of sigma. The encoder returns sigma "
+            "itself: use it unchanged.",
+            lambda p, x, f=function: p.decode(p.sample(p.encode(x)[0], f(p.encode(x)[1]))),
+        )
+        for what, function in SIGMA_FUNCTIONS
     ),
     Mistake(
         "returns_input",
@@ -170,6 +189,20 @@ LOSS_MISTAKES = (
         lambda p, x: p.terms(x)[0] + p.kl(*p.encode(x)[::-1]),
     ),
     Mistake(*DECODES_MU, lambda p, x: p.recon(p.decode(p.encode(x)[0]), x) + p.terms(x)[1]),
+    *(
+        Mistake(
+            "sigma_changed",
+            f"`forward` calls `self.kl_loss` with {what} of sigma. The encoder returns sigma "
+            "itself: use it unchanged.",
+            lambda p, x, f=function: p.terms(x)[0] + p.kl(p.encode(x)[0], f(p.encode(x)[1])),
+        )
+        for what, function in SIGMA_FUNCTIONS
+    ),
+    Mistake(
+        "kl_of_the_code",
+        "`forward` calls `self.kl_loss` with z in the place of mu. The KL needs the mean itself.",
+        lambda p, x: p.terms(x)[0] + p.kl(p.sample(*p.encode(x)), p.encode(x)[1]),
+    ),
     Mistake(
         "targets_rounded",
         "The reconstruction loss in `forward` compares the output with images that are rounded to "
@@ -221,6 +254,14 @@ GRADIENT_MISTAKES = (
     _cut(
         "sigma of the sample",
         lambda p, x: _with_codes(p, x, p.sample(p.encode(x)[0], p.encode(x)[1].detach())),
+    ),
+    _cut(
+        "mu in the KL",
+        lambda p, x: p.terms(x)[0] + p.kl(p.encode(x)[0].detach(), p.encode(x)[1]),
+    ),
+    _cut(
+        "sigma in the KL",
+        lambda p, x: p.terms(x)[0] + p.kl(p.encode(x)[0], p.encode(x)[1].detach()),
     ),
     _cut("the output", lambda p, x: p.recon(p.output(x).detach(), x) + p.terms(x)[1]),
     Mistake(

@@ -30,18 +30,21 @@ from autograder.checks.shared.likelihood import BERNOULLI, reconstruction_checks
 from autograder.checks.shared.loss_terms_fit import expect_no_skip, expect_weights
 from autograder.checks.shared.networks import module_checks
 from autograder.checks.shared.parameterization import SIGMA, TOTAL, expect_one_number
-from autograder.checks.shared.parts import images, model_or_bare
+from autograder.checks.shared.parts import expect_call_keeps, images, model_or_bare
+from autograder.checks.shared.repeats import expect_noise_not_centred, expect_same_again
 from autograder.checks.shared.sampling import (
     expect_new_draws,
     mean_in_eval_accepted,
     method_sampler,
     sampling_checks,
 )
+from autograder.checks.shared.wiring import expect_images_given
 from autograder.checks.training import TrainingSpec, training_checks
 from autograder.checks.vocabulary import (
     CheckFailed,
     Task,
     check,
+    close,
     expect,
     expect_close,
     expect_tensor,
@@ -78,7 +81,9 @@ def term(name: str) -> Callable[[Submission], Pair]:
     """Return the function of a term of the submission's loss, `r_loss` or `kl_loss`."""
 
     def called(submission: Submission) -> Pair:
-        vae_of = functools.cache(lambda width: any_vae(submission, width))
+        vae_of: Callable[[int], RemoteObject] = lambda width: any_vae(submission, width)  # noqa: E731
+        if name == "kl_loss":  # a new model for each r_loss: a sum over calls has its own check
+            vae_of = functools.cache(vae_of)
 
         def measured(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
             # The KL is given rows of latents, and the reconstruction loss images.
@@ -89,6 +94,30 @@ def term(name: str) -> Callable[[Submission], Pair]:
         return measured
 
     return called
+
+
+@check("r_loss")
+def test_r_loss_keeps_its_inputs(submission: Submission) -> None:
+    """`r_loss` depends on its arguments alone, and does not change them."""
+    inputs = {"x": 0.05 + 0.9 * images(2), "y": images(2)}
+    method = any_vae(submission).r_loss
+    expect_same_again(method, "r_loss", *inputs.values())
+    expect_call_keeps(submission, method, "r_loss", inputs)
+
+
+@check("kl_loss")
+def test_kl_loss_keeps_its_inputs(submission: Submission) -> None:
+    """`kl_loss` depends on its arguments alone, and does not change them."""
+    inputs = dict(zip(("mu", "sigma"), SIGMA.posterior(6, LATENTS), strict=True))
+    method = any_vae(submission).kl_loss
+    expect_same_again(method, "kl_loss", *inputs.values())
+    expect_call_keeps(submission, method, "kl_loss", inputs)
+
+
+@check("gaussian")
+def test_gaussian_of_one_image(submission: Submission) -> None:
+    """The noise is not changed by the other images of a batch."""
+    expect_noise_not_centred(any_vae(submission, 5).gaussian, SIGMA, "gaussian")
 
 
 # Forward and backward. Known linear maps replace the parts, so that only the connections are
@@ -138,6 +167,7 @@ def explain_output(
     """Explain an output of `forward` that no known mistake computes."""
     expect_no_skip(output, parts.output(x), x, "The output of `forward`")
     expect_called(vae, ("encoder", "gaussian", "decoder"), "forward")
+    expect_images_given(vae.encoder.seen(), x)
 
 
 def explain_loss(vae: RemoteObject, parts: KnownParts, x: torch.Tensor) -> None:
@@ -163,6 +193,21 @@ def explain_loss(vae: RemoteObject, parts: KnownParts, x: torch.Tensor) -> None:
     expect_weights(loss, recon, kl, "`self.loss`")
 
 
+def forwarded(vae: RemoteObject, x: torch.Tensor) -> Any:
+    """Call `forward` of a model with known parts; explain an encoder that is called with rows."""
+    try:
+        return vae(x)
+    except Raised:
+        shape = tuple(vae.encoder.seen().shape)
+        expect(
+            len(shape) != 2,
+            f"`forward` calls `self.encoder` with rows of shape {shape}. It takes images of shape "
+            f"{tuple(x.shape)}.",
+            "image_flattened",
+        )
+        raise
+
+
 @check("forward")
 def test_forward_wiring(submission: Submission) -> None:
     """`forward` returns the output only and stores the sum of both terms, in train and eval mode.
@@ -174,7 +219,7 @@ def test_forward_wiring(submission: Submission) -> None:
     for n, mode in ((5, "train"), (5, "eval"), (1, "eval")):
         getattr(vae, mode)()
         x = images(n)
-        got = vae(x)
+        got = forwarded(vae, x)
         expect(
             not isinstance(got, tuple),
             f"`forward` should return only the decoder's output, got {kind(got)}.",
@@ -210,7 +255,7 @@ def test_backward(submission: Submission) -> None:
     parts = known_parts(vae)
     parts.biases.requires_grad_()
     x = images(4)
-    vae(x)
+    forwarded(vae, x)
     stored_loss(vae)
     vae.backward()
     found = [
@@ -229,7 +274,40 @@ def test_backward(submission: Submission) -> None:
         ]
     )
     right = gradients(parts.loss(x), parts)
-    expect_close(got, right, "The gradient after `backward`", (parts, x), GRADIENT_MISTAKES)
+
+    def explain() -> None:
+        factor = float((got.double() @ right.double()) / right.double().square().sum())
+        expect(
+            factor <= 0 or not close(got, factor * right),
+            f"After `backward` the gradients are {factor:.4g} times those of `self.loss`. Call "
+            "`backward` on `self.loss` itself, and do not change the gradients.",
+            "loss_scaled",
+        )
+
+    what = "The gradient after `backward`"
+    expect_close(got, right, what, (parts, x), GRADIENT_MISTAKES, otherwise=explain)
+
+
+@check("forward", in_notebook=False)
+def test_backward_updates_nothing(submission: Submission) -> None:
+    """`backward` computes gradients only. The optimizer changes the parameters after it."""
+    try:
+        model = submission.object("model")
+        before = model.state()
+        model(images(2))
+        model.backward()
+        after = model.parameters()
+        model.load_state(before)
+        model.zero_grad()
+    except Raised:
+        return  # a model without all of its parts: their own checks report it
+    changed = [name for name, p in after.items() if not torch.equal(p, before.get(name, p))]
+    expect(
+        not changed,
+        "`backward` changes the parameters of the model. It should compute the gradients only: "
+        "`train_step` calls `optimizer.step()` after it.",
+        "steps_in_backward",
+    )
 
 
 # The whole model

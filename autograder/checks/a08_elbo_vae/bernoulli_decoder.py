@@ -1,11 +1,16 @@
 """Checks of the last steps of a Bernoulli decoder: probabilities, then black and white pixels."""
 
+from collections.abc import Callable
+
 import torch
 
 from autograder.checks.shared.chance import covariance_error, share_error
 from autograder.checks.shared.last_activation import expect_no_plateau
 from autograder.checks.shared.parts import expect_no_softmax, expect_not_cut_off
 from autograder.checks.vocabulary import expect
+
+# How often a sample of one image is repeated, to find one random number for all pixels.
+REPEATS = 30
 
 
 def expect_probabilities(theta: torch.Tensor) -> None:
@@ -54,10 +59,14 @@ def expect_not_random(theta: torch.Tensor) -> None:
     )
 
 
-def expect_fair_pixels(x: torch.Tensor) -> None:
+def expect_fair_pixels(x: torch.Tensor, again: Callable[[], torch.Tensor]) -> None:
     """Expect independent pixels of each image, (n, K), that are white with probability ½.
 
     A mean and a covariance: right pixels fail with a probability below 3e-10; see `chance`.
+
+    Args:
+        x: The pixels.
+        again: Samples such pixels of one image again, (1, K).
     """
     mean = float(x.mean())
     columns = x.mean(0)
@@ -67,6 +76,14 @@ def expect_fair_pixels(x: torch.Tensor) -> None:
         "Sample a random number for every pixel of every image.",
         "shared_noise",
     )
+    if mean in (0, 1):
+        colours = {float(again()[0, 0]) for _ in range(REPEATS)}
+        expect(
+            len(colours) == 1,
+            "Pixels with the probability ½ are all black in some calls, and all white in others: "
+            "one random number is used for all pixels. Sample one for every pixel of every image.",
+            "shared_noise",
+        )
     expect(
         0 < mean < 1,
         f"A pixel with the probability ½ is {mean:.0f} in every one of {len(x):,} samples: it is "

@@ -23,6 +23,7 @@ from autograder.checks.shared.calls import expect_called
 from autograder.checks.shared.gaussian import negative_elbo, sample
 from autograder.checks.shared.kl import Pair, kl_checks
 from autograder.checks.shared.last_activation import expect_not_normalised
+from autograder.checks.shared.likelihood import BERNOULLI
 from autograder.checks.shared.loss_terms_fit import expect_weights
 from autograder.checks.shared.networks import (
     Part,
@@ -39,19 +40,22 @@ from autograder.checks.shared.parameterization import (
     expect_one_each,
     expect_posterior,
 )
-from autograder.checks.shared.parts import model_or_bare
+from autograder.checks.shared.parts import expect_call_keeps, model_or_bare
 from autograder.checks.shared.prior import ENCODED, new_image_checks
+from autograder.checks.shared.repeats import expect_noise_not_centred, expect_same_again
 from autograder.checks.shared.sampling import (
     expect_new_draws,
     mean_in_eval_accepted,
     method_sampler,
     sampling_checks,
 )
+from autograder.checks.shared.wiring import expect_images_given
 from autograder.checks.training import TrainingSpec, expect_trained, live_sentence
 from autograder.checks.vocabulary import (
     ImportRule,
     Task,
     check,
+    close,
     expect,
     expect_close,
     expect_grad,
@@ -74,6 +78,7 @@ IMPORTS = ImportRule(further=False, forbidden=("torch.distributions",))
 
 # Sizes that are not the notebook's: constants in the code fail.
 OBS, LATENTS, HIDDEN = 30, 5, 24
+SIDE = 28
 
 
 def new_vae(submission: Submission, latent_dim: int = LATENTS) -> RemoteObject:
@@ -165,6 +170,22 @@ def called_kl(submission: Submission) -> Pair:
     return called
 
 
+@check("kl_divergence")
+def test_kl_divergence_keeps_its_inputs(submission: Submission) -> None:
+    """`kl_divergence` depends on its arguments alone, and does not change them."""
+    inputs = dict(zip(("mu", "logsigma"), LOGSIGMA.posterior(6, LATENTS), strict=True))
+    method = any_vae(submission).kl_divergence
+    expect_same_again(method, "kl_divergence", *inputs.values())
+    expect_call_keeps(submission, method, "kl_divergence", inputs)
+
+
+@check("sample_with_reparam")
+def test_sample_of_one_image(submission: Submission) -> None:
+    """The noise is not changed by the other images of a batch."""
+    method = any_vae(submission, 5).sample_with_reparam
+    expect_noise_not_centred(method, LOGSIGMA, "sample_with_reparam")
+
+
 # ELBO
 
 
@@ -186,8 +207,24 @@ def elbo(vae: RemoteObject, x: torch.Tensor) -> Any:
 def explain_elbo(got: torch.Tensor, vae: RemoteObject, parts: KnownParts, x: torch.Tensor) -> None:
     """Explain an ELBO that no known mistake computes."""
     expect_called(vae, PARTS, "elbo")
+    expect_images_given(vae.encoder.seen(), x, "elbo")
     if len(x) > 2:
         expect_weights(got, -parts.likelihood(x), parts.kl(x), "your ELBO", sign=-1.0)
+
+
+def one_for_each(got: Any, parts: KnownParts, x: torch.Tensor) -> torch.Tensor:
+    """Expect one number for each image, (N,), or explain a table of all pairs."""
+    n = len(x)
+    if isinstance(got, torch.Tensor) and tuple(got.shape) == (n, n) and n > 1:
+        pairs = parts.likelihood(x)[:, None] - parts.kl(x)
+        table = got.double()
+        expect(
+            not close(table, pairs) and not close(table.T, pairs),
+            f"`elbo(x)` has the shape ({n}, {n}): one of its terms has the shape ({n}, 1), as "
+            f"after `keepdim=True`, and the other ({n},). Both should have the shape ({n},).",
+            "pairs_of_images",
+        )
+    return expect_one_each(got, n, "`elbo(x)`")
 
 
 def expect_elbo(got: torch.Tensor, vae: RemoteObject, parts: KnownParts, x: torch.Tensor) -> None:
@@ -214,7 +251,7 @@ def test_elbo_value(submission: Submission) -> None:
         getattr(vae, mode)()
         # Grey pixels make swapped arguments and rounding visible.
         x = 0.05 + 0.9 * torch.rand(n, OBS)
-        got = expect_one_each(elbo(vae, x), n, "`elbo(x)`")
+        got = one_for_each(elbo(vae, x), parts, x)
         with mean_in_eval_accepted(submission, "sample_with_reparam", mode):
             expect_elbo(got, vae, parts, x)
     names = ("mu", "logsigma")
@@ -223,12 +260,59 @@ def test_elbo_value(submission: Submission) -> None:
 
 @check("elbo")
 def test_elbo_of_black_and_white(submission: Submission) -> None:
-    """The ELBO is also correct for black and white pixels."""
+    """The ELBO is also correct for black and white pixels, and for large images."""
     vae = any_vae(submission)
-    parts = known_parts(vae, OBS, LATENTS)
-    x = torch.rand(3, OBS).round()
-    got = expect_one_each(elbo(vae, x), 3, "`elbo(x)`")
-    expect_elbo(got, vae, parts, x)
+    parts = known_parts(vae, OBS, LATENTS, largest=9.0)
+    x = torch.rand(12, OBS).round()
+    got = one_for_each(elbo(vae, x), parts, x)
+    # A number of 1e-6 inside the logarithms is right.
+    if not close(got, parts.elbo(x), 1e-3):
+        expect_elbo(got, vae, parts, x)
+    vae = any_vae(submission, obs_dim=SIDE**2)
+    parts = known_parts(vae, SIDE**2, LATENTS)
+    x = torch.rand(2, SIDE**2).round()
+    large = elbo(vae, x)
+    expect(
+        not isinstance(large, torch.Tensor) or bool(torch.isfinite(large).all()),
+        f"The ELBO of images of {OBS} pixels is right. That of images of {SIDE**2} pixels is not "
+        "finite: is it the logarithm of a product? The product of so many probabilities is 0 in "
+        "float32. Add their logarithms.",
+        "product_underflows",
+    )
+    expect_elbo(one_for_each(large, parts, x), vae, parts, x)
+
+
+@check("elbo")
+def test_elbo_uses_one_sample(submission: Submission) -> None:
+    """The decoder gets samples, not means of several samples; so does the likelihood."""
+    vae = any_vae(submission, obs_dim=SIDE)
+    parts = known_parts(vae, SIDE, LATENTS)
+    alone = Affine([torch.eye(LATENTS), torch.zeros(LATENTS, LATENTS)])
+    vae.set_stub("sample_with_reparam", alone, noise=True, names=("mu", "logsigma"))
+    vae.train()
+    x = 0.05 + 0.9 * torch.rand(500, SIDE)
+    got = elbo(vae, x)
+    seen = vae.decoder.seen()
+    if seen.dim() != 2 or seen.shape[1] != LATENTS or not len(seen) or len(seen) % len(x):
+        return  # other checks compare the values
+    noise = seen.double() - parts.encode(x)[0].repeat(len(seen) // len(x), 1).double()
+    spread = float(noise.std())
+    # 2,500 normal numbers have such a deviation with a probability below 1e-10.
+    expect(
+        not 0.01 < spread < 0.9 or len(vae.sample_with_reparam.seen()) <= len(seen),
+        f"The decoder gets the mean of several samples: their deviation is {spread:.2g} times that "
+        "of one. Decode one sample of z for each image.",
+        "samples_averaged",
+    )
+    theta = parts.decode(seen).unflatten(0, (-1, len(x))).mean(0)
+    if len(seen) > len(x) and isinstance(got, torch.Tensor) and got.shape == (len(x),):
+        averaged = -BERNOULLI.term(EACH_IMAGE, theta, x) - parts.kl(x)
+        expect(
+            not close(got.double(), averaged.double()),
+            "`elbo` averages the decoded probabilities of several samples, and then takes the "
+            "logarithm. Decode one sample of z for each image.",
+            "probabilities_averaged",
+        )
 
 
 @check("elbo")
@@ -282,6 +366,8 @@ def test_elbo_threshold(submission: Submission) -> None:
 # The last but one is white where the first latent is positive, and the last where the second is.
 
 STEEP, NEW_PIXELS = 1e4, 24
+# By how much a code of the stub of `sample_with_reparam` is larger where logsigma is 1.
+SHIFT = 50.0
 
 
 def sampled(submission: Submission, n: int = 10_000) -> tuple[torch.Tensor, torch.Tensor]:
@@ -291,26 +377,51 @@ def sampled(submission: Submission, n: int = 10_000) -> tuple[torch.Tensor, torc
     weights[0, -2] = weights[1, -1] = STEEP
     vae.set_stub("decoder", Affine([weights]), squash=True, names=("z",))
     nothing = torch.zeros(NEW_PIXELS, 2)
-    vae.set_stub("encoder", Affine([nothing], bias=ENCODED), Affine([nothing], bias=-ENCODED))
-    # Noise around mu that ignores logsigma: correct at the prior, where `sample` may use it.
-    by_mu_alone = Affine([torch.eye(2), torch.zeros(2, 2)])
-    vae.set_stub("sample_with_reparam", by_mu_alone, noise=True, names=("mu", "logsigma"))
+    vae.set_stub("encoder", Affine([nothing], bias=ENCODED), Affine([nothing]))
+    # Noise around mu, shifted by logsigma: correct at the prior, where `sample` may use it.
+    shifted = Affine([torch.eye(2), SHIFT * torch.eye(2)])
+    vae.set_stub("sample_with_reparam", shifted, noise=True, names=("mu", "logsigma"))
     vae.eval()
+    few = vae.sample(3)  # a list of 10,000 tensors is too long to send
+    expect(
+        not isinstance(few, tuple),
+        f"{SAMPLE} returns a list or a tuple. Return one tensor of shape (N, D).",
+        "list_returned",
+    )
+    expect_tensor(few, (3, NEW_PIXELS), SAMPLE)
     x = expect_tensor(vae.sample(n), (n, NEW_PIXELS), SAMPLE)
     expect(
         bool(((x == 0) | (x == 1)).all()),
         "`sample` returns probabilities. The last step is missing: each pixel should be 0 or 1.",
         "returns_probabilities",
     )
-    z = vae.decoder.seen()
-    z = z.expand(n, -1) if len(z) == 1 else z
-    return x, expect_tensor(z, (n, 2), "The code that `sample` decodes")
+    # The codes of the call before are the first ones. One code may be decoded for all images.
+    seen = vae.decoder.seen()
+    z = seen[-n:] if len(seen) >= 3 + n else seen[-1:].expand(n, *seen.shape[1:])
+    z = expect_tensor(z, (n, 2), "The code that `sample` decodes")
+    expect_prior_given(vae, z)
+    return x, z
+
+
+def expect_prior_given(vae: RemoteObject, z: torch.Tensor) -> None:
+    """Expect that `sample_with_reparam` got logsigma = 0, if it sampled these codes."""
+    mu = vae.sample_with_reparam.seen()[-len(z) :]
+    if mu.shape != z.shape:
+        return
+    logsigma = float((z - mu).mean()) / SHIFT
+    expect(
+        abs(logsigma) < 0.2,
+        f"`sample` calls `self.sample_with_reparam` with logsigma = {logsigma:.2g}. The prior has "
+        "σ = 1: its logarithm is another number.",
+        "prior_spread",
+    )
 
 
 @check("sample")
 def test_sample_is_black_and_white(submission: Submission) -> None:
     """Every pixel is 0 or 1. A pixel with the probability ½ takes both values."""
-    expect_fair_pixels(sampled(submission)[0][:, :-2])
+    pixels = sampled(submission)[0][:, :-2]
+    expect_fair_pixels(pixels, lambda: sampled(submission, 1)[0][:, :-2])
 
 
 @check("sample")
@@ -318,6 +429,8 @@ def test_sample_decodes_its_codes(submission: Submission) -> None:
     """Each image is decoded from the code that was sampled for it."""
     x, z = sampled(submission)
     sure = z.abs() > 0.01
+    if not bool(sure.any()):
+        return  # all codes are 0: another check reports it
     white, expected = x[:, -2:][sure], (z > 0)[sure]
     expect(
         not bool((white != expected).all()),

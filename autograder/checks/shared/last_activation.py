@@ -122,6 +122,13 @@ def expect_not_normalised(pixels: torch.Tensor) -> None:
         CheckFailed: If each image has a pixel of exactly 1, or its pixels, rows, columns or
             channels have the sum 1.
     """
+    # A sigmoid returns grey for such weights.
+    expect(
+        not bool(((pixels == 0) | (pixels == 1)).all()),
+        "Decoded pixels are only black and white, whatever the weights are. Return the value of "
+        "the last activation itself: do not round it, and do not sample from it.",
+        "decoder_draws_pixels",
+    )
     side = math.isqrt(pixels[0].numel())
     squares = [pixels.view(len(pixels), side, side)] if side**2 == pixels[0].numel() else []
     for shown in (pixels.flatten(1), pixels, *squares):

@@ -173,7 +173,7 @@ def new_image_checks(
         """The samples are plain numbers without a graph."""
         got = stubbed(submission).sample.trace(4)
         expect(
-            isinstance(got, torch.Tensor) and not got.requires_grad,
+            not isinstance(got, torch.Tensor) or not got.requires_grad,
             "The samples have a graph for gradients, which only uses memory. Compute them under "
             "`torch.no_grad()`.",
             "carries_gradient",

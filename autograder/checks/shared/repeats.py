@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from autograder.checks.shared.parameterization import Parameterization
 from autograder.checks.vocabulary import expect
 from autograder.protocol.remote import RemoteObject
 
@@ -48,6 +49,50 @@ def expect_new_noise(called: RemoteObject, *args: Any, name: str) -> None:
     same = _equal(first, second) or _equal(second, third) or _equal(first, third)
     expect(not same, REPEATED.format(name), "reseeded")
     expect(not _equal(*drawn), SEEDED.format(name), "reseeded")
+
+
+def expect_same_again(called: RemoteObject, name: str, *args: torch.Tensor) -> None:
+    """Expect the same result of two calls with the same arguments, of a term of a loss."""
+    first, again = called(*args), called(*args)
+    expect(
+        _equal(first, again),
+        f"Two calls of `{name}` with the same arguments return different numbers. The result "
+        "should depend on the arguments only: keep no sum over calls, and use no random numbers.",
+        "loss_not_repeatable",
+    )
+
+
+def expect_noise_not_centred(called: RemoteObject, own: Parameterization, name: str) -> None:
+    """Expect that the mean of the noise is not subtracted from it.
+
+    Right noise fails with a probability below 1e-8.
+
+    Args:
+        called: Samples z from mu and the second parameter, (N, 5) each.
+        own: What the second parameter is.
+        name: The method's name, for the message.
+
+    Raises:
+        CheckFailed: If each latent, or the whole batch, has a mean that is exactly mu.
+    """
+
+    def noise(n: int) -> torch.Tensor:
+        z = called(torch.full((n, 5), 2.0), own.of_sigma(torch.full((n, 5), 3.0)))
+        return z - 2 if isinstance(z, torch.Tensor) and z.shape == (n, 5) else torch.zeros(n, 5)
+
+    batches = [noise(4), noise(4)]
+    if min(float(one.abs().max()) for one in batches) < 1e-3:
+        return  # no noise at all: another check reports it
+    centred = any(
+        all(float(mean(one).abs().max()) < 1e-5 for one in batches)
+        for mean in (lambda one: one.mean(0), lambda one: one.mean())
+    )
+    expect(
+        not centred,
+        f"In `{name}`, the mean of the noise over the batch is exactly 0: its mean is subtracted. "
+        "Then the noise of one image depends on that of the others. Use the noise unchanged.",
+        "noise_centred",
+    )
 
 
 def expect_different_codes(codes: torch.Tensor, name: str) -> None:

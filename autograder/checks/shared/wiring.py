@@ -422,12 +422,13 @@ def expect_accepted_shape(parts: KnownVae, x: torch.Tensor) -> None:
     )
 
 
-def expect_images_given(seen: torch.Tensor, x: torch.Tensor) -> None:
+def expect_images_given(seen: torch.Tensor, x: torch.Tensor, method: str = "forward") -> None:
     """Expect that the encoder was called with the images themselves; name what was done to them.
 
     Args:
         seen: The inputs of the encoder, the last ones from the images.
         x: The images, (N, C, H, W).
+        method: The method that called it, for the message.
 
     Raises:
         CheckFailed: If it was called with other values.
@@ -438,7 +439,7 @@ def expect_images_given(seen: torch.Tensor, x: torch.Tensor) -> None:
     given = seen[-len(x) :].flatten(1)[:, : rows.shape[1]].double()
     if close(given, rows):
         return
-    call = "`forward` does not call `self.encoder` with the images themselves"
+    call = f"`{method}` does not call `self.encoder` with the images themselves"
     expect(
         not close(given, rows.round()),
         f"{call}: their grey pixels are rounded to black and white.",
