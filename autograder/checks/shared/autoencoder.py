@@ -20,8 +20,11 @@ from autograder.checks.shared.parts import (
 )
 from autograder.checks.shared.wiring import (
     expect_all_called,
+    expect_code_kept,
     expect_images_given,
     expect_no_skip,
+    expect_not_original,
+    expect_pixels_not_cut_off,
     seen_by,
 )
 from autograder.checks.vocabulary import (
@@ -85,11 +88,6 @@ FORWARD_MISTAKES = (
         "activation_on_code",
         "`forward` applies an activation to the code. The decoder should get the code unchanged.",
         lambda code, decode: decode(code.relu()),
-    ),
-    Mistake(
-        "clamped",
-        "`forward` clamps the decoder's output: outside [0, 1], the gradient would be 0.",
-        lambda code, decode: decode(code).clamp(0, 1),
     ),
     Mistake(
         "output_rounded",
@@ -176,8 +174,11 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
                 close(x_hat, mistake.formula(*inputs)) for mistake in FORWARD_MISTAKES
             ):
                 expect_images_given(seen_by(model, "encoder"), x)
+                expect_not_original(x_hat, x)
                 expect_no_skip(x_hat, right, x)
                 expect_all_called(model, ("encoder", "decoder"))
+                expect_pixels_not_cut_off(x_hat, right)
+                expect_code_kept(seen_by(model, "decoder"), code)
                 expect_no_mask(x_hat, right, x)
             expect_close(x_hat, right, "`x_hat`", inputs, FORWARD_MISTAKES)
         expect_mode_kept(model, "forward", training=False)
@@ -187,7 +188,7 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
         expect_gradients(
             model,
             lambda: model.trace(x),
-            lambda biases: (parts.decode(code + biases["encoder"][0]) + biases["decoder"][0],),
+            lambda biases: (parts.decode(code + biases["encoder"][0], biases["decoder"][0]),),
             {"decoder": 1, "encoder": 1},
             ("x_hat",),
         )
@@ -241,14 +242,18 @@ class _KnownParts:
             except Raised:
                 self.image = (PIXELS,)  # it takes rows: `forward` has to flatten the images
         size = math.prod(self.code)
-        self.to_code = torch.randn(PIXELS, size) / 28
-        self.to_pixels = torch.randn(size, PIXELS) * math.sqrt(3 / size)
+        # Codes have a standard deviation of about 3, and the inputs of the sigmoid one of 2: a code
+        # that is cut off has another image.
+        self.to_code = 6 * torch.randn(PIXELS, size) / 28
+        self.to_pixels = torch.randn(size, PIXELS) * (0.6 / math.sqrt(size))
         model.set_stub("encoder", Affine([self.to_code], self.code), takes=[self.image])
-        model.set_stub("decoder", Affine([self.to_pixels], (1, 28, 28)), takes=[self.code])
+        model.set_stub(
+            "decoder", Affine([self.to_pixels], (1, 28, 28)), squash=True, takes=[self.code]
+        )
 
-    def decode(self, code: torch.Tensor) -> torch.Tensor:
-        """Compute the images of flat codes."""
-        return (code @ self.to_pixels).unflatten(1, (1, 28, 28))
+    def decode(self, code: torch.Tensor, bias: float | torch.Tensor = 0.0) -> torch.Tensor:
+        """Compute the images of flat codes, (N, 1, 28, 28), with a bias before the sigmoid."""
+        return (code @ self.to_pixels + bias).sigmoid().unflatten(1, (1, 28, 28))
 
     def expect_accepted_shapes(self) -> None:
         """Expect that a call of `forward` that failed gave both parts inputs of the right shape."""
