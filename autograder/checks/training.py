@@ -25,7 +25,13 @@ from autograder.checks.confirmation import State, apart, trained_state
 from autograder.checks.evaluate import is_out_of_memory
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.stand_ins import define_missing
-from autograder.checks.vocabulary import CheckFailed, Skipped, Task, expect
+from autograder.checks.vocabulary import (
+    CheckFailed,
+    Skipped,
+    Task,
+    expect,
+    expect_whole_number,
+)
 from autograder.course.locate import CourseError
 from autograder.course.reference import load_reference, run_reference
 from autograder.course.settings import EMBEDDED, FULL, course_file
@@ -319,11 +325,7 @@ def _unchanged(
 def _settings(submission: Submission, spec: TrainingSpec) -> dict[str, int]:
     settings = {}
     for name in ("batch_size", "n_epochs"):
-        value = submission.value(name)
-        if type(value) is not int:
-            raise CheckFailed(
-                f"`{name}` is not filled in yet: it should be a whole number.", todo=True
-            )
+        value = expect_whole_number(submission.value(name), name)
         expect(1 <= value <= 100_000, f"`{name}` is {value}; it should be at least 1.")
         settings[name] = value
     expect(

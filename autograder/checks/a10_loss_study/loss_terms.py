@@ -21,9 +21,11 @@ from autograder.checks.shared.vae_methods import (
     KnownRecon,
     averaged,
     expect_repeatable,
+    kept_checks,
     kl_of,
     recon_of,
 )
+from autograder.checks.shared.wiring import TOLD
 from autograder.checks.vocabulary import (
     CheckFailed,
     Mistake,
@@ -211,6 +213,12 @@ FAMILIES = (
         shapes=SHAPES,
     ),
     kl_checks("kl_divergence", working_kl, LOGVAR, MEAN, in_loss=True),
+    kept_checks(
+        {"bce": ("x_recon", "x"), "kl_divergence": TOLD},
+        lambda submission: submission.object("loss_fn"),
+        "loss_fn",
+        ("x_recon", "x", *TOLD),
+    ),
 )
 
 

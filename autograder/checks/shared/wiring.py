@@ -272,9 +272,7 @@ def expect_outputs(
         expect_no_skip(x_hat, right, x)
         expect_all_called(parts.vae, parts.parts)
         expect_pixels_not_cut_off(x_hat, right)
-        expect_code_kept(
-            seen_by(parts.vae, "decoder"), mu @ parts.by_mu + logvar @ parts.by_logvar
-        )
+        expect_code_kept(seen_by(parts.vae, "decoder"), mu @ parts.by_mu + logvar @ parts.by_logvar)
         expect_different_codes_given(seen_by(parts.vae, "decoder"), len(x))
     expect_close(x_hat, right, f"`{name}`", inputs, FORWARD_MISTAKES)
 
@@ -503,10 +501,10 @@ def expect_images_given(seen: torch.Tensor, x: torch.Tensor) -> None:
         "image_rounded",
     )
     factor, _, shift, left = _fit(given, rows, torch.zeros_like(rows))
+    added = f" {'+' if shift >= 0 else '−'} {abs(shift):.3g}" if abs(shift) > 1e-4 else ""
     expect(
         left > 1e-3,
-        f"{call}: a pixel p becomes {factor:.3g} · p {'+' if shift >= 0 else '−'} {abs(shift):.3g}."
-        " The images are already in [0, 1].",
+        f"{call}: a pixel p becomes {factor:.3g} · p{added}. The images are already in [0, 1].",
         "image_rescaled",
     )
     fail(f"{call}: their pixels have other values or another order.", "image_changed")
