@@ -431,6 +431,11 @@ TOY_MISTAKES = (
         lambda mu, sigma, eps, y: toy(mu, sigma, 1.0, y)[[0, 0]] * torch.tensor([1.0, eps]),
     ),
     Mistake(
+        "toy_sigma_added",
+        "Your z is mu + sigma + eps: sigma should multiply eps.",
+        lambda mu, sigma, eps, y: toy(mu + sigma, 1.0, eps, y),
+    ),
+    Mistake(
         "toy_sign_of_y",
         "You add y to z. The loss is the square of the difference z − y.",
         lambda mu, sigma, eps, y: toy(mu, sigma, eps, -y),
