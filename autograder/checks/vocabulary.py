@@ -371,7 +371,8 @@ def difference(right: torch.Tensor, got: torch.Tensor) -> str:
 def apart(right: Sequence[float], got: Sequence[float]) -> tuple[list[str], list[str]]:
     """Format numbers with as many digits as it takes to see that they differ, at least four."""
     # A rounding error is shown as 0, and 0 has no sign.
-    least = 1e-12 * max(map(abs, (*right, *got)), default=0.0)
+    finite = [abs(value) for value in (*right, *got) if math.isfinite(value)]
+    least = 1e-12 * max(finite, default=0.0)
     right, got = (
         [value if not abs(value) <= least else 0.0 for value in values] for values in (right, got)
     )
