@@ -279,11 +279,11 @@ def _train(
             raise CheckFailed(f"In epoch {len(losses)} the loss is no longer a finite number.")
         if losses[-1] < spec.below and not spec.to_the_end:
             break
-    shown = ", ".join(f"{loss:.{spec.digits}f}" for loss in losses)
+    shown = ", ".join(shown_loss(loss, spec.digits) for loss in losses)
     unchanged = "" if min(losses) < spec.below else _unchanged(submission, tasks, spec, before)
     expect(
         min(losses) < spec.below,
-        f"{unchanged}After {len(losses)} epochs the training loss is {losses[-1]:.{spec.digits}f} "
+        f"{unchanged}After {len(losses)} epochs the training loss is {shown_loss(losses[-1], spec.digits)} "
         f"{spec.unit}; it should be below {spec.below:g}. Losses of all epochs: {shown}.",
         "parameters_not_trained" if unchanged else None,
     )
@@ -438,6 +438,11 @@ def steps(
         yield part, step(model, optimizer, *part)
 
 
+def shown_loss(loss: float, digits: int) -> str:
+    """Format a loss; a huge one, of a training that diverges, without its meaningless digits."""
+    return f"{loss:.{digits}f}" if abs(loss) < 1e6 else f"{loss:.3g}"
+
+
 def epoch_loss(taken: Iterator[Any], spec: TrainingSpec) -> float:
     """Return the mean loss per image over the given batches of an epoch, computed by the judge."""
     total, images = 0.0, 0
@@ -484,7 +489,7 @@ def _confirm(
     loss = mean_confirmed(model, x, labels, spec)
     expect(
         math.isfinite(loss) and loss < below,
-        f"{spec.confirmed}, the loss is {loss:.{spec.digits}f} {spec.unit}; it should be below "
+        f"{spec.confirmed}, the loss is {shown_loss(loss, spec.digits)} {spec.unit}; it should be below "
         f"{spec.below:g}.",
     )
 
@@ -496,7 +501,7 @@ def _confirm_on_new_images(submission: Submission, model: Any, spec: TrainingSpe
     expect(
         math.isfinite(loss) and loss < spec.below_new,
         f"On new images, which are shifted, turned and bent a little, the loss is "
-        f"{loss:.{spec.digits}f} {spec.unit}; it should be below {spec.below_new:g}. Does the "
+        f"{shown_loss(loss, spec.digits)} {spec.unit}; it should be below {spec.below_new:g}. Does the "
         "model store its training images, or does its code contain images?",
         "not_on_new_images",
     )
@@ -538,7 +543,7 @@ def _make_anew(
         return  # an untrained model need not be usable; for example, it may use too few codes
     expect(
         not loss < spec.untrained,
-        f"Before the training, the loss is already {loss:.{spec.digits}f} {spec.unit}. Without "
+        f"Before the training, the loss is already {shown_loss(loss, spec.digits)} {spec.unit}. Without "
         f"training it cannot be below {spec.untrained:g}. Is the model trained in an earlier cell?",
         "trained_before",
     )

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from autograder.checks.evaluate import explain
+from autograder.checks.training import shown_loss
 from autograder.checks.vocabulary import (
     CheckFailed,
     difference,
@@ -57,6 +58,11 @@ def test_a_setting_of_another_type_is_not_called_missing(value, said, todo):
     with pytest.raises(CheckFailed, match=said) as caught:
         expect_whole_number(value, "latent_dim")
     assert caught.value.todo == todo
+
+
+def test_a_huge_loss_has_few_digits():
+    assert shown_loss(1.456e29, 4) == "1.46e+29"
+    assert shown_loss(106.04, 1) == "106.0"
 
 
 def test_the_article_of_a_type_fits_its_name():
