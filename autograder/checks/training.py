@@ -279,12 +279,13 @@ def _train(
             raise CheckFailed(f"In epoch {len(losses)} the loss is no longer a finite number.")
         if losses[-1] < spec.below and not spec.to_the_end:
             break
-    shown = ", ".join(shown_loss(loss, spec.digits) for loss in losses)
+    shown = [shown_loss(loss, spec.digits) for loss in losses]
     unchanged = "" if min(losses) < spec.below else _unchanged(submission, tasks, spec, before)
     expect(
         min(losses) < spec.below,
-        f"{unchanged}After {len(losses)} epochs the training loss is {shown_loss(losses[-1], spec.digits)} "
-        f"{spec.unit}; it should be below {spec.below:g}. Losses of all epochs: {shown}.",
+        f"{unchanged}After {len(losses)} epochs the training loss is {shown[-1]} "
+        f"{spec.unit}; it should be below {spec.below:g}. Losses of all epochs: "
+        f"{', '.join(shown)}.",
         "parameters_not_trained" if unchanged else None,
     )
     return own if own is not None else model
@@ -487,10 +488,10 @@ def _confirm(
     model: Any, x: torch.Tensor, labels: torch.Tensor, spec: TrainingSpec, below: float
 ) -> None:
     loss = mean_confirmed(model, x, labels, spec)
+    shown = shown_loss(loss, spec.digits)
     expect(
         math.isfinite(loss) and loss < below,
-        f"{spec.confirmed}, the loss is {shown_loss(loss, spec.digits)} {spec.unit}; it should be below "
-        f"{spec.below:g}.",
+        f"{spec.confirmed}, the loss is {shown} {spec.unit}; it should be below {spec.below:g}.",
     )
 
 
@@ -498,10 +499,11 @@ def _confirm_on_new_images(submission: Submission, model: Any, spec: TrainingSpe
     """Expect a small loss on images that the model's code cannot contain."""
     loss = mean_confirmed(model, *confirmation_images(spec), spec)
     submission.facts["new_images"] = round(loss, spec.digits + 1)
+    shown = shown_loss(loss, spec.digits)
     expect(
         math.isfinite(loss) and loss < spec.below_new,
         f"On new images, which are shifted, turned and bent a little, the loss is "
-        f"{shown_loss(loss, spec.digits)} {spec.unit}; it should be below {spec.below_new:g}. Does the "
+        f"{shown} {spec.unit}; it should be below {spec.below_new:g}. Does the "
         "model store its training images, or does its code contain images?",
         "not_on_new_images",
     )
@@ -541,9 +543,10 @@ def _make_anew(
         loss = mean_confirmed(model, x[rows], labels[rows], spec)
     except CheckFailed:
         return  # an untrained model need not be usable; for example, it may use too few codes
+    shown = shown_loss(loss, spec.digits)
     expect(
         not loss < spec.untrained,
-        f"Before the training, the loss is already {shown_loss(loss, spec.digits)} {spec.unit}. Without "
+        f"Before the training, the loss is already {shown} {spec.unit}. Without "
         f"training it cannot be below {spec.untrained:g}. Is the model trained in an earlier cell?",
         "trained_before",
     )
