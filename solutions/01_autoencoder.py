@@ -66,7 +66,7 @@ check = notebook_checks("01_autoencoder")
 # An image file stores whole numbers from 0 to 255, one byte for each pixel. A network works better
 # with floats of moderate size. Also, your decoder will end in a sigmoid, and a sigmoid only outputs
 # values between 0 and 1. So the targets must be in this range too. Your `transform` converts one
-# grey PIL image of size H × W to a float tensor:
+# grey PIL image of size H × W to a tensor of type float32:
 #
 # $$x \in [0, 1]^{1 \times H \times W}, \qquad x = \text{byte} / 255.$$
 #
@@ -77,7 +77,7 @@ check = notebook_checks("01_autoencoder")
 # </details>
 
 # %% solution="my_transform"
-# TODO transform: a callable that converts a PIL image to a float tensor (1, H, W) in [0, 1].
+# TODO transform: a callable that converts a PIL image to a float32 tensor (1, H, W) in [0, 1].
 ### BEGIN SOLUTION
 transform = transforms.ToTensor()
 ### END SOLUTION

@@ -25,7 +25,13 @@ from autograder.checks.confirmation import State, apart, trained_state
 from autograder.checks.evaluate import is_out_of_memory
 from autograder.checks.shared.networks import Checks, named_check
 from autograder.checks.stand_ins import define_missing
-from autograder.checks.vocabulary import CheckFailed, Skipped, Task, expect
+from autograder.checks.vocabulary import (
+    CheckFailed,
+    Skipped,
+    Task,
+    expect,
+    expect_whole_number,
+)
 from autograder.course.locate import CourseError
 from autograder.course.reference import load_reference, run_reference
 from autograder.course.settings import EMBEDDED, FULL, course_file
@@ -273,12 +279,13 @@ def _train(
             raise CheckFailed(f"In epoch {len(losses)} the loss is no longer a finite number.")
         if losses[-1] < spec.below and not spec.to_the_end:
             break
-    shown = ", ".join(f"{loss:.{spec.digits}f}" for loss in losses)
+    shown = [shown_loss(loss, spec.digits) for loss in losses]
     unchanged = "" if min(losses) < spec.below else _unchanged(submission, tasks, spec, before)
     expect(
         min(losses) < spec.below,
-        f"{unchanged}After {len(losses)} epochs the training loss is {losses[-1]:.{spec.digits}f} "
-        f"{spec.unit}; it should be below {spec.below:g}. Losses of all epochs: {shown}.",
+        f"{unchanged}After {len(losses)} epochs the training loss is {shown[-1]} "
+        f"{spec.unit}; it should be below {spec.below:g}. Losses of all epochs: "
+        f"{', '.join(shown)}.",
         "parameters_not_trained" if unchanged else None,
     )
     return own if own is not None else model
@@ -319,11 +326,7 @@ def _unchanged(
 def _settings(submission: Submission, spec: TrainingSpec) -> dict[str, int]:
     settings = {}
     for name in ("batch_size", "n_epochs"):
-        value = submission.value(name)
-        if type(value) is not int:
-            raise CheckFailed(
-                f"`{name}` is not filled in yet: it should be a whole number.", todo=True
-            )
+        value = expect_whole_number(submission.value(name), name)
         expect(1 <= value <= 100_000, f"`{name}` is {value}; it should be at least 1.")
         settings[name] = value
     expect(
@@ -436,6 +439,11 @@ def steps(
         yield part, step(model, optimizer, *part)
 
 
+def shown_loss(loss: float, digits: int) -> str:
+    """Format a loss; a huge one, of a training that diverges, without its meaningless digits."""
+    return f"{loss:.{digits}f}" if abs(loss) < 1e6 else f"{loss:.3g}"
+
+
 def epoch_loss(taken: Iterator[Any], spec: TrainingSpec) -> float:
     """Return the mean loss per image over the given batches of an epoch, computed by the judge."""
     total, images = 0.0, 0
@@ -480,10 +488,10 @@ def _confirm(
     model: Any, x: torch.Tensor, labels: torch.Tensor, spec: TrainingSpec, below: float
 ) -> None:
     loss = mean_confirmed(model, x, labels, spec)
+    shown = shown_loss(loss, spec.digits)
     expect(
         math.isfinite(loss) and loss < below,
-        f"{spec.confirmed}, the loss is {loss:.{spec.digits}f} {spec.unit}; it should be below "
-        f"{spec.below:g}.",
+        f"{spec.confirmed}, the loss is {shown} {spec.unit}; it should be below {spec.below:g}.",
     )
 
 
@@ -491,10 +499,11 @@ def _confirm_on_new_images(submission: Submission, model: Any, spec: TrainingSpe
     """Expect a small loss on images that the model's code cannot contain."""
     loss = mean_confirmed(model, *confirmation_images(spec), spec)
     submission.facts["new_images"] = round(loss, spec.digits + 1)
+    shown = shown_loss(loss, spec.digits)
     expect(
         math.isfinite(loss) and loss < spec.below_new,
         f"On new images, which are shifted, turned and bent a little, the loss is "
-        f"{loss:.{spec.digits}f} {spec.unit}; it should be below {spec.below_new:g}. Does the "
+        f"{shown} {spec.unit}; it should be below {spec.below_new:g}. Does the "
         "model store its training images, or does its code contain images?",
         "not_on_new_images",
     )
@@ -534,9 +543,10 @@ def _make_anew(
         loss = mean_confirmed(model, x[rows], labels[rows], spec)
     except CheckFailed:
         return  # an untrained model need not be usable; for example, it may use too few codes
+    shown = shown_loss(loss, spec.digits)
     expect(
         not loss < spec.untrained,
-        f"Before the training, the loss is already {loss:.{spec.digits}f} {spec.unit}. Without "
+        f"Before the training, the loss is already {shown} {spec.unit}. Without "
         f"training it cannot be below {spec.untrained:g}. Is the model trained in an earlier cell?",
         "trained_before",
     )

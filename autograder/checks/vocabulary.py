@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 
 from autograder.protocol.remote import Other, Raised
+from autograder.records.text import printable
 
 F = TypeVar("F", bound=Callable[..., None])
 NOT_STARTED = "Not started yet: there is still a TODO to fill in here."
@@ -288,11 +289,29 @@ def expect_grad(
     for name, grad in zip(inputs, grads, strict=True):
         if grad is None:
             raise CheckFailed(
-                f"No gradient reaches `{name}` from {what}. Is something detached, or computed "
-                "outside PyTorch?",
+                f"No gradient reaches `{name}` from {what}. Is `{name}` used, and is nothing on "
+                "the way detached or computed outside PyTorch?",
                 mistake,
             )
     return tuple(grad for grad in grads if grad is not None)
+
+
+def expect_whole_number(value: Any, name: str) -> int:
+    """Expect that a setting of the notebook is a whole number.
+
+    Args:
+        value: Its value.
+        name: Its name.
+
+    Raises:
+        CheckFailed: If it is anything else; as not started yet if it is a placeholder.
+    """
+    if type(value) is int:
+        return value
+    if value is None or (isinstance(value, Other) and value.kind == "ellipsis"):
+        raise CheckFailed(f"`{name}` is not filled in yet.", todo=True)
+    shown = printable(repr(value), 40) if isinstance(value, bool | float | str) else kind(value)
+    raise CheckFailed(f"`{name}` should be a whole number, got {shown}.", "not_a_whole_number")
 
 
 def kind(value: Any) -> str:
@@ -305,7 +324,8 @@ def kind(value: Any) -> str:
         return f"{len(value)} values"
     if isinstance(value, Other):
         return value.kind
-    return f"a {type(value).__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def close(
@@ -350,6 +370,12 @@ def difference(right: torch.Tensor, got: torch.Tensor) -> str:
 
 def apart(right: Sequence[float], got: Sequence[float]) -> tuple[list[str], list[str]]:
     """Format numbers with as many digits as it takes to see that they differ, at least four."""
+    # A rounding error is shown as 0, and 0 has no sign.
+    finite = [abs(value) for value in (*right, *got) if math.isfinite(value)]
+    least = 1e-12 * max(finite, default=0.0)
+    right, got = (
+        [value if not abs(value) <= least else 0.0 for value in values] for values in (right, got)
+    )
     for digits in range(4, 18):
         shown = [[f"{value:.{digits}g}" for value in values] for values in (right, got)]
         if shown[0] != shown[1]:

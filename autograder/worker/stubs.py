@@ -29,7 +29,7 @@ class Stub(nn.Module):
         outputs: For each output: `weights`, one float32 matrix (in_features, out_features) or
             vector (in_features,) for each input; `bias`, a float; `shape`, the shape of one row or
             None; `total`, whether to sum over all elements.
-        squash: Whether to apply a sigmoid to the outputs.
+        squash: Whether to apply a sigmoid to the outputs, after the noise.
         noise: Whether to add standard normal noise to the outputs.
         names: The names of the part's arguments, in order, for calls with keyword arguments.
         takes: The shapes of one row of the first input that are accepted; () for every shape.
@@ -116,9 +116,9 @@ class Stub(nn.Module):
         out = out.unflatten(-1, output["shape"]) if output["shape"] is not None else out
         if not output["total"]:
             out = out.reshape(self._shape_of(inputs, out))
+        out = out + torch.randn_like(out) if self._noise else out
         out = out.sigmoid() if self._squash else out
-        out = out.sum() if output["total"] else out
-        return out + torch.randn_like(out) if self._noise else out
+        return out.sum() if output["total"] else out
 
     def _shape_of(self, inputs: Sequence[torch.Tensor], out: torch.Tensor) -> Sequence[int]:
         """Return the shape that the part gives to its output, for inputs that are no plain batch.

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from autograder.checks.evaluate import explain
-from autograder.checks.vocabulary import CheckFailed, difference, expect_close
+from autograder.checks.training import shown_loss
+from autograder.checks.vocabulary import (
+    CheckFailed,
+    difference,
+    expect_close,
+    expect_whole_number,
+    kind,
+)
 from autograder.protocol.remote import Raised, Submission
 from autograder.records.causes import shown_messages
 from autograder.records.results import CheckOutcome
@@ -30,6 +37,37 @@ def test_a_message_never_shows_two_equal_numbers(right, got):
     shown = difference(right, got).split(" at index ")[0]
     expected, found = shown.split(", got ")
     assert expected != found
+
+
+@pytest.mark.parametrize("nothing", [-0.0, 1.96e-17, -4e-15])
+def test_a_rounding_error_is_shown_as_zero(nothing):
+    right, got = (torch.tensor(pair, dtype=torch.float64) for pair in ([1.0, 2.0], [nothing, 2.0]))
+    assert difference(right, got) == "1, 2, got 0, 2"
+
+
+@pytest.mark.parametrize(
+    ("value", "said", "todo"),
+    [
+        (None, "not filled in yet", True),
+        (2.0, "a whole number, got 2.0", False),
+        ("64", "a whole number, got '64'", False),
+        (True, "a whole number, got True", False),
+    ],
+)
+def test_a_setting_of_another_type_is_not_called_missing(value, said, todo):
+    with pytest.raises(CheckFailed, match=said) as caught:
+        expect_whole_number(value, "latent_dim")
+    assert caught.value.todo == todo
+
+
+def test_a_huge_loss_has_few_digits():
+    assert shown_loss(1.456e29, 4) == "1.46e+29"
+    assert shown_loss(106.04, 1) == "106.0"
+
+
+def test_the_article_of_a_type_fits_its_name():
+    assert kind(3) == "an int"
+    assert kind("3") == "a str"
 
 
 def test_the_entry_with_the_largest_difference_is_shown():

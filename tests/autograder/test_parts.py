@@ -37,6 +37,12 @@ def test_one_layer_under_two_places_is_found():
     parts.expect_own_layers(model(constant))
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_weight_of_one_number_needs_no_deviation():
+    one = {f"layers.{n}.weight": np.full((1, 1), 0.5, np.float32) for n in range(2)}
+    parts.expect_own_layers(model(one))
+
+
 def test_the_work_is_proportional_to_the_number_of_names(monkeypatch):
     """Comparing each pair of 4,096 forged names takes 8 million comparisons."""
     calls = []

@@ -88,6 +88,10 @@ def test_stubs_replace_a_part(submission):
     model.set_stub("part", Affine([torch.zeros(3, 4000)]), noise=True)
     noise = model.part(a)
     assert abs(float(noise.std()) - 1) < 0.05
+    model.set_stub("part", Affine([torch.zeros(3, 4000)]), noise=True, squash=True)
+    noisy = model.part(a)
+    assert 0 <= noisy.min() < 0.3
+    assert 0.7 < noisy.max() <= 1
     with pytest.raises(Raised, match="zip"):
         model.part(a, b)
 

@@ -42,6 +42,11 @@ TASKS = (
 def reparameterize(submission: Submission, *inputs: torch.Tensor) -> torch.Tensor:
     """Call the submission's `reparameterize` and expect the shape of its inputs."""
     z = submission.object("reparameterize")(*inputs)
+    expect(
+        not isinstance(z, torch.Tensor) or z.dtype not in (torch.float16, torch.bfloat16),
+        "z has only 16 bits for each number, and mu, sigma and eps have 32. Keep their type.",
+        "half_precision",
+    )
     return expect_tensor(z, inputs[0].shape, "`reparameterize(mu, sigma, eps)`")
 
 
@@ -114,6 +119,11 @@ DRAW_MISTAKES = (
         "mu_scaled",
         "sigma multiplies mu as well. It should multiply the noise only.",
         lambda mu, sigma, eps: (mu + eps) * sigma,
+    ),
+    Mistake(
+        "mu_multiplied",
+        "eps multiplies mu as well. It should multiply sigma only.",
+        lambda mu, sigma, eps: (mu + sigma) * eps,
     ),
     Mistake(
         "noise_subtracted",
@@ -394,6 +404,16 @@ TOY_MISTAKES = (
         lambda mu, sigma, eps, y: toy(mu, sigma, eps, y)[[1, 1]],
     ),
     Mistake(
+        "toy_times_sigma",
+        "Your dL/dsigma is multiplied by sigma, in addition to eps. What is ∂z/∂sigma?",
+        lambda mu, sigma, eps, y: toy(mu, sigma, eps, y) * torch.tensor([1.0, sigma]),
+    ),
+    Mistake(
+        "toy_fixed_eps",
+        "Your gradients use 0.5, the eps of the worked example, in place of the argument eps.",
+        lambda mu, sigma, eps, y: toy(mu, sigma, EXAMPLE[2], y),
+    ),
+    Mistake(
         "toy_times_mu",
         "Your dL/dmu is multiplied by mu. What is ∂z/∂mu?",
         lambda mu, sigma, eps, y: toy(mu, sigma, eps, y) * torch.tensor([mu, 1.0]),
@@ -411,6 +431,11 @@ TOY_MISTAKES = (
         lambda mu, sigma, eps, y: toy(mu, sigma, 1.0, y)[[0, 0]] * torch.tensor([1.0, eps]),
     ),
     Mistake(
+        "toy_sigma_added",
+        "Your z is mu + sigma + eps: sigma should multiply eps.",
+        lambda mu, sigma, eps, y: toy(mu + sigma, 1.0, eps, y),
+    ),
+    Mistake(
         "toy_sign_of_y",
         "You add y to z. The loss is the square of the difference z − y.",
         lambda mu, sigma, eps, y: toy(mu, sigma, eps, -y),
@@ -424,6 +449,11 @@ TOY_MISTAKES = (
         "toy_not_differentiated",
         "You multiply by the loss (z − y)² where its derivative by z is needed.",
         lambda mu, sigma, eps, y: (mu + sigma * eps - y) ** 2 * torch.tensor([1.0, eps]),
+    ),
+    Mistake(
+        "toy_not_differentiated",
+        "You multiply by 2 (z − y)² where 2 (z − y) is needed: the derivative has no square.",
+        lambda mu, sigma, eps, y: 2 * (mu + sigma * eps - y) ** 2 * torch.tensor([1.0, eps]),
     ),
     Mistake(
         "toy_not_differentiated",

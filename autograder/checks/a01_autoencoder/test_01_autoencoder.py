@@ -9,6 +9,7 @@ from autograder.checks.shared.autoencoder import (
     decoded,
     encode,
     error_through_the_code,
+    expect_images_taken,
     forward_checks,
     reconstruction_error,
 )
@@ -21,17 +22,17 @@ from autograder.checks.shared.networks import (
     part_checks,
     range_checks,
 )
-from autograder.checks.shared.parts import images, new_model
+from autograder.checks.shared.parts import expect_instance, images, new_model
 from autograder.checks.shared.widths import width_checks
 from autograder.checks.training import TrainingSpec, training_checks
 from autograder.checks.vocabulary import (
-    CheckFailed,
     Mistake,
     Task,
     check,
     expect,
     expect_close,
     expect_tensor,
+    expect_whole_number,
     kind,
 )
 from autograder.protocol.remote import RemoteObject, Submission
@@ -146,12 +147,27 @@ def test_transform_values(submission: Submission) -> None:
 
 @check("transform")
 def test_transform_type(submission: Submission) -> None:
-    """The tensor contains floats."""
-    got = submission.object("apply_transform")(torch.zeros(28, 28, dtype=torch.uint8))
-    expect(
-        isinstance(got, torch.Tensor) and got.is_floating_point(),
-        f"`transform` should return a tensor of floats, got {kind(got)} of another type.",
-    )
+    """The output is a tensor of type float32."""
+    pixels = torch.zeros(28, 28, dtype=torch.uint8)
+    got = submission.object("apply_transform")(pixels)
+    should = "`transform` should return a tensor of type float32, as the layers of a model take it"
+    expect(isinstance(got, torch.Tensor), f"{should}, got {kind(got)}.")
+    expect(got.dtype == torch.float32, f"{should}, got one of type {_type(got)}.", "not_float32")
+    # A NumPy array arrives as a tensor.
+    submission.run(IS_TENSOR, "transform_type")
+    is_tensor = submission.object("_is_tensor")(pixels)
+    expect(is_tensor is True, f"{should}, got a NumPy array.", "numpy_array")
+
+
+def _type(value: torch.Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
+
+
+IS_TENSOR = """
+def _is_tensor(pixels):
+    import torch
+    return isinstance(apply_transform(pixels), torch.Tensor)
+"""
 
 
 @check("transform")
@@ -212,6 +228,26 @@ def test_code_is_free(submission: Submission) -> None:
         "activation at the end of the encoder? A code may have any size.",
         "activation_on_code",
     )
+    size = float(codes.abs().mean())
+    for what, values in (("sum of the numbers", codes.sum(1)), ("length", codes.norm(dim=1))):
+        expect(
+            float(values.std()) > 1e-3 * size,
+            f"The {what} of a code is the same for every image. Is there a normalization after "
+            "the last layer of the encoder? It excludes most of the plane.",
+            "code_normalised",
+        )
+    first, second = torch.linalg.svdvals(codes - codes.mean(0))[:2].tolist()
+    expect(
+        second > 1e-4 * first,
+        "All codes are on one line. Does a layer of the encoder have only one feature?",
+        "codes_on_a_line",
+    )
+
+
+@check("encoder")
+def test_encoder_takes_images(submission: Submission) -> None:
+    """The encoder takes what `forward` gives it."""
+    expect_images_taken(submission, "Autoencoder", 48, 3)
 
 
 # The whole model
@@ -220,9 +256,7 @@ def test_code_is_free(submission: Submission) -> None:
 @check("latent_size")
 def test_latent_size(submission: Submission) -> None:
     """`latent_dim` is 2, and your `model` has codes of two numbers."""
-    latent_dim = submission.value("latent_dim")
-    if type(latent_dim) is not int:
-        raise CheckFailed("`latent_dim` is not filled in yet: it should be 2.", todo=True)
+    latent_dim = expect_whole_number(submission.value("latent_dim"), "latent_dim")
     expect(
         latent_dim == LATENT_DIM,
         f"`latent_dim` is {latent_dim}; hand in a model with a latent size of {LATENT_DIM}. Then "
@@ -230,7 +264,9 @@ def test_latent_size(submission: Submission) -> None:
         "wrong_latent_size",
     )
     if "encoder" not in submission.failed:
-        code = encode(submission.object("model").encoder, images(2))
+        model = submission.object("model")
+        expect_instance(model, "model")
+        code = encode(model.encoder, images(2))
         shown = code.shape[-1] if isinstance(code, torch.Tensor) and code.dim() else kind(code)
         expect(
             shown == LATENT_DIM,
@@ -287,7 +323,7 @@ FAMILIES = (
     ),
     nonlinearity_checks(ENCODER, 5),
     nonlinearity_checks(DECODER, 3, logits_of, 1e-3),
-    forward_checks("Autoencoder", 48, 3, latent_dim=3),
+    forward_checks("Autoencoder", 48, 3, code=(3,), latent_dim=3),
     criterion_checks(),
     budget_checks(BOUNDS["budget"], {"encoder": "encoder", "decoder": "decoder"}),
     training_checks(TASKS, SPEC, loss="the error"),

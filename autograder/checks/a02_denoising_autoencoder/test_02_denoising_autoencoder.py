@@ -13,6 +13,7 @@ from autograder.checks.shared.autoencoder import (
     decoded,
     encode,
     error_through_the_code,
+    expect_images_taken,
     forward_checks,
     reconstruction_error,
 )
@@ -123,6 +124,12 @@ def test_codes_have_one_shape(submission: Submission) -> None:
     model = new_autoencoder(submission)
     shapes = {tuple(codes_of(model, images(n)).shape[1:]) for n in (1, 7, 4)}
     expect(len(shapes) == 1, f"Codes of different batches have different shapes: {shapes}.")
+
+
+@check("encoder")
+def test_encoder_takes_images(submission: Submission) -> None:
+    """The encoder takes what `forward` gives it."""
+    expect_images_taken(submission, "DenoiseAE")
 
 
 @check("bottleneck")

@@ -1,5 +1,6 @@
 """The codes and conditions that a function for completing images has decoded."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -40,13 +41,16 @@ class Completed:
         c: torch.Tensor,
         n: int,
     ) -> "Completed":
-        """Call it. The decoder copies each of its inputs to a pixel, so its output shows them."""
+        """Call it. The decoder copies each of its inputs to a pixel, so its output shows them.
+
+        A pixel is the sigmoid of a tenth of its input: a decoder's images are in [0, 1].
+        """
         condition = c.shape[1]
         vae, _ = with_stubs(submission, condition)
-        decoder = torch.randn(LATENTS + condition, PIXELS)
+        decoder = torch.randn(LATENTS + condition, PIXELS) / math.sqrt(condition)
         copies = torch.randperm(PIXELS)[: len(decoder)]
-        decoder[:, copies] = torch.eye(len(decoder))
-        vae.set_stub("decoder", Affine([decoder], (1, 28, 28)))
+        decoder[:, copies] = 0.1 * torch.eye(len(decoder))
+        vae.set_stub("decoder", Affine([decoder], (1, 28, 28)), squash=True)
         # A code of the encoder is far from every code of the prior.
         vae.set_stub("encoder", Affine([torch.zeros(PIXELS + condition, FEATURES)]))
         vae.set_stub("mu_layer", Affine([torch.zeros(FEATURES, LATENTS)], bias=ENCODED))
@@ -72,16 +76,16 @@ class Completed:
                 "samples_first",
             )
         samples = expect_tensor(got, (len(x), n, 1, 28, 28), "`complete(model, x, n)`")
-        pixels = samples.flatten(2).float()
-        difference = (pixels[..., copies] @ decoder - pixels).abs().max()
+        pixels = samples.flatten(2)
+        rows = 10 * pixels[..., copies].logit()
+        difference = ((rows @ decoder.double()).sigmoid() - pixels).abs().max()
         expect(
-            float(difference) < 1e-2 + 1e-5 * float(pixels.abs().max()),
+            float(difference) < 1e-3,
             "`complete` does not return the images as the decoder returns them: some of their "
             "pixels are changed afterwards.",
             "decoded_images_changed",
         )
         encoded, c = vae.encoder.seen(), c.double()
-        rows = pixels[..., copies].double()
         first = rows[..., :condition]
         if torch.allclose(first, c[:, None].expand_as(first), atol=1e-3):
             return cls(x, c, rows[..., condition:], first, encoded, reversed=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from autograder.checks.shared.differences import rounding
 from autograder.checks.shared.gaussian import bce, kl_divergence
 from autograder.checks.shared.kl import (
     Pair,
@@ -20,9 +21,11 @@ from autograder.checks.shared.vae_methods import (
     KnownRecon,
     averaged,
     expect_repeatable,
+    kept_checks,
     kl_of,
     recon_of,
 )
+from autograder.checks.shared.wiring import TOLD
 from autograder.checks.vocabulary import (
     CheckFailed,
     Mistake,
@@ -210,6 +213,12 @@ FAMILIES = (
         shapes=SHAPES,
     ),
     kl_checks("kl_divergence", working_kl, LOGVAR, MEAN, in_loss=True),
+    kept_checks(
+        {"bce": ("x_recon", "x"), "kl_divergence": TOLD},
+        lambda submission: submission.object("loss_fn"),
+        "loss_fn",
+        ("x_recon", "x", *TOLD),
+    ),
 )
 
 
@@ -365,12 +374,20 @@ def test_both_has_one_kl(submission: Submission) -> None:
     if unmeasurable(submission):
         return
     mu, logvar = LOGVAR.posterior(3, 5)
-    got, right = kl_term(submission, mu, logvar, "both", "both"), kl_divergence(mu, logvar)
+    measured = kl_of(loss_with("both", "both"), RECON["both"])(submission)
+    got, right = measured(mu, logvar), kl_divergence(mu, logvar)
     student_term = own(
         lambda: kl_term(submission, mu, logvar, "bce", "both"), KL in submission.failed
     )
     expected = either(got, right, student_term)
-    expect_close(got, expected, 'The KL in "both"', (expected,), BOTH_KL_MISTAKES)
+    expect_close(
+        got,
+        expected,
+        'The KL in "both"',
+        (expected,),
+        BOTH_KL_MISTAKES,
+        rounding=rounding(measured),
+    )
 
 
 @check("both")

@@ -13,6 +13,7 @@ from autograder.checks.shared.gradients import expect_gradients
 from autograder.checks.shared.kl import BATCH_SIZES
 from autograder.checks.shared.networks import Checks
 from autograder.checks.shared.parts import (
+    expect_inputs_kept,
     expect_mode_kept,
     images,
     model_or_bare,
@@ -20,8 +21,11 @@ from autograder.checks.shared.parts import (
 )
 from autograder.checks.shared.wiring import (
     expect_all_called,
+    expect_code_kept,
     expect_images_given,
     expect_no_skip,
+    expect_not_original,
+    expect_pixels_not_cut_off,
     seen_by,
 )
 from autograder.checks.vocabulary import (
@@ -87,11 +91,6 @@ FORWARD_MISTAKES = (
         lambda code, decode: decode(code.relu()),
     ),
     Mistake(
-        "clamped",
-        "`forward` clamps the decoder's output: outside [0, 1], the gradient would be 0.",
-        lambda code, decode: decode(code).clamp(0, 1),
-    ),
-    Mistake(
         "output_rounded",
         "`forward` rounds the decoder's output: a rounded number has no gradient.",
         lambda code, decode: decode(code).round(),
@@ -130,12 +129,15 @@ FORWARD_MISTAKES = (
 )
 
 
-def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
+def forward_checks(
+    name: str, *args: int, code: tuple[int, ...] | None = None, **attributes: int
+) -> Checks:
     """Test that `forward` only connects encoder and decoder.
 
     Args:
         name: The model's class.
         args: The arguments of the class.
+        code: The shape of one code; None for the shape that the submission's encoder returns.
         attributes: Attributes to set on a model whose `__init__` fails.
     """
 
@@ -143,12 +145,12 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
     def test_forward_wiring(submission: Submission) -> None:
         """In training and in eval mode, x goes through encoder and decoder; x_hat is returned."""
         model = model_or_bare(submission, name, *args, **attributes)
-        parts = _KnownParts(submission, model, name, *args)
+        parts = _KnownParts(submission, model, name, *args, code=code)
         for n, mode in ((5, model.train), (5, model.eval), (1, model.eval)):
             mode()
             x = images(n)
             x[..., :9] = 0  # as in digits, many pixels are black
-            code = x.flatten(1) @ parts.to_code
+            codes = x.flatten(1) @ parts.to_code
             try:
                 got = model(x)
             except Raised:
@@ -171,13 +173,16 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
                 "numbers. Noise should be added to the images outside the model.",
                 "noise_in_forward",
             )
-            right, inputs = parts.decode(code), (code, parts.decode)
+            right, inputs = parts.decode(codes), (codes, parts.decode)
             if not close(x_hat, right) and not any(
                 close(x_hat, mistake.formula(*inputs)) for mistake in FORWARD_MISTAKES
             ):
                 expect_images_given(seen_by(model, "encoder"), x)
+                expect_not_original(x_hat, x)
                 expect_no_skip(x_hat, right, x)
                 expect_all_called(model, ("encoder", "decoder"))
+                expect_pixels_not_cut_off(x_hat, right)
+                expect_code_kept(seen_by(model, "decoder"), codes)
                 expect_no_mask(x_hat, right, x)
             expect_close(x_hat, right, "`x_hat`", inputs, FORWARD_MISTAKES)
         expect_mode_kept(model, "forward", training=False)
@@ -187,7 +192,7 @@ def forward_checks(name: str, *args: int, **attributes: int) -> Checks:
         expect_gradients(
             model,
             lambda: model.trace(x),
-            lambda biases: (parts.decode(code + biases["encoder"][0]) + biases["decoder"][0],),
+            lambda biases: (parts.decode(codes + biases["encoder"][0], biases["decoder"][0]),),
             {"decoder": 1, "encoder": 1},
             ("x_hat",),
         )
@@ -226,29 +231,42 @@ class _KnownParts:
         to_pixels: The decoder's map, (size of a code, 784).
     """
 
-    def __init__(self, submission: Submission, model: RemoteObject, name: str, *args: int):
+    def __init__(
+        self,
+        submission: Submission,
+        model: RemoteObject,
+        name: str,
+        *args: int,
+        code: tuple[int, ...] | None = None,
+    ):
         self.model = model
         self.image: tuple[int, ...] = (1, 28, 28)
-        self.code: tuple[int, ...] = (3,)
+        self.code: tuple[int, ...] = code or (3,)
         with contextlib.suppress(Raised, CheckFailed):
             own, x = new_model(submission, name, *args), images(2)
-            code = encode(own.encoder, x)
-            shape = tuple(code.shape[1:]) if isinstance(code, torch.Tensor) else ()
-            if shape and 0 < math.prod(shape) <= PIXELS:
+            codes = encode(own.encoder, x)
+            shape = tuple(codes.shape[1:]) if isinstance(codes, torch.Tensor) else ()
+            if code is None and shape and 0 < math.prod(shape) <= PIXELS:
                 self.code = shape
             try:
                 own.encoder(x)
             except Raised:
                 self.image = (PIXELS,)  # it takes rows: `forward` has to flatten the images
         size = math.prod(self.code)
-        self.to_code = torch.randn(PIXELS, size) / 28
-        self.to_pixels = torch.randn(size, PIXELS) * math.sqrt(3 / size)
-        model.set_stub("encoder", Affine([self.to_code], self.code), takes=[self.image])
-        model.set_stub("decoder", Affine([self.to_pixels], (1, 28, 28)), takes=[self.code])
+        # Codes have a standard deviation of about 3, and the inputs of the sigmoid one of 2: a code
+        # that is cut off has another image.
+        self.to_code = 6 * torch.randn(PIXELS, size) / 28
+        self.to_pixels = torch.randn(size, PIXELS) * (0.6 / math.sqrt(size))
+        # An encoder that gets images and takes rows loses its own points.
+        takes = [self.image, (1, 28, 28)]
+        model.set_stub("encoder", Affine([self.to_code], self.code), takes=takes)
+        model.set_stub(
+            "decoder", Affine([self.to_pixels], (1, 28, 28)), squash=True, takes=[self.code]
+        )
 
-    def decode(self, code: torch.Tensor) -> torch.Tensor:
-        """Compute the images of flat codes."""
-        return (code @ self.to_pixels).unflatten(1, (1, 28, 28))
+    def decode(self, code: torch.Tensor, bias: float | torch.Tensor = 0.0) -> torch.Tensor:
+        """Compute the images of flat codes, (N, 1, 28, 28), with a bias before the sigmoid."""
+        return (code @ self.to_pixels + bias).sigmoid().unflatten(1, (1, 28, 28))
 
     def expect_accepted_shapes(self) -> None:
         """Expect that a call of `forward` that failed gave both parts inputs of the right shape."""
@@ -260,6 +278,34 @@ class _KnownParts:
                 f"inputs of shape (N, {', '.join(map(str, row))}).",
                 "wrong_shape_in_forward",
             )
+
+
+def expect_images_taken(submission: Submission, name: str, *args: int) -> None:
+    """Expect that an encoder takes what `forward` gives it, if it takes rows and no images.
+
+    Args:
+        submission: The submission.
+        name: The model's class.
+        args: The arguments of the class.
+
+    Raises:
+        CheckFailed: If `forward` calls an encoder that takes rows with images.
+    """
+    own, x = new_model(submission, name, *args), images(2)
+    try:
+        own.encoder(x)
+        return
+    except Raised as error:
+        raised = error
+    own.set_stub("encoder", Affine([torch.zeros(PIXELS, 1)], (1,)))
+    with contextlib.suppress(Raised):
+        own(x)
+    expect(
+        tuple(seen_by(own, "encoder").shape[1:]) != (1, 28, 28),
+        f"`forward` gives the encoder images, and your encoder takes rows: it raised {raised}. "
+        "Flatten each image first.",
+        "image_not_flattened",
+    )
 
 
 # Criterion
@@ -398,11 +444,6 @@ CRITERION_MISTAKES = (
         F.binary_cross_entropy_with_logits,
     ),
     Mistake(
-        "cross_entropy",
-        "`criterion` is a cross-entropy for classes; it should be the mean squared error.",
-        F.cross_entropy,
-    ),
-    Mistake(
         "kl_of_pixels",
         "`criterion` is a KL divergence of the pixels; it should be the mean squared error.",
         lambda x_hat, x: (torch.xlogy(x, x) - x * x_hat).mean(),
@@ -420,7 +461,19 @@ def criterion_checks() -> Checks:
             x_hat, x = 0.05 + 0.9 * images(n), images(n)
             right = squared_error(x_hat, x)
             got = criterion(submission, x_hat, x)
+            expect(
+                float(got) != 0,
+                "`criterion` is 0 for images that are different. Does it compare a tensor with "
+                "itself, or is it a cross-entropy for classes?",
+                "criterion_zero",
+            )
             expect_close(got, right, "`criterion(x_hat, x)`", (x_hat, x), CRITERION_MISTAKES)
+
+    @check("criterion")
+    def test_criterion_keeps_its_inputs(submission: Submission) -> None:
+        """The images that `criterion` gets do not change."""
+        inputs = {"x_hat": images(3), "x": images(3)}
+        expect_inputs_kept(submission, "criterion", inputs)
 
     @check("criterion")
     def test_criterion_of_a_perfect_image(submission: Submission) -> None:
@@ -438,4 +491,9 @@ def criterion_checks() -> Checks:
         right = 2 * (x_hat - x).detach()
         expect_close(grad * x.numel(), right, "The gradient, times the number of pixels,")
 
-    return test_criterion_value, test_criterion_of_a_perfect_image, test_criterion_gradient
+    return (
+        test_criterion_value,
+        test_criterion_of_a_perfect_image,
+        test_criterion_gradient,
+        test_criterion_keeps_its_inputs,
+    )

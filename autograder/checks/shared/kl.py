@@ -147,7 +147,7 @@ ENTRY_MISTAKES: tuple[tuple[str, str, Pair], ...] = (
                 0.5 * (m**2 + s**2 - 1) - (s**power + shift).log() / power
             ),
         )
-        for shift in (1.0, 0.1, 0.01)
+        for shift in (1.0, 0.1, 0.01, 0.001)
         for power in (1, 2)
     ),
     (
@@ -493,8 +493,8 @@ def expect_same_again(kl: Pair, mu: torch.Tensor, value: torch.Tensor) -> None:
     once, again = (float(kl(mu, value).sum()) for _ in range(2))
     expect(
         once == again,
-        f"Two calls with the same arguments return a KL of {once:.6g} and {again:.6g}: it is an "
-        "estimate from samples. Use the closed form, without random numbers.",
+        f"Two calls with the same arguments return a KL of {once:.6g} and {again:.6g}. Use the "
+        "closed form of its arguments alone, without random numbers or counters.",
         "kl_from_samples",
     )
 
@@ -537,8 +537,11 @@ def expect_constants_inside(kl: Pair, own: Parameterization) -> None:
     few, many = (float(kl(*own.prior(1, latents)).sum()) for latents in (4, 8))
     # At N(0, I) only the constants are left: `once` + latents · `each`.
     once = 2 * few - many
+    # Without its constants, such a KL is right everywhere.
+    inputs = own.posterior(1, 4)
+    gap = float(kl(*inputs).sum()) - float(entries(inputs[0], own.to_sigma(inputs[1])).sum())
     expect(
-        abs(once) < 1e-3,
+        abs(once) < 1e-3 or abs(gap - few) > 1e-3 * max(1.0, abs(gap)),
         f"Your KL contains a constant, {once:.3g}, once. A constant belongs inside the sum: once "
         "for each latent.",
         "kl_constant_once",
@@ -599,10 +602,18 @@ def expect_sum_over_latents(kl: Pair, own: Parameterization, reduction: Reductio
     )
     if not all(right[:5]):
         return
+    mu, value = inputs[5]
+    other = torch.cat([mu[:, :1] + 1, mu[:, 1:]], 1)
+    expect(
+        right[5] or not torch.equal(kl(other, value).detach(), got[5]),
+        "Your KL is right for one latent, and with several latents it does not change with the "
+        "first one. Add the terms of all latents.",
+        "kl_of_one_latent",
+    )
     expect(
         right[5],
         "Your KL is right for one latent, but not for several: it is not the sum over the latents. "
-        "Square and add the numbers in this order: square each mu first.",
+        "Is each mu squared before the numbers are added?",
         "kl_not_a_sum",
     )
     raise CheckFailed(
@@ -727,6 +738,7 @@ def kl_checks(
             # At these posteriors several mistakes have one value: only the closed form names one.
             got = kl(*inputs)
             expect_close(got, right(*inputs), what, tolerance=tolerance, rounding=rounding(kl))
+        expect_not_clamped(kl, own)
 
     @check(task)
     def test_kl_is_an_expectation(submission: Submission) -> None:

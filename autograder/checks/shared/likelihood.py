@@ -141,6 +141,22 @@ BERNOULLI = Likelihood(
             "Your reconstruction term is in bits. Use the natural logarithm: the KL is in nats.",
             lambda x_hat, x: bce(x_hat, x) / math.log(2),
         ),
+        (
+            "recon_in_bits",
+            "Your reconstruction term uses the logarithm to base 10. Use the natural logarithm: "
+            "the KL is in nats.",
+            lambda x_hat, x: bce(x_hat, x) / math.log(10),
+        ),
+        (
+            "recon_without_data",
+            "Your cross-entropy compares x_hat with itself. Compare it with the images.",
+            lambda x_hat, x: bce(x_hat, x_hat),
+        ),
+        (
+            "recon_without_data",
+            "Your cross-entropy compares the images with themselves. Compare x_hat with them.",
+            lambda x_hat, x: bce(x, x),
+        ),
     ),
 )
 NOT_SQUARED = "Your squared error uses the differences without their square."
@@ -397,7 +413,7 @@ def reconstruction_mistakes(likelihood: Likelihood, reduction: Reduction) -> tup
         for name, says, reduce in REDUCTION_MISTAKES[reduction]:
             add(name, says, cost, reduce)
     add(*SIGN, lambda *inputs: -likelihood.cost(*inputs), reduction.of)
-    for factor in (*FACTORS, 784.0):
+    for factor in (2.0, *FACTORS, 784.0):
         says = f"Your {{term}} is {factor:g} times what it should be."
         add("recon_factor", says, likelihood.cost, lambda e, f=factor: f * reduction.of(e))
     for size in BATCH_SIZES:

@@ -18,6 +18,7 @@ from autograder.checks.shared.last_activation import (
     expect_signs_alike,
 )
 from autograder.checks.shared.parts import (
+    expect_instance,
     expect_own_layers,
     expect_own_rows,
     expect_pixel_range,
@@ -206,6 +207,7 @@ def row_checks(part: Part, ignored: str | None = None, detached: str | None = No
         )
         if row == "code":
             expect_negative_codes_used(lambda z: part.outputs(made, z, *part.small)[0], x)
+            expect_large_codes_used(lambda z: part.outputs(made, z, *part.small)[0], x)
         if detached:
             expect_part_gradients(part, made, x, part.small, detached)
 
@@ -245,6 +247,30 @@ def expect_negative_codes_used(
         float(images.std(0).max()) > 1e-6,
         "All codes without positive numbers are decoded to the same image. Is an activation "
         "applied to the code before the first layer?",
+        "activation_on_code",
+    )
+
+
+def expect_large_codes_used(
+    output: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor
+) -> None:
+    """Expect that large codes of the same signs and other sizes have other images.
+
+    A tanh and a sigmoid of them are the same numbers. A layer before an activation returns numbers
+    near 0 too.
+
+    Args:
+        output: Decodes codes.
+        z: Codes, (N, ...).
+
+    Raises:
+        CheckFailed: If the images are the same.
+    """
+    first, second = (output(z.sign() * (15 + 10 * torch.rand_like(z))) for _ in range(2))
+    expect(
+        float((first - second).abs().max()) > 1e-4,
+        "Large codes with the same signs are decoded to the same image, whatever their numbers "
+        "are. Is an activation applied to the code before the first layer?",
         "activation_on_code",
     )
 
@@ -569,6 +595,7 @@ def budget_checks(
     )
     def within_budget(submission: Submission) -> None:
         model = submission.object("model")
+        expect_instance(model, "model")
         model.give_sizes(*inputs())
         parameters = model.parameters()
         if not parameters:
@@ -582,7 +609,10 @@ def budget_checks(
                 own is None or bool(own),
                 f"`model.{part}` has no trainable parameters. Is `requires_grad` off?",
             )
-        trained = trained_tensors(submission.object("optimizer").param_groups.value())
+        # Without an optimizer nothing can be trained, which costs the points of the training.
+        trained: list[torch.Tensor] = []
+        with contextlib.suppress(Raised):
+            trained = trained_tensors(submission.object("optimizer").param_groups.value())
         count = max(sum(p.numel() for p in parameters.values()), sum(p.numel() for p in trained))
         expect(
             count <= budget,

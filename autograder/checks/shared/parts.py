@@ -140,7 +140,7 @@ def expect_own_layers(model: RemoteObject, part: str = "") -> None:
     groups = defaultdict(list)
     for name, weight in weights:
         # New weights are random: those of two different layers are never equal.
-        if torch.isfinite(weight).all() and float(weight.std()) != 0:
+        if weight.numel() > 1 and torch.isfinite(weight).all() and weight.min() < weight.max():
             groups[_without_places(name), _digest(weight)].append(name)
     for names in groups.values():
         expect(
@@ -260,7 +260,11 @@ def expect_inputs_kept(submission: Submission, name: str, inputs: dict[str, torc
 
 
 def expect_call_keeps(
-    submission: Submission, call: RemoteObject, name: str, inputs: Mapping[str, Any]
+    submission: Submission,
+    call: RemoteObject,
+    name: str,
+    inputs: Mapping[str, Any],
+    tested: Sequence[str] | None = None,
 ) -> None:
     """Expect that a call does not change its tensors; see `expect_inputs_kept`.
 
@@ -269,6 +273,7 @@ def expect_call_keeps(
         call: Its function or method.
         name: The name of the function, for the message.
         inputs: The arguments, in order, by name.
+        tested: The names of the tensors that are compared; None for all.
 
     Raises:
         CheckFailed: If it changes one of them.
@@ -278,6 +283,8 @@ def expect_call_keeps(
     held = {key: submission.hold(value) for key, value in tensors.items()}
     call(*(held.get(key, value) for key, value in inputs.items()))
     for key, before in tensors.items():
+        if tested is not None and key not in tested:
+            continue
         after = held[key].value()
         same = isinstance(after, torch.Tensor) and after.dtype == before.dtype
         expect(
@@ -308,6 +315,19 @@ def expect_mode_kept(model: RemoteObject, name: str, *, training: bool = True) -
         f"`{name}` switches the model to training mode. When the model is evaluated, BatchNorm "
         "then uses the batch's own statistics. The code that calls it chooses the mode.",
         "mode_changed",
+    )
+
+
+def expect_instance(made: RemoteObject, name: str) -> None:
+    """Expect that a global of the notebook is an instance, and not a class.
+
+    Raises:
+        CheckFailed: If it is a class.
+    """
+    expect(
+        made.kind != "type",
+        f"`{name}` is a class. Call the class, so that `{name}` is an instance of it.",
+        "class_not_made",
     )
 
 

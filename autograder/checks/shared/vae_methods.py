@@ -5,7 +5,7 @@ They need no encoder, no decoder and no condition: a model whose `__init__` fail
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,11 @@ from autograder.checks.shared.likelihood import (
     reconstruction_checks,
     reconstruction_mistakes,
 )
-from autograder.checks.shared.networks import Checks
+from autograder.checks.shared.networks import Check, Checks, named_check
 from autograder.checks.shared.parameterization import LOGVAR, MEAN, expect_one_number
-from autograder.checks.shared.parts import model_or_bare
+from autograder.checks.shared.parts import expect_call_keeps, model_or_bare
 from autograder.checks.shared.sampling import method_sampler, sampling_checks
+from autograder.checks.shared.wiring import TOLD
 from autograder.checks.vocabulary import CheckFailed, Mistake, expect
 from autograder.protocol.remote import RemoteObject, Submission
 
@@ -38,6 +39,14 @@ ROUNDING = 5e-3
 def any_vae(submission: Submission, latent_dim: int = 5) -> RemoteObject:
     """Make a model for its methods alone."""
     return model_or_bare(submission, "myVAE", 48, latent_dim, hidden_dim=48, latent_dim=latent_dim)
+
+
+RECON_DROPPED = Mistake(
+    "recon_dropped",
+    "The loss does not contain the reconstruction term: with mu and logvar of the prior, it is 0 "
+    "for all images.",
+    lambda x_hat, x: torch.zeros(()),
+)
 
 
 # Each term is measured as a difference of two losses that share the other term. So an error in one
@@ -126,6 +135,12 @@ def kl_at_prior(whole: Loss, recon: KnownRecon, n: int, width: int, shape: Seque
 
     grey = _grey(n, shape)
     once, twice = at(grey, width), at(grey, 2 * width)
+    expect(
+        not abs(once) > ROUNDING or abs(2 * twice - once) > TOLERANCE * abs(once),
+        "With twice the latents, the loss of the same images is half of what it was. Do you divide "
+        "the whole loss by the number of latents, or average it over them?",
+        "loss_divided_by_latents",
+    )
     if abs(twice - once) > max(ROUNDING, rounding_of(twice)):
         return twice - once  # a constant for each latent
     right = float(recon.right(*grey))
@@ -255,6 +270,44 @@ def vae_method_checks() -> tuple[Checks, ...]:
             what="`reparameterize(mu, logvar)`",
             name="reparameterize",
         ),
-        reconstruction_checks(RECON, recon_of(loss_of[RECON], recon), BERNOULLI, MEAN),
+        reconstruction_checks(
+            RECON, recon_of(loss_of[RECON], recon), BERNOULLI, MEAN, more=(RECON_DROPPED,)
+        ),
         kl_checks(KL, kl_of(loss_of[KL], recon), LOGVAR, MEAN, in_loss=True),
+        kept_checks(
+            {RECON: ("x_hat", "x"), KL: TOLD},
+            lambda submission: any_vae(submission).loss_function,
+            "loss_function",
+        ),
     )
+
+
+def kept_checks(
+    terms: Mapping[str, tuple[str, ...]],
+    call: Callable[[Submission], RemoteObject],
+    name: str,
+    arguments: Sequence[str] = ("x_hat", "x", *TOLD),
+) -> Checks:
+    """Make the checks that a loss does not change its arguments.
+
+    Args:
+        terms: For each term's task, the arguments of this term.
+        call: Returns the submission's loss.
+        name: The loss's name.
+        arguments: The names of its arguments, in order.
+    """
+
+    def kept_by(task: str, names: tuple[str, ...]) -> Check:
+        @named_check(
+            task,
+            f"{task}_keeps_its_inputs",
+            f"The tensors {' and '.join(names)} do not change during the call.",
+        )
+        def kept(submission: Submission) -> None:
+            values = torch.rand(3, *IMAGE), torch.rand(3, *IMAGE), *LOGVAR.posterior(3, 5)
+            inputs = dict(zip(arguments, values, strict=True))
+            expect_call_keeps(submission, call(submission), name, inputs, names)
+
+        return kept
+
+    return tuple(kept_by(task, names) for task, names in terms.items())

@@ -83,7 +83,7 @@ def rows_for(
         return part(rows)
     except Raised:
         width = rows.shape[1] - condition
-        known = (
+        known: tuple[tuple[int, str, str], ...] = (
             (
                 0,
                 f"condition_missing_in_{name}",
@@ -101,6 +101,8 @@ def rows_for(
                 f"`{name}` takes rows of {width + usual} values for every `conditional_vec_dim`.",
             ),
         )
+        if not usual:
+            known = ((1, "wrong_width", f"`{name}` has one input too many."),)
         for extra, mistake, says in known:
             if extra != condition and _takes(part, width + extra):
                 found = f"It takes {width + extra} values a row and should take {rows.shape[1]}."

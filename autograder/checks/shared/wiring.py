@@ -39,7 +39,7 @@ class KnownVae:
         condition: Size of the condition.
         layers: True for a model whose `encoder` takes rows and returns features for `mu_layer` and
             `logvar_layer`. False if `encoder` takes images and returns both mu and logvar; then the
-            decoder ends in a sigmoid.
+            decoder has the argument `z`.
 
     Attributes:
         parts: The number of outputs of each part; first those that are nearest to x_hat.
@@ -56,22 +56,23 @@ class KnownVae:
     ):
         self.vae, self.shape, self.images = vae, shape, not layers
         pixels = math.prod(shape)
-        self.by_mu, self.by_logvar = torch.randn(2, LATENTS, LATENTS)
-        self.decoder = torch.randn(LATENTS + condition, pixels)
+        # The codes are large, so that a code that is cut off has another image.
+        self.by_mu, self.by_logvar = 0.4 * torch.randn(2, LATENTS, LATENTS)
+        by_condition = torch.randn(condition, pixels) / math.sqrt(max(condition, 1))
+        self.decoder = torch.cat([0.4 * torch.randn(LATENTS, pixels), by_condition])
         takes = (pixels + condition,) if layers else shape
         if layers:
             # Features stay positive: an activation between encoder and heads changes nothing.
-            encoder = [torch.rand(pixels, FEATURES) / pixels, torch.rand(condition, FEATURES)]
-            self.encoder = torch.cat(encoder)
-            heads = torch.randn(2, FEATURES, LATENTS) * math.sqrt(6 / FEATURES)
-            self.heads_of = _of_both_signs(heads)
+            by_pixels = torch.rand(pixels, FEATURES) / pixels
+            self.encoder = torch.cat([by_pixels, torch.rand(condition, FEATURES) / pixels])
+            # A feature of an image is about ¼.
+            self.heads_of = _heads(FEATURES, mean=0.25, spread=0.5)
             vae.set_stub("encoder", Affine([self.encoder]), takes=[takes])
             vae.set_stub("mu_layer", Affine([self.heads_of[0]]))
             vae.set_stub("logvar_layer", Affine([self.heads_of[1]]))
             self.mu, self.logvar = self.encoder @ self.heads_of
         else:
-            heads = torch.randn(2, pixels, LATENTS) / math.sqrt(pixels)
-            self.mu, self.logvar = _of_both_signs(heads)
+            self.mu, self.logvar = _heads(pixels, mean=0.5, spread=3.0)
             outputs = Affine([self.mu]), Affine([self.logvar])
             vae.set_stub("encoder", *outputs, names=("x",), takes=[takes])
         vae.set_stub("reparameterize", Affine([self.by_mu, self.by_logvar]), names=TOLD)
@@ -80,7 +81,7 @@ class KnownVae:
         vae.set_stub(
             "decoder",
             Affine([self.decoder], shape),
-            squash=self.images,
+            squash=True,
             names=() if layers else ("z",),
             takes=[(LATENTS + condition,)],
         )
@@ -115,18 +116,24 @@ class KnownVae:
         return self._pixels(pixels), mu, logvar
 
     def _pixels(self, rows: torch.Tensor) -> torch.Tensor:
-        return (rows.sigmoid() if self.images else rows).unflatten(1, self.shape)
+        return rows.sigmoid().unflatten(1, self.shape)
 
 
-def _of_both_signs(heads: torch.Tensor) -> torch.Tensor:
-    """Change signs, so that positive features have a negative first and a positive second latent.
+# mu and logvar of a usual image. The first and the second latent are so far from 0 that an
+# activation or a limit changes them. A limit of logvar at −10 and 10 is right, and changes nothing.
+USUAL = ((-4.0, 4.0, 0.6), (-5.5, 5.5, 0.7))
+
+
+def _heads(inputs: int, mean: float, spread: float) -> torch.Tensor:
+    """Make the weights of both heads, (2, inputs, 3), with about `USUAL` for usual inputs.
 
     Args:
-        heads: The weights of both heads, (2, F, 3).
+        inputs: The number of inputs.
+        mean: The mean of an input.
+        spread: The standard deviation of the weights, relative to their mean.
     """
-    signs = torch.ones(2, 1, LATENTS)
-    signs[:, :, :2] = torch.tensor([-1.0, 1.0]) * heads.sum(1, keepdim=True)[:, :, :2].sign()
-    return heads * signs
+    usual = torch.tensor(USUAL)[:, None] / (mean * inputs)
+    return usual * (1 + spread * torch.randn(2, inputs, LATENTS))
 
 
 HEADS_SWAPPED = Mistake(
@@ -210,11 +217,6 @@ FORWARD_MISTAKES = (
         lambda parts, x, mu, logvar, *c: parts.decode_draw(mu, logvar, *c).sigmoid(),
     ),
     Mistake(
-        "clamped",
-        "`forward` clamps the output of `self.decoder`: outside [0, 1], the gradient would be 0.",
-        lambda parts, x, mu, logvar, *c: parts.decode_draw(mu, logvar, *c).clamp(0, 1),
-    ),
-    Mistake(
         "returns_image",
         "`forward` returns the images themselves, without the model.",
         lambda parts, x, mu, logvar, *c: x,
@@ -269,6 +271,8 @@ def expect_outputs(
     ):
         expect_no_skip(x_hat, right, x)
         expect_all_called(parts.vae, parts.parts)
+        expect_pixels_not_cut_off(x_hat, right)
+        expect_code_kept(seen_by(parts.vae, "decoder"), mu @ parts.by_mu + logvar @ parts.by_logvar)
         expect_different_codes_given(seen_by(parts.vae, "decoder"), len(x))
     expect_close(x_hat, right, f"`{name}`", inputs, FORWARD_MISTAKES)
 
@@ -339,6 +343,58 @@ def expect_not_cut_off(
         f"`forward` cuts `{head}` off {' and '.join(sides)}. A mean and a log-variance may have "
         "any value: return what the layer computes.",
         "head_cut_off",
+    )
+
+
+def expect_pixels_not_cut_off(x_hat: torch.Tensor, right: torch.Tensor) -> None:
+    """Expect that wrong images are not the right ones between two limits.
+
+    Limits of 0 and 1 change nothing: the right images are in [0, 1].
+
+    Args:
+        x_hat: The images, (N, C, H, W).
+        right: The right images, of the same shape.
+
+    Raises:
+        CheckFailed: If they are.
+    """
+    low, high = float(x_hat.min()), float(x_hat.max())
+    expect(
+        low == high or not close(x_hat, right.clamp(low, high)),
+        f"`forward` clamps the output of `self.decoder` to [{low:.3g}, {high:.3g}]. Return the "
+        "images as the decoder returns them.",
+        "clamped",
+    )
+
+
+def expect_code_kept(seen: torch.Tensor, code: torch.Tensor) -> None:
+    """Expect that the decoder was not called with the right code between two limits.
+
+    Args:
+        seen: The inputs of the decoder, the last ones from the images; the code is first.
+        code: The right codes, (N, Z).
+
+    Raises:
+        CheckFailed: If it was.
+    """
+    if len(seen) < len(code) or seen[0].numel() < code.shape[1]:
+        return
+    given = seen[-len(code) :].flatten(1)[:, : code.shape[1]].double()
+    low, high = float(given.min()), float(given.max())
+    expect(
+        low == high or close(given, code) or not close(given, code.clamp(low, high)),
+        f"`forward` cuts the code off: the decoder gets numbers from {low:.3g} to {high:.3g}, and "
+        "the code has larger ones. The decoder should get the code unchanged.",
+        "code_cut_off",
+    )
+
+
+def expect_not_original(x_hat: torch.Tensor, x: torch.Tensor) -> None:
+    """Expect that the output of `forward` is not the images that it got."""
+    expect(
+        not close(x_hat, x),
+        "`forward` returns the images themselves. Return what the decoder returns for their codes.",
+        "returns_image",
     )
 
 
@@ -446,10 +502,10 @@ def expect_images_given(seen: torch.Tensor, x: torch.Tensor, method: str = "forw
         "image_rounded",
     )
     factor, _, shift, left = _fit(given, rows, torch.zeros_like(rows))
+    added = f" {'+' if shift >= 0 else '−'} {abs(shift):.3g}" if abs(shift) > 1e-4 else ""
     expect(
         left > 1e-3,
-        f"{call}: a pixel p becomes {factor:.3g} · p {'+' if shift >= 0 else '−'} {abs(shift):.3g}."
-        " The images are already in [0, 1].",
+        f"{call}: a pixel p becomes {factor:.3g} · p{added}. The images are already in [0, 1].",
         "image_rescaled",
     )
     fail(f"{call}: their pixels have other values or another order.", "image_changed")
