@@ -300,6 +300,8 @@ def test_backward_updates_nothing(submission: Submission) -> None:
         model.load_state(before)
         model.zero_grad()
     except Raised:
+        if "forward" in submission.failed:
+            raise
         return  # a model without all of its parts: their own checks report it
     changed = [name for name, p in after.items() if not torch.equal(p, before.get(name, p))]
     expect(
