@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from autograder.checks.shared.last_activation import expect_black_reached
+from autograder.checks.shared.repeats import expect_same_again
 from autograder.checks.vocabulary import close, difference, expect, kind
 from autograder.protocol.remote import Raised, RemoteObject, Submission
 
@@ -257,6 +258,20 @@ def expect_inputs_kept(submission: Submission, name: str, inputs: dict[str, torc
         CheckFailed: If it changes one of them.
     """
     expect_call_keeps(submission, submission.object(name), name, inputs)
+
+
+def expect_of_arguments_alone(
+    submission: Submission, call: RemoteObject, name: str, inputs: Mapping[str, Any]
+) -> None:
+    """Expect that a call depends on its arguments alone, and does not change them.
+
+    The arguments are those of `expect_call_keeps`.
+
+    Raises:
+        CheckFailed: If a second call returns another value, or an argument has changed.
+    """
+    expect_same_again(call, name, *inputs.values())
+    expect_call_keeps(submission, call, name, inputs)
 
 
 def expect_call_keeps(
